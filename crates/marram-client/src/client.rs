@@ -1,0 +1,246 @@
+//! The handle, and the loop of attempts under every call.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use marram_proto::v1;
+use marram_proto::v1::admin_service_client::AdminServiceClient;
+use marram_proto::v1::bucket_service_client::BucketServiceClient;
+use marram_proto::v1::object_service_client::ObjectServiceClient;
+use marram_types::caps::API_MESSAGE_BYTES_MAX;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use crate::config::{ClientConfig, ConfigError};
+use crate::endpoints::{Endpoints, Server};
+use crate::error::{ClientError, ErrorKind};
+use crate::retry::{Budget, RetryPolicy};
+use crate::token::Signer;
+
+/// After this time a call with one answer is not tried again.
+const UNARY_TOTAL: Duration = Duration::from_secs(60);
+
+/// A handle to a cluster. Cheap to clone; all clones share the connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    endpoints: Endpoints,
+    signer: Signer,
+    retry: RetryPolicy,
+    call_timeout: Duration,
+    stall_timeout: Duration,
+    budget: Mutex<Budget>,
+    started: Instant,
+    /// Who this client is in request ids (rules.md 14).
+    id: Bytes,
+    sequence: AtomicU64,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// One attempt: the server it goes to and the proof of who asks.
+#[derive(Clone)]
+pub(crate) struct Lane {
+    server: Server,
+    authorization: MetadataValue<Ascii>,
+}
+
+macro_rules! stub {
+    ($self:ident, $stub:ident) => {
+        $stub::new($self.server.channel.clone())
+            .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(API_MESSAGE_BYTES_MAX)
+    };
+}
+
+impl Lane {
+    /// Which server this is, for [`Client::avoid`].
+    pub(crate) fn server(&self) -> usize {
+        self.server.index
+    }
+
+    pub(crate) fn buckets(&self) -> BucketServiceClient<Channel> {
+        stub!(self, BucketServiceClient)
+    }
+
+    pub(crate) fn objects(&self) -> ObjectServiceClient<Channel> {
+        stub!(self, ObjectServiceClient)
+    }
+
+    pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
+        stub!(self, AdminServiceClient)
+    }
+
+    pub(crate) fn request<M>(&self, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        request
+            .metadata_mut()
+            .insert("authorization", self.authorization.clone());
+        request
+    }
+}
+
+/// What may be repeated although the change may have been made: the request id makes a second
+/// attempt harmless, and reads change nothing.
+pub(crate) fn repeatable(error: &ClientError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::OutcomeUnknown
+    )
+}
+
+impl Client {
+    /// Makes a client. Needs a tokio runtime. No server is asked yet: the first call does that.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn connect(config: ClientConfig) -> Result<Self, ConfigError> {
+        let endpoints = Endpoints::new(&config)?;
+        let id: [u8; 16] = rand::random();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                endpoints,
+                signer: Signer::new(&config.access_key, &config.secret_key),
+                retry: config.retry,
+                call_timeout: config.call_timeout,
+                stall_timeout: config.stall_timeout,
+                budget: Mutex::new(Budget::new()),
+                started: Instant::now(),
+                id: Bytes::copy_from_slice(&id),
+                sequence: AtomicU64::new(1),
+            }),
+        })
+    }
+
+    /// How many servers this client knows.
+    #[must_use]
+    pub fn endpoints(&self) -> usize {
+        self.inner.endpoints.count()
+    }
+
+    /// The name of one mutation, for all of its attempts.
+    pub(crate) fn request_id(&self) -> v1::RequestId {
+        v1::RequestId {
+            client: self.inner.id.clone(),
+            sequence: self.inner.sequence.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.inner.call_timeout
+    }
+
+    pub(crate) fn stall_timeout(&self) -> Duration {
+        self.inner.stall_timeout
+    }
+
+    /// Attempts until one succeeds, `may_repeat` says no, or policy and budget say no.
+    pub(crate) async fn attempts<T, A, F>(
+        &self,
+        may_repeat: impl Fn(&ClientError) -> bool,
+        mut attempt: A,
+    ) -> Result<T, ClientError>
+    where
+        A: FnMut(Lane) -> F,
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        let mut failed = 0;
+        loop {
+            let server = self.inner.endpoints.current();
+            let (index, address) = (server.index, server.address.clone());
+            let lane = Lane {
+                server,
+                authorization: self.inner.signer.authorization(),
+            };
+            let error = match attempt(lane).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            failed += 1;
+            let error = error.at(&address).after(failed);
+            if !may_repeat(&error) {
+                return Err(error);
+            }
+            self.avoid(index);
+            let Some(delay) = self.pause(failed, &error) else {
+                return Err(error);
+            };
+            tracing::debug!(%error, ?delay, "another attempt");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Asks another server from now on.
+    pub(crate) fn avoid(&self, server: usize) {
+        self.inner.endpoints.failed(server);
+    }
+
+    /// The wait before the next attempt; `None` when there is to be none.
+    pub(crate) fn pause(&self, failed: u32, error: &ClientError) -> Option<Duration> {
+        let dice = rand::random_range(0.0..1.0);
+        let delay = self.inner.retry.delay(failed, dice, error.retry_after())?;
+        let now = self.inner.started.elapsed();
+        let mut budget = self
+            .inner
+            .budget
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        budget.take(now).then_some(delay)
+    }
+
+    /// A call with one message and one answer.
+    pub(crate) async fn unary<M, R, C, F>(&self, message: M, call: C) -> Result<R, ClientError>
+    where
+        M: Clone,
+        C: Fn(Lane, Request<M>) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let limit = self.inner.call_timeout;
+        let began = Instant::now();
+        let may_repeat = |error: &ClientError| repeatable(error) && began.elapsed() < UNARY_TOTAL;
+        self.attempts(may_repeat, |lane| {
+            let mut request = lane.request(message.clone());
+            request.set_timeout(limit);
+            let answer = call(lane, request);
+            async move {
+                match within(limit, answer).await? {
+                    Ok(response) => Ok(response.into_inner()),
+                    Err(status) => Err(ClientError::from_status(&status)),
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Waits for `future` for so long.
+pub(crate) async fn within<F: Future>(
+    limit: Duration,
+    future: F,
+) -> Result<F::Output, ClientError> {
+    tokio::time::timeout(limit, future).await.map_err(|_| {
+        let message = format!("no answer within {} s", limit.as_secs_f32());
+        ClientError::new(ErrorKind::Timeout, message)
+    })
+}
+
+/// The part of an answer that a server of this protocol always fills.
+pub(crate) fn present<T>(part: Option<T>, what: &str) -> Result<T, ClientError> {
+    part.ok_or_else(|| {
+        ClientError::new(
+            ErrorKind::Protocol,
+            format!("the server's answer has no {what}"),
+        )
+    })
+}

@@ -1,0 +1,290 @@
+//! What went wrong, sorted by what a caller can do about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// The domain of Marram's reasons in `google.rpc.ErrorInfo`.
+const DOMAIN: &str = "marram.dev";
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The bucket or the object is not there.
+    NotFound,
+    /// It is there already.
+    AlreadyExists,
+    /// The keys are wrong, disabled, or not allowed to do this.
+    Denied,
+    /// The request can never succeed as it is.
+    Invalid,
+    /// A precondition does not hold, or the bucket is not empty.
+    Precondition,
+    /// The range begins beyond the object's end.
+    RangeNotSatisfiable,
+    /// The drives are full, or a limit is reached; waiting does not help.
+    Exhausted,
+    /// No server could do it now; it may work later. A change may still have been made when the
+    /// connection broke after it was sent.
+    Unavailable,
+    /// No answer came in time; it may work later.
+    Timeout,
+    /// The change may or may not have been made.
+    OutcomeUnknown,
+    /// Bytes did not match their checksum.
+    Corrupt,
+    /// The object was changed by someone else while it was being read.
+    Changed,
+    /// Reading or writing on this machine failed.
+    Local,
+    /// The server's answer breaks the protocol.
+    Protocol,
+    /// The server failed in a way it has no name for.
+    Internal,
+}
+
+impl ErrorKind {
+    /// True when the same call may succeed a little later.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Timeout)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "not found",
+            Self::AlreadyExists => "already exists",
+            Self::Denied => "denied",
+            Self::Invalid => "invalid request",
+            Self::Precondition => "precondition failed",
+            Self::RangeNotSatisfiable => "range not satisfiable",
+            Self::Exhausted => "out of space or over a limit",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timed out",
+            Self::OutcomeUnknown => "outcome unknown",
+            Self::Corrupt => "checksum mismatch",
+            Self::Changed => "changed while it was read",
+            Self::Local => "local input or output failed",
+            Self::Protocol => "unexpected answer",
+            Self::Internal => "internal error",
+        })
+    }
+}
+
+/// A call that failed, after all of its attempts.
+#[derive(Debug, Clone)]
+pub struct ClientError(Box<Details>);
+
+#[derive(Debug, Clone)]
+struct Details {
+    kind: ErrorKind,
+    message: String,
+    reason: Option<String>,
+    metadata: BTreeMap<String, String>,
+    endpoint: Option<String>,
+    attempts: u32,
+    retry_after: Option<Duration>,
+}
+
+impl ClientError {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            kind,
+            message: message.into(),
+            reason: None,
+            metadata: BTreeMap::new(),
+            endpoint: None,
+            attempts: 1,
+            retry_after: None,
+        }))
+    }
+
+    pub(crate) fn local(what: &str, path: &Path, error: &io::Error) -> Self {
+        let message = format!("cannot {what} {}: {error}", path.display());
+        Self::new(ErrorKind::Local, message)
+    }
+
+    /// Reads what a server, or the transport, said.
+    pub(crate) fn from_status(status: &Status) -> Self {
+        let info = status
+            .get_details_error_info()
+            .filter(|info| info.domain == DOMAIN);
+        let retry_after = status
+            .get_details_retry_info()
+            .and_then(|info| info.retry_delay);
+        let reason = info.as_ref().map(|info| info.reason.clone());
+        let kind = kind_of(status.code(), reason.as_deref());
+        let mut error = Self::new(kind, message_of(status));
+        error.0.reason = reason;
+        error.0.retry_after = retry_after;
+        error.0.metadata = info
+            .map(|info| info.metadata.into_iter().collect())
+            .unwrap_or_default();
+        error
+    }
+
+    pub(crate) fn at(mut self, endpoint: &str) -> Self {
+        self.0.endpoint = Some(endpoint.to_owned());
+        self
+    }
+
+    pub(crate) fn after(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The server's reason, for example `BUCKET_NOT_FOUND`; none when no server said anything.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
+
+    /// What the server told beside the reason, for example sizes.
+    #[must_use]
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.0.metadata
+    }
+
+    /// The sentence that says what happened.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The server that was asked last.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.0.endpoint.as_deref()
+    }
+
+    /// How often it was tried.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(reason) = &self.0.reason {
+            write!(f, " ({reason})")?;
+        }
+        if self.0.attempts > 1 {
+            write!(f, "; tried {} times", self.0.attempts)?;
+            if let Some(endpoint) = &self.0.endpoint {
+                write!(f, ", last at {endpoint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+/// The transport hides what happened in the sources of the error; the last one says it best.
+fn message_of(status: &Status) -> String {
+    let mut message = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        let deeper = error.to_string();
+        if !message.contains(&deeper) {
+            message = format!("{message}: {deeper}");
+        }
+        source = error.source();
+    }
+    if message.is_empty() {
+        message = format!("the server answered {:?}", status.code());
+    }
+    message
+}
+
+/// Sorts a status. A failure without a reason of ours did not come from a handler of Marram but
+/// from the transport, or from a server that went away in the middle of the call.
+fn kind_of(code: Code, reason: Option<&str>) -> ErrorKind {
+    match (code, reason) {
+        (_, Some("OUTCOME_UNKNOWN")) => ErrorKind::OutcomeUnknown,
+        (_, Some("OVERLOADED")) => ErrorKind::Unavailable,
+        (Code::NotFound, _) => ErrorKind::NotFound,
+        (Code::AlreadyExists, _) => ErrorKind::AlreadyExists,
+        (Code::Unauthenticated | Code::PermissionDenied, _) => ErrorKind::Denied,
+        (Code::InvalidArgument | Code::Unimplemented, _) => ErrorKind::Invalid,
+        (Code::FailedPrecondition, _) => ErrorKind::Precondition,
+        (Code::OutOfRange, Some(_)) => ErrorKind::RangeNotSatisfiable,
+        (Code::OutOfRange, None) => ErrorKind::Protocol,
+        (Code::ResourceExhausted, _) => ErrorKind::Exhausted,
+        (Code::DeadlineExceeded, _) => ErrorKind::Timeout,
+        (Code::DataLoss, _) => ErrorKind::Corrupt,
+        (Code::Unavailable | Code::Aborted, _)
+        | (Code::Unknown | Code::Internal | Code::Cancelled | Code::Ok, None) => {
+            ErrorKind::Unavailable
+        }
+        (Code::Unknown | Code::Internal | Code::Cancelled | Code::Ok, Some(_)) => {
+            ErrorKind::Internal
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use tonic_types::ErrorDetails;
+
+    fn with_reason(code: Code, reason: &str) -> ClientError {
+        let mut details = ErrorDetails::with_error_info(
+            reason,
+            DOMAIN,
+            HashMap::from([("size".to_owned(), "7".to_owned())]),
+        );
+        details.set_retry_info(Some(Duration::from_millis(20)));
+        ClientError::from_status(&Status::with_error_details(code, "told", details))
+    }
+
+    #[test]
+    fn reasons_and_numbers_come_through() {
+        let error = with_reason(Code::NotFound, "BUCKET_NOT_FOUND");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(error.reason(), Some("BUCKET_NOT_FOUND"));
+        assert_eq!(error.metadata().get("size").map(String::as_str), Some("7"));
+        assert_eq!(error.retry_after(), Some(Duration::from_millis(20)));
+        assert_eq!(error.to_string(), "told (BUCKET_NOT_FOUND)");
+    }
+
+    #[test]
+    fn full_drives_are_final_and_overload_is_not() {
+        let full = with_reason(Code::ResourceExhausted, "DRIVES_FULL");
+        assert!(!full.kind().is_retryable());
+        let busy = with_reason(Code::ResourceExhausted, "OVERLOADED");
+        assert!(busy.kind().is_retryable());
+    }
+
+    #[test]
+    fn a_broken_connection_is_retryable_and_an_internal_error_is_not() {
+        let broken = ClientError::from_status(&Status::unknown("h2 protocol error"));
+        assert_eq!(broken.kind(), ErrorKind::Unavailable);
+        let internal = with_reason(Code::Internal, "INTERNAL");
+        assert_eq!(internal.kind(), ErrorKind::Internal);
+        let unknown = with_reason(Code::Unknown, "OUTCOME_UNKNOWN");
+        assert_eq!(unknown.kind(), ErrorKind::OutcomeUnknown);
+    }
+}

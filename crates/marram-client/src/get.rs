@@ -1,0 +1,275 @@
+//! Reading an object.
+
+use bytes::Bytes;
+use marram_proto::v1;
+use marram_proto::v1::get_object_response::Message;
+use marram_types::{Crc64Nvme, crc32c};
+use tonic::{Status, Streaming};
+
+use crate::client::{Client, Lane, present, repeatable, within};
+use crate::error::{ClientError, ErrorKind};
+use crate::types::{ByteRange, ObjectInfo};
+
+/// How often a read begins again behind bytes that did not match their checksum.
+const CORRUPT_MAX: u32 = 3;
+
+/// An object, or a part of it, on its way here.
+///
+/// Every piece is verified before it is handed out. When the server or the connection fails in the
+/// middle, reading goes on at another server where it stopped, as long as the object is the same.
+#[derive(Debug)]
+pub struct Download {
+    client: Client,
+    bucket: String,
+    opened: Opened,
+    /// First byte asked for and number of bytes, as the first answer gave them.
+    offset: u64,
+    length: u64,
+    delivered: u64,
+    /// Over the whole object; `None` for a part of one.
+    checksum: Option<Crc64Nvme>,
+    /// Failures since bytes came last.
+    failed: u32,
+    corrupt: u32,
+    over: bool,
+}
+
+#[derive(Debug)]
+struct Opened {
+    server: usize,
+    info: ObjectInfo,
+    offset: u64,
+    length: u64,
+    stream: Streaming<v1::GetObjectResponse>,
+}
+
+impl Client {
+    /// Begins to read an object, or a range of it. The first answer is there when this returns.
+    ///
+    /// # Errors
+    /// `NotFound`, `RangeNotSatisfiable`, `Invalid` (an empty range), and what any call can meet.
+    pub async fn get(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: Option<ByteRange>,
+    ) -> Result<Download, ClientError> {
+        let range = range
+            .map(|range| {
+                range.to_wire().ok_or_else(|| {
+                    ClientError::new(ErrorKind::Invalid, "the range is empty or too large")
+                })
+            })
+            .transpose()?;
+        let opened = self.open(bucket, key, range).await?;
+        let whole = opened.offset == 0 && opened.length == opened.info.size;
+        Ok(Download {
+            client: self.clone(),
+            bucket: bucket.to_owned(),
+            offset: opened.offset,
+            length: opened.length,
+            delivered: 0,
+            checksum: whole.then(Crc64Nvme::default),
+            failed: 0,
+            corrupt: 0,
+            over: false,
+            opened,
+        })
+    }
+
+    async fn open(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: Option<v1::ByteRange>,
+    ) -> Result<Opened, ClientError> {
+        let message = v1::GetObjectRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            range,
+        };
+        let limit = self.call_timeout();
+        self.attempts(repeatable, |lane| {
+            let call = begin(lane, message.clone());
+            async move { within(limit, call).await? }
+        })
+        .await
+    }
+}
+
+async fn begin(lane: Lane, message: v1::GetObjectRequest) -> Result<Opened, ClientError> {
+    let failed = |status: Status| ClientError::from_status(&status);
+    let answer = lane.objects().get_object(lane.request(message)).await;
+    let mut stream = answer.map_err(failed)?.into_inner();
+    let first = stream.message().await.map_err(failed)?;
+    let Some(Message::Header(header)) = first.and_then(|first| first.message) else {
+        return Err(protocol("the server sent no header"));
+    };
+    Ok(Opened {
+        server: lane.server(),
+        info: ObjectInfo::from_wire(present(header.object, "object")?),
+        offset: header.offset,
+        length: header.length,
+        stream,
+    })
+}
+
+fn protocol(message: &str) -> ClientError {
+    ClientError::new(ErrorKind::Protocol, message)
+}
+
+impl Download {
+    /// What is being read.
+    #[must_use]
+    pub fn info(&self) -> &ObjectInfo {
+        &self.opened.info
+    }
+
+    /// The first byte that is read, counted from the object's start.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How many bytes are read.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The next bytes, at most 1 MiB; `None` at the end and after an error.
+    ///
+    /// Errors: `Changed` when the object was replaced and the rest of the old version is not to be
+    /// had, `Corrupt` when the whole does not match its checksum, and what any call can meet.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ClientError>> {
+        if self.over {
+            return None;
+        }
+        let result = self.advance().await;
+        self.over = !matches!(result, Ok(Some(_)));
+        result.transpose()
+    }
+
+    /// Reads everything that is left into memory.
+    ///
+    /// # Errors
+    /// As [`Self::next`], and `Invalid` when there are more than `limit` bytes.
+    pub async fn bytes(mut self, limit: usize) -> Result<Vec<u8>, ClientError> {
+        let left = usize::try_from(self.length - self.delivered)
+            .ok()
+            .filter(|left| *left <= limit)
+            .ok_or_else(|| {
+                let message = format!("there are more than {limit} bytes to read");
+                ClientError::new(ErrorKind::Invalid, message)
+            })?;
+        let mut all = Vec::with_capacity(left);
+        while let Some(piece) = self.next().await {
+            all.extend_from_slice(&piece?);
+        }
+        Ok(all)
+    }
+
+    async fn advance(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            if self.delivered == self.length {
+                return self.finish().await.map(|()| None);
+            }
+            match self.receive().await {
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => return self.accept(piece).map(Some),
+                Err(error) => self.resume(error).await?,
+            }
+        }
+    }
+
+    /// One chunk, verified by itself.
+    async fn receive(&mut self) -> Result<Bytes, ClientError> {
+        let next = self.opened.stream.message();
+        let message = within(self.client.stall_timeout(), next)
+            .await?
+            .map_err(|status| ClientError::from_status(&status))?;
+        let Some(message) = message else {
+            let message = "the server ended the stream before the last byte";
+            return Err(ClientError::new(ErrorKind::Unavailable, message));
+        };
+        let Some(Message::Chunk(chunk)) = message.message else {
+            return Err(protocol("the server sent something that is not a chunk"));
+        };
+        if chunk.data.len() as u64 > self.length - self.delivered {
+            return Err(protocol("the server sent more bytes than it said"));
+        }
+        if crc32c(&chunk.data) != chunk.crc32c {
+            let message = "a chunk does not match its checksum";
+            return Err(ClientError::new(ErrorKind::Corrupt, message));
+        }
+        Ok(chunk.data)
+    }
+
+    /// Counts a chunk; the last one of an object only when the whole matches its checksum.
+    fn accept(&mut self, piece: Bytes) -> Result<Bytes, ClientError> {
+        self.delivered += piece.len() as u64;
+        self.failed = 0;
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(&piece);
+            if self.delivered == self.length && checksum.value() != self.opened.info.crc64nvme {
+                let message = format!(
+                    "m://{}/{} does not match its checksum",
+                    self.bucket, self.opened.info.key
+                );
+                return Err(ClientError::new(ErrorKind::Corrupt, message));
+            }
+        }
+        Ok(piece)
+    }
+
+    /// Lets the server end the stream by itself. All bytes are here and verified, so how it does
+    /// that no longer matters.
+    async fn finish(&mut self) -> Result<(), ClientError> {
+        let end = within(self.client.call_timeout(), self.opened.stream.message()).await;
+        match end {
+            Ok(Ok(Some(_))) => Err(protocol("the server sent more bytes than it said")),
+            Ok(Ok(None) | Err(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Opens the rest at another server, or gives up with `error`.
+    async fn resume(&mut self, error: ClientError) -> Result<(), ClientError> {
+        self.failed += 1;
+        let corrupt = error.kind() == ErrorKind::Corrupt;
+        self.corrupt += u32::from(corrupt);
+        let error = error.after(self.failed);
+        if !(repeatable(&error) || corrupt && self.corrupt <= CORRUPT_MAX) {
+            return Err(error);
+        }
+        self.client.avoid(self.opened.server);
+        let Some(delay) = self.client.pause(self.failed, &error) else {
+            return Err(error);
+        };
+        tracing::debug!(%error, ?delay, delivered = self.delivered, "reading on elsewhere");
+        tokio::time::sleep(delay).await;
+        let from = self.offset + self.delivered;
+        let range = ByteRange::Span {
+            offset: from,
+            length: self.length - self.delivered,
+        };
+        let key = self.opened.info.key.clone();
+        let again = self
+            .client
+            .open(&self.bucket, &key, range.to_wire())
+            .await?;
+        if again.info.generation != self.opened.info.generation {
+            let message = format!(
+                "m://{}/{key} was replaced while it was being read",
+                self.bucket
+            );
+            return Err(ClientError::new(ErrorKind::Changed, message));
+        }
+        if again.offset != from || again.length != self.length - self.delivered {
+            return Err(protocol(
+                "the server sent another range than it was asked for",
+            ));
+        }
+        self.opened = again;
+        Ok(())
+    }
+}

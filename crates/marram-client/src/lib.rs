@@ -1,0 +1,63 @@
+//! The Rust client of Marram: buckets, objects and the state of a cluster, over gRPC.
+//!
+//! It fails over between the endpoints it is given, repeats what is safe to repeat (every mutation
+//! carries one request id over all of its attempts, so that the cluster carries it out once), and
+//! verifies every byte: a CRC32C on each message, the CRC64/NVME of the object at the end of a
+//! full read. It is not a cache and keeps no state between calls but its connections.
+//!
+//! ```text
+//! config      where the cluster is, the keys, the limits
+//! client      the handle, and the loop of attempts under every call
+//! endpoints   which server is asked, and which one next
+//! retry       when an attempt is repeated, and after what time (pure)
+//! token       the token that says who asks
+//! bucket, object, put, get, list, status   the calls
+//! source      where the bytes of an upload come from
+//! types       what the cluster tells, without a protobuf type
+//! error       what went wrong, sorted by what a caller can do about it
+//! ```
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use marram_client::{Client, ClientConfig, PutBody, PutOptions};
+//!
+//! let config = ClientConfig::new("127.0.0.1:7070,127.0.0.1:7080", "MK...", "secret");
+//! let client = Client::connect(config)?;
+//! client.create_bucket("photos", None).await?;
+//! let body = PutBody::from("hello");
+//! client.put("photos", "greeting.txt", body, PutOptions::default()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod bucket;
+mod client;
+mod config;
+mod endpoints;
+mod error;
+mod get;
+mod list;
+mod object;
+mod put;
+mod retry;
+mod source;
+mod status;
+mod token;
+mod types;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::Client;
+pub use config::{ClientConfig, ConfigError, Secret};
+pub use error::{ClientError, ErrorKind};
+pub use get::Download;
+pub use list::{ListQuery, Pages};
+pub use put::{PutOptions, Watcher};
+pub use retry::RetryPolicy;
+pub use source::PutBody;
+pub use types::{
+    BucketInfo, ByteRange, ClusterStatus, DriveState, DriveStatus, GroupStatus, ListPage,
+    NodeState, NodeStatus, ObjectInfo, ObjectSummary, Preconditions, Redundancy,
+};

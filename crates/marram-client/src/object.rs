@@ -1,0 +1,76 @@
+//! One object without its bytes: look at it, delete it, copy it.
+
+use marram_proto::v1;
+
+use crate::client::{Client, present};
+use crate::error::ClientError;
+use crate::put::PutOptions;
+use crate::source::PutBody;
+use crate::types::{ObjectInfo, Preconditions};
+
+impl Client {
+    /// Says what an object is.
+    ///
+    /// # Errors
+    /// `NotFound` (object or bucket, the reason says which), and what any call can meet.
+    pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, ClientError> {
+        let message = v1::HeadObjectRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+        };
+        let answer = self
+            .unary(message, |lane, request| async move {
+                lane.objects().head_object(request).await
+            })
+            .await?;
+        present(answer.object, "object").map(ObjectInfo::from_wire)
+    }
+
+    /// Deletes an object; false when there was none, which is no error, as in S3.
+    ///
+    /// # Errors
+    /// `NotFound` (the bucket), `Precondition`, and what any call can meet.
+    pub async fn delete(
+        &self,
+        bucket: &str,
+        key: &str,
+        preconditions: &Preconditions,
+    ) -> Result<bool, ClientError> {
+        let message = v1::DeleteObjectRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            preconditions: preconditions.to_wire(),
+            request_id: Some(self.request_id()),
+        };
+        let answer = self
+            .unary(message, |lane, request| async move {
+                lane.objects().delete_object(request).await
+            })
+            .await?;
+        Ok(answer.existed)
+    }
+
+    /// Copies a version of an object through this client, with its media type and metadata; whole
+    /// or not at all. `from` is the source's bucket and what [`Client::head`] said of it.
+    ///
+    /// `options.content_type` and `options.metadata` are ignored.
+    ///
+    /// # Errors
+    /// As [`Client::get`] for the source and [`Client::put`] for the target; `Changed` when the
+    /// source was replaced in the meantime.
+    pub async fn copy(
+        &self,
+        from: (&str, &ObjectInfo),
+        to: (&str, &str),
+        options: PutOptions,
+    ) -> Result<ObjectInfo, ClientError> {
+        let (bucket, info) = from;
+        let options = PutOptions {
+            content_type: info.content_type.clone(),
+            metadata: info.metadata.clone(),
+            ..options
+        };
+        let body = PutBody::object(self.clone(), bucket, info);
+        self.put(to.0, to.1, body, options).await
+    }
+}

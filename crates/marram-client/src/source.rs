@@ -1,0 +1,281 @@
+//! Where the bytes of an upload come from: memory, a file, a reader, another object.
+//!
+//! All but a long reader can be read again, so that an upload can be repeated.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use marram_types::caps::API_DATA_BYTES_MAX;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+
+use crate::client::Client;
+use crate::error::{ClientError, ErrorKind};
+use crate::types::ObjectInfo;
+
+/// Pieces that are read before the connection takes them.
+const READ_AHEAD: usize = 4;
+
+/// The bytes of an upload.
+pub struct PutBody(Kind);
+
+enum Kind {
+    Bytes(Bytes),
+    File(PathBuf),
+    Reader(Box<dyn AsyncRead + Send + Unpin>),
+    Object {
+        client: Client,
+        bucket: String,
+        key: String,
+        generation: u64,
+        size: u64,
+    },
+}
+
+impl PutBody {
+    /// The bytes of a regular file. It is read again when the upload has to be repeated.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Kind::File(path.into()))
+    }
+
+    /// What a reader gives until its end. More than 1 MiB cannot be sent a second time: such an
+    /// upload is not repeated when it breaks off.
+    pub fn reader(reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        Self(Kind::Reader(Box::new(reader)))
+    }
+
+    /// The bytes of a version of an object.
+    pub(crate) fn object(client: Client, bucket: &str, info: &ObjectInfo) -> Self {
+        Self(Kind::Object {
+            client,
+            bucket: bucket.to_owned(),
+            key: info.key.clone(),
+            generation: info.generation,
+            size: info.size,
+        })
+    }
+
+    /// Looks at the source, and takes what is small into memory.
+    pub(crate) async fn prepare(self) -> Result<Source, ClientError> {
+        match self.0 {
+            Kind::Bytes(bytes) => Ok(Source::Bytes(bytes)),
+            Kind::File(path) => file(path).await,
+            Kind::Reader(mut reader) => {
+                let first = fill(&mut reader).await.map_err(|e| reader_failed(&e))?;
+                if first.len() < API_DATA_BYTES_MAX {
+                    return Ok(Source::Bytes(first));
+                }
+                Ok(Source::Once(Some((first, reader))))
+            }
+            Kind::Object {
+                client,
+                bucket,
+                key,
+                generation,
+                size,
+            } => Ok(Source::Object {
+                client,
+                bucket,
+                key,
+                generation,
+                size,
+            }),
+        }
+    }
+}
+
+impl From<Bytes> for PutBody {
+    fn from(bytes: Bytes) -> Self {
+        Self(Kind::Bytes(bytes))
+    }
+}
+
+impl From<Vec<u8>> for PutBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Kind::Bytes(bytes.into()))
+    }
+}
+
+impl From<&'static str> for PutBody {
+    fn from(text: &'static str) -> Self {
+        Self(Kind::Bytes(Bytes::from_static(text.as_bytes())))
+    }
+}
+
+/// A source that is ready to be read, in most cases as often as needed.
+pub(crate) enum Source {
+    Bytes(Bytes),
+    File {
+        path: PathBuf,
+        size: u64,
+    },
+    /// The first piece and the reader of the rest, until they are taken.
+    Once(Option<(Bytes, Box<dyn AsyncRead + Send + Unpin>)>),
+    Object {
+        client: Client,
+        bucket: String,
+        key: String,
+        generation: u64,
+        size: u64,
+    },
+}
+
+async fn file(path: PathBuf) -> Result<Source, ClientError> {
+    let failed = |error: &io::Error| ClientError::local("read", &path, error);
+    let metadata = tokio::fs::metadata(&path).await.map_err(|e| failed(&e))?;
+    if !metadata.is_file() {
+        let message = format!("{} is not a regular file", path.display());
+        return Err(ClientError::new(ErrorKind::Local, message));
+    }
+    if metadata.len() < API_DATA_BYTES_MAX as u64 {
+        let bytes = tokio::fs::read(&path).await.map_err(|e| failed(&e))?;
+        return Ok(Source::Bytes(bytes.into()));
+    }
+    Ok(Source::File {
+        size: metadata.len(),
+        path,
+    })
+}
+
+fn reader_failed(error: &io::Error) -> ClientError {
+    ClientError::new(ErrorKind::Local, format!("cannot read the input: {error}"))
+}
+
+/// Reads a whole piece, or what is left.
+async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+    let mut piece = BytesMut::with_capacity(API_DATA_BYTES_MAX);
+    let mut limited = reader.take(API_DATA_BYTES_MAX as u64);
+    while limited.read_buf(&mut piece).await? > 0 {}
+    Ok(piece.freeze())
+}
+
+impl Source {
+    /// The number of bytes, where it is known.
+    pub(crate) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::File { size, .. } | Self::Object { size, .. } => Some(*size),
+            Self::Once(_) => None,
+        }
+    }
+
+    /// True when it cannot be read a second time.
+    pub(crate) fn is_once(&self) -> bool {
+        matches!(self, Self::Once(_))
+    }
+
+    /// Begins to read from the start.
+    pub(crate) fn open(&mut self) -> Pieces {
+        match self {
+            Self::Bytes(bytes) => Pieces::Memory(bytes.clone()),
+            Self::File { path, .. } => {
+                let path = path.clone();
+                let (to, from) = mpsc::channel(READ_AHEAD);
+                tokio::task::spawn_blocking(move || read_file(&path, &to));
+                Pieces::Channel(from)
+            }
+            Self::Once(taken) => {
+                let (to, from) = mpsc::channel(READ_AHEAD);
+                if let Some((first, reader)) = taken.take() {
+                    tokio::spawn(read_once(first, reader, to));
+                }
+                Pieces::Channel(from)
+            }
+            Self::Object {
+                client,
+                bucket,
+                key,
+                generation,
+                ..
+            } => {
+                let (to, from) = mpsc::channel(READ_AHEAD);
+                let job = read_object(client.clone(), bucket.clone(), key.clone(), *generation, to);
+                tokio::spawn(job);
+                Pieces::Channel(from)
+            }
+        }
+    }
+}
+
+type Sender = mpsc::Sender<Result<Bytes, ClientError>>;
+
+/// Runs on a thread of its own. Ends early when nobody takes the pieces any more.
+fn read_file(path: &Path, to: &Sender) {
+    let read = || -> io::Result<()> {
+        let mut file = File::open(path)?;
+        loop {
+            let mut piece = Vec::with_capacity(API_DATA_BYTES_MAX);
+            let mut limited = Read::take(&mut file, API_DATA_BYTES_MAX as u64);
+            limited.read_to_end(&mut piece)?;
+            if piece.is_empty() || to.blocking_send(Ok(piece.into())).is_err() {
+                return Ok(());
+            }
+        }
+    };
+    if let Err(error) = read() {
+        // Nobody listens any more: nobody needs the error.
+        let _ = to.blocking_send(Err(ClientError::local("read", path, &error)));
+    }
+}
+
+async fn read_once(first: Bytes, mut reader: Box<dyn AsyncRead + Send + Unpin>, to: Sender) {
+    let mut piece = Ok(first);
+    loop {
+        let last = piece.as_ref().map_or(true, Bytes::is_empty);
+        if last && piece.is_ok() {
+            return;
+        }
+        if to.send(piece).await.is_err() || last {
+            return;
+        }
+        piece = fill(&mut reader).await.map_err(|e| reader_failed(&e));
+    }
+}
+
+async fn read_object(client: Client, bucket: String, key: String, generation: u64, to: Sender) {
+    let mut download = match client.get(&bucket, &key, None).await {
+        Ok(download) => download,
+        Err(error) => {
+            let _ = to.send(Err(error)).await; // nobody listens: nobody needs the error
+            return;
+        }
+    };
+    if download.info().generation != generation {
+        let message = format!("m://{bucket}/{key} was replaced while it was being copied");
+        let _ = to
+            .send(Err(ClientError::new(ErrorKind::Changed, message)))
+            .await;
+        return;
+    }
+    while let Some(piece) = download.next().await {
+        if to.send(piece).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The pieces of a source, each at most what one message may carry.
+pub(crate) enum Pieces {
+    Memory(Bytes),
+    Channel(mpsc::Receiver<Result<Bytes, ClientError>>),
+}
+
+impl Pieces {
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ClientError>>> {
+        match self {
+            Self::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Memory(bytes) => {
+                let piece = bytes.split_to(bytes.len().min(API_DATA_BYTES_MAX));
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Self::Channel(from) => Pin::new(from).poll_recv(cx),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What the cluster tells, without a protobuf type. Everything can be printed as JSON.
+
+use std::collections::BTreeMap;
+
+use marram_proto::v1;
+use serde::Serialize;
+
+mod status;
+pub use status::{
+    ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,
+};
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BucketInfo {
+    /// Its name.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
+    /// Its erasure profile, k+m.
+    pub profile: String,
+}
+
+impl BucketInfo {
+    pub(crate) fn from_wire(bucket: v1::Bucket) -> Self {
+        Self {
+            name: bucket.name,
+            created_ms: bucket.created_ms,
+            profile: bucket.profile,
+        }
+    }
+}
+
+/// All that is known of an object but its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ObjectInfo {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its entity tag, quoted.
+    pub etag: String,
+    /// Rises with every change of the key.
+    pub generation: u64,
+    /// When it was written, in milliseconds since 1970-01-01 UTC.
+    pub modified_ms: i64,
+    /// Its media type.
+    pub content_type: String,
+    /// The user's own metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// CRC64/NVME of all its bytes.
+    #[serde(serialize_with = "as_hex")]
+    pub crc64nvme: u64,
+    /// The version's id.
+    pub version_id: String,
+    /// How its bytes are kept: `inline`, or the profiles as written.
+    pub profiles: Vec<String>,
+    /// True while it survives fewer losses than its bucket's profile promises.
+    pub under_protected: bool,
+}
+
+/// JSON numbers are doubles in many readers: 64 bits of a checksum would not survive.
+fn as_hex<S: serde::Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{value:016x}"))
+}
+
+impl ObjectInfo {
+    pub(crate) fn from_wire(info: v1::ObjectInfo) -> Self {
+        Self {
+            key: info.key,
+            size: info.size,
+            etag: info.etag,
+            generation: info.generation,
+            modified_ms: info.modified_ms,
+            content_type: info.content_type,
+            metadata: info.metadata.into_iter().collect(),
+            crc64nvme: info.crc64nvme,
+            version_id: info.version_id,
+            profiles: info.profiles,
+            under_protected: info.under_protected,
+        }
+    }
+}
+
+/// What a listing tells of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ObjectSummary {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its entity tag, quoted.
+    pub etag: String,
+    /// Rises with every change of the key.
+    pub generation: u64,
+    /// When it was written, in milliseconds since 1970-01-01 UTC.
+    pub modified_ms: i64,
+}
+
+impl ObjectSummary {
+    pub(crate) fn from_wire(info: v1::ObjectInfo) -> Self {
+        Self {
+            key: info.key,
+            size: info.size,
+            etag: info.etag,
+            generation: info.generation,
+            modified_ms: info.modified_ms,
+        }
+    }
+}
+
+/// A page of a listing: what is in it is in the order of the keys' bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ListPage {
+    /// The objects.
+    pub objects: Vec<ObjectSummary>,
+    /// The prefixes that the delimiter rolled up.
+    pub prefixes: Vec<String>,
+}
+
+/// What must hold of the key's present version for a change to be made; judged at the moment of
+/// the change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Preconditions {
+    /// The generation must be this one; 0: there must be no object.
+    pub if_generation_match: Option<u64>,
+    /// The generation must not be this one; 0: there must be an object.
+    pub if_generation_not_match: Option<u64>,
+    /// The entity tag must be this one.
+    pub if_etag_match: Option<String>,
+}
+
+impl Preconditions {
+    pub(crate) fn to_wire(&self) -> Option<v1::Preconditions> {
+        (*self != Self::default()).then(|| v1::Preconditions {
+            if_generation_match: self.if_generation_match,
+            if_generation_not_match: self.if_generation_not_match,
+            if_etag_match: self.if_etag_match.clone(),
+        })
+    }
+}
+
+/// A part of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteRange {
+    /// From a byte to the end.
+    From(u64),
+    /// From a byte, so many bytes (at least 1); cut at the object's end.
+    Span {
+        /// The first byte.
+        offset: u64,
+        /// How many.
+        length: u64,
+    },
+    /// So many bytes at the end (at least 1).
+    Last(u64),
+}
+
+impl ByteRange {
+    /// `None` for a range that no object can have: empty, or beyond what the API can say.
+    pub(crate) fn to_wire(self) -> Option<v1::ByteRange> {
+        let (offset, length) = match self {
+            Self::From(offset) => (i64::try_from(offset).ok()?, 0),
+            Self::Span { length: 0, .. } | Self::Last(0) => return None,
+            Self::Span { offset, length } => (i64::try_from(offset).ok()?, length),
+            Self::Last(bytes) => (-i64::try_from(bytes).ok()?, 0),
+        };
+        Some(v1::ByteRange { offset, length })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_on_the_wire() {
+        let wire = |range: ByteRange| range.to_wire().map(|r| (r.offset, r.length));
+        assert_eq!(wire(ByteRange::From(7)), Some((7, 0)));
+        assert_eq!(
+            wire(ByteRange::Span {
+                offset: 0,
+                length: 100
+            }),
+            Some((0, 100))
+        );
+        assert_eq!(wire(ByteRange::Last(5)), Some((-5, 0)));
+        assert_eq!(wire(ByteRange::Last(0)), None);
+        assert_eq!(
+            wire(ByteRange::Span {
+                offset: 1,
+                length: 0
+            }),
+            None
+        );
+        assert_eq!(wire(ByteRange::From(u64::MAX)), None);
+    }
+
+    #[test]
+    fn no_precondition_is_not_sent() {
+        assert_eq!(Preconditions::default().to_wire(), None);
+        let absent = Preconditions {
+            if_generation_match: Some(0),
+            ..Preconditions::default()
+        };
+        assert!(absent.to_wire().is_some());
+    }
+}

@@ -1,0 +1,176 @@
+//! How a cluster is.
+
+use marram_proto::v1;
+use serde::Serialize;
+
+/// How the cluster is, as the server that answered sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClusterStatus {
+    /// The cluster's id, 32 hexadecimal digits.
+    pub cluster_id: String,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// The profile that new buckets get.
+    pub default_profile: String,
+    /// The name of the server that answered.
+    pub answered_by: String,
+    /// The nodes, by id.
+    pub nodes: Vec<NodeStatus>,
+    /// The metadata groups, the root group first.
+    pub groups: Vec<GroupStatus>,
+    /// What the state means for the data; none when the server did not say.
+    pub redundancy: Option<Redundancy>,
+}
+
+/// Whether a node takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It answers.
+    Up,
+    /// It does not answer.
+    Away,
+    /// Not said, or said in a way this release does not know.
+    Unknown,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeStatus {
+    /// Its id.
+    pub node_id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its zone.
+    pub zone: String,
+    /// Whether it takes part.
+    pub state: NodeState,
+    /// Where it serves applications.
+    pub api_address: String,
+    /// Where it serves its peers.
+    pub mesh_address: String,
+    /// Its drives.
+    pub drives: Vec<DriveStatus>,
+}
+
+/// Whether a drive takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriveState {
+    /// It takes reads and writes.
+    Active,
+    /// It is too full for writes.
+    Full,
+    /// It failed and is not used any more.
+    Retired,
+    /// Not said, or its node is away.
+    Unknown,
+}
+
+/// A drive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DriveStatus {
+    /// Its id.
+    pub drive_id: u64,
+    /// Whether it takes part.
+    pub state: DriveState,
+    /// Its size in bytes.
+    pub capacity_bytes: u64,
+    /// Free bytes.
+    pub free_bytes: u64,
+    /// Bytes of live records.
+    pub record_bytes: u64,
+}
+
+/// A metadata group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupStatus {
+    /// Its number; 0 is the root group.
+    pub group: u32,
+    /// The node that leads it, where one is known.
+    pub leader_node_id: Option<u64>,
+    /// The nodes that vote in it.
+    pub voter_node_ids: Vec<u64>,
+    /// Voters that answer.
+    pub voters_up: u32,
+}
+
+/// What the state of the cluster means for the data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Redundancy {
+    /// How many more nodes may be lost now with every object still readable; negative when some
+    /// objects may not be readable.
+    pub tolerated_losses: i32,
+    /// True when new objects can be written.
+    pub writable: bool,
+    /// The same in sentences.
+    pub sentences: Vec<String>,
+    /// Versions written with fewer data shards than their bucket's profile has.
+    pub narrowed_versions: u64,
+    /// Versions that survive fewer losses than their bucket's profile promises.
+    pub under_protected_versions: u64,
+}
+
+impl ClusterStatus {
+    pub(crate) fn from_wire(status: v1::GetClusterStatusResponse) -> Self {
+        Self {
+            cluster_id: status.cluster_id,
+            cluster_name: status.cluster_name,
+            default_profile: status.default_profile,
+            answered_by: status.answered_by,
+            nodes: status.nodes.into_iter().map(node).collect(),
+            groups: status.groups.into_iter().map(group).collect(),
+            redundancy: status.redundancy.map(redundancy),
+        }
+    }
+}
+
+fn node(node: v1::NodeStatus) -> NodeStatus {
+    NodeStatus {
+        state: match node.state() {
+            v1::NodeState::Up => NodeState::Up,
+            v1::NodeState::Away => NodeState::Away,
+            v1::NodeState::Unspecified => NodeState::Unknown,
+        },
+        node_id: node.node_id,
+        name: node.name,
+        zone: node.zone,
+        api_address: node.api_address,
+        mesh_address: node.mesh_address,
+        drives: node.drives.iter().map(drive).collect(),
+    }
+}
+
+fn drive(drive: &v1::DriveStatus) -> DriveStatus {
+    DriveStatus {
+        state: match drive.state() {
+            v1::DriveState::Active => DriveState::Active,
+            v1::DriveState::Full => DriveState::Full,
+            v1::DriveState::Retired => DriveState::Retired,
+            v1::DriveState::Unspecified => DriveState::Unknown,
+        },
+        drive_id: drive.drive_id,
+        capacity_bytes: drive.capacity_bytes,
+        free_bytes: drive.free_bytes,
+        record_bytes: drive.record_bytes,
+    }
+}
+
+fn group(group: v1::GroupStatus) -> GroupStatus {
+    GroupStatus {
+        group: group.group,
+        leader_node_id: (group.leader_node_id != 0).then_some(group.leader_node_id),
+        voter_node_ids: group.voter_node_ids,
+        voters_up: group.voters_up,
+    }
+}
+
+fn redundancy(redundancy: v1::Redundancy) -> Redundancy {
+    Redundancy {
+        tolerated_losses: redundancy.tolerated_losses,
+        writable: redundancy.writable,
+        sentences: redundancy.sentences,
+        narrowed_versions: redundancy.narrowed_versions,
+        under_protected_versions: redundancy.under_protected_versions,
+    }
+}

@@ -1,0 +1,168 @@
+//! Who calls: an HS256 token that the client signs itself with its secret key.
+//!
+//! `authorization: Bearer <token>`, with the access key's id as `kid` and `sub`, `aud` = "marram",
+//! `iat`, and `exp` at most five minutes after it. The secret never travels. Only HS256 is
+//! accepted, whatever the token's header asks for.
+
+mod layer;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+
+use crate::secret::Kek;
+use crate::status::{Fault, Reason};
+
+pub(crate) use layer::AuthLayer;
+
+/// The audience that a token must name.
+const AUDIENCE: &str = "marram";
+/// How far the clocks of client and server may differ, in seconds.
+const CLOCK_SKEW_S: u64 = 60;
+/// Longest life of a token, in seconds: a captured one is soon worthless.
+const LIFETIME_S_MAX: u64 = 5 * 60;
+/// Longest token accepted; ours have about 250 bytes.
+const TOKEN_BYTES_MAX: usize = 2048;
+
+/// Who was authenticated; an extension of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The access key's id.
+    pub(crate) access_key: String,
+}
+
+/// An access key as the cluster's view holds it.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredKey {
+    /// The wrapped secret.
+    pub(crate) wrapped_secret: Vec<u8>,
+    /// Whether it has been switched off.
+    pub(crate) disabled: bool,
+}
+
+/// Why a caller was not authenticated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AuthError {
+    /// No token came with the request.
+    #[error(
+        "this method needs a token: send metadata `authorization: Bearer <token>` signed with your secret key"
+    )]
+    Missing,
+    /// The token is not one, or its signature does not fit.
+    #[error("the token is not valid: {0}")]
+    Invalid(&'static str),
+    /// The token's time is over, or not yet come.
+    #[error("the token has expired or is not valid yet; check the clock and sign a new one")]
+    Expired,
+    /// No such access key, or it is switched off.
+    #[error("the access key {0:?} is not known or is switched off")]
+    KeyUnknown(String),
+}
+
+impl Fault for AuthError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Missing => Reason::TokenMissing,
+            Self::Invalid(_) => Reason::TokenInvalid,
+            Self::Expired => Reason::TokenExpired,
+            Self::KeyUnknown(_) => Reason::KeyUnknown,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Claims {
+    sub: String,
+    exp: u64,
+    iat: u64,
+}
+
+/// The token of an `authorization` header.
+fn bearer(header: Option<&str>) -> Result<&str, AuthError> {
+    let header = header.ok_or(AuthError::Missing)?;
+    let (scheme, token) = header
+        .split_once(' ')
+        .ok_or(AuthError::Invalid("the header is not `Bearer <token>`"))?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(AuthError::Invalid("the header is not `Bearer <token>`"));
+    }
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(AuthError::Invalid("it is too long"));
+    }
+    Ok(token)
+}
+
+/// What the signature and the required claims must be. Times are judged by [`check_times`], with
+/// the clock that the gateway was given.
+fn rules() -> Validation {
+    let mut rules = Validation::new(Algorithm::HS256);
+    rules.set_audience(&[AUDIENCE]);
+    rules.set_required_spec_claims(&["exp", "aud", "sub"]);
+    rules.validate_exp = false;
+    rules.validate_nbf = false;
+    rules
+}
+
+fn check_times(claims: &Claims, now_ms: u64) -> Result<(), AuthError> {
+    let now = now_ms / 1000;
+    let early = claims.iat > now.saturating_add(CLOCK_SKEW_S);
+    let late = now > claims.exp.saturating_add(CLOCK_SKEW_S);
+    if early || late {
+        return Err(AuthError::Expired);
+    }
+    match claims.exp.checked_sub(claims.iat) {
+        Some(life) if life <= LIFETIME_S_MAX => Ok(()),
+        _ => Err(AuthError::Invalid("it may live for five minutes at most")),
+    }
+}
+
+/// Checks an `authorization` header.
+///
+/// # Errors
+/// When there is no valid token of a known, enabled access key.
+pub(crate) fn authenticate(
+    header: Option<&str>,
+    kek: &Kek,
+    now_ms: u64,
+    key_of: impl FnOnce(&str) -> Option<StoredKey>,
+) -> Result<Caller, AuthError> {
+    let token = bearer(header)?;
+    let head = jsonwebtoken::decode_header(token)
+        .map_err(|_| AuthError::Invalid("it is not a JSON web token"))?;
+    if head.alg != Algorithm::HS256 {
+        return Err(AuthError::Invalid("its algorithm must be HS256"));
+    }
+    let id = head
+        .kid
+        .ok_or(AuthError::Invalid("its header names no access key (kid)"))?;
+    let Some(key) = key_of(&id).filter(|key| !key.disabled) else {
+        return Err(AuthError::KeyUnknown(id));
+    };
+    let secret = kek.unwrap(&id, &key.wrapped_secret).map_err(|error| {
+        tracing::error!(access_key = %id, %error, "a stored secret key does not open");
+        AuthError::KeyUnknown(id.clone())
+    })?;
+    let key = DecodingKey::from_secret(secret.as_bytes());
+    let claims = jsonwebtoken::decode::<Claims>(token, &key, &rules())
+        .map_err(|error| AuthError::Invalid(fault(error.kind())))?
+        .claims;
+    if claims.sub != id {
+        return Err(AuthError::Invalid("kid and sub name different access keys"));
+    }
+    check_times(&claims, now_ms)?;
+    Ok(Caller { access_key: id })
+}
+
+fn fault(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidSignature => "its signature does not fit the secret key",
+        ErrorKind::InvalidAudience => "its audience (aud) must be \"marram\"",
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::Json(_) => {
+            "it must have the claims sub, aud, iat and exp"
+        }
+        _ => "it is not a JSON web token",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! How the cluster is, and what that means for the data.
+
+mod redundancy;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use marram_meta::{
+    ClusterView, GroupRecord, NodeRecord, NodeState, ObjectAnswer, ObjectQuery, Usage,
+};
+use marram_proto::v1;
+use marram_types::{GroupId, NodeId, ReplicaId};
+
+use crate::core::{BucketError, Core};
+use crate::drives::{DriveHealth, DriveReport};
+use crate::groups::GroupError;
+use redundancy::Facts;
+
+/// How long a node may take to say how full its drives are: a status must not wait for the slowest.
+const REPORT_TIME: Duration = Duration::from_secs(2);
+
+/// How the cluster is.
+pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, BucketError> {
+    let view = core.view();
+    let cluster = view.cluster.as_ref().ok_or(BucketError::NotReady)?;
+    let reports = join_all(members(&view).map(|node| report(core, node)));
+    let usage = usage(core, cluster.object_groups);
+    let (reports, usage) = tokio::join!(reports, usage);
+    let reports: BTreeMap<NodeId, Option<Vec<DriveReport>>> = reports.into_iter().collect();
+    let facts = Facts::new(&view, &reports, usage, |node| core.drives.is_up(node));
+    let nodes = members(&view)
+        .map(|node| node_status(node, reports.get(&node.node).and_then(Option::as_ref), core))
+        .collect();
+    let groups = view
+        .groups
+        .values()
+        .map(|group| group_status(core, &view, group))
+        .collect();
+    Ok(v1::GetClusterStatusResponse {
+        cluster_id: cluster.cluster.to_string(),
+        cluster_name: cluster.name.clone(),
+        nodes,
+        groups,
+        redundancy: Some(facts.redundancy()),
+        default_profile: cluster
+            .default_profile
+            .map(|profile| profile.to_string())
+            .unwrap_or_default(),
+        answered_by: core.name.clone(),
+    })
+}
+
+/// The nodes that belong to the cluster, by id.
+fn members(view: &ClusterView) -> impl Iterator<Item = &NodeRecord> {
+    view.nodes
+        .values()
+        .filter(|node| node.state == NodeState::Active)
+}
+
+async fn report(core: &Core, node: &NodeRecord) -> (NodeId, Option<Vec<DriveReport>>) {
+    if !core.drives.is_up(node.node) {
+        return (node.node, None);
+    }
+    let report = core.drives.reports(node.node, REPORT_TIME).await;
+    (node.node, report.ok())
+}
+
+/// The counters of all buckets in all groups; nothing where a group does not answer. Asked of the
+/// leaders, which is also how this server learns who leads the groups that it has no replica of.
+async fn usage(core: &Core, object_groups: u16) -> Option<Usage> {
+    let asked = (1..=object_groups).map(|number| async move {
+        let group = GroupId(number);
+        let query = ObjectQuery::Usage { bucket: None };
+        let answer = tokio::time::timeout(REPORT_TIME, core.ask(group, &query, true)).await;
+        match answer {
+            Ok(Ok(ObjectAnswer::Usage(usage))) => Some(usage),
+            Ok(Ok(_)) => {
+                tracing::warn!(error = %GroupError::Kind(group), "a group's usage is not known");
+                None
+            }
+            Ok(Err(_)) | Err(_) => None,
+        }
+    });
+    let all: Option<Vec<Usage>> = join_all(asked).await.into_iter().collect();
+    Some(all?.into_iter().fold(Usage::default(), Usage::plus))
+}
+
+fn node_status(
+    node: &NodeRecord,
+    report: Option<&Vec<DriveReport>>,
+    core: &Core,
+) -> v1::NodeStatus {
+    let drives = node
+        .drives
+        .iter()
+        .map(|drive| {
+            let known = report.and_then(|all| all.iter().find(|one| one.drive == drive.drive));
+            drive_status(drive.drive.0, known)
+        })
+        .collect();
+    let state = if core.drives.is_up(node.node) {
+        v1::NodeState::Up
+    } else {
+        v1::NodeState::Away
+    };
+    v1::NodeStatus {
+        node_id: node.node.0,
+        name: node.name.clone(),
+        zone: node.zone.clone(),
+        state: state.into(),
+        api_address: node.api_addr.clone(),
+        mesh_address: node.mesh_addr.clone(),
+        drives,
+    }
+}
+
+fn drive_status(id: u64, known: Option<&DriveReport>) -> v1::DriveStatus {
+    let Some(known) = known else {
+        return v1::DriveStatus {
+            drive_id: id,
+            ..v1::DriveStatus::default()
+        };
+    };
+    let state = match known.health {
+        DriveHealth::Active => v1::DriveState::Active,
+        DriveHealth::Full => v1::DriveState::Full,
+        DriveHealth::Retired => v1::DriveState::Retired,
+    };
+    v1::DriveStatus {
+        drive_id: id,
+        state: state.into(),
+        capacity_bytes: known.capacity,
+        free_bytes: known.free,
+        record_bytes: known.record_bytes,
+    }
+}
+
+/// The node of a replica; past replicas belong to no one.
+fn node_of(view: &ClusterView, replica: ReplicaId) -> Option<NodeId> {
+    view.nodes
+        .values()
+        .find(|node| node.replica == Some(replica))
+        .map(|node| node.node)
+}
+
+fn group_status(core: &Core, view: &ClusterView, group: &GroupRecord) -> v1::GroupStatus {
+    let voters: Vec<NodeId> = group
+        .voters
+        .iter()
+        .filter_map(|replica| node_of(view, *replica))
+        .collect();
+    let up = voters
+        .iter()
+        .filter(|node| core.drives.is_up(**node))
+        .count();
+    let leader = core
+        .groups
+        .leader(group.group)
+        .and_then(|replica| node_of(view, replica))
+        .filter(|node| core.drives.is_up(*node));
+    v1::GroupStatus {
+        group: u32::from(group.group.0),
+        leader_node_id: leader.map_or(0, |node| node.0),
+        voter_node_ids: voters.iter().map(|node| node.0).collect(),
+        voters_up: u32::try_from(up).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,206 @@
+//! What the state of the cluster means for the data.
+//!
+//! Judged from the worst placement group and the weakest metadata group: "any N nodes" is a promise
+//! about every object, so one weak place decides it (rules.md 7).
+
+mod sentences;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use marram_meta::{BucketState, ClusterView, NodeState, Usage};
+use marram_object::narrow;
+use marram_placement::{PoolTable, pool_of};
+use marram_proto::v1;
+use marram_types::{DriveId, NodeId, Profile};
+
+use crate::drives::{DriveHealth, DriveReport};
+
+/// What is known.
+pub(super) struct Facts<'a> {
+    view: &'a ClusterView,
+    nodes: BTreeMap<DriveId, NodeId>,
+    away: BTreeSet<NodeId>,
+    /// Drives that serve no reads though their node is there.
+    retired: BTreeSet<DriveId>,
+    /// Drives that take no data.
+    full: BTreeSet<DriveId>,
+    /// The counters of all groups; nothing where one does not answer.
+    usage: Option<Usage>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(
+        view: &'a ClusterView,
+        reports: &BTreeMap<NodeId, Option<Vec<DriveReport>>>,
+        usage: Option<Usage>,
+        is_up: impl Fn(NodeId) -> bool,
+    ) -> Self {
+        let active = || {
+            view.nodes
+                .values()
+                .filter(|node| node.state == NodeState::Active)
+        };
+        let with = |health: DriveHealth| {
+            reports
+                .values()
+                .flatten()
+                .flatten()
+                .filter(|drive| drive.health == health)
+                .map(|drive| drive.drive)
+                .collect()
+        };
+        Self {
+            view,
+            nodes: view
+                .nodes
+                .values()
+                .flat_map(|node| node.drives.iter().map(|drive| (drive.drive, node.node)))
+                .collect(),
+            away: active()
+                .map(|node| node.node)
+                .filter(|node| !is_up(*node))
+                .collect(),
+            retired: with(DriveHealth::Retired),
+            full: with(DriveHealth::Full),
+            usage,
+        }
+    }
+
+    /// The answer.
+    pub(super) fn redundancy(&self) -> v1::Redundancy {
+        let usage = self.usage.unwrap_or_default();
+        v1::Redundancy {
+            tolerated_losses: self.tolerated(),
+            writable: self.writable(),
+            sentences: self.sentences(),
+            narrowed_versions: usage.narrowed,
+            under_protected_versions: usage.under_protected,
+        }
+    }
+
+    /// How many more nodes may be lost with every object still readable; negative when some object
+    /// may not be readable now.
+    fn tolerated(&self) -> i32 {
+        let tolerated = self.metadata_tolerated().min(self.data_tolerated());
+        if self.usage.is_some_and(|usage| usage.under_protected > 0) {
+            // Such a version may have a single spare copy, and may have had it on a node that is
+            // away.
+            return tolerated.min(if self.away.is_empty() { 1 } else { 0 });
+        }
+        tolerated
+    }
+
+    /// The least over all groups of: voters that may still go with a majority left.
+    fn metadata_tolerated(&self) -> i32 {
+        let group_margin = |voters: usize, up: usize| {
+            let majority = voters / 2 + 1;
+            count(up) - count(majority)
+        };
+        self.view
+            .groups
+            .values()
+            .map(|group| group_margin(group.voters.len(), self.voters_up(&group.voters)))
+            .min()
+            .unwrap_or(-1)
+    }
+
+    fn voters_up(&self, voters: &[marram_types::ReplicaId]) -> usize {
+        let up = self.view.nodes.values().filter(|node| {
+            node.replica
+                .is_some_and(|replica| voters.contains(&replica))
+                && !self.away.contains(&node.node)
+        });
+        up.count()
+    }
+
+    /// The profiles in use: of buckets, and the default of the next one.
+    fn profiles(&self) -> BTreeSet<Profile> {
+        let of_buckets = self
+            .view
+            .buckets
+            .values()
+            .filter(|bucket| bucket.state != BucketState::Deleted)
+            .map(|bucket| bucket.profile);
+        let default = self.view.cluster.as_ref().and_then(|c| c.default_profile);
+        of_buckets.chain(default).collect()
+    }
+
+    /// The least over all placement groups and profiles in use.
+    fn data_tolerated(&self) -> i32 {
+        let per_profile = self.profiles().into_iter().map(|profile| {
+            let table = self.view.pools.get(&pool_of(profile.width()));
+            table.map_or(0, |table| self.pool_tolerated(table, profile.m()))
+        });
+        per_profile.min().unwrap_or(i32::MAX)
+    }
+
+    /// The least over the rows of one pool: `m` shards of a row may be lost; those on nodes that
+    /// are away are counted as lost already.
+    fn pool_tolerated(&self, table: &PoolTable, m: usize) -> i32 {
+        let per_row = table.rows.iter().map(|row| {
+            let mut shards: BTreeMap<NodeId, usize> = BTreeMap::new();
+            let mut lost = 0;
+            for drive in row {
+                match self.nodes.get(drive) {
+                    Some(node) if !self.is_lost(*drive, *node) => {
+                        *shards.entry(*node).or_default() += 1;
+                    }
+                    _ => lost += 1,
+                }
+            }
+            if lost > m {
+                return count(m) - count(lost);
+            }
+            let mut spare = m - lost;
+            let mut most_first: Vec<usize> = shards.into_values().collect();
+            most_first.sort_unstable_by(|a, b| b.cmp(a));
+            let losses = most_first.into_iter().take_while(|shards| {
+                let fits = *shards <= spare;
+                spare = spare.saturating_sub(*shards);
+                fits
+            });
+            count(losses.count())
+        });
+        per_row.min().unwrap_or(0)
+    }
+
+    fn is_lost(&self, drive: DriveId, node: NodeId) -> bool {
+        self.away.contains(&node) || self.retired.contains(&drive)
+    }
+
+    /// The profile that a new object of a bucket of `profile` gets in the best row there is now;
+    /// nothing when it cannot be written.
+    fn written_as(&self, profile: Profile) -> Option<Profile> {
+        let table = self.view.pools.get(&pool_of(profile.width()))?;
+        table
+            .rows
+            .iter()
+            .filter_map(|row| {
+                let living: Vec<bool> = row.iter().map(|drive| self.takes_data(*drive)).collect();
+                narrow(profile, &living).ok()
+            })
+            .map(|shape| shape.profile)
+            .max_by_key(|shape| shape.width())
+    }
+
+    fn takes_data(&self, drive: DriveId) -> bool {
+        self.nodes
+            .get(&drive)
+            .is_some_and(|node| !self.is_lost(drive, *node) && !self.full.contains(&drive))
+    }
+
+    fn writable(&self) -> bool {
+        self.metadata_tolerated() >= 0
+            && self
+                .profiles()
+                .into_iter()
+                .all(|profile| self.written_as(profile).is_some())
+    }
+}
+
+fn count(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

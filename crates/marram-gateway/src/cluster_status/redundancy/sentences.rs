@@ -1,0 +1,140 @@
+//! The same for a person, one sentence a line, the worst first where it matters.
+
+use marram_meta::NodeState;
+use marram_types::NodeId;
+
+use super::Facts;
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    if count == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{count} {many}")
+    }
+}
+
+impl Facts<'_> {
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let mut all = vec![self.about_nodes(), self.about_losses()];
+        all.extend(self.about_metadata());
+        all.extend(self.about_writes());
+        all.extend(self.about_drives());
+        all.extend(self.about_versions());
+        all
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        let known = self.view.nodes.get(&node);
+        known.map_or_else(|| format!("node {node}"), |node| node.name.clone())
+    }
+
+    fn about_nodes(&self) -> String {
+        let nodes = self.view.nodes.values();
+        let all = nodes.filter(|node| node.state == NodeState::Active).count();
+        if self.away.is_empty() {
+            return match all {
+                1 => "The node answers.".to_owned(),
+                all => format!("All {all} nodes answer."),
+            };
+        }
+        let names: Vec<String> = self.away.iter().map(|node| self.name(*node)).collect();
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        format!(
+            "{} of {all} nodes {verb} away: {}.",
+            names.len(),
+            names.join(", ")
+        )
+    }
+
+    fn about_losses(&self) -> String {
+        match self.tolerated() {
+            i32::MIN..=-1 => {
+                "Some objects may not be readable until nodes that are away come back.".to_owned()
+            }
+            0 => "No further node may be lost: every object is readable now, and losing one more \
+                  node could make some of them unreadable."
+                .to_owned(),
+            1 => "Any 1 more node may be lost, and every object stays readable.".to_owned(),
+            more => format!("Any {more} more nodes may be lost, and every object stays readable."),
+        }
+    }
+
+    fn about_metadata(&self) -> Vec<String> {
+        let weak = self.view.groups.values().filter_map(|group| {
+            let up = self.voters_up(&group.voters);
+            let voters = group.voters.len();
+            (up < voters / 2 + 1).then(|| {
+                format!(
+                    "Metadata group {} has no majority ({up} of {voters} voters answer): its \
+                     objects can be neither read nor written until one comes back.",
+                    group.group
+                )
+            })
+        });
+        let weak: Vec<String> = weak.collect();
+        if self.view.groups.is_empty() {
+            return vec!["The metadata groups are not made yet.".to_owned()];
+        }
+        weak
+    }
+
+    fn about_writes(&self) -> Vec<String> {
+        let one = |profile: marram_types::Profile| match self.written_as(profile) {
+            None => Some(format!(
+                "New objects of {profile} cannot be written: too few drives can take data."
+            )),
+            Some(now) if now == profile => None,
+            Some(now) if now.m() == profile.m() => Some(format!(
+                "New objects of {profile} are written {now} for now: they survive as many losses \
+                 and take more space."
+            )),
+            Some(now) => Some(format!(
+                "New objects of {profile} are written {now} for now: they survive {} only.",
+                plural(now.m() as u64, "loss", "losses")
+            )),
+        };
+        self.profiles().into_iter().filter_map(one).collect()
+    }
+
+    fn about_drives(&self) -> Vec<String> {
+        let place = |drive: &marram_types::DriveId| {
+            let node = self.nodes.get(drive).map(|node| self.name(*node));
+            node.unwrap_or_else(|| "no node".to_owned())
+        };
+        let retired = self.retired.iter().map(|drive| {
+            let node = place(drive);
+            format!("Drive {drive} of {node} has failed and is not used any more: replace it.")
+        });
+        let full = self.full.iter().map(|drive| {
+            let node = place(drive);
+            format!("Drive {drive} of {node} is full: reads go on, writes go elsewhere.")
+        });
+        retired.chain(full).collect()
+    }
+
+    fn about_versions(&self) -> Vec<String> {
+        let Some(usage) = self.usage else {
+            return vec![
+                "Not every metadata group answers, so the counts of narrowed versions are not \
+                 known."
+                    .to_owned(),
+            ];
+        };
+        let mut all = Vec::new();
+        if usage.narrowed > 0 {
+            let what = plural(usage.narrowed, "version is", "versions are");
+            all.push(format!(
+                "{what} narrower than asked for, written while nodes were away."
+            ));
+        }
+        if usage.under_protected > 0 {
+            let what = plural(
+                usage.under_protected,
+                "version survives",
+                "versions survive",
+            );
+            all.push(format!("{what} fewer losses than asked for."));
+        }
+        all
+    }
+}

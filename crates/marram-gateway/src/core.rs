@@ -1,0 +1,270 @@
+//! What every operation shares: the seams to groups and drives, the view of the cluster, the clock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use marram_meta::{
+    BucketRecord, BucketState, ClusterView, Envelope, ObjectAnswer, ObjectCommand, ObjectOutcome,
+    ObjectQuery, RootCommand, RootOutcome,
+};
+use marram_types::{BucketName, GroupId, ObjectKey, RequestId};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::begin::BeginCache;
+use crate::drives::{Conditions, Drives};
+use crate::groups::{COMMAND_TIME, GroupError, Groups, QUERY_TIME};
+use crate::pace;
+use crate::places::Places;
+use crate::secret::Kek;
+use crate::status::{Fault, Reason};
+
+/// How long an operation waits for a bucket that is being made, or unsealed (rules.md 12).
+const BUCKET_WAIT: Duration = Duration::from_secs(2);
+/// Object bytes of all uploads of this process that may be in memory, in units of 64 KiB: beyond
+/// it uploads wait for one another instead of for the machine's memory.
+const UPLOAD_UNITS_MAX: usize = 4096;
+/// The same for downloads.
+const DOWNLOAD_UNITS_MAX: usize = 4096;
+/// The unit of both.
+pub(crate) const MEMORY_UNIT_BYTES: usize = 64 * 1024;
+
+/// Transfers that need more than their row, of this process at once. Each may hold a window without
+/// asking for memory; beyond this many, more are refused, retryably.
+const TRANSFERS_MAX: usize = 1024;
+
+/// Memory that uploads and downloads share among them, in units of [`MEMORY_UNIT_BYTES`].
+pub(crate) struct Memory {
+    /// One for each transfer.
+    transfers: Arc<Semaphore>,
+    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) downloads: Arc<Semaphore>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
+            uploads: Arc::new(Semaphore::new(UPLOAD_UNITS_MAX)),
+            downloads: Arc::new(Semaphore::new(DOWNLOAD_UNITS_MAX)),
+        }
+    }
+}
+
+/// Too many transfers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this server has {TRANSFERS_MAX} transfers already; try again or ask another one")]
+pub(crate) struct Busy;
+
+impl Memory {
+    /// A place for one transfer.
+    pub(crate) fn transfer(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        self.transfers.clone().try_acquire_owned().map_err(|_| Busy)
+    }
+}
+
+/// What every operation shares.
+pub(crate) struct Core {
+    pub(crate) groups: Arc<dyn Groups>,
+    pub(crate) drives: Arc<dyn Drives>,
+    pub(crate) view: watch::Receiver<Arc<ClusterView>>,
+    pub(crate) kek: Arc<Kek>,
+    pub(crate) name: String,
+    pub(crate) now_ms: fn() -> u64,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) memory: Memory,
+    pub(crate) begins: BeginCache,
+    pub(crate) conditions: Conditions,
+    places: Mutex<Arc<Places>>,
+}
+
+/// A bucket could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BucketError {
+    #[error("there is no bucket {0}")]
+    NotFound(BucketName),
+    #[error("bucket {0} is being made or removed; try again")]
+    Busy(BucketName),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("the cluster is not ready yet")]
+    NotReady,
+}
+
+impl Fault for BucketError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotFound(_) => Reason::BucketNotFound,
+            Self::Busy(_) => Reason::BucketBusy,
+            Self::Group(error) => error.reason(),
+            Self::NotReady => Reason::MetadataUnavailable,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::NotFound(name) | Self::Busy(name) => vec![("bucket", name.to_string())],
+            Self::Group(error) => error.details(),
+            Self::NotReady => Vec::new(),
+        }
+    }
+}
+
+/// The seams of a [`Core`].
+pub(crate) struct Seams {
+    pub(crate) groups: Arc<dyn Groups>,
+    pub(crate) drives: Arc<dyn Drives>,
+    pub(crate) view: watch::Receiver<Arc<ClusterView>>,
+    pub(crate) kek: Arc<Kek>,
+    pub(crate) name: String,
+    pub(crate) now_ms: fn() -> u64,
+}
+
+impl Core {
+    pub(crate) fn new(seams: Seams) -> Self {
+        let places = Mutex::new(Arc::new(Places::of(&seams.view.borrow())));
+        Self {
+            groups: seams.groups,
+            drives: seams.drives,
+            view: seams.view,
+            kek: seams.kek,
+            name: seams.name,
+            now_ms: seams.now_ms,
+            tasks: TaskTracker::new(),
+            memory: Memory::default(),
+            begins: BeginCache::default(),
+            conditions: Conditions::default(),
+            places,
+        }
+    }
+
+    /// The cluster as this server knows it now.
+    pub(crate) fn view(&self) -> Arc<ClusterView> {
+        self.view.borrow().clone()
+    }
+
+    /// Where drives and placement groups are, as this server knows it now.
+    pub(crate) fn places(&self) -> Arc<Places> {
+        let view = self.view();
+        let mut places = self.places.lock();
+        if places.index() != view.index {
+            *places = Arc::new(Places::of(&view));
+        }
+        places.clone()
+    }
+
+    /// The cluster as the root group's leader knows it, or as this server does if that is newer:
+    /// it contains every root decision that was answered before the call.
+    pub(crate) async fn fresh_view(&self) -> Result<Arc<ClusterView>, GroupError> {
+        let query = self
+            .groups
+            .query(GroupId::ROOT, Bytes::new(), true, QUERY_TIME);
+        let answer = query.await?;
+        let fetched = ClusterView::decode(&answer.bytes)?;
+        let known = self.view();
+        if known.index >= fetched.index {
+            Ok(known)
+        } else {
+            Ok(Arc::new(fetched))
+        }
+    }
+
+    /// The record of a bucket that can be used. A bucket that this server does not know is asked
+    /// for at the root group, because another server may have made it a moment ago.
+    pub(crate) async fn bucket(&self, name: &BucketName) -> Result<BucketRecord, BucketError> {
+        let known = self.view().buckets.get(name).cloned();
+        if let Some(record) = known.filter(|record| is_usable(record.state)) {
+            return Ok(record);
+        }
+        let deadline = Instant::now() + BUCKET_WAIT;
+        loop {
+            match self.fresh_view().await?.buckets.get(name) {
+                None => return Err(BucketError::NotFound(name.clone())),
+                Some(record) if is_usable(record.state) => return Ok(record.clone()),
+                Some(_) if Instant::now() >= deadline => {
+                    return Err(BucketError::Busy(name.clone()));
+                }
+                Some(_) => pace::bucket_poll().await,
+            }
+        }
+    }
+
+    /// The object group of a key.
+    pub(crate) fn group_of(
+        &self,
+        bucket: &BucketRecord,
+        key: &ObjectKey,
+    ) -> Result<GroupId, BucketError> {
+        let groups = self.object_groups()?;
+        Ok(GroupId::of_key(bucket.bucket, key.as_str(), groups))
+    }
+
+    /// How many object groups there are.
+    pub(crate) fn object_groups(&self) -> Result<u16, BucketError> {
+        let view = self.view();
+        let cluster = view.cluster.as_ref().ok_or(BucketError::NotReady)?;
+        Ok(cluster.object_groups)
+    }
+
+    /// Asks an object group.
+    pub(crate) async fn ask(
+        &self,
+        group: GroupId,
+        query: &ObjectQuery,
+        linearizable: bool,
+    ) -> Result<ObjectAnswer, GroupError> {
+        let query = query.encode().into();
+        let answer = self
+            .groups
+            .query(group, query, linearizable, QUERY_TIME)
+            .await?;
+        Ok(ObjectAnswer::decode(&answer.bytes)?)
+    }
+
+    /// Has an object group carry out a mutation, once, however often it has to be sent.
+    pub(crate) async fn command(
+        &self,
+        group: GroupId,
+        request: RequestId,
+        command: &ObjectCommand,
+    ) -> Result<ObjectOutcome, GroupError> {
+        let sealed = Envelope::seal(Some(request), self.command_deadline_ms(), command);
+        let outcome = self
+            .groups
+            .propose(group, sealed.into(), COMMAND_TIME)
+            .await?;
+        Ok(ObjectOutcome::decode(&outcome)?)
+    }
+
+    /// Has the root group carry out a mutation.
+    pub(crate) async fn root_command(
+        &self,
+        request: RequestId,
+        command: &RootCommand,
+    ) -> Result<RootOutcome, GroupError> {
+        let sealed = Envelope::seal(Some(request), self.command_deadline_ms(), command);
+        let outcome = self
+            .groups
+            .propose(GroupId::ROOT, sealed.into(), COMMAND_TIME)
+            .await?;
+        Ok(RootOutcome::decode(&outcome)?)
+    }
+
+    /// A command that is not applied by then is refused for ever (rules.md 14). It lies behind the
+    /// time for which the gateway tries, with room for the leader's clock to differ.
+    fn command_deadline_ms(&self) -> u64 {
+        let ahead = COMMAND_TIME + COMMAND_TIME / 2;
+        (self.now_ms)() + u64::try_from(ahead.as_millis()).expect("some seconds")
+    }
+}
+
+/// Whether gateways use a bucket in this state. A bucket under deletion is used: reads find what is
+/// left, and writes are refused, retryably, by its groups.
+fn is_usable(state: BucketState) -> bool {
+    match state {
+        BucketState::Active | BucketState::Unsealing | BucketState::Deleting => true,
+        BucketState::Creating | BucketState::Deleted => false,
+    }
+}

@@ -1,0 +1,107 @@
+//! What the gateway asks of drives, as a trait: shards in, shards out. A drive of this node is
+//! reached the same way as any other (the mesh's loopback).
+
+mod condition;
+mod meshed;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use marram_types::{DataId, DriveId, NodeId, PgId, ShardId};
+
+pub(crate) use condition::Conditions;
+pub(crate) use meshed::Meshed;
+
+/// A drive and the node that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) node: NodeId,
+    pub(crate) drive: DriveId,
+}
+
+/// A run of one shard, to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) place: Place,
+    pub(crate) shard: ShardId,
+    pub(crate) pg: PgId,
+    /// Where in the shard it begins.
+    pub(crate) offset: u64,
+    /// Its bytes.
+    pub(crate) data: Bytes,
+}
+
+/// A part of a shard, to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) place: Place,
+    pub(crate) shard: ShardId,
+    pub(crate) offset: u64,
+    pub(crate) len: u32,
+}
+
+/// Why a drive did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub(crate) enum DriveError {
+    #[error("the drive has no room")]
+    Full,
+    #[error("the shard is not there")]
+    NotFound,
+    #[error("the shard is damaged")]
+    Corrupt,
+    #[error("the node does not answer")]
+    Away,
+    #[error("the node did not answer in time")]
+    Late,
+    #[error("the node has too much to do")]
+    Overloaded,
+    #[error("the node refused")]
+    Refused,
+}
+
+/// What a drive takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DriveHealth {
+    Active,
+    Full,
+    Retired,
+}
+
+/// How full a drive is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DriveReport {
+    pub(crate) drive: DriveId,
+    pub(crate) health: DriveHealth,
+    pub(crate) capacity: u64,
+    pub(crate) free: u64,
+    pub(crate) record_bytes: u64,
+}
+
+/// The drives of the cluster.
+#[async_trait]
+pub(crate) trait Drives: Send + Sync {
+    /// Whether this observer holds a node to be there.
+    fn is_up(&self, node: NodeId) -> bool;
+
+    /// Whether a node is this very process: no network between.
+    fn is_near(&self, node: NodeId) -> bool;
+
+    /// Writes a run; it is durable when this returns. The same run again changes nothing.
+    async fn write(&self, run: Run, within: Duration) -> Result<(), DriveError>;
+
+    /// Reads a part: verified, and of the length asked for.
+    async fn read(&self, part: Part, within: Duration) -> Result<Bytes, DriveError>;
+
+    /// Removes every shard of `data` from a drive.
+    async fn remove(
+        &self,
+        place: Place,
+        data: Vec<DataId>,
+        within: Duration,
+    ) -> Result<(), DriveError>;
+
+    /// How full the drives of a node are.
+    async fn reports(&self, node: NodeId, within: Duration)
+    -> Result<Vec<DriveReport>, DriveError>;
+}

@@ -1,0 +1,127 @@
+//! The drives through the mesh.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use marram_erasure::{CODEC_ID, MATRIX_ID};
+use marram_mesh::{CallError, DriveStats, DropShards, Mesh, ReadShard, RpcCode, WriteRun};
+use marram_proto::mesh::v1 as wire;
+use marram_types::{DataId, DriveId, NodeId};
+
+use super::{DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run};
+
+/// The drives of the cluster.
+pub(crate) struct Meshed(pub(crate) Mesh);
+
+fn error(error: &CallError) -> DriveError {
+    match error {
+        CallError::UnknownNode(_) | CallError::Unreachable { .. } | CallError::Lost { .. } => {
+            DriveError::Away
+        }
+        CallError::Deadline { .. } => DriveError::Late,
+        CallError::Failed(failure) => match failure.code {
+            RpcCode::Full => DriveError::Full,
+            RpcCode::NotFound => DriveError::NotFound,
+            RpcCode::Corrupt => DriveError::Corrupt,
+            RpcCode::Unavailable => DriveError::Away,
+            RpcCode::DeadlineExceeded => DriveError::Late,
+            RpcCode::Overloaded => DriveError::Overloaded,
+            _ => refused(error),
+        },
+        CallError::TooLarge { .. } | CallError::Malformed { .. } => refused(error),
+    }
+}
+
+fn refused(error: &CallError) -> DriveError {
+    tracing::warn!(%error, "a node refused a request about a shard");
+    DriveError::Refused
+}
+
+fn report(stat: &wire::DriveStat) -> DriveReport {
+    DriveReport {
+        drive: DriveId(stat.drive),
+        health: match stat.state() {
+            wire::DriveState::Full => DriveHealth::Full,
+            wire::DriveState::Retired => DriveHealth::Retired,
+            wire::DriveState::Active | wire::DriveState::Unspecified => DriveHealth::Active,
+        },
+        capacity: stat.capacity,
+        free: stat.free,
+        record_bytes: stat.live_record_bytes,
+    }
+}
+
+#[async_trait]
+impl Drives for Meshed {
+    fn is_up(&self, node: NodeId) -> bool {
+        self.0.is_up(node)
+    }
+
+    fn is_near(&self, node: NodeId) -> bool {
+        self.0.node() == Some(node)
+    }
+
+    async fn write(&self, run: Run, within: Duration) -> Result<(), DriveError> {
+        let request = wire::WriteRunRequest {
+            drive: run.place.drive.0,
+            shard: Some(run.shard.into()),
+            pool: u32::from(run.pg.pool.0),
+            pg: u32::from(run.pg.index),
+            offset: run.offset,
+            codec: u32::from(CODEC_ID),
+            matrix: u32::from(MATRIX_ID),
+        };
+        let call = self
+            .0
+            .call::<WriteRun>(run.place.node, request, run.data, within);
+        call.await.map(|_| ()).map_err(|e| error(&e))
+    }
+
+    async fn read(&self, part: Part, within: Duration) -> Result<Bytes, DriveError> {
+        let request = wire::ReadShardRequest {
+            drive: part.place.drive.0,
+            shard: Some(part.shard.into()),
+            offset: part.offset,
+            length: part.len,
+        };
+        let call = self
+            .0
+            .call::<ReadShard>(part.place.node, request, Bytes::new(), within);
+        let (_, bytes) = call.await.map_err(|e| error(&e))?;
+        if bytes.len() == part.len as usize {
+            Ok(bytes)
+        } else {
+            Err(DriveError::Corrupt)
+        }
+    }
+
+    async fn remove(
+        &self,
+        place: Place,
+        data: Vec<DataId>,
+        within: Duration,
+    ) -> Result<(), DriveError> {
+        let request = wire::DropShardsRequest {
+            drive: place.drive.0,
+            data: data.into_iter().map(Into::into).collect(),
+        };
+        let call = self
+            .0
+            .call::<DropShards>(place.node, request, Bytes::new(), within);
+        call.await.map(|_| ()).map_err(|e| error(&e))
+    }
+
+    async fn reports(
+        &self,
+        node: NodeId,
+        within: Duration,
+    ) -> Result<Vec<DriveReport>, DriveError> {
+        let request = wire::DriveStatsRequest { drives: Vec::new() };
+        let call = self
+            .0
+            .call::<DriveStats>(node, request, Bytes::new(), within);
+        let (answer, _) = call.await.map_err(|e| error(&e))?;
+        Ok(answer.drives.iter().map(report).collect())
+    }
+}

@@ -1,0 +1,186 @@
+//! The server of the public API.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use marram_mesh::Mesh;
+use marram_meta::ClusterView;
+use marram_proto::FILE_DESCRIPTOR_SET;
+use marram_proto::v1::admin_service_server::AdminServiceServer;
+use marram_proto::v1::bucket_service_server::BucketServiceServer;
+use marram_proto::v1::object_service_server::ObjectServiceServer;
+use marram_raft::Router;
+use marram_types::caps::{API_MESSAGE_BYTES_MAX, MIB};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::{Router as Services, TcpIncoming};
+use tower::layer::util::{Identity, Stack};
+
+use crate::auth::AuthLayer;
+use crate::core::{Core, Seams};
+use crate::drives::Meshed;
+use crate::groups::Routed;
+use crate::secret::Kek;
+use crate::service::{Admin, Buckets, FramedLayer, Objects};
+
+/// HTTP/2 frames (reliability.md B6: large frames halve the cost of large bodies).
+const FRAME_BYTES: u32 = MIB as u32;
+/// Unread bytes of one call that a client may have sent.
+const STREAM_WINDOW_BYTES: u32 = 4 * MIB as u32;
+/// Unread bytes of one connection that a client may have sent.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * MIB as u32;
+/// Calls at once on one connection.
+const STREAMS_MAX: u32 = 1024;
+/// A silent connection is asked whether it is still there, so that a client that vanished does not
+/// hold an upload's memory.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+/// And given up when it does not answer.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
+/// How long transfers may go on after the server was told to stop.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// The services as the transport serves them.
+type Served = Services<Stack<FramedLayer, Stack<AuthLayer, Identity>>>;
+
+/// What a gateway needs.
+pub struct GatewayDeps {
+    /// The mesh, for shards.
+    pub mesh: Mesh,
+    /// The way to the metadata groups.
+    pub router: Arc<Router>,
+    /// The cluster as this server knows it, whenever that changes.
+    pub view: watch::Receiver<Arc<ClusterView>>,
+    /// The key under which secret keys are stored.
+    pub kek: Kek,
+    /// The server's name, for `answered_by` in the status.
+    pub name: String,
+}
+
+impl std::fmt::Debug for GatewayDeps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatewayDeps")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the gateway could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The transport failed.
+    #[error("the API listener failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The descriptors in the binary are damaged.
+    #[error("gRPC reflection cannot be set up: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// The public API of one server: stateless, as many as one likes.
+pub struct Gateway {
+    core: Arc<Core>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("name", &self.core.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// A gateway; nothing is opened yet.
+    #[must_use]
+    pub fn new(deps: GatewayDeps) -> Self {
+        Self::over(Seams {
+            groups: Arc::new(Routed(deps.router)),
+            drives: Arc::new(Meshed(deps.mesh)),
+            view: deps.view,
+            kek: Arc::new(deps.kek),
+            name: deps.name,
+            now_ms,
+        })
+    }
+
+    /// A gateway over other seams; tests use it.
+    pub(crate) fn over(seams: Seams) -> Self {
+        Self {
+            core: Arc::new(Core::new(seams)),
+        }
+    }
+
+    /// Serves until `stop` is cancelled, then lets calls end for a while.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let tasks = self.core.tasks.clone();
+        let router = services(self.core).await?;
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let told = stop.clone().cancelled_owned();
+        let serving = router.serve_with_incoming_shutdown(incoming, told);
+        let too_late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN_TIME).await;
+        };
+        tokio::select! {
+            served = serving => served?,
+            () = too_late => tracing::warn!("calls were still running when the server stopped"),
+        }
+        tasks.close();
+        if tokio::time::timeout(DRAIN_TIME, tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("transfers were still running when the server stopped");
+        }
+        Ok(())
+    }
+}
+
+/// All services behind the authentication layer.
+async fn services(core: Arc<Core>) -> Result<Served, ServeError> {
+    let auth = AuthLayer::new(core.view.clone(), core.kek.clone(), core.now_ms);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<ObjectServiceServer<Objects>>().await;
+    health.set_serving::<BucketServiceServer<Buckets>>().await;
+    health.set_serving::<AdminServiceServer<Admin>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let objects = ObjectServiceServer::new(Objects(core.clone()))
+        .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
+    Ok(Server::builder()
+        .max_frame_size(FRAME_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
+        .layer(auth)
+        .layer(FramedLayer)
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(objects)
+        .add_service(BucketServiceServer::new(Buckets(core.clone())))
+        .add_service(AdminServiceServer::new(Admin(core))))
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! The API over a real socket, with a cluster in memory behind it.
+
+mod buckets;
+mod faults;
+mod kit;
+mod objects;
+mod security;

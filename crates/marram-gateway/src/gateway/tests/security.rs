@@ -1,0 +1,112 @@
+use marram_proto::v1;
+use marram_proto::v1::admin_service_client::AdminServiceClient;
+use marram_proto::v1::bucket_service_client::BucketServiceClient;
+use marram_proto::v1::object_service_client::ObjectServiceClient;
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use super::kit::{chunk, reason, token};
+use crate::testing::Cluster;
+
+fn reflect() -> tokio_stream::Iter<std::vec::IntoIter<ServerReflectionRequest>> {
+    tokio_stream::iter(vec![ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    }])
+}
+
+/// Every method of every service without a token.
+async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
+    let channel = cluster.channel().await;
+    let mut objects = ObjectServiceClient::new(channel.clone());
+    let mut buckets = BucketServiceClient::new(channel.clone());
+    let mut admin = AdminServiceClient::new(channel.clone());
+    let mut reflection = ServerReflectionClient::new(channel);
+    macro_rules! refused {
+        ($client:ident, $method:ident, $request:expr) => {
+            (
+                stringify!($method),
+                $client.$method($request).await.map(|_| ()).unwrap_err(),
+            )
+        };
+    }
+    vec![
+        refused!(objects, put_object, tokio_stream::iter(vec![chunk(b"x")])),
+        refused!(objects, get_object, v1::GetObjectRequest::default()),
+        refused!(objects, head_object, v1::HeadObjectRequest::default()),
+        refused!(objects, delete_object, v1::DeleteObjectRequest::default()),
+        refused!(objects, list_objects, v1::ListObjectsRequest::default()),
+        refused!(buckets, create_bucket, v1::CreateBucketRequest::default()),
+        refused!(buckets, delete_bucket, v1::DeleteBucketRequest::default()),
+        refused!(buckets, list_buckets, v1::ListBucketsRequest::default()),
+        refused!(buckets, head_bucket, v1::HeadBucketRequest::default()),
+        refused!(admin, get_cluster_status, v1::GetClusterStatusRequest {}),
+        refused!(reflection, server_reflection_info, reflect()),
+    ]
+}
+
+/// Methods of the public API.
+fn methods() -> usize {
+    let set = marram_proto::FILE_DESCRIPTOR_SET;
+    let set = <prost_types::FileDescriptorSet as prost::Message>::decode(set).unwrap();
+    let services = set
+        .file
+        .iter()
+        .filter(|f| f.package() == "marram.v1")
+        .flat_map(|f| &f.service);
+    services.map(|service| service.method.len()).sum()
+}
+
+#[tokio::test]
+async fn nothing_but_health_answers_without_a_token() {
+    let cluster = Cluster::start(1).await;
+    let refused = without_token(&cluster).await;
+    assert_eq!(
+        refused.len(),
+        methods() + 1,
+        "a method of the API is not in this test"
+    );
+    for (method, status) in refused {
+        assert_eq!(status.code(), Code::Unauthenticated, "{method}");
+        assert_eq!(reason(&status), "TOKEN_MISSING", "{method}");
+    }
+    let mut health = HealthClient::new(cluster.channel().await);
+    let request = HealthCheckRequest {
+        service: "marram.v1.ObjectService".to_owned(),
+    };
+    let answer = health.check(request).await.unwrap().into_inner();
+    assert_eq!(
+        answer.status(),
+        tonic_health::pb::health_check_response::ServingStatus::Serving
+    );
+}
+
+#[tokio::test]
+async fn reflection_names_every_service() {
+    let cluster = Cluster::start(1).await;
+    let mut client = ServerReflectionClient::new(cluster.channel().await);
+    let mut request = Request::new(reflect());
+    request.metadata_mut().insert("authorization", token());
+    let mut answers = client
+        .server_reflection_info(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("not a list: {answer:?}");
+    };
+    let names: Vec<String> = list
+        .service
+        .into_iter()
+        .map(|service| service.name)
+        .collect();
+    for wanted in ["ObjectService", "BucketService", "AdminService"] {
+        assert!(names.contains(&format!("marram.v1.{wanted}")), "{names:?}");
+    }
+}

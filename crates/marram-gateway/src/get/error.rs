@@ -1,0 +1,65 @@
+//! Why a read failed.
+
+use marram_erasure::GeometryError;
+use marram_object::Unreadable;
+
+use crate::core::Busy;
+use crate::objects::LookupError;
+use crate::status::{Fault, Reason};
+use crate::validate::InvalidField;
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GetError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("the range begins at or beyond the object's end: it has {size} bytes")]
+    Range { size: u64 },
+    #[error("bytes of the object cannot be read now: {0}")]
+    Unreadable(#[from] Unreadable),
+    #[error("the object was replaced while it was read")]
+    Changed,
+    #[error("the bytes do not have the object's checksum")]
+    Checksum { expected: u64, found: u64 },
+    #[error("the object's bytes are not with its row")]
+    InlineMissing,
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error("the object's row is damaged: {0}")]
+    Row(#[from] GeometryError),
+}
+
+impl Fault for GetError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(error) => error.reason(),
+            Self::Lookup(error) => error.reason(),
+            Self::Range { .. } => Reason::RangeNotSatisfiable,
+            Self::Unreadable(_) => Reason::DataUnavailable,
+            Self::Changed => Reason::ObjectChanged,
+            Self::Checksum { .. } => Reason::ObjectChecksumMismatch,
+            Self::Busy(_) => Reason::Overloaded,
+            Self::InlineMissing | Self::Row(_) => Reason::Internal,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Invalid(error) => error.details(),
+            Self::Lookup(error) => error.details(),
+            Self::Range { size } => vec![("size", size.to_string())],
+            Self::Unreadable(error) => vec![
+                ("left", error.left.to_string()),
+                ("need", error.need.to_string()),
+                ("width", error.width.to_string()),
+            ],
+            Self::Checksum { expected, found } => vec![
+                ("expected", format!("{expected:016x}")),
+                ("found", format!("{found:016x}")),
+            ],
+            Self::Changed | Self::InlineMissing | Self::Busy(_) | Self::Row(_) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! One step of a read: fetches in parallel, others where one fails or dawdles.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use marram_meta::Extent;
+use marram_object::{Fetch, Health, ReadStep, Unreadable};
+
+use crate::core::Core;
+use crate::drives::{DriveError, Part};
+use crate::places::Places;
+
+type Fetches = FuturesUnordered<BoxFuture<'static, (Fetch, Result<Bytes, DriveError>)>>;
+
+/// How gladly the drive of a shard is asked.
+pub(super) fn health(core: &Core, places: &Places, extent: &Extent, shard: u8) -> Health {
+    let Some(place) = places.shard(extent, shard) else {
+        return Health::Gone;
+    };
+    if !core.drives.is_up(place.node) || core.conditions.is_slow(place.drive) {
+        Health::Poor
+    } else if core.drives.is_near(place.node) {
+        Health::Near
+    } else {
+        Health::Good
+    }
+}
+
+/// Fetches a step: its bytes in order.
+pub(super) async fn step(core: Arc<Core>, mut step: ReadStep) -> Result<Vec<Bytes>, Unreadable> {
+    let mut fetches = Fetches::new();
+    let mut asked: Vec<Fetch> = Vec::new();
+    let first = step.start()?;
+    send(&core, &step, first, &mut fetches, &mut asked);
+    let mut dawdling: Vec<Fetch> = Vec::new();
+    let patience = core.conditions.hedge_after();
+    let hedge = tokio::time::sleep(patience);
+    tokio::pin!(hedge);
+    while !step.is_ready() {
+        tokio::select! {
+            Some((fetch, answer)) = fetches.next(), if !fetches.is_empty() => {
+                asked.retain(|other| *other != fetch);
+                dawdling.retain(|other| *other != fetch);
+                let more = match answer {
+                    Ok(bytes) => step.arrived(fetch, bytes)?,
+                    Err(error) => {
+                        log_failure(&step, fetch, error);
+                        step.failed(fetch.shard)?
+                    }
+                };
+                send(&core, &step, more, &mut fetches, &mut asked);
+            }
+            () = &mut hedge, if !asked.is_empty() => {
+                hedge.as_mut().reset(tokio::time::Instant::now() + patience);
+                if dawdling.is_empty() && core.conditions.may_hedge(asked.len()) {
+                    dawdling.clone_from(&asked);
+                    let more = step.hedge();
+                    send(&core, &step, more, &mut fetches, &mut asked);
+                }
+            }
+            // Nothing is on its way and the step is not ready: every shard left has failed.
+            else => return Err(unreadable(&step)),
+        }
+    }
+    overtaken(&core, &step, &dawdling);
+    Ok(step.finish().expect("the step is ready"))
+}
+
+fn unreadable(step: &ReadStep) -> Unreadable {
+    let extent = step.extent();
+    Unreadable {
+        data: extent.data,
+        left: 0,
+        width: extent.profile.width(),
+        need: extent.profile.k(),
+    }
+}
+
+/// Asks the drives of shards.
+fn send(
+    core: &Arc<Core>,
+    step: &ReadStep,
+    wanted: Vec<Fetch>,
+    fetches: &mut Fetches,
+    asked: &mut Vec<Fetch>,
+) {
+    let places = core.places();
+    for fetch in wanted {
+        asked.push(fetch);
+        let place = places.shard(step.extent(), fetch.shard);
+        let shard = step.shard_id(fetch.shard);
+        let core = core.clone();
+        let fetching = async move {
+            let Some(place) = place else {
+                return (fetch, Err(DriveError::NotFound));
+            };
+            let part = Part {
+                place,
+                shard,
+                offset: fetch.offset,
+                len: u32::try_from(fetch.len).expect("a step has at most 8 MiB"),
+            };
+            let started = Instant::now();
+            let within = core.conditions.fetch_deadline();
+            let answer = core.drives.read(part, within).await;
+            match &answer {
+                Ok(_) => core.conditions.fetch_succeeded(started.elapsed()),
+                // A bad or missing shard says nothing about the rest of the drive.
+                Err(DriveError::Corrupt | DriveError::NotFound) => {}
+                Err(error) => core.conditions.failed(place.drive, *error),
+            }
+            (fetch, answer)
+        };
+        fetches.push(fetching.boxed());
+    }
+}
+
+/// Remembers the drives that others overtook, so that the reads that follow ask others first.
+fn overtaken(core: &Core, step: &ReadStep, dawdling: &[Fetch]) {
+    let places = core.places();
+    for fetch in dawdling {
+        if let Some(place) = places.shard(step.extent(), fetch.shard) {
+            core.conditions.overtaken(place.drive);
+        }
+    }
+}
+
+fn log_failure(step: &ReadStep, fetch: Fetch, error: DriveError) {
+    let shard = step.shard_id(fetch.shard);
+    match error {
+        DriveError::Corrupt | DriveError::NotFound => {
+            tracing::warn!(%shard, %error, "a shard must be repaired; it is read from others");
+        }
+        _ => tracing::debug!(%shard, %error, "a shard is read from others"),
+    }
+}

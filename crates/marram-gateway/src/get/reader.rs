@@ -1,0 +1,185 @@
+//! The steps of one read, in order, fetched ahead, with one more look at the row where a plan
+//! fails (placement-protocol.md 15).
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
+use marram_erasure::GeometryError;
+use marram_meta::{Body, Extent, VersionRow};
+use marram_object::{ReadPlan, Unreadable};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{GetError, fetch};
+use crate::core::{Core, MEMORY_UNIT_BYTES};
+use crate::objects::{ObjectName, lookup};
+
+/// Steps of up to 8 MiB that are fetched while the client takes the one before.
+const STEPS_AHEAD_MAX: usize = 1;
+/// How often a plan that failed is made anew for one read.
+const PLANS_MAX: u32 = 4;
+/// Wait before another look where the row is the same as before: a node may be starting.
+const SAME_ROW_WAIT: Duration = Duration::from_millis(500);
+
+struct Fetched {
+    pieces: Result<Vec<Bytes>, Unreadable>,
+    len: u64,
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+/// One read.
+pub(super) struct Reader {
+    core: Arc<Core>,
+    name: ObjectName,
+    row: VersionRow,
+    range: Range<u64>,
+    /// Offset in the object of the next byte to give.
+    at: u64,
+    plan: ReadPlan,
+    ahead: FuturesOrdered<BoxFuture<'static, Fetched>>,
+    plans: u32,
+    /// Memory of the step that was given last: the client is taking it.
+    taken: VecDeque<OwnedSemaphorePermit>,
+}
+
+fn plan(row: &VersionRow, range: Range<u64>) -> Result<ReadPlan, GeometryError> {
+    ReadPlan::new(extents(row), range)
+}
+
+fn extents(row: &VersionRow) -> Vec<Extent> {
+    match &row.body {
+        Body::Extents(extents) => extents.clone(),
+        Body::Inline { .. } | Body::Spilled { .. } => Vec::new(),
+    }
+}
+
+impl Reader {
+    pub(super) fn new(
+        core: Arc<Core>,
+        name: ObjectName,
+        row: VersionRow,
+        range: Range<u64>,
+    ) -> Result<Self, GetError> {
+        Ok(Self {
+            plan: plan(&row, range.clone())?,
+            core,
+            name,
+            row,
+            at: range.start,
+            range,
+            ahead: FuturesOrdered::new(),
+            plans: 1,
+            taken: VecDeque::new(),
+        })
+    }
+
+    pub(super) fn name(&self) -> &ObjectName {
+        &self.name
+    }
+
+    /// The version that is being read.
+    pub(super) fn row(&self) -> &VersionRow {
+        &self.row
+    }
+
+    /// The bytes that are being read.
+    pub(super) fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// The first step's bytes; nothing of an empty read. Until it is there the version may change.
+    pub(super) async fn first(&mut self) -> Result<Vec<Bytes>, GetError> {
+        Ok(self.next().await?.unwrap_or_default())
+    }
+
+    /// The next step's bytes, in order.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Bytes>>, GetError> {
+        self.taken.clear();
+        loop {
+            self.look_ahead();
+            let Some(fetched) = self.ahead.next().await else {
+                return Ok(None);
+            };
+            match fetched.pieces {
+                Ok(pieces) => {
+                    self.at += fetched.len;
+                    self.taken.extend(fetched._memory);
+                    return Ok(Some(pieces));
+                }
+                Err(error) => self.plan_again(error).await?,
+            }
+        }
+    }
+
+    /// Starts steps while there is memory; the first one needs no permit, so that every read goes
+    /// on, however many there are.
+    fn look_ahead(&mut self) {
+        while self.ahead.len() <= STEPS_AHEAD_MAX {
+            let memory = if self.ahead.is_empty() {
+                None
+            } else {
+                let Some(memory) = self.memory() else {
+                    return;
+                };
+                Some(memory)
+            };
+            let places = self.core.places();
+            let core = self.core.clone();
+            let step = self
+                .plan
+                .next_step(|extent, shard| fetch::health(&core, &places, extent, shard));
+            let Some(step) = step else {
+                return;
+            };
+            let len = step.len();
+            self.ahead.push_back(Box::pin(async move {
+                Fetched {
+                    pieces: fetch::step(core, step).await,
+                    len,
+                    _memory: memory,
+                }
+            }));
+        }
+    }
+
+    fn memory(&self) -> Option<OwnedSemaphorePermit> {
+        let bytes = self
+            .plan
+            .remaining()
+            .min(marram_erasure::STRIPE_BYTES_MAX as u64);
+        let units = bytes.div_ceil(MEMORY_UNIT_BYTES as u64).max(1);
+        let units = u32::try_from(units).expect("a step has at most 8 MiB");
+        let downloads = self.core.memory.downloads.clone();
+        downloads.try_acquire_many_owned(units).ok()
+    }
+
+    /// Looks the object up again after a plan failed. The read goes on with other data of the same
+    /// version; another version is taken only while nothing was given.
+    async fn plan_again(&mut self, error: Unreadable) -> Result<(), GetError> {
+        self.ahead.clear();
+        if self.plans >= PLANS_MAX {
+            return Err(error.into());
+        }
+        self.plans += 1;
+        tracing::info!(%error, "a read plan failed; the object is looked up again");
+        let found = lookup(&self.core, &self.name).await?.row;
+        let started = self.at > self.range.start;
+        if found.version != self.row.version {
+            let whole = self.range == (0..self.row.size);
+            if started || matches!(found.body, Body::Inline { .. }) || !whole {
+                return Err(GetError::Changed);
+            }
+            self.range = 0..found.size;
+        } else if extents(&found) == extents(&self.row) {
+            tokio::time::sleep(SAME_ROW_WAIT).await;
+        }
+        self.row = found;
+        self.plan = plan(&self.row, self.at..self.range.end)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! What the gateway asks of the metadata groups, as a trait: commands and queries, routed to a
+//! replica that can answer.
+
+mod routed;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use marram_types::codec::DecodeError;
+use marram_types::{GroupId, ReplicaId};
+
+use crate::status::{Fault, Reason};
+
+pub(crate) use routed::Routed;
+
+/// How long a query may take: an election and some more.
+pub(crate) const QUERY_TIME: Duration = Duration::from_secs(8);
+/// How long a command is tried with the same request id before its outcome is called unknown.
+pub(crate) const COMMAND_TIME: Duration = Duration::from_secs(10);
+
+/// A group did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum GroupError {
+    #[error("metadata group {0} cannot be reached or has no leader now")]
+    Unavailable(GroupId),
+    #[error("metadata group {0} has too much to do; try again later")]
+    Overloaded(GroupId),
+    #[error("metadata group {0} did not answer in time: the change may or may not have happened")]
+    OutcomeUnknown(GroupId),
+    #[error("the answer of a metadata group cannot be read: {0}")]
+    Answer(#[from] DecodeError),
+    #[error("metadata group {0} gave an answer of another kind than was asked for")]
+    Kind(GroupId),
+}
+
+impl Fault for GroupError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Unavailable(_) => Reason::MetadataUnavailable,
+            Self::Overloaded(_) => Reason::Overloaded,
+            Self::OutcomeUnknown(_) => Reason::OutcomeUnknown,
+            Self::Answer(_) | Self::Kind(_) => Reason::Internal,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Unavailable(group)
+            | Self::Overloaded(group)
+            | Self::OutcomeUnknown(group)
+            | Self::Kind(group) => vec![("group", group.0.to_string())],
+            Self::Answer(_) => Vec::new(),
+        }
+    }
+}
+
+/// An answer to a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// In the encoding of marram-meta.
+    pub(crate) bytes: Bytes,
+    /// The group's applied index at which it was read.
+    pub(crate) applied: u64,
+}
+
+/// The metadata groups.
+#[async_trait]
+pub(crate) trait Groups: Send + Sync {
+    /// Proposes a sealed command until it has an outcome. The same bytes may be proposed more than
+    /// once: the request id in them makes that one change (rules.md 14).
+    ///
+    /// # Errors
+    /// [`GroupError::OutcomeUnknown`] when it may have happened; any other: it has not.
+    async fn propose(
+        &self,
+        group: GroupId,
+        command: Bytes,
+        within: Duration,
+    ) -> Result<Bytes, GroupError>;
+
+    /// Asks a group. A linearizable answer contains every change that ended before the question.
+    ///
+    /// # Errors
+    /// When no replica answered in time.
+    async fn query(
+        &self,
+        group: GroupId,
+        query: Bytes,
+        linearizable: bool,
+        within: Duration,
+    ) -> Result<Answer, GroupError>;
+
+    /// The replica that leads a group, as far as this server knows.
+    fn leader(&self, group: GroupId) -> Option<ReplicaId>;
+}

@@ -1,0 +1,51 @@
+//! The gateway: the gRPC object API over the cluster's groups and drives.
+//!
+//! It is a role of every server, and of `marram gateway`, which has no drives: stateless, as many
+//! as one likes. It authenticates, checks every field, moves object bytes between clients and
+//! drives as marram-object decides, and has the metadata groups commit. It never touches a drive
+//! itself (a drive of this node is reached through the mesh's loopback), and it decides nothing
+//! that must hold: that happens in `apply`.
+//!
+//! ```text
+//! gateway         the server: services, transport settings, shutdown
+//! service         the gRPC methods
+//! auth            who calls                         secret    keys at rest
+//! validate        every field that comes in         status    every error that goes out
+//! put             header -> windows -> shards -> one commit
+//! get             lookup -> shards -> chunks
+//! objects         look at, delete, list             buckets   make, remove, list
+//! cluster_status  how the cluster is, and what it means for the data
+//! core            what they share
+//! groups, drives  the seams to marram-raft and marram-mesh
+//! places          drives and placement groups       begin     begin tokens
+//! token           page tokens                       pace      waits
+//! convert, refusal, hex
+//! ```
+
+mod auth;
+mod begin;
+mod buckets;
+mod cluster_status;
+mod convert;
+mod core;
+mod drives;
+mod gateway;
+mod get;
+mod groups;
+mod hex;
+mod objects;
+mod pace;
+mod places;
+mod put;
+mod refusal;
+mod secret;
+mod service;
+mod status;
+mod token;
+mod validate;
+
+#[cfg(test)]
+mod testing;
+
+pub use gateway::{Gateway, GatewayDeps, ServeError};
+pub use secret::{Kek, KekError, UnwrapError, WrapError};

@@ -1,0 +1,151 @@
+//! Objects without their bytes: look at, delete, list.
+
+mod list;
+mod mutate;
+
+use marram_meta::{HeadAnswer, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Refusal};
+use marram_proto::v1;
+use marram_types::{BucketName, GroupId, ObjectKey};
+
+use crate::convert;
+use crate::core::{BucketError, Core};
+use crate::groups::GroupError;
+use crate::status::{Fault, Reason};
+use crate::validate::{self, InvalidField};
+
+pub(crate) use list::list;
+pub(crate) use mutate::mutate;
+
+/// Why an object was not found or looked at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LookupError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("there is no object {key:?} in bucket {bucket}")]
+    NotFound { bucket: BucketName, key: ObjectKey },
+}
+
+impl Fault for LookupError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(error) => error.reason(),
+            Self::Bucket(error) => error.reason(),
+            Self::Group(error) => error.reason(),
+            Self::NotFound { .. } => Reason::ObjectNotFound,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Invalid(error) => error.details(),
+            Self::Bucket(error) => error.details(),
+            Self::Group(error) => error.details(),
+            Self::NotFound { bucket, key } => {
+                vec![("bucket", bucket.to_string()), ("key", key.to_string())]
+            }
+        }
+    }
+}
+
+/// The name of an object, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct ObjectName {
+    pub(crate) bucket: BucketName,
+    pub(crate) key: ObjectKey,
+}
+
+impl ObjectName {
+    pub(crate) fn new(bucket: String, key: String) -> Result<Self, InvalidField> {
+        Ok(Self {
+            bucket: BucketName::new(bucket)?,
+            key: ObjectKey::new(key)?,
+        })
+    }
+}
+
+/// The current version of an object, with its bytes where they are inline. Linearizable.
+pub(crate) async fn lookup(core: &Core, name: &ObjectName) -> Result<HeadAnswer, LookupError> {
+    let bucket = core.bucket(&name.bucket).await?;
+    let group = core.group_of(&bucket, &name.key)?;
+    let query = ObjectQuery::Head {
+        bucket: bucket.bucket,
+        key: name.key.clone(),
+    };
+    match core.ask(group, &query, true).await? {
+        ObjectAnswer::Head(Some(head)) => Ok(head),
+        ObjectAnswer::Head(None) => Err(LookupError::NotFound {
+            bucket: name.bucket.clone(),
+            key: name.key.clone(),
+        }),
+        _ => Err(GroupError::Kind(group).into()),
+    }
+}
+
+/// Says what an object is.
+pub(crate) async fn head(
+    core: &Core,
+    request: v1::HeadObjectRequest,
+) -> Result<v1::ObjectInfo, LookupError> {
+    let name = ObjectName::new(request.bucket, request.key)?;
+    let found = lookup(core, &name).await?;
+    Ok(convert::object(name.key.as_str(), &found.row))
+}
+
+/// Why an object was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeleteError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+impl Fault for DeleteError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(error) => error.reason(),
+            Self::Bucket(error) => error.reason(),
+            Self::Group(error) => error.reason(),
+            Self::Refused(error) => error.reason(),
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Invalid(error) => error.details(),
+            Self::Bucket(error) => error.details(),
+            Self::Group(error) => error.details(),
+            Self::Refused(error) => error.details(),
+        }
+    }
+}
+
+/// Deletes an object; true when there was one.
+pub(crate) async fn delete(
+    core: &Core,
+    request: v1::DeleteObjectRequest,
+) -> Result<bool, DeleteError> {
+    let name = ObjectName::new(request.bucket, request.key)?;
+    let precondition = validate::precondition(request.preconditions)?;
+    let id = validate::request_id(request.request_id.as_ref())?;
+    let bucket = core.bucket(&name.bucket).await?;
+    let group: GroupId = core.group_of(&bucket, &name.key)?;
+    let command = ObjectCommand::Delete {
+        bucket: bucket.bucket,
+        key: name.key,
+        precondition,
+    };
+    match mutate(core, group, id, &command).await? {
+        ObjectOutcome::Deleted { existed, .. } => Ok(existed),
+        ObjectOutcome::Refused(refusal) => Err(DeleteError::Refused(refusal)),
+        _ => Err(GroupError::Kind(group).into()),
+    }
+}

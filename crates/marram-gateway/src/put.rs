@@ -1,0 +1,109 @@
+//! Writing an object (rules.md D and E).
+//!
+//! ```text
+//! header -> bucket -> size class -> inline:  one command
+//!                                -> others:  begin, windows to drives, one command
+//! ```
+//! The answer comes after the command's apply; before it nothing of the object can be seen. A put
+//! that breaks off before its command was sent has its data dropped at once; one that sent its
+//! command never (rules.md 27): the command may still be applied.
+
+mod cleanup;
+mod commit;
+mod error;
+mod plan;
+mod upload;
+mod window;
+mod writer;
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
+use marram_meta::BucketRecord;
+use marram_object::StorageClass;
+use marram_proto::v1;
+use marram_types::GroupId;
+use marram_types::caps::{COPIES_BYTES_MAX, INLINE_BYTES_MAX};
+use tonic::Status;
+
+use crate::core::Core;
+use crate::validate::{self, PutHeader};
+use commit::Content;
+use upload::{STALL_MAX, Upload};
+
+pub(crate) use error::PutError;
+
+/// A put whose header was accepted.
+struct Put {
+    core: Arc<Core>,
+    header: PutHeader,
+    bucket: BucketRecord,
+    group: GroupId,
+}
+
+/// Runs one put to its end.
+pub(crate) async fn run<S>(core: Arc<Core>, mut stream: S) -> Result<v1::ObjectInfo, PutError>
+where
+    S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin + Send + 'static,
+{
+    let header = validate::put_header(upload::header(&mut stream).await?)?;
+    let bucket = core.bucket(&header.bucket).await?;
+    let group = core.group_of(&bucket, &header.key)?;
+    let mut upload = Upload::new(stream, header.size, STALL_MAX);
+    let put = Put {
+        core,
+        header,
+        bucket,
+        group,
+    };
+    let first = first_bytes(&mut upload, put.header.size).await?;
+    match StorageClass::choose(first.size, put.bucket.profile).profile() {
+        None => put.inline(first.bytes.freeze(), upload.crc64()).await,
+        Some(profile) => {
+            let place = put.core.memory.transfer()?;
+            // A task of its own: when the caller goes away, it sees the stream break and cleans
+            // up, instead of being dropped at whatever point it is.
+            let tasks = put.core.tasks.clone();
+            let writing = tasks.spawn(async move {
+                let _place = place;
+                writer::run(put, profile, first.bytes, upload).await
+            });
+            writing.await.map_err(|_| PutError::Aborted)?
+        }
+    }
+}
+
+/// The beginning of an object, long enough to know its class.
+struct First {
+    bytes: BytesMut,
+    /// The object's size; where it is not known, a size of the same class.
+    size: u64,
+}
+
+/// Reads until the class of the object is known. An object that may be inline is read to its end.
+async fn first_bytes<S>(upload: &mut Upload<S>, declared: Option<u64>) -> Result<First, PutError>
+where
+    S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin,
+{
+    let mut bytes = BytesMut::new();
+    if let Some(size) = declared.filter(|size| *size > INLINE_BYTES_MAX as u64) {
+        return Ok(First { bytes, size });
+    }
+    while bytes.len() <= COPIES_BYTES_MAX {
+        match upload.next().await? {
+            Some(chunk) => bytes.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    let size = declared.unwrap_or(bytes.len() as u64);
+    Ok(First { bytes, size })
+}
+
+impl Put {
+    /// Writes an object whose bytes go into its row.
+    async fn inline(self, bytes: Bytes, crc64: u64) -> Result<v1::ObjectInfo, PutError> {
+        let content = Content::Inline(bytes);
+        commit::run(&self, content, crc64).await
+    }
+}

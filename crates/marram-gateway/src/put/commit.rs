@@ -1,0 +1,111 @@
+//! The one entry that makes an object visible.
+
+use bytes::Bytes;
+use marram_meta::{Body, NewBody, NewVersion, ObjectCommand, ObjectOutcome, Refusal, VersionRow};
+use marram_object::{Completed, etag};
+use marram_proto::v1;
+use marram_types::{Generation, VersionId};
+
+use super::{Put, PutError};
+use crate::begin::Begin;
+use crate::convert;
+use crate::groups::GroupError;
+use crate::objects::{ObjectName, lookup, mutate};
+
+/// Where a new version's bytes are.
+pub(super) enum Content {
+    /// In the command.
+    Inline(Bytes),
+    /// On drives, durable.
+    Extents(Completed),
+}
+
+/// Commits the version and says what it became.
+pub(super) async fn run(
+    put: &Put,
+    content: Content,
+    crc64: u64,
+) -> Result<v1::ObjectInfo, PutError> {
+    let (size, body) = match content {
+        Content::Inline(bytes) => {
+            let begin = Begin::at(&put.core, put.group, put.bucket.bucket).await?;
+            let data = begin.data_id();
+            (bytes.len() as u64, NewBody::Inline { data, bytes })
+        }
+        Content::Extents(completed) => {
+            let size = completed.extents.iter().map(|extent| extent.length).sum();
+            (size, NewBody::Extents(completed.extents))
+        }
+    };
+    let version = NewVersion {
+        version: VersionId(rand::random()),
+        size,
+        crc64,
+        etag: etag(crc64, size),
+        content_type: put.header.content_type.clone(),
+        metadata: put.header.metadata.clone(),
+        body,
+    };
+    let command = ObjectCommand::Put {
+        bucket: put.bucket.bucket,
+        key: put.header.key.clone(),
+        content: version.clone(),
+        precondition: put.header.precondition.clone(),
+    };
+    let outcome = mutate(&put.core, put.group, put.header.request, &command).await?;
+    match outcome {
+        ObjectOutcome::Committed {
+            generation,
+            modified_ms,
+            narrowed,
+            under_protected,
+        } => {
+            let row = row(put, version, generation, modified_ms);
+            let row = VersionRow {
+                narrowed,
+                under_protected,
+                ..row
+            };
+            Ok(convert::object(put.header.key.as_str(), &row))
+        }
+        ObjectOutcome::AlreadyCommitted => read_back(put).await,
+        ObjectOutcome::Refused(refusal) => {
+            if matches!(refusal, Refusal::BelowFloor { .. }) {
+                put.core.begins.forget(put.group);
+            }
+            Err(PutError::Refused(refusal))
+        }
+        _ => Err(GroupError::Kind(put.group).into()),
+    }
+}
+
+/// The row as the group made it.
+fn row(put: &Put, version: NewVersion, generation: Generation, modified_ms: u64) -> VersionRow {
+    VersionRow {
+        version: version.version,
+        generation,
+        modified_ms,
+        size: version.size,
+        crc64: version.crc64,
+        etag: version.etag,
+        content_type: version.content_type,
+        metadata: version.metadata,
+        body: match version.body {
+            NewBody::Inline { data, .. } => Body::Inline { data },
+            NewBody::Extents(extents) => Body::Extents(extents),
+        },
+        nominal: put.bucket.profile,
+        narrowed: false,
+        under_protected: false,
+    }
+}
+
+/// An earlier apply of this very command committed it, and its answer was lost.
+async fn read_back(put: &Put) -> Result<v1::ObjectInfo, PutError> {
+    let name = ObjectName {
+        bucket: put.header.bucket.clone(),
+        key: put.header.key.clone(),
+    };
+    let found = lookup(&put.core, &name).await.map_err(PutError::ReadBack)?;
+    Ok(convert::object(name.key.as_str(), &found.row))
+}

@@ -1,0 +1,72 @@
+//! Why a put failed.
+
+use marram_meta::Refusal;
+use marram_object::WriteFailure;
+
+use crate::core::{BucketError, Busy};
+use crate::groups::GroupError;
+use crate::objects::LookupError;
+use crate::put::upload::UploadError;
+use crate::status::{Fault, Reason};
+use crate::validate::InvalidField;
+
+/// Why a put failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PutError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("too few drives have room: {living} of a placement group, {need} are needed")]
+    DrivesFull { living: usize, need: usize },
+    #[error("too few nodes answer: {living} drives of a placement group, {need} are needed")]
+    NotEnoughNodes { living: usize, need: usize },
+    #[error("the cluster has no placement for objects of {width} shards yet")]
+    NoPool { width: usize },
+    #[error(transparent)]
+    Writing(#[from] WriteFailure),
+    #[error("the object was written, and what came of it cannot be read back: {0}")]
+    ReadBack(LookupError),
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    #[error("the server is stopping")]
+    Aborted,
+}
+
+impl Fault for PutError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(error) => error.reason(),
+            Self::Bucket(error) => error.reason(),
+            Self::Upload(error) => error.reason(),
+            Self::Group(error) => error.reason(),
+            Self::Refused(error) => error.reason(),
+            Self::DrivesFull { .. } => Reason::DrivesFull,
+            Self::NotEnoughNodes { .. } | Self::Writing(_) => Reason::NotEnoughNodes,
+            Self::NoPool { .. } | Self::Aborted => Reason::MetadataUnavailable,
+            Self::ReadBack(_) => Reason::OutcomeUnknown,
+            Self::Busy(_) => Reason::Overloaded,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Invalid(error) => error.details(),
+            Self::Bucket(error) => error.details(),
+            Self::Upload(error) => error.details(),
+            Self::Group(error) => error.details(),
+            Self::Refused(error) => error.details(),
+            Self::DrivesFull { living, need } | Self::NotEnoughNodes { living, need } => {
+                vec![("living", living.to_string()), ("need", need.to_string())]
+            }
+            Self::NoPool { width } => vec![("width", width.to_string())],
+            Self::Writing(_) | Self::ReadBack(_) | Self::Busy(_) | Self::Aborted => Vec::new(),
+        }
+    }
+}

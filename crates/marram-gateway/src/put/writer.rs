@@ -1,0 +1,253 @@
+//! Drives one write session: bytes in from the client, runs out to the drives.
+//!
+//! Encoding runs here, on the task of the put: at several GiB/s a window costs about a millisecond.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, Stream, StreamExt};
+use marram_erasure::{STRIPE_BYTES_MAX, codec_for, encode_window};
+use marram_object::{Command, Completed, RunId, RunOutcome, WindowId, WindowWrite, WriteSession};
+use marram_proto::v1;
+use marram_types::Profile;
+use marram_types::caps::CELL_BYTES_MAX;
+use tonic::Status;
+
+use super::commit::{self, Content};
+use super::upload::Upload;
+use super::window::{Filling, Window};
+use super::{Put, PutError, cleanup, plan};
+use crate::begin::Begin;
+use crate::core::{Core, MEMORY_UNIT_BYTES};
+use crate::drives::{DriveError, Place, Run};
+
+/// Runs on their way to drives.
+pub(super) type Runs = FuturesUnordered<BoxFuture<'static, (RunId, RunOutcome)>>;
+
+/// Writes an object that does not fit its row.
+pub(super) async fn run<S>(
+    put: Put,
+    profile: Profile,
+    first: BytesMut,
+    mut upload: Upload<S>,
+) -> Result<v1::ObjectInfo, PutError>
+where
+    S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin,
+{
+    let begin = Begin::at(&put.core, put.group, put.bucket.bucket).await?;
+    let mut writer = Writer {
+        core: put.core.clone(),
+        bucket_profile: put.bucket.profile,
+        profile,
+        begin,
+        session: WriteSession::new(profile),
+        windows: HashMap::new(),
+        runs: FuturesUnordered::new(),
+        filling: Filling::new(first),
+        ended: false,
+    };
+    let written = writer.write(&mut upload).await;
+    if written.is_err() {
+        writer.session.abort();
+    }
+    // The commit is not sent yet: what no commit will name goes at once (rules.md 27).
+    let abandoned = writer.session.abandoned();
+    cleanup::start(&put.core, abandoned, writer.runs);
+    drop(writer.windows);
+    let completed = written?;
+    commit::run(&put, Content::Extents(completed), upload.crc64()).await
+}
+
+struct Writer {
+    core: Arc<Core>,
+    bucket_profile: Profile,
+    /// That of the object's class.
+    profile: Profile,
+    begin: Begin,
+    session: WriteSession,
+    windows: HashMap<WindowId, Window>,
+    runs: Runs,
+    filling: Filling,
+    ended: bool,
+}
+
+impl Writer {
+    /// Until every window is durable.
+    async fn write<S>(&mut self, upload: &mut Upload<S>) -> Result<Completed, PutError>
+    where
+        S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin,
+    {
+        loop {
+            self.push_windows();
+            if let Some(completed) = self.obey()? {
+                return Ok(completed);
+            }
+            let reading = self.wants_bytes();
+            tokio::select! {
+                Some((run, outcome)) = self.runs.next(), if !self.runs.is_empty() => {
+                    self.session.run_ended(run, outcome);
+                }
+                chunk = upload.next(), if reading => match chunk? {
+                    Some(chunk) => self.filling.push(&chunk, self.window_bytes()),
+                    None => self.ended = true,
+                },
+                else => return Err(PutError::Aborted),
+            }
+        }
+    }
+
+    /// Whether the client may send more: one window is filled while others are on their way.
+    fn wants_bytes(&self) -> bool {
+        !self.ended && self.filling.len() < self.window_bytes()
+    }
+
+    /// Length of the next window. Where the session would take the largest, half of it is used as
+    /// long as that is whole stripes whatever `k` has become (1, 2 or 4): a run of `4+m` is then
+    /// one cell and goes out without being copied, and a put needs half the memory.
+    fn window_bytes(&self) -> usize {
+        let most = self.session.window_bytes();
+        if most == STRIPE_BYTES_MAX && self.profile.k() * CELL_BYTES_MAX < STRIPE_BYTES_MAX {
+            most / 2
+        } else {
+            most
+        }
+    }
+
+    /// Gives the session what is ready.
+    fn push_windows(&mut self) {
+        while self.session.wants_window() {
+            let len = self.window_bytes().min(self.filling.len());
+            let whole = len == self.window_bytes();
+            if len == 0 || !(whole || self.ended) {
+                break;
+            }
+            let Some(memory) = self.memory() else {
+                break;
+            };
+            let window = self.filling.cut(len, memory);
+            let id = self
+                .session
+                .push_window(len)
+                .expect("the session wants a window, and this one has a length it named");
+            self.windows.insert(id, window);
+        }
+        if self.ended && self.filling.is_empty() {
+            self.session.finish();
+        }
+    }
+
+    /// Memory for another window beside those on their way. The first one of a put needs no
+    /// permit, so that every put goes on, however many there are.
+    fn memory(&self) -> Option<Option<tokio::sync::OwnedSemaphorePermit>> {
+        if self.windows.is_empty() {
+            return Some(None);
+        }
+        let units = self.window_bytes() / MEMORY_UNIT_BYTES;
+        let units = u32::try_from(units).expect("a small number");
+        let uploads = self.core.memory.uploads.clone();
+        uploads.try_acquire_many_owned(units).ok().map(Some)
+    }
+
+    /// Carries out what the session asks for.
+    fn obey(&mut self) -> Result<Option<Completed>, PutError> {
+        while let Some(command) = self.session.next_command() {
+            match command {
+                Command::PlanExtent => {
+                    plan::extent(
+                        &self.core,
+                        &mut self.session,
+                        self.bucket_profile,
+                        self.begin,
+                    )?;
+                }
+                Command::Write(write) => self.send(&write),
+                // Late runs are ignored by the session, and waited for by the cleanup.
+                Command::Forget { .. } => {}
+                Command::Durable(window) => {
+                    self.windows.remove(&window);
+                }
+                Command::Complete(completed) => return Ok(Some(completed)),
+                Command::Fail(why) => return Err(why.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Encodes a window and sends its runs.
+    fn send(&mut self, write: &WindowWrite) {
+        let window = self
+            .windows
+            .get(&write.window)
+            .expect("windows are kept until they are durable");
+        let padded = window.padded(write.geometry.padded_len());
+        let codec = codec_for(write.geometry.profile());
+        let encoded = encode_window(&*codec, &write.geometry, &padded)
+            .expect("the window is padded to its geometry, and the codec has its profile");
+        let places = self.core.places();
+        for (target, pieces) in write.targets.iter().zip(encoded) {
+            let run = write.run(target.shard);
+            let place = places.place(target.drive);
+            let core = self.core.clone();
+            let shard = write.shard_id(target.shard);
+            let (pg, offset) = (write.pg, write.shard_offset);
+            let sending = async move {
+                let outcome = match place {
+                    Some(place) => {
+                        let run = Run {
+                            place,
+                            shard,
+                            pg,
+                            offset,
+                            data: join(pieces),
+                        };
+                        write_run(&core, place, run).await
+                    }
+                    None => RunOutcome::Failed,
+                };
+                (run, outcome)
+            };
+            self.runs.push(sending.boxed());
+        }
+    }
+}
+
+/// One buffer of a run's pieces; a run of one piece is not copied.
+fn join(mut pieces: Vec<Bytes>) -> Bytes {
+    if pieces.len() == 1 {
+        return pieces.remove(0);
+    }
+    let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    for piece in pieces {
+        all.extend_from_slice(&piece);
+    }
+    all.freeze()
+}
+
+async fn write_run(core: &Core, place: Place, run: Run) -> RunOutcome {
+    let started = Instant::now();
+    let shard = run.shard;
+    let within = core.conditions.run_deadline();
+    match core.drives.write(run, within).await {
+        Ok(()) => {
+            core.conditions
+                .run_succeeded(place.drive, started.elapsed());
+            RunOutcome::Durable
+        }
+        Err(error) => {
+            core.conditions.failed(place.drive, error);
+            log_failure(place, shard, error);
+            RunOutcome::Failed
+        }
+    }
+}
+
+fn log_failure(place: Place, shard: marram_types::ShardId, error: DriveError) {
+    tracing::info!(
+        node = %place.node, drive = %place.drive, %shard, %error,
+        "a shard was not written here; the write goes on elsewhere"
+    );
+}

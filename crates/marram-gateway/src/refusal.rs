@@ -1,0 +1,52 @@
+//! What a refusal of the state machine means to a client.
+
+use marram_meta::Refusal;
+
+use crate::status::{Fault, Reason};
+
+impl Fault for Refusal {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::PreconditionFailed { .. } => Reason::PreconditionFailed,
+            Self::TooManyRequests => Reason::Overloaded,
+            Self::BucketUnknown { .. } | Self::BucketSealed { .. } => Reason::BucketBusy,
+            Self::BucketDeleted { .. } | Self::NoSuchBucket => Reason::BucketNotFound,
+            Self::BucketExists { .. } => Reason::BucketExists,
+            Self::TooManyBuckets => Reason::TooManyBuckets,
+            Self::BelowFloor { .. } => Reason::UploadTooOld,
+            Self::ProfileTooWide { .. } | Self::TooFewVoters { .. } => Reason::InvalidProfile,
+            // Nothing was changed, and the same call will do later.
+            Self::DeadlinePassed
+            | Self::PoolUnknown { .. }
+            | Self::NotBootstrapped
+            | Self::NoProfile => Reason::MetadataUnavailable,
+            // The gateway sends none of the commands that are refused so.
+            Self::Malformed(_)
+            | Self::AlreadyBootstrapped { .. }
+            | Self::NodeUnknown { .. }
+            | Self::NodeTombstoned { .. }
+            | Self::ReplicaExists { .. }
+            | Self::GroupsExist
+            | Self::PoolExists { .. }
+            | Self::StaleEpoch { .. }
+            | Self::VersionNotHigher { .. } => Reason::Internal,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::PreconditionFailed { current } => {
+                vec![("current_generation", current.0.to_string())]
+            }
+            Self::ProfileTooWide { width, drives } => {
+                vec![("width", width.to_string()), ("drives", drives.to_string())]
+            }
+            Self::TooFewVoters { m, voters, needed } => vec![
+                ("m", m.to_string()),
+                ("voters", voters.to_string()),
+                ("needed", needed.to_string()),
+            ],
+            _ => Vec::new(),
+        }
+    }
+}

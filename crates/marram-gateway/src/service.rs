@@ -1,0 +1,11 @@
+//! The gRPC services: each method calls its operation and turns the error into a status.
+
+mod admin;
+mod bucket;
+mod framed;
+mod object;
+
+pub(crate) use admin::Admin;
+pub(crate) use bucket::Buckets;
+pub(crate) use framed::FramedLayer;
+pub(crate) use object::Objects;

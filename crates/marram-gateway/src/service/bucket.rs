@@ -1,0 +1,61 @@
+//! `BucketService`.
+
+use std::sync::Arc;
+
+use marram_proto::v1;
+use marram_proto::v1::bucket_service_server::BucketService;
+use tonic::{Request, Response, Status};
+
+use crate::buckets;
+use crate::core::Core;
+use crate::status;
+
+/// The service of buckets.
+pub(crate) struct Buckets(pub(crate) Arc<Core>);
+
+#[tonic::async_trait]
+impl BucketService for Buckets {
+    async fn create_bucket(
+        &self,
+        request: Request<v1::CreateBucketRequest>,
+    ) -> Result<Response<v1::CreateBucketResponse>, Status> {
+        let bucket = buckets::create(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::CreateBucketResponse {
+            bucket: Some(bucket),
+        }))
+    }
+
+    async fn delete_bucket(
+        &self,
+        request: Request<v1::DeleteBucketRequest>,
+    ) -> Result<Response<v1::DeleteBucketResponse>, Status> {
+        buckets::delete(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::DeleteBucketResponse {}))
+    }
+
+    async fn list_buckets(
+        &self,
+        request: Request<v1::ListBucketsRequest>,
+    ) -> Result<Response<v1::ListBucketsResponse>, Status> {
+        let page = buckets::list(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(page))
+    }
+
+    async fn head_bucket(
+        &self,
+        request: Request<v1::HeadBucketRequest>,
+    ) -> Result<Response<v1::HeadBucketResponse>, Status> {
+        let bucket = buckets::head(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::HeadBucketResponse {
+            bucket: Some(bucket),
+        }))
+    }
+}

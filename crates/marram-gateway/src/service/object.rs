@@ -1,0 +1,74 @@
+//! `ObjectService`.
+
+use std::sync::Arc;
+
+use marram_proto::v1;
+use marram_proto::v1::object_service_server::ObjectService;
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::framed;
+use crate::core::Core;
+use crate::{get, objects, put, status};
+
+/// The service of objects.
+pub(crate) struct Objects(pub(crate) Arc<Core>);
+
+#[tonic::async_trait]
+impl ObjectService for Objects {
+    async fn put_object(
+        &self,
+        request: Request<Streaming<v1::PutObjectRequest>>,
+    ) -> Result<Response<v1::PutObjectResponse>, Status> {
+        let object = put::run(self.0.clone(), request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::PutObjectResponse {
+            object: Some(object),
+        }))
+    }
+
+    type GetObjectStream = BoxStream<v1::GetObjectResponse>;
+
+    async fn get_object(
+        &self,
+        request: Request<v1::GetObjectRequest>,
+    ) -> Result<Response<Self::GetObjectStream>, Status> {
+        let stream = get::run(self.0.clone(), request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(framed::hand_over(stream))
+    }
+
+    async fn head_object(
+        &self,
+        request: Request<v1::HeadObjectRequest>,
+    ) -> Result<Response<v1::HeadObjectResponse>, Status> {
+        let object = objects::head(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::HeadObjectResponse {
+            object: Some(object),
+        }))
+    }
+
+    async fn delete_object(
+        &self,
+        request: Request<v1::DeleteObjectRequest>,
+    ) -> Result<Response<v1::DeleteObjectResponse>, Status> {
+        let existed = objects::delete(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::DeleteObjectResponse { existed }))
+    }
+
+    async fn list_objects(
+        &self,
+        request: Request<v1::ListObjectsRequest>,
+    ) -> Result<Response<v1::ListObjectsResponse>, Status> {
+        let page = objects::list(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(page))
+    }
+}

@@ -1,0 +1,216 @@
+//! The one table from errors to gRPC statuses.
+//!
+//! Every error of an operation implements [`Fault`]: it names a [`Reason`], and the reason decides
+//! the code and whether a retry can help. The status carries the reason as `google.rpc.ErrorInfo`
+//! (domain "marram.dev"), numbers as its metadata, and `google.rpc.RetryInfo` where a retry helps.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The domain of our reasons.
+const DOMAIN: &str = "marram.dev";
+/// Wait before another try where something recovers by itself: an election takes about a second.
+const RETRY_SOON: Duration = Duration::from_millis(200);
+/// Wait before another try where a queue is full.
+const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// Why a call failed, for programs. The names are part of the public API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Reason {
+    InvalidBucketName,
+    InvalidProfile,
+    InvalidKey,
+    InvalidArgument,
+    InvalidPageToken,
+    SizeMismatch,
+    ObjectTooLarge,
+    BucketExists,
+    BucketNotFound,
+    BucketNotEmpty,
+    BucketBusy,
+    TooManyBuckets,
+    ObjectNotFound,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    ChunkChecksumMismatch,
+    ObjectChecksumMismatch,
+    DrivesFull,
+    NotEnoughNodes,
+    DataUnavailable,
+    ObjectChanged,
+    UploadStalled,
+    UploadTooOld,
+    OutcomeUnknown,
+    Overloaded,
+    MetadataUnavailable,
+    TokenMissing,
+    TokenInvalid,
+    TokenExpired,
+    KeyUnknown,
+    Internal,
+}
+
+/// Whether another try can help, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    Never,
+    After(Duration),
+}
+
+impl Reason {
+    /// Every reason; tests go through it.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 31] = [
+        Self::InvalidBucketName,
+        Self::InvalidProfile,
+        Self::InvalidKey,
+        Self::InvalidArgument,
+        Self::InvalidPageToken,
+        Self::SizeMismatch,
+        Self::ObjectTooLarge,
+        Self::BucketExists,
+        Self::BucketNotFound,
+        Self::BucketNotEmpty,
+        Self::BucketBusy,
+        Self::TooManyBuckets,
+        Self::ObjectNotFound,
+        Self::PreconditionFailed,
+        Self::RangeNotSatisfiable,
+        Self::ChunkChecksumMismatch,
+        Self::ObjectChecksumMismatch,
+        Self::DrivesFull,
+        Self::NotEnoughNodes,
+        Self::DataUnavailable,
+        Self::ObjectChanged,
+        Self::UploadStalled,
+        Self::UploadTooOld,
+        Self::OutcomeUnknown,
+        Self::Overloaded,
+        Self::MetadataUnavailable,
+        Self::TokenMissing,
+        Self::TokenInvalid,
+        Self::TokenExpired,
+        Self::KeyUnknown,
+        Self::Internal,
+    ];
+
+    /// The table: name on the wire, code, retry.
+    #[rustfmt::skip]
+    fn row(self) -> (&'static str, Code, Retry) {
+        use Retry::{After, Never};
+        match self {
+            Self::InvalidBucketName => ("INVALID_BUCKET_NAME", Code::InvalidArgument, Never),
+            Self::InvalidProfile => ("INVALID_PROFILE", Code::InvalidArgument, Never),
+            Self::InvalidKey => ("INVALID_KEY", Code::InvalidArgument, Never),
+            Self::InvalidArgument => ("INVALID_ARGUMENT", Code::InvalidArgument, Never),
+            Self::InvalidPageToken => ("INVALID_PAGE_TOKEN", Code::InvalidArgument, Never),
+            Self::SizeMismatch => ("SIZE_MISMATCH", Code::InvalidArgument, Never),
+            Self::ObjectTooLarge => ("OBJECT_TOO_LARGE", Code::InvalidArgument, Never),
+            Self::BucketExists => ("BUCKET_EXISTS", Code::AlreadyExists, Never),
+            Self::BucketNotFound => ("BUCKET_NOT_FOUND", Code::NotFound, Never),
+            Self::BucketNotEmpty => ("BUCKET_NOT_EMPTY", Code::FailedPrecondition, Never),
+            Self::BucketBusy => ("BUCKET_BUSY", Code::Unavailable, After(RETRY_SOON)),
+            Self::TooManyBuckets => ("TOO_MANY_BUCKETS", Code::ResourceExhausted, Never),
+            Self::ObjectNotFound => ("OBJECT_NOT_FOUND", Code::NotFound, Never),
+            Self::PreconditionFailed => ("PRECONDITION_FAILED", Code::FailedPrecondition, Never),
+            Self::RangeNotSatisfiable => ("RANGE_NOT_SATISFIABLE", Code::OutOfRange, Never),
+            Self::ChunkChecksumMismatch => ("CHUNK_CHECKSUM_MISMATCH", Code::DataLoss, Never),
+            Self::ObjectChecksumMismatch => ("OBJECT_CHECKSUM_MISMATCH", Code::DataLoss, Never),
+            Self::DrivesFull => ("DRIVES_FULL", Code::ResourceExhausted, Never),
+            Self::NotEnoughNodes => ("NOT_ENOUGH_NODES", Code::Unavailable, After(RETRY_LATER)),
+            Self::DataUnavailable => ("DATA_UNAVAILABLE", Code::Unavailable, After(RETRY_LATER)),
+            Self::ObjectChanged => ("OBJECT_CHANGED", Code::Aborted, After(RETRY_SOON)),
+            Self::UploadStalled => ("UPLOAD_STALLED", Code::DeadlineExceeded, Never),
+            Self::UploadTooOld => ("UPLOAD_TOO_OLD", Code::Unavailable, After(RETRY_SOON)),
+            Self::OutcomeUnknown => ("OUTCOME_UNKNOWN", Code::Unknown, Never),
+            Self::Overloaded => ("OVERLOADED", Code::ResourceExhausted, After(RETRY_LATER)),
+            Self::MetadataUnavailable => ("METADATA_UNAVAILABLE", Code::Unavailable, After(RETRY_SOON)),
+            Self::TokenMissing => ("TOKEN_MISSING", Code::Unauthenticated, Never),
+            Self::TokenInvalid => ("TOKEN_INVALID", Code::Unauthenticated, Never),
+            Self::TokenExpired => ("TOKEN_EXPIRED", Code::Unauthenticated, Never),
+            Self::KeyUnknown => ("KEY_UNKNOWN", Code::Unauthenticated, Never),
+            Self::Internal => ("INTERNAL", Code::Internal, Never),
+        }
+    }
+}
+
+/// An error that the API can answer.
+pub(crate) trait Fault: std::error::Error {
+    /// Why, for programs.
+    fn reason(&self) -> Reason;
+
+    /// Numbers and names that a program may want, by name.
+    fn details(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+}
+
+/// The status of an error.
+pub(crate) fn of(fault: &impl Fault) -> Status {
+    let (reason, code, retry) = fault.reason().row();
+    if code == Code::Internal {
+        tracing::error!(error = %fault, "a call failed for a reason that should not occur");
+    }
+    let metadata: HashMap<String, String> = fault
+        .details()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    if let Retry::After(delay) = retry {
+        details.set_retry_info(Some(delay));
+    }
+    Status::with_error_details(code, fault.to_string(), details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("it failed")]
+    struct Probe(Reason);
+
+    impl Fault for Probe {
+        fn reason(&self) -> Reason {
+            self.0
+        }
+        fn details(&self) -> Vec<(&'static str, String)> {
+            vec![("size", "7".to_owned())]
+        }
+    }
+
+    #[test]
+    fn every_reason_reaches_the_client_with_code_and_domain() {
+        let mut names = std::collections::BTreeSet::new();
+        for reason in Reason::ALL {
+            let status = of(&Probe(reason));
+            let (name, code, retry) = reason.row();
+            assert!(names.insert(name), "{name} stands twice");
+            assert_eq!(status.code(), code);
+            let details = status.get_error_details();
+            let info = details.error_info().expect("an ErrorInfo");
+            assert_eq!((info.reason.as_str(), info.domain.as_str()), (name, DOMAIN));
+            assert_eq!(info.metadata.get("size").map(String::as_str), Some("7"));
+            assert_eq!(details.retry_info().is_some(), retry != Retry::Never);
+        }
+    }
+
+    /// Clients retry UNAVAILABLE by its code alone, and must not retry what cannot get better.
+    #[test]
+    fn codes_and_retries_agree() {
+        for reason in Reason::ALL {
+            let (name, code, retry) = reason.row();
+            if code == Code::Unavailable {
+                assert_ne!(retry, Retry::Never, "{name}");
+            }
+            let fixed = [Code::InvalidArgument, Code::NotFound, Code::Unauthenticated];
+            if fixed.contains(&code) {
+                assert_eq!(retry, Retry::Never, "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A cluster in memory: the real state machines and the real placement under fake transport, so
+//! that every operation runs as in production down to the seams.
+
+mod drives;
+mod groups;
+
+use std::sync::Arc;
+
+use marram_meta::{
+    AccessKeyRecord, ClusterRecord, DriveJoin, FOUNDER, GroupRecord, NodeJoin, RootCommand,
+    RootOutcome,
+};
+use marram_placement::{DriveInfo, Topology, default_profile, plan_pool};
+use marram_types::{ClusterId, GroupId, NodeId};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::core::Seams;
+use crate::gateway::Gateway;
+use crate::secret::Kek;
+
+pub(crate) use drives::FakeDrives;
+pub(crate) use groups::{FakeGroups, now_ms};
+
+pub(crate) const ACCESS_KEY: &str = "MKTEST";
+pub(crate) const SECRET: &str = "a secret of the tests";
+pub(crate) const GROUPS: u16 = 3;
+
+/// A running gateway over a cluster in memory.
+pub(crate) struct Cluster {
+    pub(crate) groups: Arc<FakeGroups>,
+    pub(crate) drives: Arc<FakeDrives>,
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) addr: std::net::SocketAddr,
+    _stop: DropGuard,
+}
+
+fn bootstrap(kek: &Kek) -> RootCommand {
+    RootCommand::Bootstrap {
+        cluster: ClusterRecord {
+            cluster: ClusterId(7),
+            name: "tests".to_owned(),
+            version: 1,
+            object_groups: GROUPS,
+            expected_nodes: 6,
+            default_profile: None,
+        },
+        keys: vec![AccessKeyRecord {
+            id: ACCESS_KEY.to_owned(),
+            wrapped_secret: kek.wrap(ACCESS_KEY, SECRET).unwrap(),
+            disabled: false,
+        }],
+    }
+}
+
+fn join(number: u8) -> RootCommand {
+    RootCommand::AddNode(NodeJoin {
+        name: format!("node-{number}"),
+        mesh_addr: format!("127.0.0.1:{number}"),
+        api_addr: format!("127.0.0.1:{number}"),
+        public_key: [number; 32],
+        zone: String::new(),
+        drives: vec![DriveJoin {
+            ordinal: 0,
+            capacity: 1 << 40,
+        }],
+    })
+}
+
+/// Brings the nodes in and makes groups, pool and default profile, as the servers do.
+fn form(groups: &FakeGroups, count: u8) -> Vec<NodeId> {
+    let mut nodes = Vec::new();
+    let mut topology = Topology::default();
+    let mut voters = Vec::new();
+    for number in 1..=count {
+        let RootOutcome::NodeAdded { node, drives } = groups.root(&join(number)) else {
+            panic!("node {number} was not admitted");
+        };
+        let founder = number == 1;
+        match groups.root(&RootCommand::AddReplica { node, founder }) {
+            RootOutcome::ReplicaAdded { replica } => voters.push(replica),
+            other => panic!("no replica: {other:?}"),
+        }
+        nodes.push(node);
+        topology.drives.extend(drives.iter().map(|drive| DriveInfo {
+            drive: *drive,
+            node,
+            zone: String::new(),
+            weight: 1,
+        }));
+    }
+    assert_eq!(voters[0], FOUNDER);
+    voters.truncate(5);
+    let records = (0..=GROUPS).map(|group| GroupRecord {
+        group: GroupId(group),
+        voters: voters.clone(),
+    });
+    let mut records: Vec<GroupRecord> = records.collect();
+    let root = records.remove(0);
+    groups.root(&RootCommand::CreateGroups(records));
+    groups.root(&RootCommand::UpdateGroup(root));
+    let profile = default_profile(usize::from(count), 1);
+    let table = plan_pool(&topology, profile.width()).unwrap();
+    groups.fence_pool(table.pool(), table.epoch);
+    groups.root(&RootCommand::CreatePool(table));
+    groups.root(&RootCommand::SetDefaultProfile(profile));
+    nodes
+}
+
+impl Cluster {
+    /// A cluster of `count` nodes with a drive each, and a gateway that serves it.
+    pub(crate) async fn start(count: u8) -> Self {
+        let kek = Arc::new(Kek::from_bytes(&[5; 32]));
+        let groups = Arc::new(FakeGroups::new(GROUPS));
+        groups.root(&bootstrap(&kek));
+        let nodes = form(&groups, count);
+        let drives = Arc::new(FakeDrives::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let gateway = Gateway::over(Seams {
+            groups: groups.clone(),
+            drives: drives.clone(),
+            view: groups.view(),
+            kek,
+            name: "gateway-1".to_owned(),
+            now_ms,
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn(gateway.serve(listener, stop.clone()));
+        Self {
+            groups,
+            drives,
+            nodes,
+            addr,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.addr)).unwrap()
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        self.endpoint().connect().await.unwrap()
+    }
+}

@@ -1,0 +1,191 @@
+//! Drives in memory, with faults at will.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use marram_types::{DataId, DriveId, NodeId, ShardId};
+use parking_lot::Mutex;
+
+use crate::drives::{DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run};
+
+type Shards = BTreeMap<(DriveId, ShardId), BytesMut>;
+
+#[derive(Default)]
+struct State {
+    shards: Shards,
+    nodes: BTreeMap<DriveId, NodeId>,
+    /// Nodes that do not answer, and are known not to.
+    down: HashSet<NodeId>,
+    /// Nodes that hold what they are asked until it is given up, and are believed to be well.
+    stuck: HashSet<NodeId>,
+    full: HashSet<DriveId>,
+    /// Runs until a node goes down.
+    fuse: Option<(NodeId, usize)>,
+    reads: usize,
+}
+
+/// All drives.
+#[derive(Default)]
+pub(crate) struct FakeDrives(Mutex<State>);
+
+impl FakeDrives {
+    pub(crate) fn stop(&self, node: NodeId) {
+        self.0.lock().down.insert(node);
+    }
+
+    pub(crate) fn start(&self, node: NodeId) {
+        let mut state = self.0.lock();
+        state.down.remove(&node);
+        state.stuck.remove(&node);
+    }
+
+    pub(crate) fn stick(&self, node: NodeId) {
+        self.0.lock().stuck.insert(node);
+    }
+
+    /// A node goes down, unnoticed, after so many more runs anywhere.
+    pub(crate) fn stop_after(&self, node: NodeId, runs: usize) {
+        self.0.lock().fuse = Some((node, runs));
+    }
+
+    pub(crate) fn fill(&self, drive: DriveId) {
+        self.0.lock().full.insert(drive);
+    }
+
+    /// Damages one shard of every extent.
+    pub(crate) fn lose_one_shard_each(&self) {
+        let mut state = self.0.lock();
+        let all: Vec<_> = state.shards.keys().copied().collect();
+        let mut seen = HashSet::new();
+        for (drive, shard) in all {
+            if seen.insert(shard.data) {
+                state.shards.remove(&(drive, shard));
+            }
+        }
+    }
+
+    /// Flips a byte of every shard, behind the checks of a drive.
+    pub(crate) fn corrupt_silently(&self) {
+        for bytes in self.0.lock().shards.values_mut() {
+            bytes[0] ^= 1;
+        }
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.0.lock().shards.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.lock().shards.values().map(BytesMut::len).sum()
+    }
+}
+
+#[async_trait]
+impl Drives for FakeDrives {
+    fn is_up(&self, node: NodeId) -> bool {
+        !self.0.lock().down.contains(&node)
+    }
+
+    fn is_near(&self, _node: NodeId) -> bool {
+        false
+    }
+
+    async fn write(&self, run: Run, within: Duration) -> Result<(), DriveError> {
+        let stuck = {
+            let mut state = self.0.lock();
+            let blown = match &mut state.fuse {
+                Some((node, 0)) => Some(*node),
+                Some((_, left)) => {
+                    *left -= 1;
+                    None
+                }
+                None => None,
+            };
+            if let Some(node) = blown {
+                state.down.insert(node);
+            }
+            state.stuck.contains(&run.place.node)
+        };
+        if stuck {
+            tokio::time::sleep(within).await;
+            return Err(DriveError::Late);
+        }
+        let mut state = self.0.lock();
+        if state.down.contains(&run.place.node) {
+            return Err(DriveError::Away);
+        }
+        if state.full.contains(&run.place.drive) {
+            return Err(DriveError::Full);
+        }
+        state.nodes.insert(run.place.drive, run.place.node);
+        let shard = state
+            .shards
+            .entry((run.place.drive, run.shard))
+            .or_default();
+        let at = usize::try_from(run.offset).unwrap();
+        shard.resize(shard.len().max(at + run.data.len()), 0);
+        shard[at..at + run.data.len()].copy_from_slice(&run.data);
+        Ok(())
+    }
+
+    async fn read(&self, part: Part, within: Duration) -> Result<Bytes, DriveError> {
+        let stuck = self.0.lock().stuck.contains(&part.place.node);
+        if stuck {
+            tokio::time::sleep(within).await;
+            return Err(DriveError::Late);
+        }
+        let mut state = self.0.lock();
+        state.reads += 1;
+        if state.down.contains(&part.place.node) {
+            return Err(DriveError::Away);
+        }
+        let key = (part.place.drive, part.shard);
+        let shard = state.shards.get(&key).ok_or(DriveError::NotFound)?;
+        let at = usize::try_from(part.offset).unwrap();
+        let wanted = shard.get(at..at + part.len as usize);
+        Ok(Bytes::copy_from_slice(wanted.ok_or(DriveError::NotFound)?))
+    }
+
+    async fn remove(
+        &self,
+        place: Place,
+        data: Vec<DataId>,
+        _within: Duration,
+    ) -> Result<(), DriveError> {
+        let mut state = self.0.lock();
+        if state.down.contains(&place.node) {
+            return Err(DriveError::Away);
+        }
+        state
+            .shards
+            .retain(|(drive, shard), _| *drive != place.drive || !data.contains(&shard.data));
+        Ok(())
+    }
+
+    async fn reports(
+        &self,
+        node: NodeId,
+        _within: Duration,
+    ) -> Result<Vec<DriveReport>, DriveError> {
+        let state = self.0.lock();
+        if state.down.contains(&node) {
+            return Err(DriveError::Away);
+        }
+        let of_node = state.nodes.iter().filter(|(_, of)| **of == node);
+        Ok(of_node
+            .map(|(drive, _)| DriveReport {
+                drive: *drive,
+                health: if state.full.contains(drive) {
+                    DriveHealth::Full
+                } else {
+                    DriveHealth::Active
+                },
+                capacity: 1 << 40,
+                free: 1 << 39,
+                record_bytes: 1,
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,160 @@
+//! Metadata groups of one replica each, without a log.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use marram_meta::{
+    BucketState, ClusterView, Envelope, MemKv, ObjectCommand, ObjectOutcome, RootCommand,
+    RootOutcome, answer_object, apply_object, apply_root, stamp, view,
+};
+use marram_types::{GroupId, PoolId, ReplicaId};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::groups::{Answer, GroupError, Groups};
+
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since.unwrap().as_millis()).unwrap()
+}
+
+struct Group {
+    kv: MemKv,
+    index: u64,
+}
+
+/// All groups.
+pub(crate) struct FakeGroups {
+    groups: Mutex<Vec<Group>>,
+    view: watch::Sender<Arc<ClusterView>>,
+    silent: Mutex<HashSet<GroupId>>,
+}
+
+impl FakeGroups {
+    pub(crate) fn new(object_groups: u16) -> Self {
+        let group = || Group {
+            kv: MemKv::new(),
+            index: 0,
+        };
+        Self {
+            groups: Mutex::new((0..=object_groups).map(|_| group()).collect()),
+            view: watch::Sender::default(),
+            silent: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn view(&self) -> watch::Receiver<Arc<ClusterView>> {
+        self.view.subscribe()
+    }
+
+    /// A group that does not answer from now on.
+    pub(crate) fn silence(&self, group: GroupId) {
+        self.silent.lock().insert(group);
+    }
+
+    fn apply(&self, group: GroupId, command: &[u8]) -> Vec<u8> {
+        let mut sealed = command.to_vec();
+        stamp(&mut sealed, now_ms()).unwrap();
+        let mut groups = self.groups.lock();
+        let state = &mut groups[usize::from(group.0)];
+        state.index += 10;
+        if group != GroupId::ROOT {
+            return apply_object(&mut state.kv, state.index, &sealed).unwrap();
+        }
+        let outcome = apply_root(&mut state.kv, state.index, &sealed).unwrap();
+        self.view.send_replace(Arc::new(view(&state.kv).unwrap()));
+        outcome
+    }
+
+    /// Has the root group carry out a command.
+    pub(crate) fn root(&self, command: &RootCommand) -> RootOutcome {
+        let sealed = Envelope::seal_internal(command);
+        RootOutcome::decode(&self.apply(GroupId::ROOT, &sealed)).unwrap()
+    }
+
+    fn fence(&self, command: &ObjectCommand) -> Vec<ObjectOutcome> {
+        let sealed = Envelope::seal_internal(command);
+        let count = u16::try_from(self.groups.lock().len()).unwrap();
+        (1..count)
+            .map(|group| ObjectOutcome::decode(&self.apply(GroupId(group), &sealed)).unwrap())
+            .collect()
+    }
+
+    pub(crate) fn fence_pool(&self, pool: PoolId, epoch: u64) {
+        self.fence(&ObjectCommand::PoolFence { pool, epoch });
+    }
+
+    /// What the root group's leader does: brings pending bucket records to every group.
+    fn settle(&self) {
+        loop {
+            let view = self.view.borrow().clone();
+            let Some(record) = view.buckets.values().find(|b| b.state.is_pending()) else {
+                return;
+            };
+            let (bucket, epoch) = (record.bucket, record.epoch);
+            let fenced = self.fence(&ObjectCommand::BucketFence(record.clone()));
+            let left = fenced.iter().map(|outcome| match outcome {
+                ObjectOutcome::Fenced { live, .. } => *live,
+                other => panic!("not fenced: {other:?}"),
+            });
+            let nonempty = left.sum::<u64>() > 0;
+            self.root(&match record.state {
+                BucketState::Deleting => RootCommand::BucketSealed {
+                    bucket,
+                    epoch,
+                    nonempty,
+                },
+                _ => RootCommand::BucketActive { bucket, epoch },
+            });
+        }
+    }
+}
+
+#[async_trait]
+impl Groups for FakeGroups {
+    async fn propose(
+        &self,
+        group: GroupId,
+        command: Bytes,
+        _within: Duration,
+    ) -> Result<Bytes, GroupError> {
+        if self.silent.lock().contains(&group) {
+            return Err(GroupError::OutcomeUnknown(group));
+        }
+        let outcome = self.apply(group, &command);
+        if group == GroupId::ROOT {
+            self.settle();
+        }
+        Ok(outcome.into())
+    }
+
+    async fn query(
+        &self,
+        group: GroupId,
+        query: Bytes,
+        _linearizable: bool,
+        _within: Duration,
+    ) -> Result<Answer, GroupError> {
+        if self.silent.lock().contains(&group) {
+            return Err(GroupError::Unavailable(group));
+        }
+        let groups = self.groups.lock();
+        let state = &groups[usize::from(group.0)];
+        let bytes = if group == GroupId::ROOT {
+            view(&state.kv).unwrap().encode()
+        } else {
+            answer_object(&state.kv, state.index, &query).unwrap()
+        };
+        Ok(Answer {
+            bytes: bytes.into(),
+            applied: state.index,
+        })
+    }
+
+    fn leader(&self, _group: GroupId) -> Option<ReplicaId> {
+        None
+    }
+}

@@ -1,0 +1,243 @@
+//! Checks of every field that comes in, before anything else happens.
+
+use marram_meta::Precondition;
+use marram_proto::v1;
+use marram_types::caps::{
+    API_DATA_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, KEY_BYTES_MAX, LIST_PAGE_MAX, OBJECT_BYTES_MAX,
+    USER_METADATA_BYTES_MAX,
+};
+use marram_types::{
+    BucketName, BucketNameError, Generation, KeyError, ObjectKey, Profile, ProfileError, RequestId,
+    crc32c,
+};
+
+use crate::status::{Fault, Reason};
+
+/// Media type of objects that came without one.
+const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
+/// Longest entity tag in a precondition; ours have about 40 bytes.
+const ETAG_BYTES_MAX: usize = 256;
+/// Bytes of the random part of a request id.
+const REQUEST_CLIENT_BYTES: usize = 16;
+
+/// A field that is not valid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidField {
+    #[error(transparent)]
+    Bucket(#[from] BucketNameError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    #[error("{field} has {bytes} bytes: at most {max} are allowed")]
+    TooLong {
+        field: &'static str,
+        bytes: usize,
+        max: usize,
+    },
+    #[error("the object has {size} bytes: at most {OBJECT_BYTES_MAX} are allowed")]
+    ObjectTooLarge { size: u64 },
+    #[error("{field} is not valid: {rule}")]
+    Wrong {
+        field: &'static str,
+        rule: &'static str,
+    },
+    #[error("a chunk's bytes do not have the checksum that came with them")]
+    ChunkChecksum,
+}
+
+impl Fault for InvalidField {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Bucket(_) => Reason::InvalidBucketName,
+            Self::Key(_) => Reason::InvalidKey,
+            Self::Profile(_) => Reason::InvalidProfile,
+            Self::TooLong { .. } | Self::Wrong { .. } => Reason::InvalidArgument,
+            Self::ObjectTooLarge { .. } => Reason::ObjectTooLarge,
+            Self::ChunkChecksum => Reason::ChunkChecksumMismatch,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::TooLong { field, bytes, max } => vec![
+                ("field", (*field).to_owned()),
+                ("bytes", bytes.to_string()),
+                ("max", max.to_string()),
+            ],
+            Self::Key(KeyError::TooLong { bytes }) => vec![
+                ("bytes", bytes.to_string()),
+                ("max", KEY_BYTES_MAX.to_string()),
+            ],
+            Self::ObjectTooLarge { size } => vec![
+                ("size", size.to_string()),
+                ("max", OBJECT_BYTES_MAX.to_string()),
+            ],
+            Self::Wrong { field, .. } => {
+                vec![("field", (*field).to_owned())]
+            }
+            Self::Bucket(_) | Self::Key(_) | Self::Profile(_) | Self::ChunkChecksum => Vec::new(),
+        }
+    }
+}
+
+/// What a put was asked to write, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct PutHeader {
+    pub(crate) bucket: BucketName,
+    pub(crate) key: ObjectKey,
+    pub(crate) size: Option<u64>,
+    pub(crate) content_type: String,
+    pub(crate) metadata: Vec<(String, String)>,
+    pub(crate) precondition: Precondition,
+    pub(crate) request: RequestId,
+}
+
+fn short(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
+    if text.len() > max {
+        let bytes = text.len();
+        return Err(InvalidField::TooLong { field, bytes, max });
+    }
+    Ok(())
+}
+
+/// Checks the header of a put.
+pub(crate) fn put_header(header: v1::PutObjectHeader) -> Result<PutHeader, InvalidField> {
+    if let Some(size) = header.size
+        && size > OBJECT_BYTES_MAX
+    {
+        return Err(InvalidField::ObjectTooLarge { size });
+    }
+    Ok(PutHeader {
+        bucket: BucketName::new(header.bucket)?,
+        key: ObjectKey::new(header.key)?,
+        size: header.size,
+        content_type: content_type(header.content_type)?,
+        metadata: metadata(header.metadata)?,
+        precondition: precondition(header.preconditions)?,
+        request: request_id(header.request_id.as_ref())?,
+    })
+}
+
+/// A media type goes into HTTP headers later: visible ASCII and spaces only.
+fn content_type(given: String) -> Result<String, InvalidField> {
+    if given.is_empty() {
+        return Ok(CONTENT_TYPE_DEFAULT.to_owned());
+    }
+    short("content_type", &given, CONTENT_TYPE_BYTES_MAX)?;
+    if !given.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return Err(InvalidField::Wrong {
+            field: "content_type",
+            rule: "only printable ASCII is allowed",
+        });
+    }
+    Ok(given)
+}
+
+/// In order of the names, so that equal metadata is stored as equal bytes.
+fn metadata(
+    given: std::collections::HashMap<String, String>,
+) -> Result<Vec<(String, String)>, InvalidField> {
+    let bytes: usize = given
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if bytes > USER_METADATA_BYTES_MAX {
+        return Err(InvalidField::TooLong {
+            field: "metadata",
+            bytes,
+            max: USER_METADATA_BYTES_MAX,
+        });
+    }
+    if given.keys().any(String::is_empty) {
+        return Err(InvalidField::Wrong {
+            field: "metadata",
+            rule: "a name is empty",
+        });
+    }
+    let mut sorted: Vec<(String, String)> = given.into_iter().collect();
+    sorted.sort_unstable();
+    Ok(sorted)
+}
+
+/// Checks preconditions.
+pub(crate) fn precondition(given: Option<v1::Preconditions>) -> Result<Precondition, InvalidField> {
+    let given = given.unwrap_or_default();
+    if let Some(etag) = &given.if_etag_match {
+        short("if_etag_match", etag, ETAG_BYTES_MAX)?;
+    }
+    Ok(Precondition {
+        if_generation_match: given.if_generation_match.map(Generation),
+        if_generation_not_match: given.if_generation_not_match.map(Generation),
+        if_etag_match: given.if_etag_match,
+    })
+}
+
+/// The request id of a mutation; a fresh one where the client sent none, which only means that its
+/// own retries are not recognised.
+pub(crate) fn request_id(given: Option<&v1::RequestId>) -> Result<RequestId, InvalidField> {
+    let Some(given) = given else {
+        return Ok(RequestId {
+            client: rand::random(),
+            sequence: 0,
+        });
+    };
+    let client: [u8; REQUEST_CLIENT_BYTES] =
+        given
+            .client
+            .as_ref()
+            .try_into()
+            .map_err(|_| InvalidField::Wrong {
+                field: "request_id",
+                rule: "client must have 16 bytes",
+            })?;
+    Ok(RequestId {
+        client: u128::from_be_bytes(client),
+        sequence: given.sequence,
+    })
+}
+
+/// Checks a chunk's size and checksum.
+pub(crate) fn chunk(chunk: &v1::Chunk) -> Result<(), InvalidField> {
+    if chunk.data.len() > API_DATA_BYTES_MAX {
+        return Err(InvalidField::TooLong {
+            field: "chunk",
+            bytes: chunk.data.len(),
+            max: API_DATA_BYTES_MAX,
+        });
+    }
+    if crc32c(&chunk.data) != chunk.crc32c {
+        return Err(InvalidField::ChunkChecksum);
+    }
+    Ok(())
+}
+
+/// The profile asked for; nothing when it is left to the cluster.
+pub(crate) fn profile(given: &str) -> Result<Option<Profile>, InvalidField> {
+    if given.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(given.parse()?))
+}
+
+/// The size of a page: 0 means the largest.
+pub(crate) fn page_size(given: i32) -> Result<u32, InvalidField> {
+    match u32::try_from(given) {
+        Ok(0) => Ok(LIST_PAGE_MAX),
+        Ok(wanted) => Ok(wanted.min(LIST_PAGE_MAX)),
+        Err(_) => Err(InvalidField::Wrong {
+            field: "page_size",
+            rule: "it must not be negative",
+        }),
+    }
+}
+
+/// Checks the texts of a listing, which are compared with keys.
+pub(crate) fn list_texts(request: &v1::ListObjectsRequest) -> Result<(), InvalidField> {
+    short("prefix", &request.prefix, KEY_BYTES_MAX)?;
+    short("delimiter", &request.delimiter, KEY_BYTES_MAX)?;
+    short("start_after", &request.start_after, KEY_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests;

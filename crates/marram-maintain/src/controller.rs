@@ -1,0 +1,279 @@
+//! The loop that carries steps out while this server leads the root group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use marram_meta::{
+    BucketRecord, ClusterView, GroupRecord, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome,
+};
+use marram_types::GroupId;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::consensus::{Consensus, ConsensusError};
+use crate::observed::{Fences, Observed};
+use crate::steps::{Step, next_steps};
+
+/// How often the controller looks when nothing changes.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long it waits after a step that failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(300);
+/// Steps carried out at once.
+const STEPS_AT_ONCE_MAX: usize = 64;
+
+/// Runs the root leader's duties.
+#[derive(Debug)]
+pub struct Controller<C> {
+    consensus: Arc<C>,
+    view: watch::Receiver<Arc<ClusterView>>,
+    fences: Fences,
+    nodes_seen: usize,
+    last_join: Instant,
+}
+
+impl<C: Consensus> Controller<C> {
+    /// A controller that watches `view`.
+    #[must_use]
+    pub fn new(consensus: Arc<C>, view: watch::Receiver<Arc<ClusterView>>) -> Self {
+        Self {
+            consensus,
+            view,
+            fences: Fences::default(),
+            nodes_seen: 0,
+            last_join: Instant::now(),
+        }
+    }
+
+    /// Runs until the view's sender is gone.
+    pub async fn run(mut self) {
+        loop {
+            let pause = match self.round().await {
+                Round::Worked => Duration::ZERO,
+                Round::Idle => LOOK_EVERY,
+                Round::Failed => AFTER_FAILURE,
+            };
+            match tokio::time::timeout(pause, self.view.changed()).await {
+                Ok(Err(_)) => return,
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Round {
+        let view = self.view.borrow_and_update().clone();
+        let Some(root) = self.consensus.root_if_leading() else {
+            // Another leader may change what the groups hold; what was noted is void.
+            self.fences = Fences::default();
+            return Round::Idle;
+        };
+        if view.nodes.len() != self.nodes_seen {
+            self.nodes_seen = view.nodes.len();
+            self.last_join = Instant::now();
+        }
+        let observed = Observed {
+            view: &view,
+            root: &root,
+            quiet: self.last_join.elapsed(),
+            fences: &self.fences,
+        };
+        let steps = match next_steps(&observed) {
+            Ok(steps) if steps.is_empty() => return Round::Idle,
+            Ok(steps) => steps,
+            Err(error) => {
+                tracing::error!(%error, "placement cannot be planned");
+                return Round::Failed;
+            }
+        };
+        self.carry_out(steps).await
+    }
+
+    async fn carry_out(&mut self, steps: Vec<Step>) -> Round {
+        let consensus = Arc::clone(&self.consensus);
+        let running = steps.into_iter().take(STEPS_AT_ONCE_MAX).map(|step| {
+            let consensus = Arc::clone(&consensus);
+            async move {
+                let done = execute(consensus.as_ref(), &step).await;
+                (step, done)
+            }
+        });
+        let mut round = Round::Worked;
+        for (step, done) in join_all(running).await {
+            match done {
+                Ok(noted) => self.note(noted),
+                Err(error) => {
+                    tracing::warn!(?step, %error, "a step failed and is tried again");
+                    round = Round::Failed;
+                }
+            }
+        }
+        round
+    }
+
+    fn note(&mut self, noted: Noted) {
+        match noted {
+            Noted::Nothing => {}
+            Noted::Pool { group, pool, epoch } => self.fences.note_pool(group, pool, epoch),
+            Noted::Bucket {
+                group,
+                record,
+                live,
+            } => {
+                self.fences
+                    .note_bucket(group, record.bucket, record.epoch, record.state, live);
+            }
+            Noted::Settled(bucket) => self.fences.forget_bucket(bucket),
+        }
+    }
+}
+
+enum Round {
+    Worked,
+    Idle,
+    Failed,
+}
+
+enum Noted {
+    Nothing,
+    Pool {
+        group: GroupId,
+        pool: marram_types::PoolId,
+        epoch: u64,
+    },
+    Bucket {
+        group: GroupId,
+        record: BucketRecord,
+        live: u64,
+    },
+    Settled(marram_types::BucketId),
+}
+
+async fn execute<C: Consensus + ?Sized>(
+    consensus: &C,
+    step: &Step,
+) -> Result<Noted, ConsensusError> {
+    match step {
+        Step::AddRootLearner(replica) => {
+            tracing::info!(%replica, "a replica begins to follow the root group");
+            consensus.add_root_learner(*replica).await?;
+        }
+        Step::SetRootVoters(voters) => {
+            tracing::info!(?voters, "the root group's voters change");
+            consensus.set_root_voters(voters.clone()).await?;
+        }
+        Step::RecordRootVoters(voters) => {
+            let record = GroupRecord {
+                group: GroupId::ROOT,
+                voters: voters.clone(),
+            };
+            root(consensus, RootCommand::UpdateGroup(record)).await?;
+        }
+        Step::CreateGroups(groups) => {
+            root(consensus, RootCommand::CreateGroups(groups.clone())).await?;
+        }
+        Step::SetDefaultProfile(profile) => {
+            root(consensus, RootCommand::SetDefaultProfile(*profile)).await?;
+        }
+        Step::CreatePool(table) => {
+            root(consensus, RootCommand::CreatePool(table.clone())).await?;
+        }
+        Step::FencePool { group, pool, epoch } => {
+            let command = ObjectCommand::PoolFence {
+                pool: *pool,
+                epoch: *epoch,
+            };
+            if let ObjectOutcome::PoolFenced { epoch } =
+                consensus.propose_object(*group, command).await?
+            {
+                return Ok(Noted::Pool {
+                    group: *group,
+                    pool: *pool,
+                    epoch,
+                });
+            }
+        }
+        Step::FenceBucket { group, record } => {
+            return fence_bucket(consensus, *group, record).await;
+        }
+        Step::BucketActive { bucket, epoch } => {
+            root(
+                consensus,
+                RootCommand::BucketActive {
+                    bucket: *bucket,
+                    epoch: *epoch,
+                },
+            )
+            .await?;
+            return Ok(Noted::Settled(*bucket));
+        }
+        Step::BucketSealed {
+            bucket,
+            epoch,
+            nonempty,
+            groups,
+        } => {
+            let command = RootCommand::BucketSealed {
+                bucket: *bucket,
+                epoch: *epoch,
+                nonempty: *nonempty,
+            };
+            if let RootOutcome::BucketRemoved(record) = root(consensus, command).await? {
+                tell_deleted(consensus, &record, groups).await;
+            }
+            return Ok(Noted::Settled(*bucket));
+        }
+    }
+    Ok(Noted::Nothing)
+}
+
+async fn root<C: Consensus + ?Sized>(
+    consensus: &C,
+    command: RootCommand,
+) -> Result<RootOutcome, ConsensusError> {
+    let outcome = consensus.propose_root(command).await?;
+    if let RootOutcome::Refused(refusal) = &outcome {
+        // Somebody was faster, or the view was old: the next round sees the new state.
+        tracing::debug!(%refusal, "the root group refused a step");
+    }
+    Ok(outcome)
+}
+
+async fn fence_bucket<C: Consensus + ?Sized>(
+    consensus: &C,
+    group: GroupId,
+    record: &BucketRecord,
+) -> Result<Noted, ConsensusError> {
+    let command = ObjectCommand::BucketFence(record.clone());
+    match consensus.propose_object(group, command).await? {
+        ObjectOutcome::Fenced { live, epoch, state } => {
+            let record = BucketRecord {
+                epoch,
+                state,
+                ..record.clone()
+            };
+            Ok(Noted::Bucket {
+                group,
+                record,
+                live,
+            })
+        }
+        _ => Ok(Noted::Nothing),
+    }
+}
+
+/// Best effort: a group that misses it answers "sealed" instead of "deleted", which keeps writes out
+/// all the same.
+async fn tell_deleted<C: Consensus + ?Sized>(
+    consensus: &C,
+    record: &BucketRecord,
+    groups: &[GroupId],
+) {
+    let tell = |group: &GroupId| {
+        consensus.propose_object(*group, ObjectCommand::BucketFence(record.clone()))
+    };
+    for told in join_all(groups.iter().map(tell)).await {
+        if let Err(error) = told {
+            tracing::info!(bucket = %record.name, %error, "a group was not told of the deletion");
+        }
+    }
+}

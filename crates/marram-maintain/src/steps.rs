@@ -1,0 +1,291 @@
+//! From what is observed to the next steps: a pure function, so that every situation is a test.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use marram_meta::{BucketRecord, BucketState, ClusterView, GroupRecord, NodeRecord, NodeState};
+use marram_placement::{
+    DriveInfo, PlanError, PoolTable, Topology, default_profile, group_voters, plan_pool, pool_of,
+    voters_for,
+};
+use marram_types::{BucketId, GroupId, NodeId, PoolId, Profile, ReplicaId};
+
+use crate::observed::Observed;
+
+/// Object groups start with this many nodes at the latest (rules.md 3).
+const NODES_TO_START: usize = 5;
+/// How long to wait for the rest of the expected nodes once enough are there.
+const WAIT_FOR_THE_REST: Duration = Duration::from_secs(5);
+
+/// One thing to do. Doing it twice does no harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Let this replica follow the root group.
+    AddRootLearner(ReplicaId),
+    /// Make these the root group's voters.
+    SetRootVoters(Vec<ReplicaId>),
+    /// Write down who votes in the root group, for everybody who sees its view.
+    RecordRootVoters(Vec<ReplicaId>),
+    /// Start the object groups.
+    CreateGroups(Vec<GroupRecord>),
+    /// Set the profile of buckets that name none.
+    SetDefaultProfile(Profile),
+    /// Make a pool.
+    CreatePool(PoolTable),
+    /// Tell a group of a pool.
+    FencePool {
+        /// The group.
+        group: GroupId,
+        /// The pool.
+        pool: PoolId,
+        /// The epoch of its table.
+        epoch: u64,
+    },
+    /// Tell a group of a bucket.
+    FenceBucket {
+        /// The group.
+        group: GroupId,
+        /// The root's record.
+        record: BucketRecord,
+    },
+    /// Every group holds the pending record: the bucket is in use.
+    BucketActive {
+        /// The bucket.
+        bucket: BucketId,
+        /// The epoch that the groups hold.
+        epoch: u64,
+    },
+    /// Every group is sealed and has counted.
+    BucketSealed {
+        /// The bucket.
+        bucket: BucketId,
+        /// The epoch that the groups hold.
+        epoch: u64,
+        /// Something is left.
+        nonempty: bool,
+        /// The groups to tell when the bucket is gone.
+        groups: Vec<GroupId>,
+    },
+}
+
+/// What can be done now, all of it independent of each other. Empty when the cluster is as decided.
+///
+/// # Errors
+/// When a pool cannot be planned.
+pub fn next_steps(observed: &Observed<'_>) -> Result<Vec<Step>, PlanError> {
+    if observed.view.cluster.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut steps = Vec::new();
+    steps.extend(root_membership(observed));
+    if observed.object_groups().next().is_none() {
+        steps.extend(start_groups(observed));
+        return Ok(steps);
+    }
+    steps.extend(record_root_voters(observed));
+    steps.extend(default_profile_step(observed.view));
+    steps.extend(missing_pools(observed.view)?);
+    steps.extend(pool_fences(observed));
+    for record in observed
+        .view
+        .buckets
+        .values()
+        .filter(|b| b.state.is_pending())
+    {
+        steps.extend(bucket_steps(observed, record));
+    }
+    Ok(steps)
+}
+
+fn active_nodes(view: &ClusterView) -> impl Iterator<Item = &NodeRecord> {
+    view.nodes.values().filter(|n| n.state == NodeState::Active)
+}
+
+/// Nodes that can hold replicas, by age.
+fn members(view: &ClusterView) -> Vec<(NodeId, ReplicaId)> {
+    active_nodes(view)
+        .filter_map(|n| n.replica.map(|r| (n.node, r)))
+        .collect()
+}
+
+/// The largest m that the cluster promises anywhere: the voters must survive as many losses
+/// (rules.md 7).
+fn promised_m(view: &ClusterView) -> usize {
+    let default = view.cluster.as_ref().and_then(|c| c.default_profile);
+    let of_buckets = view.buckets.values().map(|b| b.profile.m());
+    of_buckets.chain(default.map(Profile::m)).max().unwrap_or(0)
+}
+
+/// One change at a time: learners first, then voters once all that should vote follow.
+fn root_membership(observed: &Observed<'_>) -> Option<Step> {
+    if !observed.root.settled {
+        return None;
+    }
+    let members = members(observed.view);
+    let known: BTreeSet<ReplicaId> = observed
+        .root
+        .voters
+        .iter()
+        .chain(&observed.root.learners)
+        .copied()
+        .collect();
+    if let Some((_, replica)) = members.iter().find(|(_, r)| !known.contains(r)) {
+        return Some(Step::AddRootLearner(*replica));
+    }
+    let count = voters_for(members.len(), promised_m(observed.view)).min(members.len());
+    // The founder and those who joined first: no voter changes when another node comes.
+    let wanted: BTreeSet<ReplicaId> = members.iter().take(count).map(|(_, r)| *r).collect();
+    let present: BTreeSet<ReplicaId> = observed.root.voters.iter().copied().collect();
+    // A vote is only ever given here, never taken: removing a voter belongs to removing a node.
+    (!wanted.is_subset(&present))
+        .then(|| Step::SetRootVoters(wanted.union(&present).copied().collect()))
+}
+
+fn record_root_voters(observed: &Observed<'_>) -> Option<Step> {
+    let recorded = observed.view.groups.get(&GroupId::ROOT);
+    let voters = &observed.root.voters;
+    let differs = recorded.is_none_or(|record| record.voters != *voters);
+    (observed.root.settled && differs).then(|| Step::RecordRootVoters(voters.clone()))
+}
+
+fn start_groups(observed: &Observed<'_>) -> Option<Step> {
+    let cluster = observed.view.cluster.as_ref()?;
+    let members = members(observed.view);
+    let expected = usize::from(cluster.expected_nodes);
+    let all_here = members.len() >= expected;
+    let enough =
+        members.len() >= expected.min(NODES_TO_START) && observed.quiet > WAIT_FOR_THE_REST;
+    if members.is_empty() || !(all_here || enough) {
+        return None;
+    }
+    let nodes: Vec<NodeId> = members.iter().map(|(n, _)| *n).collect();
+    let default = planned_default(observed.view);
+    let count = voters_for(nodes.len(), default.m()).min(nodes.len());
+    let replica_of = |node: &NodeId| {
+        members
+            .iter()
+            .find(|(n, _)| n == node)
+            .map(|(_, r)| *r)
+            .expect("chosen among the members")
+    };
+    let groups = (1..=cluster.object_groups)
+        .map(|g| {
+            let group = GroupId(g);
+            let voters = group_voters(group, &nodes, count)
+                .iter()
+                .map(replica_of)
+                .collect();
+            GroupRecord { group, voters }
+        })
+        .collect();
+    Some(Step::CreateGroups(groups))
+}
+
+fn topology(view: &ClusterView) -> Topology {
+    let drives = active_nodes(view)
+        .flat_map(|node| {
+            node.drives.iter().map(|drive| DriveInfo {
+                drive: drive.drive,
+                node: node.node,
+                zone: node.zone.clone(),
+                weight: drive.capacity,
+            })
+        })
+        .collect();
+    Topology { drives }
+}
+
+fn planned_default(view: &ClusterView) -> Profile {
+    let topology = topology(view);
+    default_profile(topology.node_count(), topology.fewest_drives_of_a_node())
+}
+
+fn default_profile_step(view: &ClusterView) -> Option<Step> {
+    let unset = view.cluster.as_ref()?.default_profile.is_none();
+    unset.then(|| Step::SetDefaultProfile(planned_default(view)))
+}
+
+/// Each profile in use needs a pool of its width and one for whole copies (design.md section 5).
+fn missing_pools(view: &ClusterView) -> Result<Vec<Step>, PlanError> {
+    let default = view.cluster.as_ref().and_then(|c| c.default_profile);
+    let profiles = view.buckets.values().map(|b| b.profile).chain(default);
+    let widths: BTreeSet<usize> = profiles
+        .flat_map(|p| [p.width(), p.as_copies().width()])
+        .collect();
+    let topology = topology(view);
+    widths
+        .into_iter()
+        .filter(|width| !view.pools.contains_key(&pool_of(*width)))
+        .map(|width| plan_pool(&topology, width).map(Step::CreatePool))
+        .collect()
+}
+
+fn pool_fences(observed: &Observed<'_>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (pool, table) in &observed.view.pools {
+        for group in observed.object_groups() {
+            if !observed.fences.has_pool(group, *pool, table.epoch) {
+                steps.push(Step::FencePool {
+                    group,
+                    pool: *pool,
+                    epoch: table.epoch,
+                });
+            }
+        }
+    }
+    steps
+}
+
+fn bucket_steps(observed: &Observed<'_>, record: &BucketRecord) -> Vec<Step> {
+    if record.state != BucketState::Deleting && !pools_ready(observed, record.profile) {
+        return Vec::new();
+    }
+    let counted = |group: GroupId| {
+        observed
+            .fences
+            .live(group, record.bucket, record.epoch, record.state)
+    };
+    let missing: Vec<Step> = observed
+        .object_groups()
+        .filter(|group| counted(*group).is_none())
+        .map(|group| Step::FenceBucket {
+            group,
+            record: record.clone(),
+        })
+        .collect();
+    if !missing.is_empty() {
+        return missing;
+    }
+    let (bucket, epoch) = (record.bucket, record.epoch);
+    if record.state == BucketState::Deleting {
+        let nonempty = observed
+            .object_groups()
+            .filter_map(counted)
+            .any(|live| live > 0);
+        let groups = observed.object_groups().collect();
+        return vec![Step::BucketSealed {
+            bucket,
+            epoch,
+            nonempty,
+            groups,
+        }];
+    }
+    vec![Step::BucketActive { bucket, epoch }]
+}
+
+/// A bucket is not in use before every group knows the pools that its objects go to.
+fn pools_ready(observed: &Observed<'_>, profile: Profile) -> bool {
+    [profile.width(), profile.as_copies().width()]
+        .into_iter()
+        .all(|width| {
+            let pool = pool_of(width);
+            observed.view.pools.get(&pool).is_some_and(|table| {
+                observed
+                    .object_groups()
+                    .all(|g| observed.fences.has_pool(g, pool, table.epoch))
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Situations and the steps that follow from them.
+
+use marram_meta::{ClusterRecord, DriveRecord};
+use marram_types::{BucketName, ClusterId, DriveId};
+
+use super::*;
+use crate::consensus::Members;
+use crate::observed::Fences;
+
+fn node(id: u64) -> NodeRecord {
+    NodeRecord {
+        node: NodeId(id),
+        name: format!("node-{id}"),
+        mesh_addr: format!("127.0.0.1:{}", 7000 + id),
+        api_addr: format!("127.0.0.1:{}", 8000 + id),
+        public_key: [u8::try_from(id).expect("small"); 32],
+        zone: "z".into(),
+        drives: vec![DriveRecord {
+            drive: DriveId(100 + id),
+            ordinal: 0,
+            capacity: 1 << 40,
+        }],
+        replica: Some(ReplicaId(id)),
+        replicas_past: Vec::new(),
+        state: NodeState::Active,
+    }
+}
+
+fn cluster(nodes: u64, expected: u16) -> ClusterView {
+    ClusterView {
+        index: 10,
+        cluster: Some(ClusterRecord {
+            cluster: ClusterId(7),
+            name: "test".into(),
+            version: 1,
+            object_groups: 8,
+            expected_nodes: expected,
+            default_profile: None,
+        }),
+        nodes: (1..=nodes).map(|id| (NodeId(id), node(id))).collect(),
+        ..ClusterView::default()
+    }
+}
+
+fn members(
+    voters: std::ops::RangeInclusive<u64>,
+    learners: std::ops::RangeInclusive<u64>,
+) -> Members {
+    Members {
+        voters: voters.map(ReplicaId).collect(),
+        learners: learners.map(ReplicaId).collect(),
+        settled: true,
+    }
+}
+
+fn steps(view: &ClusterView, root: &Members, quiet_s: u64, fences: &Fences) -> Vec<Step> {
+    let quiet = Duration::from_secs(quiet_s);
+    next_steps(&Observed {
+        view,
+        root,
+        quiet,
+        fences,
+    })
+    .expect("a pool can be planned")
+}
+
+/// Carries out everything but membership on the view and the fences, as the groups would.
+fn settle(view: &mut ClusterView, root: &Members, fences: &mut Fences) {
+    for _ in 0..20 {
+        let todo = steps(view, root, 0, fences);
+        if todo.is_empty() {
+            return;
+        }
+        for step in todo {
+            apply(view, fences, step);
+        }
+    }
+    panic!("the steps do not come to an end");
+}
+
+fn apply(view: &mut ClusterView, fences: &mut Fences, step: Step) {
+    match step {
+        Step::CreateGroups(groups) => {
+            view.groups = groups.into_iter().map(|g| (g.group, g)).collect();
+        }
+        Step::RecordRootVoters(voters) => {
+            let group = GroupId::ROOT;
+            view.groups.insert(group, GroupRecord { group, voters });
+        }
+        Step::SetDefaultProfile(profile) => {
+            view.cluster.as_mut().expect("there is one").default_profile = Some(profile);
+        }
+        Step::CreatePool(table) => {
+            view.pools.insert(table.pool(), table);
+        }
+        Step::FencePool { group, pool, epoch } => fences.note_pool(group, pool, epoch),
+        Step::FenceBucket { group, record } => {
+            fences.note_bucket(group, record.bucket, record.epoch, record.state, 0);
+        }
+        Step::BucketActive { bucket, .. } => {
+            let record = view
+                .buckets
+                .values_mut()
+                .find(|b| b.bucket == bucket)
+                .expect("known");
+            record.state = BucketState::Active;
+        }
+        other => panic!("not expected here: {other:?}"),
+    }
+}
+
+#[test]
+fn six_nodes_come_up_in_order() {
+    let mut view = cluster(6, 6);
+    let fences = &mut Fences::default();
+    let first = steps(&view, &members(1..=1, 0..=0), 0, fences);
+    assert_eq!(first[0], Step::AddRootLearner(ReplicaId(2)));
+
+    let grown = steps(&view, &members(1..=1, 2..=6), 0, fences);
+    assert_eq!(
+        grown[0],
+        Step::SetRootVoters((1..=5).map(ReplicaId).collect())
+    );
+
+    let root = members(1..=5, 6..=6);
+    settle(&mut view, &root, fences);
+    assert_eq!(
+        view.groups.len(),
+        9,
+        "eight object groups and the root group"
+    );
+    assert!(view.groups.values().all(|g| g.voters.len() == 5));
+    let default = view.cluster.as_ref().expect("there is one").default_profile;
+    assert_eq!(default, Some("4+2".parse().expect("valid")));
+    let widths: Vec<u8> = view.pools.values().map(|p| p.width).collect();
+    assert_eq!(widths, [3, 6], "whole copies and stripes");
+}
+
+#[test]
+fn an_unsettled_membership_is_left_alone() {
+    let unsettled = Members {
+        settled: false,
+        ..members(1..=1, 2..=6)
+    };
+    let todo = steps(&cluster(6, 9), &unsettled, 0, &Fences::default());
+    assert_eq!(todo, []);
+}
+
+#[test]
+fn groups_wait_for_the_expected_nodes_but_not_for_ever() {
+    let root = members(1..=5, 0..=0);
+    let fences = Fences::default();
+    let created = |view: &ClusterView, quiet| {
+        steps(view, &root, quiet, &fences)
+            .iter()
+            .any(|s| matches!(s, Step::CreateGroups(_)))
+    };
+    assert!(!created(&cluster(5, 6), 0));
+    assert!(created(&cluster(5, 6), 60));
+    assert!(
+        !created(&cluster(4, 6), 60),
+        "five of six are enough, four are not"
+    );
+    assert!(created(&cluster(1, 1), 0));
+}
+
+#[test]
+fn a_bucket_is_active_only_after_every_group_knows_it_and_its_pools() {
+    let mut view = cluster(6, 6);
+    let root = members(1..=5, 6..=6);
+    let fences = &mut Fences::default();
+    settle(&mut view, &root, fences);
+    let record = BucketRecord {
+        bucket: BucketId(50),
+        name: BucketName::new("photos").expect("valid"),
+        epoch: 50,
+        state: BucketState::Creating,
+        profile: "2+1".parse().expect("valid"),
+        created_ms: 0,
+    };
+    view.buckets.insert(record.name.clone(), record.clone());
+
+    let todo = steps(&view, &root, 0, fences);
+    assert!(
+        todo.iter().all(|s| matches!(s, Step::CreatePool(_))),
+        "{todo:?}"
+    );
+    settle(&mut view, &root, fences);
+    assert_eq!(view.buckets[&record.name].state, BucketState::Active);
+    assert!(
+        view.pools.values().any(|p| p.width == 2),
+        "copies of 2+1 are 1+1"
+    );
+}
+
+#[test]
+fn a_deletion_is_taken_back_when_one_group_still_holds_something() {
+    let mut view = cluster(6, 6);
+    let root = members(1..=5, 6..=6);
+    let fences = &mut Fences::default();
+    settle(&mut view, &root, fences);
+    let record = BucketRecord {
+        bucket: BucketId(50),
+        name: BucketName::new("photos").expect("valid"),
+        epoch: 70,
+        state: BucketState::Deleting,
+        profile: "4+2".parse().expect("valid"),
+        created_ms: 0,
+    };
+    view.buckets.insert(record.name.clone(), record.clone());
+    assert_eq!(
+        steps(&view, &root, 0, fences).len(),
+        8,
+        "every group is sealed first"
+    );
+    for group in 1..=8 {
+        // An answer about an older epoch does not count.
+        fences.note_bucket(GroupId(group), record.bucket, 69, BucketState::Deleting, 0);
+    }
+    assert_eq!(steps(&view, &root, 0, fences).len(), 8);
+    for (group, live) in (1..=8).zip([0, 0, 0, 1, 0, 0, 0, 0]) {
+        fences.note_bucket(
+            GroupId(group),
+            record.bucket,
+            70,
+            BucketState::Deleting,
+            live,
+        );
+    }
+    let todo = steps(&view, &root, 0, fences);
+    assert!(
+        matches!(todo.as_slice(), [Step::BucketSealed { nonempty: true, .. }]),
+        "{todo:?}"
+    );
+}

@@ -1,0 +1,389 @@
+//! The mesh of one process: call, serve, peers, liveness.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use marram_proto::mesh::v1::{Method, RpcCode};
+use marram_types::NodeId;
+use parking_lot::{Mutex, RwLock};
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::class::Class;
+use crate::client::Answer;
+use crate::dial::{Link, Target};
+use crate::frame::{OutFrame, Prefix, TooLarge};
+use crate::identity::{Identity, IdentityError, PeerCertificate};
+use crate::liveness::{Heard, Liveness, LivenessView, Watchers};
+use crate::peers::{Peer, PeerTable};
+use crate::rpc::{CallError, Rpc, RpcFailure, Service};
+use crate::server;
+use crate::tls::Tls;
+
+/// Addresses dialed without knowing the node (joining, a gateway's start) whose connections are
+/// kept.
+const ADDR_LINKS_MAX: usize = 64;
+
+/// What a mesh needs to start.
+#[derive(Debug)]
+pub struct MeshOptions {
+    /// Who we are.
+    pub identity: Identity,
+    /// Our node id, if we have one already.
+    pub node: Option<NodeId>,
+    /// The runtime of Raft's connections; the current one when absent.
+    pub raft_runtime: Option<Handle>,
+}
+
+/// A handle on the mesh; clones share it. It lives until [`Mesh::close`], since accepted
+/// connections hold it too.
+#[derive(Clone)]
+pub struct Mesh {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    certificate: PeerCertificate,
+    pub(crate) tls: Tls,
+    pub(crate) main: Handle,
+    pub(crate) raft: Handle,
+    pub(crate) stop: CancellationToken,
+    pub(crate) started_ms: u64,
+    pub(crate) liveness: watch::Sender<LivenessView>,
+    node: OnceLock<NodeId>,
+    service: OnceLock<Arc<dyn Service>>,
+    peers: RwLock<Arc<PeerTable>>,
+    links: RwLock<HashMap<NodeId, Arc<Link>>>,
+    addr_links: Mutex<HashMap<String, Arc<Link>>>,
+    watchers: Watchers,
+}
+
+impl Shared {
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.node.get().copied()
+    }
+
+    pub(crate) fn peers(&self) -> Arc<PeerTable> {
+        Arc::clone(&self.peers.read())
+    }
+
+    pub(crate) fn runtime(&self, class: Class) -> &Handle {
+        match class {
+            Class::Raft => &self.raft,
+            Class::Control | Class::Bulk => &self.main,
+        }
+    }
+
+    /// Answers a request, from a socket or from ourselves.
+    pub(crate) async fn serve(
+        &self,
+        peer: Peer,
+        method: Method,
+        header: Bytes,
+        payload: Bytes,
+    ) -> Result<Answer, RpcFailure> {
+        match self.service.get() {
+            Some(service) => service.call(peer, method, header, payload).await,
+            None => Err(RpcFailure::new(
+                RpcCode::Unavailable,
+                "this node is starting",
+            )),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Mesh {
+    /// Makes the mesh of this process; nothing is dialed yet. Call it inside the main runtime.
+    ///
+    /// # Errors
+    /// When certificate, key and CA do not fit together.
+    pub fn new(options: MeshOptions) -> Result<Self, IdentityError> {
+        let main = Handle::current();
+        let started = SystemTime::now().duration_since(UNIX_EPOCH);
+        let shared = Shared {
+            tls: Tls::new(&options.identity)?,
+            certificate: options.identity.certificate,
+            raft: options.raft_runtime.unwrap_or_else(|| main.clone()),
+            main,
+            stop: CancellationToken::new(),
+            started_ms: started.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            liveness: watch::Sender::default(),
+            node: options.node.map_or_else(OnceLock::new, OnceLock::from),
+            service: OnceLock::new(),
+            peers: RwLock::default(),
+            links: RwLock::default(),
+            addr_links: Mutex::default(),
+            watchers: Watchers::default(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Our own certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &PeerCertificate {
+        &self.shared.certificate
+    }
+
+    /// Our node id, once it is known.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        self.shared.node()
+    }
+
+    /// Says which node we are, after joining. A process is one node: a second call changes nothing.
+    pub fn set_node(&self, node: NodeId) {
+        let _already = self.shared.node.set(node);
+        self.set_peers((*self.shared.peers()).clone());
+    }
+
+    /// Says who answers requests; until then they fail with [`RpcCode::Unavailable`]. A second call
+    /// changes nothing.
+    pub fn set_service(&self, service: Arc<dyn Service>) {
+        let _already = self.shared.service.set(service);
+    }
+
+    /// Replaces the node table. Connections to nodes whose address or key changed, or that are
+    /// gone, are closed; requests of tombstoned nodes are refused from now on.
+    pub fn set_peers(&self, peers: PeerTable) {
+        let own = self.node();
+        let nodes: Vec<NodeId> = peers
+            .all_live()
+            .map(|entry| entry.node)
+            .filter(|node| Some(*node) != own)
+            .collect();
+        // First the table, then the links: a link made from the old table meanwhile is removed.
+        let peers = Arc::new(peers);
+        *self.shared.peers.write() = Arc::clone(&peers);
+        self.shared.links.write().retain(|node, link| {
+            let keep = peers
+                .live(*node)
+                .is_some_and(|entry| target_of(entry) == link.target);
+            if !keep {
+                link.close();
+            }
+            keep
+        });
+        self.shared.watchers.set(&self.shared, &nodes);
+    }
+
+    /// The node table.
+    #[must_use]
+    pub fn peers(&self) -> Arc<PeerTable> {
+        self.shared.peers()
+    }
+
+    /// Accepts connections until the mesh is closed.
+    pub async fn serve(&self, listener: TcpListener) {
+        server::accept(Arc::clone(&self.shared), listener).await;
+    }
+
+    /// Closes every connection and stops accepting. Calls fail from now on.
+    pub fn close(&self) {
+        self.shared.stop.cancel();
+        self.shared.watchers.clear();
+    }
+
+    /// Calls a method of a node. A call to ourselves is a function call. Dropping the future
+    /// withdraws the request.
+    ///
+    /// # Errors
+    /// See [`CallError`]: only some of them mean that the request certainly did not happen.
+    pub async fn call<R: Rpc>(
+        &self,
+        to: NodeId,
+        request: R::Request,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<(R::Response, Bytes), CallError> {
+        let answer = if Some(to) == self.node() {
+            let header = Bytes::from(request.encode_to_vec());
+            self.call_self(to, R::METHOD, header, payload, deadline)
+                .await
+        } else {
+            let link = self.link(to)?;
+            let frame = |prefix: Prefix| OutFrame::message(prefix, &request, payload);
+            self.call_link(&link, R::METHOD, deadline, frame).await
+        };
+        decode::<R>(|| format!("node {to}"), answer?)
+    }
+
+    /// The same with headers that are encoded already.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn call_raw(
+        &self,
+        to: NodeId,
+        method: Method,
+        header: Bytes,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<(Bytes, Bytes), CallError> {
+        if Some(to) == self.node() {
+            return self.call_self(to, method, header, payload, deadline).await;
+        }
+        let link = self.link(to)?;
+        let frame = |prefix: Prefix| OutFrame::raw(prefix, header, payload);
+        self.call_link(&link, method, deadline, frame).await
+    }
+
+    /// Calls a method of whichever node of our cluster answers at an address: for joining, and for
+    /// a gateway that does not know the nodes yet.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn call_addr<R: Rpc>(
+        &self,
+        addr: &str,
+        request: R::Request,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<(R::Response, Bytes), CallError> {
+        let link = self.addr_link(addr);
+        let frame = |prefix: Prefix| OutFrame::message(prefix, &request, payload);
+        let answer = self.call_link(&link, R::METHOD, deadline, frame).await?;
+        decode::<R>(|| addr.to_owned(), answer)
+    }
+
+    /// All peers as this node sees them, whenever that changes.
+    #[must_use]
+    pub fn liveness(&self) -> watch::Receiver<LivenessView> {
+        self.shared.liveness.subscribe()
+    }
+
+    /// Whether a node answers. We ourselves always do.
+    #[must_use]
+    pub fn is_up(&self, node: NodeId) -> bool {
+        Some(node) == self.node() || self.shared.liveness.borrow().get(&node) == Some(&Liveness::Up)
+    }
+
+    async fn call_self(
+        &self,
+        to: NodeId,
+        method: Method,
+        header: Bytes,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<Answer, CallError> {
+        let call = self.shared.serve(Peer::Node(to), method, header, payload);
+        match tokio::time::timeout(deadline, call).await {
+            Ok(answer) => answer.map_err(CallError::Failed),
+            Err(_) => Err(CallError::Deadline {
+                peer: format!("node {to}"),
+            }),
+        }
+    }
+
+    async fn call_link(
+        &self,
+        link: &Link,
+        method: Method,
+        deadline: Duration,
+        frame: impl FnOnce(Prefix) -> Result<OutFrame, TooLarge>,
+    ) -> Result<Answer, CallError> {
+        let peer = || link.target.label.to_string();
+        let Some(class) = Class::of(method) else {
+            return Err(CallError::Unreachable {
+                peer: peer(),
+                reason: "no such method".to_owned(),
+            });
+        };
+        let call = async {
+            let connection = link.connection(&self.shared, class).await?;
+            connection.call(method, deadline, frame).await
+        };
+        match tokio::time::timeout(deadline, call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(CallError::Deadline { peer: peer() }),
+        }
+    }
+
+    fn link(&self, node: NodeId) -> Result<Arc<Link>, CallError> {
+        if let Some(link) = self.shared.links.read().get(&node) {
+            return Ok(Arc::clone(link));
+        }
+        let mut links = self.shared.links.write();
+        let peers = self.shared.peers();
+        let entry = peers.live(node).ok_or(CallError::UnknownNode(node))?;
+        let link = links
+            .entry(node)
+            .or_insert_with(|| Arc::new(Link::new(target_of(entry))));
+        Ok(Arc::clone(link))
+    }
+
+    fn addr_link(&self, addr: &str) -> Arc<Link> {
+        let mut links = self.shared.addr_links.lock();
+        if let Some(link) = links.get(addr) {
+            return Arc::clone(link);
+        }
+        if links.len() >= ADDR_LINKS_MAX {
+            links.clear();
+        }
+        let link = Arc::new(Link::new(Target {
+            label: addr.into(),
+            addr: addr.to_owned(),
+            public_key: None,
+        }));
+        links.insert(addr.to_owned(), Arc::clone(&link));
+        link
+    }
+
+    pub(crate) fn heard(&self, node: NodeId) -> Option<Arc<Heard>> {
+        let links = self.shared.links.read();
+        links.get(&node).map(|link| Arc::clone(&link.heard))
+    }
+
+    pub(crate) fn close_links(&self, node: NodeId) {
+        if let Some(link) = self.shared.links.read().get(&node) {
+            link.close();
+        }
+    }
+
+    pub(crate) fn record(&self, node: NodeId, state: Liveness) {
+        self.shared.liveness.send_if_modified(|view| {
+            let changed = view.get(&node) != Some(&state);
+            if changed {
+                Arc::make_mut(view).insert(node, state);
+            }
+            changed
+        });
+    }
+}
+
+fn target_of(entry: &crate::peers::PeerEntry) -> Target {
+    Target {
+        label: format!("node {}", entry.node).into(),
+        addr: entry.addr.clone(),
+        public_key: Some(entry.public_key),
+    }
+}
+
+fn decode<R: Rpc>(
+    peer: impl FnOnce() -> String,
+    (header, payload): Answer,
+) -> Result<(R::Response, Bytes), CallError> {
+    match R::Response::decode(header) {
+        Ok(response) => Ok((response, payload)),
+        Err(error) => Err(CallError::Malformed {
+            peer: peer(),
+            reason: error.to_string(),
+        }),
+    }
+}

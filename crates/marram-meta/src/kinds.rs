@@ -1,0 +1,20 @@
+//! The kinds of keys: one file each, with the layout of its key and value.
+
+pub(crate) mod access_key;
+pub(crate) mod bucket;
+pub(crate) mod cluster;
+pub(crate) mod data_ref;
+pub(crate) mod extent;
+pub(crate) mod garbage;
+pub(crate) mod group;
+pub(crate) mod inline;
+pub(crate) mod node;
+pub(crate) mod object;
+pub(crate) mod pool;
+pub(crate) mod request;
+pub(crate) mod state;
+pub(crate) mod ticket;
+pub(crate) mod usage;
+
+#[cfg(test)]
+mod tests;

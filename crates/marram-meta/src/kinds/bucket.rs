@@ -1,0 +1,120 @@
+//! `Buckets`: bucket id -> record; `BucketNames`: name -> bucket id.
+
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{BucketId, BucketName, Profile};
+
+use crate::stored::{Stored, deser_u64_key, get_profile, put_profile};
+
+const VERSION: u8 = 1;
+
+/// Where a bucket is in its life. The numbers are stored; their order decides between two records
+/// of one epoch (rules.md 12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum BucketState {
+    /// On its way into every object group. A group that holds the record accepts writes: gateways
+    /// use the bucket only when the root says [`Self::Active`].
+    Creating = 1,
+    /// A deletion found objects: the record with this state and its higher epoch is on its way
+    /// into every object group, to lift the seal. Gateways use the bucket as if it were active.
+    Unsealing = 2,
+    /// In use.
+    Active = 3,
+    /// Sealed: writes are refused, retryably, while the groups count what is left.
+    Deleting = 4,
+    /// Gone. Only object groups keep this, so that a late record of an older epoch changes nothing.
+    Deleted = 5,
+}
+
+impl BucketState {
+    /// Whether an object group with this copy accepts writes.
+    #[must_use]
+    pub fn accepts_writes(self) -> bool {
+        matches!(self, Self::Creating | Self::Unsealing | Self::Active)
+    }
+
+    /// Whether the root's leader still has to bring this state to every object group.
+    #[must_use]
+    pub fn is_pending(self) -> bool {
+        matches!(self, Self::Creating | Self::Unsealing | Self::Deleting)
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
+        Ok(match byte {
+            1 => Self::Creating,
+            2 => Self::Unsealing,
+            3 => Self::Active,
+            4 => Self::Deleting,
+            5 => Self::Deleted,
+            other => {
+                return Err(DecodeError::Unknown {
+                    what: "bucket state",
+                    found: u64::from(other),
+                });
+            }
+        })
+    }
+}
+
+/// A bucket as the root decided it and as each object group knows it (rules.md 11).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketRecord {
+    /// The root index that created it.
+    pub bucket: BucketId,
+    /// Its name, unique while the root holds the record.
+    pub name: BucketName,
+    /// Raised by every decision that must overrule earlier ones.
+    pub epoch: u64,
+    /// Where it is in its life.
+    pub state: BucketState,
+    /// The nominal k+m of large objects; small ones are kept as 1+m (design.md section 5).
+    pub profile: Profile,
+    /// Leader time of its creation.
+    pub created_ms: u64,
+}
+
+impl BucketRecord {
+    /// Whether this record overrules one of the same bucket (rules.md 12).
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        (self.epoch, self.state) > (other.epoch, other.state)
+    }
+}
+
+pub(crate) fn ser_key(bucket: BucketId) -> [u8; 8] {
+    bucket.0.to_be_bytes()
+}
+
+/// The value of `BucketNames`.
+pub(crate) fn deser_id(bytes: &[u8]) -> Result<BucketId, DecodeError> {
+    deser_u64_key(bytes).map(BucketId)
+}
+
+impl Stored for BucketRecord {
+    fn encode(&self, out: &mut Writer) {
+        out.u8(VERSION)
+            .u64_be(self.bucket.0)
+            .str(self.name.as_str())
+            .varint(self.epoch)
+            .u8(self.state as u8);
+        put_profile(out, self.profile);
+        out.varint(self.created_ms);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.version("bucket record version", VERSION)?;
+        Ok(Self {
+            bucket: BucketId(from.u64_be()?),
+            name: get_name(from)?,
+            epoch: from.varint()?,
+            state: BucketState::from_byte(from.u8()?)?,
+            profile: get_profile(from)?,
+            created_ms: from.varint()?,
+        })
+    }
+}
+
+/// Reads a bucket name, which must be a valid one.
+pub(crate) fn get_name(from: &mut Reader<'_>) -> Result<BucketName, DecodeError> {
+    BucketName::new(from.str()?).map_err(|_| DecodeError::Invalid("bucket name"))
+}

@@ -1,0 +1,60 @@
+//! `DataRefs`: (pg, data id) -> the row that refers to it (rules.md 16), in the order of placement
+//! groups, so that the move of one reads only its own.
+
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{BucketId, DataId, PgId};
+
+use crate::stored::{Stored, get_pg, put_pg};
+
+const VERSION: u8 = 1;
+
+/// What a group knows about an extent's data. Data that is not in the table was never committed,
+/// or was collected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DataRef {
+    /// The current version of this object holds it.
+    Live { bucket: BucketId, key: String },
+    /// In the garbage queue since this index.
+    Displaced { at: u64 },
+}
+
+pub(crate) fn ser_key(pg: PgId, data: DataId) -> [u8; 4 + DataId::BYTES] {
+    let mut key = [0; 4 + DataId::BYTES];
+    key[..2].copy_from_slice(&pg.pool.0.to_be_bytes());
+    key[2..4].copy_from_slice(&pg.index.to_be_bytes());
+    key[4..].copy_from_slice(&data.to_bytes());
+    key
+}
+
+/// Appends a pair that names an extent's data.
+pub(crate) fn put_pair(out: &mut Writer, (pg, data): (PgId, DataId)) {
+    put_pg(out, pg);
+    data.encode(out);
+}
+
+/// Reads a pair that names an extent's data.
+pub(crate) fn get_pair(from: &mut Reader<'_>) -> Result<(PgId, DataId), DecodeError> {
+    Ok((get_pg(from)?, DataId::decode(from)?))
+}
+
+impl Stored for DataRef {
+    fn encode(&self, out: &mut Writer) {
+        out.u8(VERSION);
+        match self {
+            Self::Live { bucket, key } => out.u8(1).u64_be(bucket.0).str(key),
+            Self::Displaced { at } => out.u8(2).varint(*at),
+        };
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.version("data reference version", VERSION)?;
+        match from.u8()? {
+            1 => Ok(Self::Live {
+                bucket: BucketId(from.u64_be()?),
+                key: from.str()?.to_owned(),
+            }),
+            2 => Ok(Self::Displaced { at: from.varint()? }),
+            _ => Err(DecodeError::Invalid("data reference")),
+        }
+    }
+}

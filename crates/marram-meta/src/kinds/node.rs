@@ -1,0 +1,126 @@
+//! `Nodes`: node -> record; `NodeKeys`: fingerprint -> node; `Replicas`: replica -> node.
+
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{DriveId, NodeId, ReplicaId};
+
+use crate::stored::{Stored, deser_u64_key};
+
+const VERSION: u8 = 1;
+
+/// Whether a node belongs to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NodeState {
+    /// A member, whether it is reachable or not.
+    Active = 1,
+    /// Removed for ever: its key proves nothing any more (rules.md 5).
+    Tombstoned = 2,
+}
+
+/// A drive of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriveRecord {
+    /// The drive's id.
+    pub drive: DriveId,
+    /// Its place in the node's list of data folders; 0 is the metadata drive.
+    pub ordinal: u8,
+    /// Bytes that it offers: its weight in placement.
+    pub capacity: u64,
+}
+
+/// A storage node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// The root index that admitted it.
+    pub node: NodeId,
+    /// For people.
+    pub name: String,
+    /// `host:port` of the mesh listener.
+    pub mesh_addr: String,
+    /// `host:port` of the public API.
+    pub api_addr: String,
+    /// SHA-256 of the node's public key (SPKI): who it is on the mesh (rules.md 5).
+    pub public_key: [u8; 32],
+    /// The failure domain above the node; empty when none is configured.
+    pub zone: String,
+    /// Its drives by ordinal.
+    pub drives: Vec<DriveRecord>,
+    /// Its present Raft replica, none before it asked for one.
+    pub replica: Option<ReplicaId>,
+    /// Replica ids that it had before: they never return (rules.md 2).
+    pub replicas_past: Vec<ReplicaId>,
+    /// Whether it belongs to the cluster.
+    pub state: NodeState,
+}
+
+pub(crate) fn ser_key(node: NodeId) -> [u8; 8] {
+    node.0.to_be_bytes()
+}
+
+/// The value of `NodeKeys` and `Replicas`.
+pub(crate) fn deser_id(bytes: &[u8]) -> Result<NodeId, DecodeError> {
+    deser_u64_key(bytes).map(NodeId)
+}
+
+pub(crate) fn ser_replica_key(replica: ReplicaId) -> [u8; 8] {
+    replica.0.to_be_bytes()
+}
+
+fn encode_drive(out: &mut Writer, drive: &DriveRecord) {
+    out.u64_be(drive.drive.0)
+        .u8(drive.ordinal)
+        .varint(drive.capacity);
+}
+
+fn decode_drive(from: &mut Reader<'_>) -> Result<DriveRecord, DecodeError> {
+    Ok(DriveRecord {
+        drive: DriveId(from.u64_be()?),
+        ordinal: from.u8()?,
+        capacity: from.varint()?,
+    })
+}
+
+/// Reads a key fingerprint.
+pub(crate) fn get_fingerprint(from: &mut Reader<'_>) -> Result<[u8; 32], DecodeError> {
+    from.raw(32)?.try_into().map_err(|_| DecodeError::Short)
+}
+
+impl Stored for NodeRecord {
+    fn encode(&self, out: &mut Writer) {
+        out.u8(VERSION)
+            .u64_be(self.node.0)
+            .str(&self.name)
+            .str(&self.mesh_addr)
+            .str(&self.api_addr)
+            .raw(&self.public_key)
+            .str(&self.zone)
+            .list(&self.drives, encode_drive)
+            .option(self.replica.as_ref(), |out, r| {
+                out.varint(r.0);
+            })
+            .list(&self.replicas_past, |out, r| {
+                out.varint(r.0);
+            })
+            .u8(self.state as u8);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.version("node record version", VERSION)?;
+        Ok(Self {
+            node: NodeId(from.u64_be()?),
+            name: from.str()?.to_owned(),
+            mesh_addr: from.str()?.to_owned(),
+            api_addr: from.str()?.to_owned(),
+            public_key: get_fingerprint(from)?,
+            zone: from.str()?.to_owned(),
+            drives: from.list(decode_drive)?,
+            replica: from.option(Reader::varint)?.map(ReplicaId),
+            replicas_past: from.list(|from| from.varint().map(ReplicaId))?,
+            state: match from.u8()? {
+                1 => NodeState::Active,
+                2 => NodeState::Tombstoned,
+                _ => return Err(DecodeError::Invalid("node state")),
+            },
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! `Objects`: (bucket, key) -> the current version's row.
+//!
+//! The fields that a listing shows come first, so that a page reads no further. Rows are written
+//! from borrowed parts: a put copies each byte of its command once.
+
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{BucketId, DataId, Generation, Profile, VersionId};
+
+use super::extent::{Extent, get_extents, put_extents};
+use crate::stored::{Stored, get_profile, put_profile};
+
+const VERSION: u8 = 1;
+
+/// Where a version's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// In the group's own state, under this data id.
+    Inline {
+        /// The key of the bytes.
+        data: DataId,
+    },
+    /// On drives.
+    Extents(Vec<Extent>),
+    /// On drives, with the extents in rows of their own. Only stored rows say so: answers to
+    /// queries always hold [`Self::Extents`].
+    Spilled {
+        /// How many extents there are.
+        extents: u32,
+    },
+}
+
+/// The current version of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRow {
+    /// Tells this version from every other, those of retries included.
+    pub version: VersionId,
+    /// The index that committed it, plus the group's offset (rules.md 15).
+    pub generation: Generation,
+    /// Leader time of the commit.
+    pub modified_ms: u64,
+    /// Bytes.
+    pub size: u64,
+    /// CRC64/NVME of all bytes.
+    pub crc64: u64,
+    /// Fixed at the commit, quotes included (rules.md 15).
+    pub etag: String,
+    /// What the writer said.
+    pub content_type: String,
+    /// User metadata, in the writer's order.
+    pub metadata: Vec<(String, String)>,
+    /// Where the bytes are.
+    pub body: Body,
+    /// The profile that the bucket asked for, for an object of this size, at the commit.
+    pub nominal: Profile,
+    /// An extent has fewer shards than `nominal`.
+    pub narrowed: bool,
+    /// An extent has fewer parity shards than `nominal`.
+    pub under_protected: bool,
+}
+
+/// A row's parts where they lie, before it is written.
+pub(crate) struct RowRef<'a> {
+    pub(crate) version: VersionId,
+    pub(crate) generation: Generation,
+    pub(crate) modified_ms: u64,
+    pub(crate) size: u64,
+    pub(crate) crc64: u64,
+    pub(crate) etag: &'a str,
+    pub(crate) content_type: &'a str,
+    /// The encoded list, as commands carry it too.
+    pub(crate) metadata: &'a [u8],
+    pub(crate) body: BodyRef<'a>,
+    pub(crate) nominal: Profile,
+    pub(crate) narrowed: bool,
+    pub(crate) under_protected: bool,
+}
+
+/// A row's body where it lies.
+#[derive(Clone, Copy)]
+pub(crate) enum BodyRef<'a> {
+    Inline { data: DataId },
+    Extents(&'a [Extent]),
+    Spilled { extents: u32 },
+}
+
+/// What a listing shows of a row.
+pub(crate) struct RowHead<'a> {
+    pub(crate) generation: Generation,
+    pub(crate) modified_ms: u64,
+    pub(crate) size: u64,
+    pub(crate) etag: &'a str,
+}
+
+/// Where a row's bytes are, without the extents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    Inline(DataId),
+    Extents,
+    Spilled,
+}
+
+/// Appends user metadata.
+pub(crate) fn put_metadata(out: &mut Writer, metadata: &[(String, String)]) {
+    out.list(metadata, |out, (name, value)| {
+        out.str(name).str(value);
+    });
+}
+
+/// Reads user metadata.
+pub(crate) fn get_metadata(from: &mut Reader<'_>) -> Result<Vec<(String, String)>, DecodeError> {
+    from.list(|from| Ok((from.str()?.to_owned(), from.str()?.to_owned())))
+}
+
+/// Passes over user metadata, checks it, and returns its encoding with the bytes of all names and
+/// values together.
+pub(crate) fn skip_metadata<'a>(from: &mut Reader<'a>) -> Result<(&'a [u8], usize), DecodeError> {
+    let start = from.rest();
+    let mut bytes = 0;
+    for _ in 0..from.count()? {
+        bytes += from.str()?.len() + from.str()?.len();
+    }
+    Ok((&start[..start.len() - from.rest().len()], bytes))
+}
+
+pub(crate) fn ser_key(bucket: BucketId, key: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(8 + key.len());
+    out.extend_from_slice(&bucket.0.to_be_bytes());
+    out.extend_from_slice(key.as_bytes());
+    out
+}
+
+pub(crate) fn deser_key(key: &[u8]) -> Result<(BucketId, &str), DecodeError> {
+    let mut from = Reader::new(key);
+    let bucket = BucketId(from.u64_be()?);
+    let key = std::str::from_utf8(from.rest()).map_err(|_| DecodeError::Invalid("object key"))?;
+    Ok((bucket, key))
+}
+
+/// Reads what a listing shows, and no more.
+pub(crate) fn deser_head(bytes: &[u8]) -> Result<RowHead<'_>, DecodeError> {
+    let mut from = Reader::new(bytes);
+    from.version("version row version", VERSION)?;
+    Ok(RowHead {
+        generation: Generation(from.varint()?),
+        modified_ms: from.varint()?,
+        size: from.varint()?,
+        etag: from.str()?,
+    })
+}
+
+/// Reads where a row's bytes are, passing over the rest.
+pub(crate) fn deser_body_kind(bytes: &[u8]) -> Result<BodyKind, DecodeError> {
+    /// Version id, checksum, profile and two flags.
+    const FIXED: usize = 16 + 8 + 2 + 2;
+    let mut from = Reader::new(bytes);
+    from.version("version row version", VERSION)?;
+    for _ in 0..3 {
+        from.varint()?;
+    }
+    from.str()?;
+    from.raw(FIXED)?;
+    match from.u8()? {
+        1 => DataId::decode(&mut from).map(BodyKind::Inline),
+        2 => Ok(BodyKind::Extents),
+        3 => Ok(BodyKind::Spilled),
+        _ => Err(DecodeError::Invalid("body")),
+    }
+}
+
+impl RowRef<'_> {
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        out.u8(VERSION)
+            .varint(self.generation.0)
+            .varint(self.modified_ms)
+            .varint(self.size)
+            .str(self.etag)
+            .u128_be(self.version.0)
+            .u64_be(self.crc64);
+        put_profile(out, self.nominal);
+        out.bool(self.narrowed).bool(self.under_protected);
+        match self.body {
+            BodyRef::Inline { data } => {
+                out.u8(1);
+                data.encode(out);
+            }
+            BodyRef::Extents(extents) => {
+                out.u8(2);
+                put_extents(out, extents);
+            }
+            BodyRef::Spilled { extents } => {
+                out.u8(3).varint(u64::from(extents));
+            }
+        }
+        out.str(self.content_type).raw(self.metadata);
+    }
+
+    pub(crate) fn ser_value(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(192 + self.metadata.len());
+        self.encode(&mut out);
+        out.finish()
+    }
+}
+
+impl Stored for VersionRow {
+    fn encode(&self, out: &mut Writer) {
+        let mut metadata = Writer::new();
+        put_metadata(&mut metadata, &self.metadata);
+        let body = match &self.body {
+            Body::Inline { data } => BodyRef::Inline { data: *data },
+            Body::Extents(extents) => BodyRef::Extents(extents),
+            Body::Spilled { extents } => BodyRef::Spilled { extents: *extents },
+        };
+        let row = RowRef {
+            version: self.version,
+            generation: self.generation,
+            modified_ms: self.modified_ms,
+            size: self.size,
+            crc64: self.crc64,
+            etag: &self.etag,
+            content_type: &self.content_type,
+            metadata: metadata.as_slice(),
+            body,
+            nominal: self.nominal,
+            narrowed: self.narrowed,
+            under_protected: self.under_protected,
+        };
+        row.encode(out);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.version("version row version", VERSION)?;
+        let generation = Generation(from.varint()?);
+        let modified_ms = from.varint()?;
+        let size = from.varint()?;
+        let etag = from.str()?.to_owned();
+        let version = VersionId(from.u128_be()?);
+        let crc64 = from.u64_be()?;
+        let nominal = get_profile(from)?;
+        let (narrowed, under_protected) = (from.bool()?, from.bool()?);
+        let body = match from.u8()? {
+            1 => Body::Inline {
+                data: DataId::decode(from)?,
+            },
+            2 => Body::Extents(get_extents(from)?),
+            3 => Body::Spilled {
+                extents: u32::try_from(from.varint()?)
+                    .map_err(|_| DecodeError::Invalid("extent count"))?,
+            },
+            _ => return Err(DecodeError::Invalid("body")),
+        };
+        Ok(Self {
+            version,
+            generation,
+            modified_ms,
+            size,
+            crc64,
+            etag,
+            content_type: from.str()?.to_owned(),
+            metadata: get_metadata(from)?,
+            body,
+            nominal,
+            narrowed,
+            under_protected,
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! Every stored form is read back as it was written, and damage is an error, never a panic.
+
+use std::fmt::Debug;
+
+use marram_types::{Generation, VersionId};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::data_ref::DataRef;
+use super::object::{BodyKind, deser_body_kind, deser_head};
+use super::pool::PoolFence;
+use super::state::GroupState;
+use super::{data_ref, extent, garbage, inline, object, request};
+use crate::stored::Stored;
+use crate::testing::arb;
+use crate::{
+    AccessKeyRecord, Body, BucketRecord, ClusterRecord, GroupRecord, NodeRecord, RepairTicket,
+    Usage, VersionRow,
+};
+
+/// Reads back what it writes, refuses every shorter form, and refuses a newer version.
+fn round_trip<T: Stored + PartialEq + Debug>(value: &T) {
+    let mut bytes = value.ser_value();
+    assert_eq!(T::deser_value(&bytes).as_ref(), Ok(value));
+    for cut in 0..bytes.len() {
+        assert!(T::deser_value(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    bytes[0] += 1;
+    assert!(T::deser_value(&bytes).is_err());
+    bytes[0] = 0;
+    assert!(T::deser_value(&bytes).is_err());
+}
+
+proptest! {
+    #[test]
+    fn root_records(
+        cluster in arb::cluster(),
+        node in arb::node(),
+        group in arb::group(),
+        bucket in arb::bucket(),
+        key in arb::access_key(),
+        pool in arb::pool_table(),
+    ) {
+        round_trip::<ClusterRecord>(&cluster);
+        round_trip::<NodeRecord>(&node);
+        round_trip::<GroupRecord>(&group);
+        round_trip::<BucketRecord>(&bucket);
+        round_trip::<AccessKeyRecord>(&key);
+        round_trip(&pool);
+    }
+
+    #[test]
+    fn version_rows(row in arb::version_row()) {
+        round_trip::<VersionRow>(&row);
+        let bytes = row.ser_value();
+        let head = deser_head(&bytes).unwrap();
+        prop_assert_eq!(head.etag, &row.etag);
+        prop_assert_eq!(
+            (head.generation, head.modified_ms, head.size),
+            (row.generation, row.modified_ms, row.size)
+        );
+        let kind = match row.body {
+            Body::Inline { data } => BodyKind::Inline(data),
+            Body::Extents(_) => BodyKind::Extents,
+            Body::Spilled { .. } => BodyKind::Spilled,
+        };
+        prop_assert_eq!(deser_body_kind(&bytes), Ok(kind));
+    }
+
+    #[test]
+    fn small_values(
+        numbers in any::<[u64; 7]>(),
+        ticket in arb::ticket(),
+        bucket in any::<u64>(),
+        key in arb::text(),
+    ) {
+        round_trip::<RepairTicket>(&ticket);
+        round_trip(&PoolFence { epoch: numbers[0] });
+        round_trip(&DataRef::Displaced { at: numbers[0] });
+        round_trip(&DataRef::Live { bucket: marram_types::BucketId(bucket), key });
+        let [applied, time_ms, generation_offset, gc_floor, read_floor, requests, sweep_ms] =
+            numbers;
+        round_trip(&GroupState {
+            applied,
+            time_ms,
+            generation_offset,
+            gc_floor,
+            read_floor,
+            requests,
+            sweep_ms,
+        });
+        round_trip(&Usage {
+            objects: numbers[0],
+            bytes: numbers[1],
+            narrowed: numbers[2],
+            under_protected: numbers[3],
+        });
+    }
+
+    #[test]
+    fn keys_and_plain_values(
+        at in any::<u64>(),
+        data in arb::data_id(),
+        request in arb::request(),
+        bucket in any::<u64>(),
+        name in arb::key(),
+        bytes in vec(any::<u8>(), 0..100),
+        extents in vec(arb::extent(), 1..17),
+    ) {
+        let bucket = marram_types::BucketId(bucket);
+        prop_assert_eq!(garbage::deser_key(&garbage::ser_key(at, data)), Ok((at, data)));
+        let expiry = request::ser_expiry_key(at, request);
+        prop_assert_eq!(request::deser_expiry_key(&expiry), Ok((at, request)));
+        let row_key = object::ser_key(bucket, name.as_str());
+        prop_assert_eq!(object::deser_key(&row_key), Ok((bucket, name.as_str())));
+        let (inlined, recorded) = (inline::ser_value(&bytes), request::ser_value(&bytes));
+        prop_assert_eq!(inline::deser_value(&inlined), Ok(&bytes[..]));
+        prop_assert_eq!(request::deser_value(&recorded), Ok(&bytes[..]));
+        prop_assert_eq!(extent::deser_chunk(&extent::ser_chunk(&extents)), Ok(extents.clone()));
+        let entry = garbage::ser_value(&extents[0]);
+        prop_assert_eq!(garbage::deser_value(&entry), Ok(extents[0].clone()));
+    }
+
+    /// Keys order as what they name, which scans rely on.
+    #[test]
+    fn keys_keep_order(
+        a in (any::<u64>(), arb::data_id(), arb::pg(), arb::text()),
+        b in (any::<u64>(), arb::data_id(), arb::pg(), arb::text()),
+    ) {
+        let by_time = |x: &(u64, _, _, _)| garbage::ser_key(x.0, x.1);
+        prop_assert_eq!(by_time(&a).cmp(&by_time(&b)), (a.0, a.1).cmp(&(b.0, b.1)));
+        let by_pg = |x: &(_, _, _, _)| data_ref::ser_key(x.2, x.1);
+        prop_assert_eq!(by_pg(&a).cmp(&by_pg(&b)), (a.2, a.1).cmp(&(b.2, b.1)));
+        let by_name = |x: &(u64, _, _, String)| object::ser_key(marram_types::BucketId(x.0), &x.3);
+        prop_assert_eq!(by_name(&a).cmp(&by_name(&b)), (a.0, &a.3).cmp(&(b.0, &b.3)));
+    }
+
+    #[test]
+    fn noise_is_an_error_or_a_value(bytes in vec(any::<u8>(), 0..300)) {
+        // Versions are made to fit, so that the noise reaches the fields.
+        let mut bytes = bytes;
+        if let Some(first) = bytes.first_mut() {
+            *first = 1;
+        }
+        let _ = VersionRow::deser_value(&bytes);
+        let _ = NodeRecord::deser_value(&bytes);
+        let _ = deser_body_kind(&bytes);
+        let _ = extent::deser_chunk(&bytes);
+        let _ = crate::ClusterView::decode(&bytes);
+        let _ = crate::ObjectQuery::decode(&bytes);
+        let _ = crate::ObjectAnswer::decode(&bytes.clone().into());
+        let _ = crate::check_object(&bytes);
+        let _ = crate::check_root(&bytes);
+    }
+}
+
+/// Rows on drives must be readable for ever: this form never changes, it only gets successors.
+#[test]
+fn the_first_form_of_a_row_stays() {
+    let row = VersionRow {
+        version: VersionId(1),
+        generation: Generation(2),
+        modified_ms: 3,
+        size: 4,
+        crc64: 5,
+        etag: "e".to_owned(),
+        content_type: "c".to_owned(),
+        metadata: vec![("n".to_owned(), "v".to_owned())],
+        body: Body::Inline {
+            data: crate::testing::data(6, 7),
+        },
+        nominal: crate::testing::profile("1+2"),
+        narrowed: false,
+        under_protected: true,
+    };
+    let expected = [
+        &[1, 2, 3, 4, 1, b'e'][..],
+        &1_u128.to_be_bytes(),
+        &5_u64.to_be_bytes(),
+        &[1, 2, 0, 1, 1, 0, 1],
+        &6_u64.to_be_bytes(),
+        &7_u64.to_be_bytes(),
+        &[1, b'c', 1, 1, b'n', 1, b'v'],
+    ];
+    assert_eq!(row.ser_value(), expected.concat());
+}

@@ -1,0 +1,53 @@
+//! `Usage`: bucket -> counters, changed in the same apply as what they count (rules.md 13).
+
+use marram_types::codec::{DecodeError, Reader, Writer};
+
+use crate::stored::Stored;
+
+const VERSION: u8 = 1;
+
+/// What a group holds of a bucket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Current versions.
+    pub objects: u64,
+    /// Their sizes together.
+    pub bytes: u64,
+    /// Versions with an extent narrower than the bucket asks for (rules.md 19).
+    pub narrowed: u64,
+    /// Versions with fewer parity shards than the bucket asks for (rules.md 18).
+    pub under_protected: u64,
+}
+
+impl Usage {
+    /// The sum, for totals over buckets or groups.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            objects: self.objects + other.objects,
+            bytes: self.bytes + other.bytes,
+            narrowed: self.narrowed + other.narrowed,
+            under_protected: self.under_protected + other.under_protected,
+        }
+    }
+}
+
+impl Stored for Usage {
+    fn encode(&self, out: &mut Writer) {
+        out.u8(VERSION)
+            .varint(self.objects)
+            .varint(self.bytes)
+            .varint(self.narrowed)
+            .varint(self.under_protected);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.version("usage version", VERSION)?;
+        Ok(Self {
+            objects: from.varint()?,
+            bytes: from.varint()?,
+            narrowed: from.varint()?,
+            under_protected: from.varint()?,
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! The metadata state machines: `apply(command) -> outcome` over an ordered key-value trait.
+//!
+//! Pure: no I/O, no clock, no randomness, no async. A replica's state is a function of the entries
+//! it applied, byte for byte; time comes stamped in the entries, settings come as fences. What a
+//! user did wrong is an outcome ([`Refusal`]); only what must stop a replica is an [`ApplyError`].
+//!
+//! ```text
+//! kv         the tables and the store trait under them
+//! stored     what every stored encoding has in common
+//! kinds      one file per kind of key: records, rows, their layouts
+//! envelope   the frame of a command in a Raft entry: version, time, request id, deadline
+//! refusal    why a command changed nothing
+//! requests   exactly-once: outcomes remembered by request id, and the common part of apply
+//! root       commands, outcomes and apply of the root group
+//! object     commands, outcomes and apply of the object groups
+//! query      reads of an object group, and their messages
+//! merge      group pages of a listing into one
+//! view       what a gateway needs of the root's state
+//! ```
+
+mod envelope;
+mod kinds;
+mod kv;
+mod merge;
+mod object;
+mod query;
+mod refusal;
+mod requests;
+mod root;
+mod stored;
+#[cfg(test)]
+mod testing;
+mod view;
+
+pub use envelope::{COMMAND_VERSION, Command, Envelope, EnvelopeError, stamp};
+pub use kinds::access_key::AccessKeyRecord;
+pub use kinds::bucket::{BucketRecord, BucketState};
+pub use kinds::cluster::ClusterRecord;
+pub use kinds::extent::Extent;
+pub use kinds::garbage::GarbageEntry;
+pub use kinds::group::GroupRecord;
+pub use kinds::node::{DriveRecord, NodeRecord, NodeState};
+pub use kinds::object::{Body, VersionRow};
+pub use kinds::ticket::{RepairTicket, TicketReason};
+pub use kinds::usage::Usage;
+pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
+pub use merge::{GroupAsk, ListMerge, MergedPage};
+pub use object::apply::{apply_object, check_object};
+pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Precondition};
+pub use object::outcome::ObjectOutcome;
+pub use query::answer::{
+    BeginAnswer, GroupCounters, HeadAnswer, ListEntry, ListItem, ListPage, ObjectAnswer, Reference,
+};
+pub use query::messages::{ListQuery, ListStart, ObjectQuery};
+pub use query::run::{QueryError, answer, answer_object};
+pub use refusal::{Malformed, Refusal};
+pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
+pub use root::apply::{FOUNDER, apply_root, check_root};
+pub use root::command::{DriveJoin, NodeJoin, RootCommand};
+pub use root::outcome::RootOutcome;
+pub use stored::StateError;
+pub use view::{ClusterView, view};

@@ -1,0 +1,128 @@
+//! Applies one entry to an object group's state.
+
+use marram_types::codec::{DecodeError, Reader};
+
+use super::command::{ObjectCommand, TAG_PUT};
+use super::displace::discard;
+use super::outcome::ObjectOutcome;
+use super::put_ref::{NewBodyRef, PutRef};
+use super::{delete, fence, floors, put};
+use crate::envelope::{Envelope, EnvelopeError};
+use crate::kv::KvWrite;
+use crate::refusal::Refusal;
+use crate::requests::{Admission, Apply, ApplyError};
+use crate::stored::{StateError, Stored};
+
+/// A command as it lies in its entry: puts, the frequent ones, are not copied out.
+enum CommandRef<'a> {
+    Put(PutRef<'a>),
+    Other(ObjectCommand),
+}
+
+impl<'a> CommandRef<'a> {
+    fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut from = Reader::new(body);
+        if body.first() != Some(&TAG_PUT) {
+            return ObjectCommand::deser_value(body).map(Self::Other);
+        }
+        from.u8()?;
+        let put = PutRef::decode(&mut from)?;
+        from.finish()?;
+        Ok(Self::Put(put))
+    }
+
+    /// Users' mutations must carry a request id (rules.md 14); fences and the like repeat
+    /// harmlessly.
+    fn needs_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Put(_) | Self::Other(ObjectCommand::Delete { .. })
+        )
+    }
+}
+
+/// Applies the entry at `index`, a sealed [`ObjectCommand`], and returns its encoded
+/// [`ObjectOutcome`]. Every entry must be applied exactly once, in the order of the log, and its
+/// writes must become visible together.
+///
+/// # Errors
+/// What must stop this replica; `kv` must be thrown away then.
+pub fn apply_object(kv: &mut dyn KvWrite, index: u64, entry: &[u8]) -> Result<Vec<u8>, ApplyError> {
+    let envelope = Envelope::decode(entry)?;
+    let command = CommandRef::decode(envelope.body).map_err(ApplyError::bad_command)?;
+    let mut apply = Apply::begin(kv, index, &envelope)?;
+    let answer = match apply.admit(command.needs_request())? {
+        Admission::Repeated(outcome) => {
+            discard_data(&mut apply, &command)?;
+            outcome
+        }
+        Admission::Refused(refusal) => {
+            // A deadline that has passed has passed for ever: nobody can commit the data any more.
+            if refusal == Refusal::DeadlinePassed {
+                discard_data(&mut apply, &command)?;
+            }
+            ObjectOutcome::Refused(refusal).encode()
+        }
+        Admission::Run => run(&mut apply, &command)?,
+    };
+    apply.finish()?;
+    Ok(answer)
+}
+
+/// Runs an admitted command and remembers what came of it, unless the same request may fare better
+/// later.
+fn run(apply: &mut Apply<'_>, command: &CommandRef<'_>) -> Result<Vec<u8>, StateError> {
+    let outcome = match command {
+        CommandRef::Put(new) => put::apply(apply, new)?,
+        CommandRef::Other(other) => run_other(apply, other)?,
+    };
+    let answer = outcome.encode();
+    match &outcome {
+        ObjectOutcome::Refused(refusal) if refusal.is_retryable() => return Ok(answer),
+        // Data of a malformed command may be anybody's.
+        ObjectOutcome::Refused(Refusal::Malformed(_)) => {}
+        ObjectOutcome::Refused(_) => discard_data(apply, command)?,
+        _ => {}
+    }
+    apply.record(&answer)?;
+    Ok(answer)
+}
+
+fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOutcome, StateError> {
+    match command {
+        ObjectCommand::Put { .. } => unreachable!("puts are read by reference"),
+        ObjectCommand::Delete {
+            bucket,
+            key,
+            precondition,
+        } => delete::apply(apply, *bucket, key.as_str(), precondition),
+        ObjectCommand::BucketFence(record) => fence::bucket(apply, record),
+        ObjectCommand::PoolFence { pool, epoch } => fence::pool(apply, *pool, *epoch),
+        ObjectCommand::RaiseFloors {
+            gc_floor,
+            read_floor,
+        } => Ok(floors::raise(apply, *gc_floor, *read_floor)),
+        ObjectCommand::Collected(entries) => floors::collected(apply, entries),
+    }
+}
+
+fn discard_data(apply: &mut Apply<'_>, command: &CommandRef<'_>) -> Result<(), StateError> {
+    match command {
+        CommandRef::Put(PutRef {
+            body: NewBodyRef::Extents(extents),
+            ..
+        }) => discard(apply, extents),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that a sealed command can be applied by this release, before it is proposed: an entry
+/// that cannot be would stop every replica of the group.
+///
+/// # Errors
+/// Bytes that are not a sealed [`ObjectCommand`], or one of a newer release.
+pub fn check_object(entry: &[u8]) -> Result<(), EnvelopeError> {
+    let envelope = Envelope::decode(entry)?;
+    CommandRef::decode(envelope.body)?;
+    Ok(())
+}

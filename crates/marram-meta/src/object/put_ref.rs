@@ -1,0 +1,156 @@
+//! A put as it lies in its entry: strings and bytes are borrowed, so that applying one copies its
+//! bytes once, into the rows.
+
+use bytes::Bytes;
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{BucketId, DataId, Generation, ObjectKey, VersionId};
+
+use super::command::{NewBody, NewVersion, ObjectCommand, Precondition};
+use crate::kinds::extent::{Extent, get_extents};
+use crate::kinds::object::{get_metadata, skip_metadata};
+
+/// A precondition as it lies in its entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PreconditionRef<'a> {
+    pub(super) if_generation_match: Option<Generation>,
+    pub(super) if_generation_not_match: Option<Generation>,
+    pub(super) if_etag_match: Option<&'a str>,
+}
+
+/// The body of a put as it lies in its entry.
+#[derive(Debug)]
+pub(super) enum NewBodyRef<'a> {
+    Inline { data: DataId, bytes: &'a [u8] },
+    Extents(Vec<Extent>),
+}
+
+/// A put as it lies in its entry.
+#[derive(Debug)]
+pub(super) struct PutRef<'a> {
+    pub(super) bucket: BucketId,
+    pub(super) key: &'a str,
+    pub(super) precondition: PreconditionRef<'a>,
+    pub(super) version: VersionId,
+    pub(super) size: u64,
+    pub(super) crc64: u64,
+    pub(super) etag: &'a str,
+    pub(super) content_type: &'a str,
+    /// The encoded list.
+    pub(super) metadata: &'a [u8],
+    /// Names and values together.
+    pub(super) metadata_bytes: usize,
+    pub(super) body: NewBodyRef<'a>,
+}
+
+pub(super) fn put_precondition(out: &mut Writer, precondition: &Precondition) {
+    let generation = |out: &mut Writer, generation: &Generation| {
+        out.varint(generation.0);
+    };
+    out.option(precondition.if_generation_match.as_ref(), generation)
+        .option(precondition.if_generation_not_match.as_ref(), generation)
+        .option(precondition.if_etag_match.as_ref(), |out, etag| {
+            out.str(etag);
+        });
+}
+
+pub(super) fn get_precondition<'a>(
+    from: &mut Reader<'a>,
+) -> Result<PreconditionRef<'a>, DecodeError> {
+    Ok(PreconditionRef {
+        if_generation_match: from.option(Reader::varint)?.map(Generation),
+        if_generation_not_match: from.option(Reader::varint)?.map(Generation),
+        if_etag_match: from.option(Reader::str)?,
+    })
+}
+
+impl Precondition {
+    /// The same, borrowed.
+    pub(super) fn borrow(&self) -> PreconditionRef<'_> {
+        PreconditionRef {
+            if_generation_match: self.if_generation_match,
+            if_generation_not_match: self.if_generation_not_match,
+            if_etag_match: self.if_etag_match.as_deref(),
+        }
+    }
+}
+
+impl PreconditionRef<'_> {
+    pub(super) fn to_owned(self) -> Precondition {
+        Precondition {
+            if_generation_match: self.if_generation_match,
+            if_generation_not_match: self.if_generation_not_match,
+            if_etag_match: self.if_etag_match.map(str::to_owned),
+        }
+    }
+
+    /// Whether all parts hold of the present version, given as generation and `ETag`.
+    pub(super) fn holds(&self, current: Option<(Generation, &str)>) -> bool {
+        let generation = current.map_or(Generation(0), |(generation, _)| generation);
+        let etag_is =
+            |wanted: &str| current.is_some_and(|(_, etag)| wanted == "*" || wanted == etag);
+        self.if_generation_match.is_none_or(|g| g == generation)
+            && self.if_generation_not_match.is_none_or(|g| g != generation)
+            && self.if_etag_match.is_none_or(etag_is)
+    }
+}
+
+impl<'a> PutRef<'a> {
+    /// Reads a put after its tag.
+    pub(super) fn decode(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let bucket = BucketId(from.u64_be()?);
+        let key = from.str()?;
+        let precondition = get_precondition(from)?;
+        let version = VersionId(from.u128_be()?);
+        let size = from.varint()?;
+        let crc64 = from.u64_be()?;
+        let etag = from.str()?;
+        let content_type = from.str()?;
+        let (metadata, metadata_bytes) = skip_metadata(from)?;
+        let body = match from.u8()? {
+            1 => NewBodyRef::Inline {
+                data: DataId::decode(from)?,
+                bytes: from.bytes()?,
+            },
+            2 => NewBodyRef::Extents(get_extents(from)?),
+            _ => return Err(DecodeError::Invalid("body")),
+        };
+        Ok(Self {
+            bucket,
+            key,
+            precondition,
+            version,
+            size,
+            crc64,
+            etag,
+            content_type,
+            metadata,
+            metadata_bytes,
+            body,
+        })
+    }
+
+    /// The command with everything copied out of its entry.
+    pub(super) fn to_command(&self) -> Result<ObjectCommand, DecodeError> {
+        let body = match &self.body {
+            NewBodyRef::Inline { data, bytes } => NewBody::Inline {
+                data: *data,
+                bytes: Bytes::copy_from_slice(bytes),
+            },
+            NewBodyRef::Extents(extents) => NewBody::Extents(extents.clone()),
+        };
+        Ok(ObjectCommand::Put {
+            bucket: self.bucket,
+            key: ObjectKey::new(self.key).map_err(|_| DecodeError::Invalid("object key"))?,
+            content: NewVersion {
+                version: self.version,
+                size: self.size,
+                crc64: self.crc64,
+                etag: self.etag.to_owned(),
+                content_type: self.content_type.to_owned(),
+                metadata: get_metadata(&mut Reader::new(self.metadata))?,
+                body,
+            },
+            precondition: self.precondition.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Commands, outcomes and refusals cross the mesh and lie in logs: each is read back as written.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::stored::Stored;
+use crate::testing::arb;
+use crate::{CollectedEntry, ObjectCommand, ObjectOutcome, Refusal};
+
+fn object_command() -> impl Strategy<Value = ObjectCommand> {
+    use marram_types::{BucketId, PoolId};
+    let target = || (any::<u64>().prop_map(BucketId), arb::key());
+    let entry = (any::<u64>(), arb::data_id()).prop_map(|(at, data)| CollectedEntry { at, data });
+    prop_oneof![
+        (target(), arb::new_version(), arb::precondition()).prop_map(
+            |((bucket, key), content, precondition)| ObjectCommand::Put {
+                bucket,
+                key,
+                content,
+                precondition,
+            }
+        ),
+        (target(), arb::precondition()).prop_map(|((bucket, key), precondition)| {
+            ObjectCommand::Delete {
+                bucket,
+                key,
+                precondition,
+            }
+        }),
+        arb::bucket().prop_map(ObjectCommand::BucketFence),
+        (any::<u16>(), any::<u64>()).prop_map(|(pool, epoch)| ObjectCommand::PoolFence {
+            pool: PoolId(pool),
+            epoch,
+        }),
+        (any::<u64>(), any::<u64>()).prop_map(|(gc_floor, read_floor)| {
+            ObjectCommand::RaiseFloors {
+                gc_floor,
+                read_floor,
+            }
+        }),
+        vec(entry, 0..5).prop_map(ObjectCommand::Collected),
+    ]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    use marram_types::{BucketId, ClusterId, Generation, NodeId, PoolId, ReplicaId};
+    (any::<u64>(), any::<u128>(), any::<[u16; 3]>()).prop_flat_map(|(n, wide, small)| {
+        let bucket = BucketId(n);
+        let (node, pool, epoch) = (NodeId(n), PoolId(small[0]), n);
+        prop::sample::select(vec![
+            Refusal::DeadlinePassed,
+            Refusal::TooManyRequests,
+            Refusal::Malformed(crate::Malformed::Key),
+            Refusal::Malformed(crate::Malformed::Deadline),
+            Refusal::PreconditionFailed {
+                current: Generation(n),
+            },
+            Refusal::BucketUnknown { bucket },
+            Refusal::BucketSealed { bucket },
+            Refusal::BucketDeleted { bucket },
+            Refusal::PoolUnknown { pool },
+            Refusal::BelowFloor { floor: n },
+            Refusal::NotBootstrapped,
+            Refusal::AlreadyBootstrapped {
+                cluster: ClusterId(wide),
+            },
+            Refusal::NodeUnknown { node },
+            Refusal::NodeTombstoned { node },
+            Refusal::ReplicaExists {
+                replica: ReplicaId(n),
+            },
+            Refusal::GroupsExist,
+            Refusal::PoolExists { pool, epoch },
+            Refusal::BucketExists { bucket },
+            Refusal::NoSuchBucket,
+            Refusal::StaleEpoch { epoch },
+            Refusal::TooManyBuckets,
+            Refusal::NoProfile,
+            Refusal::ProfileTooWide {
+                width: small[0],
+                drives: small[1],
+            },
+            Refusal::TooFewVoters {
+                m: small[0],
+                voters: small[1],
+                needed: small[2],
+            },
+            Refusal::VersionNotHigher { current: 3 },
+        ])
+    })
+}
+
+fn outcome() -> impl Strategy<Value = ObjectOutcome> {
+    use marram_types::Generation;
+    let flags = (any::<bool>(), any::<bool>());
+    prop_oneof![
+        (any::<u64>(), any::<u64>(), flags).prop_map(|(generation, modified_ms, flags)| {
+            ObjectOutcome::Committed {
+                generation: Generation(generation),
+                modified_ms,
+                narrowed: flags.0,
+                under_protected: flags.1,
+            }
+        }),
+        Just(ObjectOutcome::AlreadyCommitted),
+        (any::<u64>(), any::<bool>()).prop_map(|(generation, existed)| ObjectOutcome::Deleted {
+            generation: Generation(generation),
+            existed,
+        }),
+        (any::<u64>(), any::<u64>(), arb::bucket_state())
+            .prop_map(|(live, epoch, state)| ObjectOutcome::Fenced { live, epoch, state }),
+        any::<u64>().prop_map(|epoch| ObjectOutcome::PoolFenced { epoch }),
+        Just(ObjectOutcome::Done),
+        refusal().prop_map(ObjectOutcome::Refused),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn commands_round_trip(command in object_command()) {
+        let bytes = command.ser_value();
+        prop_assert_eq!(ObjectCommand::deser_value(&bytes), Ok(command));
+        for cut in 0..bytes.len() {
+            prop_assert!(ObjectCommand::deser_value(&bytes[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn outcomes_round_trip(outcome in outcome()) {
+        let bytes = outcome.encode();
+        prop_assert_eq!(ObjectOutcome::decode(&bytes), Ok(outcome));
+        for cut in 0..bytes.len() {
+            prop_assert!(ObjectOutcome::decode(&bytes[..cut]).is_err());
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Reads of an object group: pure functions over one consistent view, and the messages in which
+//! they cross the mesh.
+
+pub(crate) mod answer;
+pub(crate) mod list;
+pub(crate) mod messages;
+pub(crate) mod run;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! What an object group can be asked.
+
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{BucketId, DataId, ObjectKey, PgId};
+
+use crate::kinds::data_ref::{get_pair, put_pair};
+use crate::object::command::get_key;
+use crate::refusal::unknown;
+use crate::stored::Stored;
+
+/// Version of the messages, raised with any change of their form.
+const VERSION: u8 = 1;
+
+/// Where a listing goes on. The order is that of the keys' bytes; a common prefix stands for all
+/// keys that begin with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ListStart {
+    /// From the first key.
+    #[default]
+    Begin,
+    /// From the first key after this one, which need not exist.
+    AfterKey(String),
+    /// From the first key after all that begin with this prefix.
+    AfterPrefix(String),
+}
+
+impl ListStart {
+    /// A form for continuation tokens.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.ser_value()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are not such a form: a token that the client made up.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::deser_value(bytes)
+    }
+}
+
+impl Stored for ListStart {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Begin => out.u8(1),
+            Self::AfterKey(key) => out.u8(2).str(key),
+            Self::AfterPrefix(prefix) => out.u8(3).str(prefix),
+        };
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match from.u8()? {
+            1 => Self::Begin,
+            2 => Self::AfterKey(from.str()?.to_owned()),
+            3 => Self::AfterPrefix(from.str()?.to_owned()),
+            other => return Err(unknown("list start", other)),
+        })
+    }
+}
+
+/// A page of a group's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListQuery {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// Only keys that begin with it; empty: all.
+    pub prefix: String,
+    /// Where to go on.
+    pub start: ListStart,
+    /// Keys that have it after the prefix are rolled up into a common prefix; empty: none are.
+    pub delimiter: String,
+    /// Most items, objects and common prefixes together; at most `LIST_PAGE_MAX` are given.
+    pub limit: u32,
+}
+
+/// A question to an object group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectQuery {
+    /// The current version of an object, with its bytes when they are inline.
+    Head {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key.
+        key: ObjectKey,
+    },
+    /// A page of keys.
+    List(ListQuery),
+    /// What a write needs to begin (placement-protocol.md 1).
+    Begin {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// The counters of a bucket, or of all together.
+    Usage {
+        /// The bucket; none: all.
+        bucket: Option<BucketId>,
+    },
+    /// What the group holds beside objects: floors, queues.
+    Status,
+    /// Garbage whose shards may be deleted now (rules.md 27, 28), oldest first.
+    Garbage {
+        /// Most entries.
+        limit: u32,
+    },
+    /// What the group knows about shards that a node holds.
+    References(Vec<(PgId, DataId)>),
+    /// Repair tickets in the order of data ids.
+    Tickets {
+        /// Only those after this one.
+        after: Option<DataId>,
+        /// Most tickets.
+        limit: u32,
+    },
+}
+
+impl ObjectQuery {
+    /// The form that crosses the mesh.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(128);
+        out.u8(VERSION);
+        Stored::encode(self, &mut out);
+        out.finish()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or of a newer release.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut from = Reader::new(bytes);
+        from.version("query version", VERSION)?;
+        let query = <Self as Stored>::decode(&mut from)?;
+        from.finish()?;
+        Ok(query)
+    }
+}
+
+impl Stored for ListQuery {
+    fn encode(&self, out: &mut Writer) {
+        out.u64_be(self.bucket.0).str(&self.prefix);
+        self.start.encode_into(out);
+        out.str(&self.delimiter).varint(u64::from(self.limit));
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            bucket: BucketId(from.u64_be()?),
+            prefix: from.str()?.to_owned(),
+            start: <ListStart as Stored>::decode(from)?,
+            delimiter: from.str()?.to_owned(),
+            limit: get_limit(from)?,
+        })
+    }
+}
+
+impl ListStart {
+    fn encode_into(&self, out: &mut Writer) {
+        Stored::encode(self, out);
+    }
+}
+
+fn get_limit(from: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    u32::try_from(from.varint()?).map_err(|_| DecodeError::Invalid("limit"))
+}
+
+impl Stored for ObjectQuery {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Head { bucket, key } => {
+                out.u8(1).u64_be(bucket.0).str(key.as_str());
+            }
+            Self::List(list) => list.encode(out.u8(2)),
+            Self::Begin { bucket } => {
+                out.u8(3).u64_be(bucket.0);
+            }
+            Self::Usage { bucket } => {
+                out.u8(4).option(bucket.as_ref(), |out, bucket| {
+                    out.u64_be(bucket.0);
+                });
+            }
+            Self::Status => {
+                out.u8(5);
+            }
+            Self::Garbage { limit } => {
+                out.u8(6).varint(u64::from(*limit));
+            }
+            Self::References(pairs) => {
+                out.u8(7).list(pairs, |out, pair| put_pair(out, *pair));
+            }
+            Self::Tickets { after, limit } => {
+                out.u8(8)
+                    .option(after.as_ref(), |out, data| data.encode(out))
+                    .varint(u64::from(*limit));
+            }
+        }
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match from.u8()? {
+            1 => Self::Head {
+                bucket: BucketId(from.u64_be()?),
+                key: get_key(from)?,
+            },
+            2 => Self::List(ListQuery::decode(from)?),
+            3 => Self::Begin {
+                bucket: BucketId(from.u64_be()?),
+            },
+            4 => Self::Usage {
+                bucket: from.option(Reader::u64_be)?.map(BucketId),
+            },
+            5 => Self::Status,
+            6 => Self::Garbage {
+                limit: get_limit(from)?,
+            },
+            7 => Self::References(from.list(get_pair)?),
+            8 => Self::Tickets {
+                after: from.option(DataId::decode)?,
+                limit: get_limit(from)?,
+            },
+            other => return Err(unknown("object query", other)),
+        })
+    }
+}

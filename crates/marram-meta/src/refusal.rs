@@ -1,0 +1,272 @@
+//! Why a command changed nothing, told to whoever sent it.
+
+mod malformed;
+
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{BucketId, ClusterId, Generation, NodeId, PoolId, ReplicaId};
+
+use crate::stored::Stored;
+
+pub use malformed::Malformed;
+
+/// Why a command changed nothing. [`Self::is_retryable`] says whether the same request may be tried
+/// again and fare better.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The deadline had passed in leader time: nothing was done and nothing will be.
+    #[error("the deadline passed before the command was applied")]
+    DeadlinePassed,
+    /// The group keeps as many request records as it may (rules.md 14).
+    #[error("too many requests are remembered; try again later")]
+    TooManyRequests,
+    /// The command is wrong in itself.
+    #[error("{0}")]
+    Malformed(Malformed),
+    /// A precondition does not hold.
+    #[error("a precondition does not hold: the current generation is {current}")]
+    PreconditionFailed {
+        /// The object's generation, 0 when there is no object.
+        current: Generation,
+    },
+    /// The group does not know the bucket, yet or any more (rules.md 11).
+    #[error("bucket {bucket} is not known to the group")]
+    BucketUnknown {
+        /// Which.
+        bucket: BucketId,
+    },
+    /// The bucket is sealed: it is being deleted, or a deletion is being taken back.
+    #[error("bucket {bucket} is being deleted")]
+    BucketSealed {
+        /// Which.
+        bucket: BucketId,
+    },
+    /// The bucket was deleted.
+    #[error("bucket {bucket} was deleted")]
+    BucketDeleted {
+        /// Which.
+        bucket: BucketId,
+    },
+    /// The group was not yet told of the pool.
+    #[error("pool {} is not known to the group", .pool.0)]
+    PoolUnknown {
+        /// Which.
+        pool: PoolId,
+    },
+    /// The write began below the group's `gc_floor` (rules.md 27): write it again.
+    #[error("the write began below index {floor}, too long ago: write it again")]
+    BelowFloor {
+        /// The floor.
+        floor: u64,
+    },
+    /// No cluster was made here yet.
+    #[error("the cluster is not bootstrapped")]
+    NotBootstrapped,
+    /// There is a cluster already.
+    #[error("cluster {cluster} exists already")]
+    AlreadyBootstrapped {
+        /// Which.
+        cluster: ClusterId,
+    },
+    /// No such node, or it was removed.
+    #[error("node {node} is not a member")]
+    NodeUnknown {
+        /// Which.
+        node: NodeId,
+    },
+    /// The node's key belongs to a node that was removed for ever.
+    #[error("the key belongs to node {node}, which was removed")]
+    NodeTombstoned {
+        /// Which.
+        node: NodeId,
+    },
+    /// The founder's replica id is taken.
+    #[error("replica {replica} exists already")]
+    ReplicaExists {
+        /// Which.
+        replica: ReplicaId,
+    },
+    /// Object groups are made once (rules.md 7).
+    #[error("the object groups exist already")]
+    GroupsExist,
+    /// The pool was made already.
+    #[error("pool {} exists already at epoch {epoch}", .pool.0)]
+    PoolExists {
+        /// Which.
+        pool: PoolId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// A bucket of this name exists.
+    #[error("a bucket of this name exists")]
+    BucketExists {
+        /// Which.
+        bucket: BucketId,
+    },
+    /// No bucket of this name or id.
+    #[error("there is no such bucket")]
+    NoSuchBucket,
+    /// The bucket's epoch is another one: the caller acts on an old decision.
+    #[error("the bucket is at epoch {epoch} now")]
+    StaleEpoch {
+        /// The epoch now.
+        epoch: u64,
+    },
+    /// The cluster has as many buckets as it may.
+    #[error("the cluster has as many buckets as it may")]
+    TooManyBuckets,
+    /// No profile given and no default set yet.
+    #[error("the cluster has no default profile yet: wait for its nodes, or name a profile")]
+    NoProfile,
+    /// The profile needs more drives than there are.
+    #[error("the profile needs {width} drives, the cluster has {drives}")]
+    ProfileTooWide {
+        /// Drives needed.
+        width: u16,
+        /// Drives there are.
+        drives: u16,
+    },
+    /// The profile promises more losses than the metadata survives (rules.md 7).
+    #[error("{m} parity shards need groups of {needed} voters, the cluster has {voters}")]
+    TooFewVoters {
+        /// Parity shards asked for.
+        m: u16,
+        /// Voters there are.
+        voters: u16,
+        /// Voters needed.
+        needed: u16,
+    },
+    /// The version gate only rises (rules.md 9).
+    #[error("the cluster is at version {current} already")]
+    VersionNotHigher {
+        /// The version now.
+        current: u8,
+    },
+}
+
+impl Refusal {
+    /// Whether the same request, sent again with the same request id, may succeed. Such refusals
+    /// are not remembered by request id.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyRequests
+                | Self::BucketUnknown { .. }
+                | Self::BucketSealed { .. }
+                | Self::PoolUnknown { .. }
+                | Self::BelowFloor { .. }
+                | Self::NotBootstrapped
+                | Self::NoProfile
+        )
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(what: Malformed) -> Self {
+        Self::Malformed(what)
+    }
+}
+
+impl Stored for Refusal {
+    fn encode(&self, out: &mut Writer) {
+        match *self {
+            Self::DeadlinePassed => out.u8(1),
+            Self::TooManyRequests => out.u8(2),
+            Self::Malformed(what) => out.u8(3).u8(what as u8),
+            Self::PreconditionFailed { current } => out.u8(4).varint(current.0),
+            Self::BucketUnknown { bucket } => out.u8(5).varint(bucket.0),
+            Self::BucketSealed { bucket } => out.u8(6).varint(bucket.0),
+            Self::BucketDeleted { bucket } => out.u8(7).varint(bucket.0),
+            Self::PoolUnknown { pool } => out.u8(8).u16_be(pool.0),
+            Self::BelowFloor { floor } => out.u8(9).varint(floor),
+            Self::NotBootstrapped => out.u8(10),
+            Self::AlreadyBootstrapped { cluster } => out.u8(11).u128_be(cluster.0),
+            Self::NodeUnknown { node } => out.u8(12).varint(node.0),
+            Self::NodeTombstoned { node } => out.u8(13).varint(node.0),
+            Self::ReplicaExists { replica } => out.u8(14).varint(replica.0),
+            Self::GroupsExist => out.u8(15),
+            Self::PoolExists { pool, epoch } => out.u8(16).u16_be(pool.0).varint(epoch),
+            Self::BucketExists { bucket } => out.u8(17).varint(bucket.0),
+            Self::NoSuchBucket => out.u8(18),
+            Self::StaleEpoch { epoch } => out.u8(19).varint(epoch),
+            Self::TooManyBuckets => out.u8(20),
+            Self::NoProfile => out.u8(21),
+            Self::ProfileTooWide { width, drives } => out.u8(22).u16_be(width).u16_be(drives),
+            Self::TooFewVoters { m, voters, needed } => {
+                out.u8(23).u16_be(m).u16_be(voters).u16_be(needed)
+            }
+            Self::VersionNotHigher { current } => out.u8(24).u8(current),
+        };
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let bucket = |from: &mut Reader<'_>| from.varint().map(BucketId);
+        let node = |from: &mut Reader<'_>| from.varint().map(NodeId);
+        let pool = |from: &mut Reader<'_>| from.u16_be().map(PoolId);
+        Ok(match from.u8()? {
+            1 => Self::DeadlinePassed,
+            2 => Self::TooManyRequests,
+            3 => Self::Malformed(Malformed::from_byte(from.u8()?)?),
+            4 => Self::PreconditionFailed {
+                current: Generation(from.varint()?),
+            },
+            5 => Self::BucketUnknown {
+                bucket: bucket(from)?,
+            },
+            6 => Self::BucketSealed {
+                bucket: bucket(from)?,
+            },
+            7 => Self::BucketDeleted {
+                bucket: bucket(from)?,
+            },
+            8 => Self::PoolUnknown { pool: pool(from)? },
+            9 => Self::BelowFloor {
+                floor: from.varint()?,
+            },
+            10 => Self::NotBootstrapped,
+            11 => Self::AlreadyBootstrapped {
+                cluster: ClusterId(from.u128_be()?),
+            },
+            12 => Self::NodeUnknown { node: node(from)? },
+            13 => Self::NodeTombstoned { node: node(from)? },
+            14 => Self::ReplicaExists {
+                replica: ReplicaId(from.varint()?),
+            },
+            15 => Self::GroupsExist,
+            16 => Self::PoolExists {
+                pool: pool(from)?,
+                epoch: from.varint()?,
+            },
+            17 => Self::BucketExists {
+                bucket: bucket(from)?,
+            },
+            18 => Self::NoSuchBucket,
+            19 => Self::StaleEpoch {
+                epoch: from.varint()?,
+            },
+            20 => Self::TooManyBuckets,
+            21 => Self::NoProfile,
+            22 => Self::ProfileTooWide {
+                width: from.u16_be()?,
+                drives: from.u16_be()?,
+            },
+            23 => Self::TooFewVoters {
+                m: from.u16_be()?,
+                voters: from.u16_be()?,
+                needed: from.u16_be()?,
+            },
+            24 => Self::VersionNotHigher {
+                current: from.u8()?,
+            },
+            other => return Err(unknown("refusal", other)),
+        })
+    }
+}
+
+/// A tag of a newer release.
+pub(crate) fn unknown(what: &'static str, found: u8) -> DecodeError {
+    DecodeError::Unknown {
+        what,
+        found: u64::from(found),
+    }
+}

@@ -1,0 +1,71 @@
+//! Commands that are wrong in themselves.
+
+use marram_types::codec::DecodeError;
+
+use super::unknown;
+
+/// What is wrong with a command that no attempt of it can mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[repr(u8)]
+pub enum Malformed {
+    /// The object key is empty or too long.
+    #[error("the object key does not have 1 to 1024 bytes")]
+    Key = 1,
+    /// The size is not the sum of the parts.
+    #[error("the size is not the sum of the parts")]
+    Size = 2,
+    /// Inline bytes above the limit of 4 KiB.
+    #[error("more bytes inline than are allowed")]
+    Inline = 3,
+    /// An extent that cannot be, no extent at all, or too many.
+    #[error("the extents are not well formed")]
+    Extents = 4,
+    /// An extent with missing shards: rules.md 18 acknowledges only whole ones.
+    #[error("an extent has missing shards")]
+    Missing = 5,
+    /// A data id twice in one command, or one that begins after the command.
+    #[error("a data id is used twice or comes from the future")]
+    DataId = 6,
+    /// Too much user metadata or too long a content type.
+    #[error("user metadata or content type is too long")]
+    Metadata = 7,
+    /// A node without a drive, or two with one ordinal.
+    #[error("the drives of the node are not well formed")]
+    Drives = 8,
+    /// Object groups that are not 1 to the cluster's number, or without a voter.
+    #[error("the groups are not well formed")]
+    Groups = 9,
+    /// A pool table without rows.
+    #[error("the pool table is not well formed")]
+    Pool = 10,
+    /// A mutation of a user without a request id (rules.md 14).
+    #[error("the mutation has no request id")]
+    NoRequestId = 11,
+    /// A deadline so far ahead that its request record would stay for ever.
+    #[error("the deadline is too far ahead")]
+    Deadline = 12,
+}
+
+impl Malformed {
+    const ALL: [Self; 12] = [
+        Self::Key,
+        Self::Size,
+        Self::Inline,
+        Self::Extents,
+        Self::Missing,
+        Self::DataId,
+        Self::Metadata,
+        Self::Drives,
+        Self::Groups,
+        Self::Pool,
+        Self::NoRequestId,
+        Self::Deadline,
+    ];
+
+    pub(super) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
+        Self::ALL
+            .into_iter()
+            .find(|what| *what as u8 == byte)
+            .ok_or_else(|| unknown("malformation", byte))
+    }
+}

@@ -1,0 +1,10 @@
+//! The root group: nodes, groups, pools, buckets, access keys, the version gate.
+
+pub(crate) mod apply;
+mod buckets;
+pub(crate) mod command;
+mod nodes;
+pub(crate) mod outcome;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! The life of a bucket, as the root decides it (rules.md 11, 12).
+//!
+//! ```text
+//! CreateBucket -> Creating --BucketActive--> Active --DeleteBucket--> Deleting
+//!                                              ^                         |
+//!                                        BucketActive             BucketSealed
+//!                                              |                         |
+//!                                          Unsealing <-- something left --+-- empty --> gone
+//! ```
+//! Pending states (Creating, Unsealing, Deleting) are brought to every object group by the root's
+//! leader, which may stop at any moment: the record says what is still to be done.
+
+use std::ops::{Bound, ControlFlow};
+
+use marram_types::caps::BUCKETS_MAX;
+use marram_types::{BucketId, BucketName, GroupId, Profile};
+
+use super::apply::{Ran, count};
+use super::outcome::RootOutcome;
+use crate::kinds::bucket::{self, BucketRecord, BucketState};
+use crate::kinds::cluster::ClusterRecord;
+use crate::kinds::group::{self, GroupRecord};
+use crate::kinds::node::{NodeRecord, NodeState};
+use crate::kv::{KvError, KvRead, Table};
+use crate::refusal::Refusal;
+use crate::requests::Apply;
+use crate::stored::{StateError, Stored, load, store};
+
+pub(super) fn create(
+    apply: &mut Apply<'_>,
+    cluster: &ClusterRecord,
+    name: BucketName,
+    profile: Option<Profile>,
+) -> Ran {
+    let name_key = name.as_str().to_owned();
+    if let Some(id) = apply.kv.get(Table::BucketNames, name_key.as_bytes())? {
+        let bucket = bucket::deser_id(&id).map_err(StateError::corrupt(Table::BucketNames))?;
+        return Ok(Err(Refusal::BucketExists { bucket }));
+    }
+    if count(apply.kv, Table::Buckets, BUCKETS_MAX)? == BUCKETS_MAX {
+        return Ok(Err(Refusal::TooManyBuckets));
+    }
+    let profile = match choose_profile(apply.kv, cluster, profile)? {
+        Ok(profile) => profile,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let record = BucketRecord {
+        bucket: BucketId(apply.index),
+        name,
+        epoch: 1,
+        state: BucketState::Creating,
+        profile,
+        created_ms: apply.now_ms(),
+    };
+    let key = bucket::ser_key(record.bucket);
+    apply
+        .kv
+        .put(Table::BucketNames, name_key.as_bytes(), &key)?;
+    Ok(Ok(put(apply, record)?))
+}
+
+/// The cluster's own default is always allowed: it is what a cluster of this size can have. Any
+/// other profile must find its drives, and metadata that survive as many losses (rules.md 7).
+fn choose_profile(
+    kv: &dyn KvRead,
+    cluster: &ClusterRecord,
+    asked: Option<Profile>,
+) -> Result<Result<Profile, Refusal>, StateError> {
+    let Some(profile) = asked.or(cluster.default_profile) else {
+        return Ok(Err(Refusal::NoProfile));
+    };
+    if cluster.default_profile == Some(profile) {
+        return Ok(Ok(profile));
+    }
+    let drives = count_drives(kv)?;
+    if profile.width() > drives {
+        return Ok(Err(Refusal::ProfileTooWide {
+            width: small(profile.width()),
+            drives: small(drives),
+        }));
+    }
+    let default_m = cluster.default_profile.map_or(0, Profile::m);
+    let first: Option<GroupRecord> = load(kv, Table::Groups, &group::ser_key(GroupId(1)))?;
+    let voters = first.map_or(0, |group| group.voters.len());
+    let needed = 2 * profile.m() + 1;
+    if profile.m() > default_m && voters < needed {
+        return Ok(Err(Refusal::TooFewVoters {
+            m: small(profile.m()),
+            voters: small(voters),
+            needed: small(needed),
+        }));
+    }
+    Ok(Ok(profile))
+}
+
+fn small(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+fn count_drives(kv: &dyn KvRead) -> Result<usize, StateError> {
+    let mut drives = Ok(0);
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    kv.scan(Table::Nodes, all.0, all.1, &mut |_, bytes| match (
+        NodeRecord::deser_value(bytes),
+        &mut drives,
+    ) {
+        (Ok(node), Ok(sum)) => {
+            if node.state == NodeState::Active {
+                *sum += node.drives.len();
+            }
+            ControlFlow::Continue(())
+        }
+        (Err(source), _) => {
+            drives = Err(source);
+            ControlFlow::Break(())
+        }
+        (Ok(_), Err(_)) => ControlFlow::Break(()),
+    })?;
+    drives.map_err(StateError::corrupt(Table::Nodes))
+}
+
+fn put(apply: &mut Apply<'_>, record: BucketRecord) -> Result<RootOutcome, KvError> {
+    let key = bucket::ser_key(record.bucket);
+    store(apply.kv, Table::Buckets, &key, &record)?;
+    Ok(RootOutcome::Bucket(record))
+}
+
+/// The record that a command about `bucket` at `epoch` means, or why it means none.
+fn at_epoch(
+    kv: &dyn KvRead,
+    bucket: BucketId,
+    epoch: u64,
+) -> Result<Result<BucketRecord, Refusal>, StateError> {
+    let record: Option<BucketRecord> = load(kv, Table::Buckets, &bucket::ser_key(bucket))?;
+    Ok(match record {
+        None => Err(Refusal::NoSuchBucket),
+        Some(record) if record.epoch != epoch => Err(Refusal::StaleEpoch {
+            epoch: record.epoch,
+        }),
+        Some(record) => Ok(record),
+    })
+}
+
+pub(super) fn active(apply: &mut Apply<'_>, bucket: BucketId, epoch: u64) -> Ran {
+    let mut record = match at_epoch(apply.kv, bucket, epoch)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if matches!(record.state, BucketState::Creating | BucketState::Unsealing) {
+        record.state = BucketState::Active;
+    }
+    Ok(Ok(put(apply, record)?))
+}
+
+pub(super) fn delete(apply: &mut Apply<'_>, name: &BucketName) -> Ran {
+    let Some(id) = apply.kv.get(Table::BucketNames, name.as_str().as_bytes())? else {
+        return Ok(Err(Refusal::NoSuchBucket));
+    };
+    let Some(mut record) = load::<BucketRecord>(apply.kv, Table::Buckets, &id)? else {
+        return Ok(Err(Refusal::NoSuchBucket));
+    };
+    if record.state != BucketState::Deleting {
+        record.state = BucketState::Deleting;
+        record.epoch += 1;
+    }
+    Ok(Ok(put(apply, record)?))
+}
+
+/// Ends a deletion: the groups are sealed and have counted, so nothing can come in any more.
+pub(super) fn sealed(apply: &mut Apply<'_>, bucket: BucketId, epoch: u64, nonempty: bool) -> Ran {
+    let mut record = match at_epoch(apply.kv, bucket, epoch)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if record.state != BucketState::Deleting {
+        return Ok(Err(Refusal::StaleEpoch {
+            epoch: record.epoch,
+        }));
+    }
+    if nonempty {
+        record.state = BucketState::Unsealing;
+        record.epoch += 1;
+        return Ok(Ok(put(apply, record)?));
+    }
+    apply.kv.delete(Table::Buckets, &bucket::ser_key(bucket))?;
+    apply
+        .kv
+        .delete(Table::BucketNames, record.name.as_str().as_bytes())?;
+    record.state = BucketState::Deleted;
+    Ok(Ok(RootOutcome::BucketRemoved(record)))
+}

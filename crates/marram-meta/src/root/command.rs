@@ -1,0 +1,289 @@
+//! What the root group can be told to do.
+
+use marram_placement::PoolTable;
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{BucketId, BucketName, NodeId, Profile};
+
+use crate::envelope::Command;
+use crate::kinds::access_key::AccessKeyRecord;
+use crate::kinds::bucket::get_name;
+use crate::kinds::cluster::ClusterRecord;
+use crate::kinds::group::GroupRecord;
+use crate::kinds::node::get_fingerprint;
+use crate::refusal::unknown;
+use crate::stored::{Stored, get_profile, put_profile};
+
+/// A drive that a joining node brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriveJoin {
+    /// Its place in the node's list of data folders; 0 is the metadata drive.
+    pub ordinal: u8,
+    /// Bytes that it offers.
+    pub capacity: u64,
+}
+
+/// What a joining node says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeJoin {
+    /// For people.
+    pub name: String,
+    /// `host:port` of its mesh listener.
+    pub mesh_addr: String,
+    /// `host:port` of its public API.
+    pub api_addr: String,
+    /// SHA-256 of its public key (SPKI).
+    pub public_key: [u8; 32],
+    /// Its zone, empty when none is configured.
+    pub zone: String,
+    /// Its drives.
+    pub drives: Vec<DriveJoin>,
+}
+
+impl NodeJoin {
+    /// The form in which a joining node sends it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.ser_value()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or of a newer release.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::deser_value(bytes)
+    }
+}
+
+const JOIN_VERSION: u8 = 1;
+
+impl NodeJoin {
+    /// The form that crosses the mesh.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.ser_value()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or of a newer release.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::deser_value(bytes)
+    }
+}
+
+impl Stored for NodeJoin {
+    fn encode(&self, out: &mut Writer) {
+        out.u8(JOIN_VERSION)
+            .str(&self.name)
+            .str(&self.mesh_addr)
+            .str(&self.api_addr)
+            .raw(&self.public_key)
+            .str(&self.zone)
+            .list(&self.drives, |out, drive| {
+                out.u8(drive.ordinal).varint(drive.capacity);
+            });
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        from.version("node join version", JOIN_VERSION)?;
+        Ok(Self {
+            name: from.str()?.to_owned(),
+            mesh_addr: from.str()?.to_owned(),
+            api_addr: from.str()?.to_owned(),
+            public_key: get_fingerprint(from)?,
+            zone: from.str()?.to_owned(),
+            drives: from.list(|from| {
+                Ok(DriveJoin {
+                    ordinal: from.u8()?,
+                    capacity: from.varint()?,
+                })
+            })?,
+        })
+    }
+}
+
+/// A command of the root group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootCommand {
+    /// Makes the cluster (rules.md 3). Refused when there is one.
+    Bootstrap {
+        /// The cluster.
+        cluster: ClusterRecord,
+        /// Its first access keys.
+        keys: Vec<AccessKeyRecord>,
+    },
+    /// Admits a node and its drives. The same public key again is answered with the ids that it
+    /// has, and brings the addresses up to date.
+    AddNode(NodeJoin),
+    /// Gives a node a fresh replica id (rules.md 2); the one it had is past from now on.
+    AddReplica {
+        /// The node.
+        node: NodeId,
+        /// The replica is [`FOUNDER`](crate::FOUNDER), which made the root group before it could
+        /// ask for an id (rules.md 3).
+        founder: bool,
+    },
+    /// Changes a node's addresses.
+    UpdateNode {
+        /// The node.
+        node: NodeId,
+        /// `host:port` of its mesh listener.
+        mesh_addr: String,
+        /// `host:port` of its public API.
+        api_addr: String,
+    },
+    /// Makes the object groups, once (rules.md 3, 7).
+    CreateGroups(Vec<GroupRecord>),
+    /// Records the voters of a group after its membership changed; the root group's too.
+    UpdateGroup(GroupRecord),
+    /// Makes the pool of a width (rules.md 22).
+    CreatePool(PoolTable),
+    /// Sets the profile of buckets that do not name one.
+    SetDefaultProfile(Profile),
+    /// Makes a bucket, pending until every object group knows it.
+    CreateBucket {
+        /// Its name.
+        name: BucketName,
+        /// Its profile, else the default.
+        profile: Option<Profile>,
+    },
+    /// Every object group has applied the pending record of this epoch: the bucket is in use.
+    BucketActive {
+        /// The bucket.
+        bucket: BucketId,
+        /// The epoch that the groups hold.
+        epoch: u64,
+    },
+    /// Begins a deletion (rules.md 12). A deletion under way is answered with its record.
+    DeleteBucket {
+        /// The bucket's name.
+        name: BucketName,
+    },
+    /// Every object group is sealed at this epoch and has counted.
+    BucketSealed {
+        /// The bucket.
+        bucket: BucketId,
+        /// The epoch that the groups hold.
+        epoch: u64,
+        /// Something is left: the deletion is taken back.
+        nonempty: bool,
+    },
+    /// Adds or replaces an access key.
+    PutAccessKey(AccessKeyRecord),
+    /// Raises the version gate (rules.md 9).
+    FinalizeVersion {
+        /// The new version.
+        version: u8,
+    },
+}
+
+impl Command for RootCommand {
+    fn encode_command(&self, out: &mut Writer) {
+        self.encode(out);
+    }
+
+    fn size_hint(&self) -> usize {
+        match self {
+            Self::CreatePool(table) => 64 + 8 * table.rows.len() * usize::from(table.width),
+            _ => 256,
+        }
+    }
+}
+
+/// Tags are below 128 here and above in object groups, so that a command that strays into the wrong
+/// kind of group is recognised.
+impl Stored for RootCommand {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Bootstrap { cluster, keys } => {
+                out.u8(1);
+                cluster.encode(out);
+                out.list(keys, |out, key| key.encode(out));
+            }
+            Self::AddNode(join) => Stored::encode(join, out.u8(2)),
+            Self::AddReplica { node, founder } => {
+                out.u8(3).varint(node.0).bool(*founder);
+            }
+            Self::UpdateNode {
+                node,
+                mesh_addr,
+                api_addr,
+            } => {
+                out.u8(4).varint(node.0).str(mesh_addr).str(api_addr);
+            }
+            Self::CreateGroups(groups) => {
+                out.u8(5).list(groups, |out, group| group.encode(out));
+            }
+            Self::CreatePool(table) => Stored::encode(table, out.u8(6)),
+            Self::SetDefaultProfile(profile) => put_profile(out.u8(7), *profile),
+            Self::CreateBucket { name, profile } => {
+                out.u8(8).str(name.as_str());
+                out.option(profile.as_ref(), |out, p| put_profile(out, *p));
+            }
+            Self::BucketActive { bucket, epoch } => {
+                out.u8(9).varint(bucket.0).varint(*epoch);
+            }
+            Self::DeleteBucket { name } => {
+                out.u8(10).str(name.as_str());
+            }
+            Self::BucketSealed {
+                bucket,
+                epoch,
+                nonempty,
+            } => {
+                out.u8(11).varint(bucket.0).varint(*epoch).bool(*nonempty);
+            }
+            Self::PutAccessKey(key) => key.encode(out.u8(12)),
+            Self::FinalizeVersion { version } => {
+                out.u8(13).u8(*version);
+            }
+            Self::UpdateGroup(group) => group.encode(out.u8(14)),
+        }
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match from.u8()? {
+            1 => Self::Bootstrap {
+                cluster: ClusterRecord::decode(from)?,
+                keys: from.list(AccessKeyRecord::decode)?,
+            },
+            2 => Self::AddNode(Stored::decode(from)?),
+            3 => Self::AddReplica {
+                node: NodeId(from.varint()?),
+                founder: from.bool()?,
+            },
+            4 => Self::UpdateNode {
+                node: NodeId(from.varint()?),
+                mesh_addr: from.str()?.to_owned(),
+                api_addr: from.str()?.to_owned(),
+            },
+            5 => Self::CreateGroups(from.list(GroupRecord::decode)?),
+            6 => Self::CreatePool(Stored::decode(from)?),
+            7 => Self::SetDefaultProfile(get_profile(from)?),
+            8 => Self::CreateBucket {
+                name: get_name(from)?,
+                profile: from.option(get_profile)?,
+            },
+            9 => Self::BucketActive {
+                bucket: BucketId(from.varint()?),
+                epoch: from.varint()?,
+            },
+            10 => Self::DeleteBucket {
+                name: get_name(from)?,
+            },
+            11 => Self::BucketSealed {
+                bucket: BucketId(from.varint()?),
+                epoch: from.varint()?,
+                nonempty: from.bool()?,
+            },
+            12 => Self::PutAccessKey(AccessKeyRecord::decode(from)?),
+            13 => Self::FinalizeVersion {
+                version: from.u8()?,
+            },
+            14 => Self::UpdateGroup(GroupRecord::decode(from)?),
+            other => return Err(unknown("root command", other)),
+        })
+    }
+}

@@ -1,0 +1,132 @@
+//! Nodes, their drives and their Raft replicas.
+
+use marram_types::{DriveId, NodeId, ReplicaId};
+
+use super::apply::{FOUNDER, Ran};
+use super::command::{DriveJoin, NodeJoin};
+use super::outcome::RootOutcome;
+use crate::kinds::node::{self, DriveRecord, NodeRecord, NodeState};
+use crate::kv::{KvRead, Table};
+use crate::refusal::{Malformed, Refusal};
+use crate::requests::Apply;
+use crate::stored::{StateError, load, store};
+
+/// Admits a node. Its key is who it is: the same key again is the same node (a retry, or a node
+/// that lost the answer), with new addresses perhaps.
+pub(super) fn add(apply: &mut Apply<'_>, join: NodeJoin) -> Ran {
+    if !drives_fit(&join.drives) {
+        return Ok(Err(Malformed::Drives.into()));
+    }
+    if let Some(known) = apply.kv.get(Table::NodeKeys, &join.public_key)? {
+        let node = node::deser_id(&known).map_err(StateError::corrupt(Table::NodeKeys))?;
+        return readmit(apply, node, join);
+    }
+    let record = NodeRecord {
+        node: NodeId(apply.index),
+        name: join.name,
+        mesh_addr: join.mesh_addr,
+        api_addr: join.api_addr,
+        public_key: join.public_key,
+        zone: join.zone,
+        drives: drive_records(apply.index, &join.drives),
+        replica: None,
+        replicas_past: Vec::new(),
+        state: NodeState::Active,
+    };
+    let key = node::ser_key(record.node);
+    apply.kv.put(Table::NodeKeys, &record.public_key, &key)?;
+    store(apply.kv, Table::Nodes, &key, &record)?;
+    Ok(Ok(added(&record)))
+}
+
+/// At least one drive, each with an ordinal of its own.
+fn drives_fit(drives: &[DriveJoin]) -> bool {
+    let mut ordinals: Vec<u8> = drives.iter().map(|d| d.ordinal).collect();
+    ordinals.sort_unstable();
+    !ordinals.is_empty() && ordinals.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+/// One entry admits several drives, so a drive's id is the entry's index with the ordinal in the
+/// low byte: as unique as the index, and never reused (rules.md 1).
+fn drive_records(index: u64, drives: &[DriveJoin]) -> Vec<DriveRecord> {
+    let record = |join: &DriveJoin| DriveRecord {
+        drive: DriveId(index << 8 | u64::from(join.ordinal)),
+        ordinal: join.ordinal,
+        capacity: join.capacity,
+    };
+    let mut records: Vec<_> = drives.iter().map(record).collect();
+    records.sort_unstable_by_key(|drive| drive.ordinal);
+    records
+}
+
+fn added(record: &NodeRecord) -> RootOutcome {
+    RootOutcome::NodeAdded {
+        node: record.node,
+        drives: record.drives.iter().map(|d| d.drive).collect(),
+    }
+}
+
+fn readmit(apply: &mut Apply<'_>, node: NodeId, join: NodeJoin) -> Ran {
+    match member(apply.kv, node)? {
+        Ok(mut record) => {
+            record.name = join.name;
+            record.mesh_addr = join.mesh_addr;
+            record.api_addr = join.api_addr;
+            store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
+            Ok(Ok(added(&record)))
+        }
+        Err(_) => Ok(Err(Refusal::NodeTombstoned { node })),
+    }
+}
+
+/// A node that belongs to the cluster, or why there is none.
+fn member(kv: &dyn KvRead, node: NodeId) -> Result<Result<NodeRecord, Refusal>, StateError> {
+    let record: Option<NodeRecord> = load(kv, Table::Nodes, &node::ser_key(node))?;
+    Ok(record
+        .filter(|record| record.state == NodeState::Active)
+        .ok_or(Refusal::NodeUnknown { node }))
+}
+
+/// Gives a node a fresh replica id, or the founder its own. A founder that asks again is answered
+/// again.
+pub(super) fn add_replica(apply: &mut Apply<'_>, node: NodeId, founder: bool) -> Ran {
+    let mut record = match member(apply.kv, node)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let replica = if founder {
+        FOUNDER
+    } else {
+        ReplicaId(apply.index)
+    };
+    let answer = Ok(Ok(RootOutcome::ReplicaAdded { replica }));
+    let key = node::ser_replica_key(replica);
+    if founder && record.replica == Some(FOUNDER) {
+        return answer;
+    }
+    if apply.kv.get(Table::Replicas, &key)?.is_some() {
+        return Ok(Err(Refusal::ReplicaExists { replica }));
+    }
+    record.replicas_past.extend(record.replica.take());
+    record.replica = Some(replica);
+    apply.kv.put(Table::Replicas, &key, &node::ser_key(node))?;
+    store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
+    answer
+}
+
+/// Changes a node's addresses.
+pub(super) fn update(
+    apply: &mut Apply<'_>,
+    node: NodeId,
+    mesh_addr: String,
+    api_addr: String,
+) -> Ran {
+    let mut record = match member(apply.kv, node)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    record.mesh_addr = mesh_addr;
+    record.api_addr = api_addr;
+    store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
+    Ok(Ok(RootOutcome::Done))
+}

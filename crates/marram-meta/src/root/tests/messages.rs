@@ -1,0 +1,105 @@
+//! Root commands and outcomes are read back as written.
+
+use marram_types::{BucketId, DriveId, NodeId, ReplicaId};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::stored::Stored;
+use crate::testing::arb;
+use crate::{DriveJoin, NodeJoin, Refusal, RootCommand, RootOutcome};
+
+fn node_join() -> impl Strategy<Value = NodeJoin> {
+    let drive =
+        (any::<u8>(), any::<u64>()).prop_map(|(ordinal, capacity)| DriveJoin { ordinal, capacity });
+    (
+        (arb::text(), arb::text(), arb::text(), arb::text()),
+        any::<[u8; 32]>(),
+        vec(drive, 0..4),
+    )
+        .prop_map(|(texts, public_key, drives)| NodeJoin {
+            name: texts.0,
+            mesh_addr: texts.1,
+            api_addr: texts.2,
+            public_key,
+            zone: texts.3,
+            drives,
+        })
+}
+
+fn root_command() -> impl Strategy<Value = RootCommand> {
+    let bucket = || any::<u64>().prop_map(BucketId);
+    let node = || any::<u64>().prop_map(NodeId);
+    prop_oneof![
+        (arb::cluster(), vec(arb::access_key(), 0..3))
+            .prop_map(|(cluster, keys)| RootCommand::Bootstrap { cluster, keys }),
+        node_join().prop_map(RootCommand::AddNode),
+        (node(), any::<bool>())
+            .prop_map(|(node, founder)| RootCommand::AddReplica { node, founder }),
+        (node(), arb::text(), arb::text()).prop_map(|(node, mesh_addr, api_addr)| {
+            RootCommand::UpdateNode {
+                node,
+                mesh_addr,
+                api_addr,
+            }
+        }),
+        vec(arb::group(), 0..4).prop_map(RootCommand::CreateGroups),
+        arb::group().prop_map(RootCommand::UpdateGroup),
+        arb::pool_table().prop_map(RootCommand::CreatePool),
+        arb::profile().prop_map(RootCommand::SetDefaultProfile),
+        (arb::bucket_name(), option::of(arb::profile()))
+            .prop_map(|(name, profile)| RootCommand::CreateBucket { name, profile }),
+        (bucket(), any::<u64>())
+            .prop_map(|(bucket, epoch)| RootCommand::BucketActive { bucket, epoch }),
+        arb::bucket_name().prop_map(|name| RootCommand::DeleteBucket { name }),
+        (bucket(), any::<u64>(), any::<bool>()).prop_map(|(bucket, epoch, nonempty)| {
+            RootCommand::BucketSealed {
+                bucket,
+                epoch,
+                nonempty,
+            }
+        }),
+        arb::access_key().prop_map(RootCommand::PutAccessKey),
+        any::<u8>().prop_map(|version| RootCommand::FinalizeVersion { version }),
+    ]
+}
+
+fn root_outcome() -> impl Strategy<Value = RootOutcome> {
+    prop_oneof![
+        Just(RootOutcome::Done),
+        (any::<u64>(), vec(any::<u64>().prop_map(DriveId), 0..4)).prop_map(|(node, drives)| {
+            RootOutcome::NodeAdded {
+                node: NodeId(node),
+                drives,
+            }
+        }),
+        any::<u64>().prop_map(|replica| RootOutcome::ReplicaAdded {
+            replica: ReplicaId(replica),
+        }),
+        arb::bucket().prop_map(RootOutcome::Bucket),
+        arb::bucket().prop_map(RootOutcome::BucketRemoved),
+        Just(RootOutcome::Refused(Refusal::GroupsExist)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn commands_round_trip(command in root_command()) {
+        let bytes = command.ser_value();
+        prop_assert_eq!(RootCommand::deser_value(&bytes), Ok(command));
+        for cut in 0..bytes.len() {
+            prop_assert!(RootCommand::deser_value(&bytes[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn outcomes_round_trip(outcome in root_outcome()) {
+        let bytes = outcome.encode();
+        prop_assert_eq!(RootOutcome::decode(&bytes), Ok(outcome));
+    }
+
+    #[test]
+    fn joins_round_trip(join in node_join()) {
+        prop_assert_eq!(NodeJoin::decode(&join.encode()), Ok(join));
+    }
+}

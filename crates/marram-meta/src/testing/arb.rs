@@ -1,0 +1,291 @@
+//! Strategies for the types that are stored or sent.
+
+use bytes::Bytes;
+use marram_placement::{PoolTable, Spread};
+use marram_types::{
+    BucketId, BucketName, ClusterId, DataId, DriveId, Generation, GroupId, NodeId, ObjectKey, PgId,
+    PoolId, Profile, ReplicaId, RequestId, VersionId,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::{
+    AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveRecord, Extent,
+    GroupRecord, NewBody, NewVersion, NodeRecord, NodeState, Precondition, RepairTicket,
+    TicketReason, VersionRow,
+};
+
+pub(crate) fn profile() -> impl Strategy<Value = Profile> {
+    (1..=32_u8, 0..=8_u8).prop_map(|(k, m)| Profile::new(k, m).unwrap())
+}
+
+pub(crate) fn data_id() -> impl Strategy<Value = DataId> {
+    (any::<u16>(), any::<u64>(), any::<u64>()).prop_map(|(group, begin, random)| DataId {
+        group: GroupId(group),
+        begin,
+        random,
+    })
+}
+
+pub(crate) fn pg() -> impl Strategy<Value = PgId> {
+    (any::<u16>(), any::<u16>()).prop_map(|(pool, index)| PgId {
+        pool: PoolId(pool),
+        index,
+    })
+}
+
+pub(crate) fn request() -> impl Strategy<Value = RequestId> {
+    (any::<u128>(), any::<u64>()).prop_map(|(client, sequence)| RequestId { client, sequence })
+}
+
+/// Text with characters of every width.
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    vec(
+        prop_oneof![
+            proptest::char::range('\0', '\u{7f}'),
+            proptest::char::range('\u{80}', '\u{7ff}'),
+            proptest::char::range('\u{1f300}', '\u{1f6ff}'),
+        ],
+        0..24,
+    )
+    .prop_map(|chars| chars.into_iter().collect())
+}
+
+pub(crate) fn key() -> impl Strategy<Value = ObjectKey> {
+    text().prop_filter_map("keys are not empty", |text| ObjectKey::new(text).ok())
+}
+
+pub(crate) fn bucket_name() -> impl Strategy<Value = BucketName> {
+    vec(proptest::char::range('a', 'z'), 3..63)
+        .prop_map(|chars| chars.into_iter().collect::<String>())
+        .prop_filter_map("names keep S3's rules", |name| BucketName::new(name).ok())
+}
+
+pub(crate) fn extent() -> impl Strategy<Value = Extent> {
+    (
+        data_id(),
+        pg(),
+        profile(),
+        any::<u32>(),
+        any::<u64>(),
+        vec(any::<u8>(), 0..40),
+        any::<u64>(),
+        vec((any::<u8>(), any::<u64>().prop_map(DriveId)), 0..3),
+    )
+        .prop_map(
+            |(data, pg, profile, cell, length, slots, missing, overrides)| Extent {
+                data,
+                pg,
+                profile,
+                cell,
+                length,
+                slots,
+                missing,
+                overrides,
+            },
+        )
+}
+
+pub(crate) fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        data_id().prop_map(|data| Body::Inline { data }),
+        vec(extent(), 0..16).prop_map(Body::Extents),
+        any::<u32>().prop_map(|extents| Body::Spilled { extents }),
+    ]
+}
+
+pub(crate) fn metadata() -> impl Strategy<Value = Vec<(String, String)>> {
+    vec((text(), text()), 0..4)
+}
+
+pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
+    (
+        (any::<u128>(), any::<u64>(), any::<u64>(), any::<u64>()),
+        (any::<u64>(), text(), text(), metadata()),
+        (body(), profile(), any::<bool>(), any::<bool>()),
+    )
+        .prop_map(|(numbers, texts, rest)| VersionRow {
+            version: VersionId(numbers.0),
+            generation: Generation(numbers.1),
+            modified_ms: numbers.2,
+            size: numbers.3,
+            crc64: texts.0,
+            etag: texts.1,
+            content_type: texts.2,
+            metadata: texts.3,
+            body: rest.0,
+            nominal: rest.1,
+            narrowed: rest.2,
+            under_protected: rest.3,
+        })
+}
+
+pub(crate) fn precondition() -> impl Strategy<Value = Precondition> {
+    (
+        option::of(any::<u64>().prop_map(Generation)),
+        option::of(any::<u64>().prop_map(Generation)),
+        option::of(text()),
+    )
+        .prop_map(|(is, is_not, etag)| Precondition {
+            if_generation_match: is,
+            if_generation_not_match: is_not,
+            if_etag_match: etag,
+        })
+}
+
+pub(crate) fn new_version() -> impl Strategy<Value = NewVersion> {
+    let body = prop_oneof![
+        (data_id(), vec(any::<u8>(), 0..200)).prop_map(|(data, bytes)| NewBody::Inline {
+            data,
+            bytes: Bytes::from(bytes),
+        }),
+        vec(extent(), 0..20).prop_map(NewBody::Extents),
+    ];
+    (
+        (any::<u128>(), any::<u64>(), any::<u64>()),
+        (text(), text(), metadata()),
+        body,
+    )
+        .prop_map(|(numbers, texts, body)| NewVersion {
+            version: VersionId(numbers.0),
+            size: numbers.1,
+            crc64: numbers.2,
+            etag: texts.0,
+            content_type: texts.1,
+            metadata: texts.2,
+            body,
+        })
+}
+
+pub(crate) fn bucket_state() -> impl Strategy<Value = BucketState> {
+    prop::sample::select(vec![
+        BucketState::Creating,
+        BucketState::Unsealing,
+        BucketState::Active,
+        BucketState::Deleting,
+        BucketState::Deleted,
+    ])
+}
+
+pub(crate) fn bucket() -> impl Strategy<Value = BucketRecord> {
+    (
+        any::<u64>(),
+        bucket_name(),
+        any::<u64>(),
+        bucket_state(),
+        profile(),
+        any::<u64>(),
+    )
+        .prop_map(
+            |(bucket, name, epoch, state, profile, created_ms)| BucketRecord {
+                bucket: BucketId(bucket),
+                name,
+                epoch,
+                state,
+                profile,
+                created_ms,
+            },
+        )
+}
+
+pub(crate) fn cluster() -> impl Strategy<Value = ClusterRecord> {
+    (
+        any::<u128>(),
+        text(),
+        any::<u8>(),
+        any::<u16>(),
+        any::<u16>(),
+        option::of(profile()),
+    )
+        .prop_map(
+            |(cluster, name, version, object_groups, expected_nodes, default_profile)| {
+                ClusterRecord {
+                    cluster: ClusterId(cluster),
+                    name,
+                    version,
+                    object_groups,
+                    expected_nodes,
+                    default_profile,
+                }
+            },
+        )
+}
+
+pub(crate) fn node() -> impl Strategy<Value = NodeRecord> {
+    let drive = (any::<u64>(), any::<u8>(), any::<u64>()).prop_map(|(drive, ordinal, capacity)| {
+        DriveRecord {
+            drive: DriveId(drive),
+            ordinal,
+            capacity,
+        }
+    });
+    (
+        (any::<u64>(), text(), text(), text()),
+        (any::<[u8; 32]>(), text(), vec(drive, 0..4)),
+        option::of(any::<u64>().prop_map(ReplicaId)),
+        vec(any::<u64>().prop_map(ReplicaId), 0..3),
+        prop::sample::select(vec![NodeState::Active, NodeState::Tombstoned]),
+    )
+        .prop_map(|(who, rest, replica, replicas_past, state)| NodeRecord {
+            node: NodeId(who.0),
+            name: who.1,
+            mesh_addr: who.2,
+            api_addr: who.3,
+            public_key: rest.0,
+            zone: rest.1,
+            drives: rest.2,
+            replica,
+            replicas_past,
+            state,
+        })
+}
+
+pub(crate) fn group() -> impl Strategy<Value = GroupRecord> {
+    (any::<u16>(), vec(any::<u64>().prop_map(ReplicaId), 0..7)).prop_map(|(group, voters)| {
+        GroupRecord {
+            group: GroupId(group),
+            voters,
+        }
+    })
+}
+
+pub(crate) fn access_key() -> impl Strategy<Value = AccessKeyRecord> {
+    (text(), vec(any::<u8>(), 0..80), any::<bool>()).prop_map(|(id, wrapped_secret, disabled)| {
+        AccessKeyRecord {
+            id,
+            wrapped_secret,
+            disabled,
+        }
+    })
+}
+
+pub(crate) fn ticket() -> impl Strategy<Value = RepairTicket> {
+    let reason = prop::sample::select(vec![TicketReason::Narrowed, TicketReason::UnderProtected]);
+    (data_id(), pg(), reason, profile(), any::<u64>()).prop_map(
+        |(data, pg, reason, nominal, since)| RepairTicket {
+            data,
+            pg,
+            reason,
+            nominal,
+            since,
+        },
+    )
+}
+
+pub(crate) fn pool_table() -> impl Strategy<Value = PoolTable> {
+    (1..=5_u8, any::<u64>(), any::<[u8; 4]>()).prop_flat_map(|(width, epoch, domains)| {
+        let row = vec(any::<u64>().prop_map(DriveId), usize::from(width));
+        vec(row, 1..5).prop_map(move |rows| PoolTable {
+            width,
+            epoch,
+            rows,
+            domains: Spread {
+                zones: domains[0],
+                nodes: domains[1],
+                most_in_zone: domains[2],
+                most_in_node: domains[3],
+            },
+        })
+    })
+}

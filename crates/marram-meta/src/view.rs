@@ -1,0 +1,138 @@
+//! What a gateway needs of the root group's state, as one value.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use marram_placement::PoolTable;
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{BucketName, GroupId, NodeId, PoolId};
+
+use crate::kinds::access_key::AccessKeyRecord;
+use crate::kinds::bucket::BucketRecord;
+use crate::kinds::cluster::{self, ClusterRecord};
+use crate::kinds::group::GroupRecord;
+use crate::kinds::node::NodeRecord;
+use crate::kinds::state::GroupState;
+use crate::kv::{KvRead, Table};
+use crate::stored::{StateError, Stored, load};
+
+const VERSION: u8 = 1;
+
+/// The root group's decisions as of one index. Cheap to share behind an `Arc`; two views of one
+/// cluster are ordered by their index.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Index of the last root command that it reflects; 0 before the first.
+    pub index: u64,
+    /// The cluster; none before its bootstrap.
+    pub cluster: Option<ClusterRecord>,
+    /// Nodes, tombstoned ones included.
+    pub nodes: BTreeMap<NodeId, NodeRecord>,
+    /// Groups and their voters.
+    pub groups: BTreeMap<GroupId, GroupRecord>,
+    /// Placement tables.
+    pub pools: BTreeMap<PoolId, PoolTable>,
+    /// Buckets, pending ones included.
+    pub buckets: BTreeMap<BucketName, BucketRecord>,
+    /// Access keys, disabled ones included.
+    pub access_keys: BTreeMap<String, AccessKeyRecord>,
+}
+
+impl ClusterView {
+    /// The form that crosses the mesh.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(4096);
+        out.u8(VERSION).varint(self.index);
+        out.option(self.cluster.as_ref(), |out, cluster| cluster.encode(out));
+        put_values(&mut out, &self.nodes);
+        put_values(&mut out, &self.groups);
+        put_values(&mut out, &self.pools);
+        put_values(&mut out, &self.buckets);
+        put_values(&mut out, &self.access_keys);
+        out.finish()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are damaged or of a newer release.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut from = Reader::new(bytes);
+        from.version("cluster view version", VERSION)?;
+        let view = Self {
+            index: from.varint()?,
+            cluster: from.option(ClusterRecord::decode)?,
+            nodes: get_values(&mut from, |node: &NodeRecord| node.node)?,
+            groups: get_values(&mut from, |group: &GroupRecord| group.group)?,
+            pools: get_values(&mut from, PoolTable::pool)?,
+            buckets: get_values(&mut from, |bucket: &BucketRecord| bucket.name.clone())?,
+            access_keys: get_values(&mut from, |key: &AccessKeyRecord| key.id.clone())?,
+        };
+        from.finish()?;
+        Ok(view)
+    }
+}
+
+fn put_values<K, V: Stored>(out: &mut Writer, map: &BTreeMap<K, V>) {
+    out.varint(map.len() as u64);
+    for value in map.values() {
+        value.encode(out);
+    }
+}
+
+fn get_values<K: Ord, V: Stored>(
+    from: &mut Reader<'_>,
+    key: impl Fn(&V) -> K,
+) -> Result<BTreeMap<K, V>, DecodeError> {
+    let values = from.list(V::decode)?;
+    Ok(values.into_iter().map(|v| (key(&v), v)).collect())
+}
+
+/// Reads the view of the root group's state.
+///
+/// # Errors
+/// When the store fails or a record is damaged.
+pub fn view(kv: &dyn KvRead) -> Result<ClusterView, StateError> {
+    Ok(ClusterView {
+        index: GroupState::load(kv)?.applied,
+        cluster: load(kv, Table::Meta, cluster::KEY)?,
+        nodes: load_all(kv, Table::Nodes, |node: &NodeRecord| node.node)?,
+        groups: load_all(kv, Table::Groups, |group: &GroupRecord| group.group)?,
+        pools: load_all(kv, Table::Pools, PoolTable::pool)?,
+        buckets: load_all(kv, Table::Buckets, |bucket: &BucketRecord| {
+            bucket.name.clone()
+        })?,
+        access_keys: load_all(kv, Table::AccessKeys, |key: &AccessKeyRecord| {
+            key.id.clone()
+        })?,
+    })
+}
+
+fn load_all<K: Ord, V: Stored>(
+    kv: &dyn KvRead,
+    table: Table,
+    key: impl Fn(&V) -> K,
+) -> Result<BTreeMap<K, V>, StateError> {
+    let mut found = BTreeMap::new();
+    let mut damage = None;
+    kv.scan(
+        table,
+        Bound::Unbounded,
+        Bound::Unbounded,
+        &mut |_, bytes| match V::deser_value(bytes) {
+            Ok(value) => {
+                found.insert(key(&value), value);
+                ControlFlow::Continue(())
+            }
+            Err(source) => {
+                damage = Some(source);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
+    match damage {
+        None => Ok(found),
+        Some(source) => Err(StateError::Corrupt { table, source }),
+    }
+}

@@ -1,0 +1,379 @@
+//! The replica of every group that a node hosts.
+//!
+//! ```text
+//! answers    errors of proposals, reads and queries; status
+//! group      one group: its openraft instance, its state, its tasks
+//! members    initializing, learners, voters, leadership
+//! receive    requests of other replicas
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use marram_store::Vfs;
+use marram_store::wal::Wal;
+use marram_types::caps::COMMAND_BYTES_MAX;
+use marram_types::{GroupId, ReplicaId};
+use parking_lot::RwLock;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+
+use crate::codec::KIND_COMMAND;
+use crate::config::RaftTimers;
+use crate::logic::GroupLogic;
+use crate::machine::{self, MachineError, ReadView};
+use crate::transport::Transport;
+
+mod answers;
+mod group;
+mod members;
+mod receive;
+
+pub use answers::{GroupStatus, ProposeError, QueryError, ReadError, Role};
+pub use members::{ChangeError, InitializeError};
+pub use receive::HandleError;
+
+use group::Group;
+
+/// Threads of a runtime that the host makes for itself.
+const RUNTIME_THREADS: usize = 2;
+/// How often the host looks for a group whose checkpoint is due. It makes one at a time, so they
+/// are staggered.
+const CHECKPOINT_TICK: Duration = Duration::from_millis(250);
+
+/// When a group's state is made durable (rules.md 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckpointPolicy {
+    /// Longest time between a change and its checkpoint.
+    pub every: Duration,
+    /// Bytes of log after which one is made at once.
+    pub bytes: u64,
+    /// Entries kept in the log behind the checkpoint, so that a replica that was away for a moment
+    /// catches up from the log and needs no snapshot.
+    pub log_kept: u64,
+}
+
+impl Default for CheckpointPolicy {
+    /// 5 seconds or 32 MiB, and 8,192 entries.
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(5),
+            bytes: 32 << 20,
+            log_kept: 8192,
+        }
+    }
+}
+
+/// What a host is made of.
+pub struct HostConfig {
+    /// Folder of the state machines' files; made if need be.
+    pub dir: PathBuf,
+    /// The files.
+    pub vfs: Arc<dyn Vfs>,
+    /// The node's Raft log. It must be this replica's: a log that was lost means a new replica id.
+    pub wal: Wal,
+    /// The replica that this node is, in all of its groups (rules.md 2).
+    pub replica: ReplicaId,
+    /// The way to the other replicas.
+    pub transport: Arc<dyn Transport>,
+    /// What the state machines do.
+    pub logic: Arc<dyn GroupLogic>,
+    /// Milliseconds since 1970, for the time that leaders stamp.
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Raft's timers.
+    pub timers: RaftTimers,
+    /// When state is made durable.
+    pub checkpoint: CheckpointPolicy,
+    /// Memory for redb's caches, all groups together.
+    pub cache_bytes: usize,
+    /// Groups that share it.
+    pub groups_expected: u16,
+    /// Where Raft runs. Without one the host makes a runtime of two threads: Raft's timers must
+    /// not wait behind bulk work (rules.md 8).
+    pub runtime: Option<Handle>,
+}
+
+/// Why a group could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A folder or the runtime could not be made.
+    #[error("cannot open the Raft host: {0}")]
+    Io(#[from] std::io::Error),
+    /// The state machine's file cannot be used.
+    #[error("group {group}: {source}")]
+    Machine {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        source: MachineError,
+    },
+    /// The timers do not fit together.
+    #[error("the Raft timers are not valid: {0}")]
+    Timers(#[from] openraft::ConfigError),
+    /// Log and state machine do not fit together, or one cannot be read. The node must not vote
+    /// with them: it needs a fresh replica id (rules.md 2).
+    #[error("group {group}: Raft cannot start: {reason}")]
+    Raft {
+        /// The group.
+        group: GroupId,
+        /// What openraft says.
+        reason: String,
+    },
+}
+
+/// All replicas of one node.
+pub struct RaftHost {
+    config: HostConfig,
+    groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
+    /// One group is opened at a time.
+    opening: tokio::sync::Mutex<()>,
+    handle: Handle,
+    runtime: Option<Runtime>,
+    maintainer: parking_lot::Mutex<Option<tokio::task::AbortHandle>>,
+}
+
+impl std::fmt::Debug for RaftHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RaftHost")
+            .field("replica", &self.config.replica)
+            .field("groups", &self.groups())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RaftHost {
+    /// Opens every group that has a file in the folder, and starts their timers.
+    ///
+    /// # Errors
+    /// When a group cannot be opened; see [`OpenError`].
+    pub async fn open(config: HostConfig) -> Result<Arc<Self>, OpenError> {
+        let runtime = match &config.runtime {
+            Some(_) => None,
+            None => Some(own_runtime()?),
+        };
+        let handle = match (&runtime, &config.runtime) {
+            (Some(runtime), _) => runtime.handle().clone(),
+            (None, Some(given)) => given.clone(),
+            (None, None) => Handle::current(),
+        };
+        config.vfs.create_dir(&config.dir)?;
+        let mut found = Vec::new();
+        for name in config.vfs.list(&config.dir)? {
+            if machine::is_left_over(&name) {
+                config.vfs.remove(&config.dir.join(&name))?;
+            }
+            found.extend(machine::group_of_file(&name));
+        }
+        let host = Arc::new(Self {
+            config,
+            groups: RwLock::default(),
+            opening: tokio::sync::Mutex::new(()),
+            handle,
+            runtime,
+            maintainer: parking_lot::Mutex::new(None),
+        });
+        for group in found {
+            host.create_group(group).await?;
+        }
+        let maintain = host.handle.spawn(maintain(Arc::downgrade(&host)));
+        *host.maintainer.lock() = Some(maintain.abort_handle());
+        Ok(host)
+    }
+
+    /// The replica that this node is.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.config.replica
+    }
+
+    /// Where Raft runs; the Raft class of connections belongs there, too.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The groups of this node, in order.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupId> {
+        self.groups.read().keys().copied().collect()
+    }
+
+    /// Makes this node a replica of a group, without a vote until its members say so. Nothing
+    /// happens when it is one.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn create_group(&self, group: GroupId) -> Result<(), OpenError> {
+        let _one_at_a_time = self.opening.lock().await;
+        if self.group(group).is_some() {
+            return Ok(());
+        }
+        let opened = Group::open(&self.config, &self.handle, group).await?;
+        self.groups.write().insert(group, Arc::new(opened));
+        Ok(())
+    }
+
+    fn group(&self, group: GroupId) -> Option<Arc<Group>> {
+        self.groups.read().get(&group).cloned()
+    }
+
+    /// Proposes a command, which this replica stamps with its time, and returns the encoded
+    /// outcome once the command is applied here. Only the leader takes it. Proposals that wait
+    /// together are appended, replicated and applied together.
+    ///
+    /// # Errors
+    /// `Unknown` means that the command may yet be carried out: try again with the same request
+    /// id. Every other error means that it was not and will not be.
+    pub async fn propose(
+        &self,
+        group: GroupId,
+        command: &[u8],
+        timeout: Duration,
+    ) -> Result<Bytes, ProposeError> {
+        let bytes = command.len();
+        if bytes > COMMAND_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes });
+        }
+        let replica = self.group(group).ok_or(ProposeError::NoReplica { group })?;
+        let mut stored = BytesMut::with_capacity(1 + bytes);
+        stored.put_u8(KIND_COMMAND);
+        stored.put_slice(command);
+        let now = (self.config.clock)();
+        let stamped = self.config.logic.stamp(group, &mut stored[1..], now);
+        stamped.map_err(|_| ProposeError::NotACommand)?;
+        replica.propose(stored.freeze(), timeout).await
+    }
+
+    /// A view of a group's state. A linearizable one shows every change that ended before this
+    /// call, and only the leader gives it: one confirmation of its leadership serves all reads
+    /// that wait for one, and a read waits for one that starts after it arrived. The other kind
+    /// is whatever has been applied here.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read(&self, group: GroupId, linearizable: bool) -> Result<ReadView, ReadError> {
+        let group = self.group(group).ok_or(ReadError::NoReplica { group })?;
+        group.read(linearizable).await
+    }
+
+    /// Answers an encoded query from [`Self::read`]'s view, with the index of that view.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn query(
+        &self,
+        group: GroupId,
+        query: &[u8],
+        linearizable: bool,
+    ) -> Result<(Bytes, u64), QueryError> {
+        let view = self.read(group, linearizable).await?;
+        let applied = view.applied();
+        let answer = self.config.logic.query(group, &view, applied, query)?;
+        Ok((Bytes::from(answer), applied))
+    }
+
+    /// Follows the applied index of a group; `None` when this node has no replica of it.
+    #[must_use]
+    pub fn applied_watch(&self, group: GroupId) -> Option<watch::Receiver<u64>> {
+        self.group(group).map(|group| group.store.applied())
+    }
+
+    /// Follows the applied index of the root group.
+    #[must_use]
+    pub fn root_watch(&self) -> Option<watch::Receiver<u64>> {
+        self.applied_watch(GroupId::ROOT)
+    }
+
+    /// How a group's replica is; `None` when this node has none.
+    #[must_use]
+    pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
+        self.group(group).map(|group| group.status())
+    }
+
+    /// The group's leader as this replica knows it.
+    #[must_use]
+    pub fn leader(&self, group: GroupId) -> Option<ReplicaId> {
+        self.group(group)?.leader()
+    }
+
+    /// Waits until this replica has applied everything that it had applied before it was
+    /// restarted. Until then a view that is not linearizable may show the past.
+    ///
+    /// # Errors
+    /// `NoReplica`, or `Unconfirmed` when the time is over.
+    pub async fn wait_for_recovery(
+        &self,
+        group: GroupId,
+        timeout: Duration,
+    ) -> Result<(), ReadError> {
+        let group = self.group(group).ok_or(ReadError::NoReplica { group })?;
+        let waited = group.raft.wait_for_recovery(Some(timeout)).await;
+        waited.map(drop).map_err(|_| ReadError::Unconfirmed)
+    }
+
+    /// Makes every group durable and stops it. Further calls fail.
+    pub async fn shutdown(&self) {
+        if let Some(maintainer) = self.maintainer.lock().take() {
+            maintainer.abort();
+        }
+        let groups: Vec<_> = self
+            .groups
+            .write()
+            .split_off(&GroupId::ROOT)
+            .into_values()
+            .collect();
+        for group in groups {
+            group.shut_down().await;
+        }
+    }
+}
+
+impl Drop for RaftHost {
+    fn drop(&mut self) {
+        if let Some(maintainer) = self.maintainer.get_mut().take() {
+            maintainer.abort();
+        }
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting is not allowed here: this may run on a runtime's thread.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn own_runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .thread_name("marram-raft")
+        .enable_all()
+        .build()
+}
+
+/// Makes checkpoints that are due, one at a time.
+async fn maintain(host: std::sync::Weak<RaftHost>) {
+    let mut tick = tokio::time::interval(CHECKPOINT_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Some(host) = host.upgrade() else {
+            return;
+        };
+        let groups: Vec<_> = host.groups.read().values().cloned().collect();
+        let policy = host.config.checkpoint;
+        drop(host);
+        let due = groups
+            .iter()
+            .filter_map(|group| Some((group.checkpoint_due(policy)?, group)));
+        if let Some((_, group)) = due.max_by_key(|(waited, _)| *waited) {
+            group.checkpoint().await;
+        }
+        for group in &groups {
+            group.store.drop_old_snapshot();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Requests of other replicas.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use marram_proto::mesh::v1;
+use marram_store::VfsFile;
+use marram_types::{GroupId, ReplicaId, crc32c};
+use openraft::Snapshot;
+
+use super::RaftHost;
+use super::group::Group;
+use crate::codec;
+use crate::machine::{self, MachineError, SnapshotData};
+use crate::transport::RaftMethod;
+use crate::wire::{self, WireError};
+
+/// Why a request of another replica was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum HandleError {
+    /// The message is not what it claims to be.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The message is for another replica: this node has lost its log and has a new id, or the
+    /// sender's table is old (rules.md 2).
+    #[error("the request is for replica {target}, this node is replica {replica}")]
+    OtherReplica {
+        /// Whom it is for.
+        target: ReplicaId,
+        /// Who this is.
+        replica: ReplicaId,
+    },
+    /// This node has no replica of the group, or not yet.
+    #[error("this node has no replica of group {0}")]
+    NoReplica(u32),
+    /// A piece of a snapshot whose checksum differs.
+    #[error("a piece of a snapshot was damaged on its way")]
+    Damaged,
+    /// A received snapshot could not be written or loaded.
+    #[error("the snapshot could not be received: {0}")]
+    Snapshot(#[from] MachineError),
+    /// The replica has stopped.
+    #[error("the replica has stopped: {0}")]
+    Stopped(String),
+}
+
+/// A snapshot of which some pieces have arrived.
+pub(super) struct Incoming {
+    id: String,
+    file: Arc<dyn VfsFile>,
+    path: PathBuf,
+    len: u64,
+}
+
+impl RaftHost {
+    /// Carries out a request that another replica's [`crate::Transport`] sent, and returns the
+    /// header and payload of the answer.
+    ///
+    /// # Errors
+    /// See [`HandleError`]; the sender sees all of them as a refusal.
+    pub async fn handle(
+        &self,
+        method: RaftMethod,
+        header: Bytes,
+        payload: Bytes,
+    ) -> Result<(Bytes, Bytes), HandleError> {
+        let answer = match method {
+            RaftMethod::Append => self.on_append(wire::decode(header)?).await?,
+            RaftMethod::Vote => self.on_vote(wire::decode(header)?, false).await?,
+            RaftMethod::PreVote => self.on_vote(wire::decode(header)?, true).await?,
+            RaftMethod::Snapshot => self.on_snapshot(wire::decode(header)?, &payload).await?,
+            RaftMethod::Transfer => self.on_transfer(wire::decode(header)?).await?,
+        };
+        Ok((answer, Bytes::new()))
+    }
+
+    fn addressee(&self, group: u32, target: u64) -> Result<Arc<Group>, HandleError> {
+        let (target, replica) = (ReplicaId(target), self.replica());
+        if target != replica {
+            return Err(HandleError::OtherReplica { target, replica });
+        }
+        let id = u16::try_from(group).ok().map(GroupId);
+        let found = id.and_then(|id| self.group(id));
+        found.ok_or(HandleError::NoReplica(group))
+    }
+
+    async fn on_append(&self, request: v1::RaftAppendRequest) -> Result<Bytes, HandleError> {
+        let group = self.addressee(request.group, request.target)?;
+        let request = wire::append_from_wire(request)?;
+        let response = group.raft.append_entries(request).await.map_err(stopped)?;
+        Ok(wire::encode(&wire::appended_to_wire(&response)))
+    }
+
+    async fn on_vote(
+        &self,
+        request: v1::RaftVoteRequest,
+        before: bool,
+    ) -> Result<Bytes, HandleError> {
+        let group = self.addressee(request.group, request.target)?;
+        let request = wire::vote_request_from_wire(request)?;
+        let response = if before {
+            group.raft.pre_vote(request).await
+        } else {
+            group.raft.vote(request).await
+        };
+        Ok(wire::encode(&wire::voted_to_wire(
+            &response.map_err(stopped)?,
+        )))
+    }
+
+    async fn on_transfer(&self, request: v1::RaftTransferRequest) -> Result<Bytes, HandleError> {
+        let group = self.addressee(request.group, request.target)?;
+        let request = wire::transfer_from_wire(request)?;
+        let response = group
+            .raft
+            .handle_transfer_leader(request)
+            .await
+            .map_err(stopped)?;
+        Ok(wire::encode(&wire::transferred_to_wire(&response)))
+    }
+
+    async fn on_snapshot(
+        &self,
+        request: v1::RaftSnapshotRequest,
+        piece: &Bytes,
+    ) -> Result<Bytes, HandleError> {
+        let group = self.addressee(request.group, request.target)?;
+        if crc32c(piece) != request.crc32c {
+            return Err(HandleError::Damaged);
+        }
+        let mut incoming = group.incoming.lock().await;
+        let current = incoming
+            .as_ref()
+            .is_some_and(|known| known.id == request.snapshot_id);
+        let wants = incoming
+            .as_ref()
+            .filter(|_| current)
+            .map_or(0, |known| known.len);
+        if piece.is_empty() {
+            return Ok(next_piece(&request, wants));
+        }
+        if !current && request.offset == 0 {
+            *incoming = Some(group.begin_incoming(&request.snapshot_id)?);
+        }
+        let known = incoming
+            .as_mut()
+            .filter(|known| known.id == request.snapshot_id);
+        let Some(known) = known else {
+            return Ok(next_piece(&request, 0));
+        };
+        if known.len != request.offset {
+            return Ok(next_piece(&request, known.len));
+        }
+        known.write(piece).await?;
+        if known.len < request.total_bytes {
+            return Ok(next_piece(&request, known.len));
+        }
+        let complete = incoming.take().expect("it was written to just now");
+        // The lock is kept: a second copy of the same snapshot must not be loaded beside it.
+        group.install(&request, complete).await
+    }
+}
+
+fn next_piece(request: &v1::RaftSnapshotRequest, next_offset: u64) -> Bytes {
+    wire::encode(&v1::RaftSnapshotResponse {
+        vote: request.vote,
+        next_offset,
+        installed: false,
+    })
+}
+
+fn stopped(error: impl std::fmt::Display) -> HandleError {
+    HandleError::Stopped(error.to_string())
+}
+
+impl Incoming {
+    async fn write(&mut self, piece: &Bytes) -> Result<(), MachineError> {
+        let (file, piece, offset) = (self.file.clone(), piece.clone(), self.len);
+        let path = self.path.clone();
+        let written = machine::blocking(move || {
+            file.write_at(offset, &piece)
+                .map(|()| piece.len() as u64)
+                .map_err(|source| MachineError::Io { path, source })
+        });
+        self.len += written.await?;
+        Ok(())
+    }
+}
+
+impl Group {
+    fn begin_incoming(&self, id: &str) -> Result<Incoming, MachineError> {
+        let (file, path) = machine::open_incoming(self.store.place())?;
+        Ok(Incoming {
+            id: id.to_owned(),
+            file,
+            path,
+            len: 0,
+        })
+    }
+
+    /// Loads what has arrived into a file of its own, and lets openraft put it in place.
+    async fn install(
+        &self,
+        request: &v1::RaftSnapshotRequest,
+        complete: Incoming,
+    ) -> Result<Bytes, HandleError> {
+        let vote = wire::vote_from_wire(request.vote)?;
+        let meta = codec::meta_from_bytes(&request.meta).map_err(WireError::Stored)?;
+        let (place, kept) = (self.store.place().clone(), meta.clone());
+        let loaded = machine::blocking(move || {
+            let loaded = machine::load(&place, &kept, complete.file.as_ref(), complete.len);
+            let removed = place.vfs.remove(&complete.path);
+            removed.map_err(|source| MachineError::Io {
+                path: complete.path,
+                source,
+            })?;
+            loaded
+        });
+        let snapshot = Snapshot {
+            meta,
+            snapshot: SnapshotData::received(loaded.await?),
+        };
+        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        let theirs = installed.map_err(stopped)?.vote;
+        Ok(wire::encode(&v1::RaftSnapshotResponse {
+            vote: Some(wire::vote_to_wire(&theirs)),
+            next_offset: request.total_bytes,
+            installed: theirs <= vote,
+        }))
+    }
+}

@@ -1,0 +1,48 @@
+//! Replicated groups: openraft over the node's log, redb state machines, snapshots, routing.
+//!
+//! This crate replicates commands and answers queries. It does not know what a command means
+//! ([`GroupLogic`] does) nor where a replica lives ([`Transport`] and [`RemoteCall`] do), and it
+//! opens no socket. openraft appears in no public signature, so that it can be replaced.
+//!
+//! ```text
+//! host       the replica of every group on this node: propose, read, query, members, status
+//! router     from any node to the replica that can take a request
+//! transport  what the server provides: the way to other replicas
+//! logic      what the server provides: a group's decisions; MetaLogic is marram-meta's
+//! config     openraft's settings
+//! reads      one confirmation of leadership for all reads that wait
+//! log        openraft's log over the shared write-ahead log
+//! machine    openraft's state machine over redb: apply, checkpoints, snapshots
+//! network    openraft's network over the transport
+//! wire       messages between peers and openraft's
+//! codec      stored forms of votes, log ids, memberships, entries
+//! types      openraft's type parameters
+//! ```
+
+mod codec;
+mod config;
+mod host;
+mod log;
+mod logic;
+mod machine;
+mod meta_logic;
+mod network;
+mod reads;
+mod router;
+#[cfg(test)]
+mod testing;
+mod transport;
+mod types;
+mod wire;
+
+pub use config::RaftTimers;
+pub use host::{
+    ChangeError, CheckpointPolicy, GroupStatus, HandleError, HostConfig, InitializeError,
+    OpenError, ProposeError, QueryError, RaftHost, ReadError, Role,
+};
+pub use logic::{GroupLogic, LogicError};
+pub use machine::{MachineError, ReadView};
+pub use meta_logic::MetaLogic;
+pub use router::{CallError, RemoteCall, RouteError, Router};
+pub use transport::{RaftMethod, Transport, TransportError};
+pub use wire::WireError;

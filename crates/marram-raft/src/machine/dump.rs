@@ -1,0 +1,378 @@
+//! A group's state as one stream of bytes, and back.
+//!
+//! ```text
+//! magic (8)  format (1)
+//! per row    table (1)  key length (4)  value length (4)  key  value
+//! end        0 (1)  rows (8)
+//! ```
+//! Numbers are big-endian. Tables and keys are in order, so the bytes of one state are always the
+//! same and a transfer may go on after any break. Each piece travels with a CRC of its own.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use marram_meta::{KvWrite, Table};
+use marram_store::{OpenMode, Vfs, VfsFile};
+use parking_lot::Mutex;
+use redb::{Database, ReadTransaction};
+use tokio::sync::OnceCell;
+
+use super::{MachineError, Place, blocking, tables};
+use crate::types::SnapshotMeta;
+
+const MAGIC: &[u8; 8] = b"MARRAMSM";
+const FORMAT: u8 = 1;
+const END: u8 = 0;
+/// Bytes written or read at once.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// openraft's snapshot: what is sent, or what was received.
+pub(crate) struct SnapshotData(Source);
+
+enum Source {
+    /// A checkpoint: no bytes, only the promise that they could be made.
+    Checkpoint,
+    Local(Arc<LocalSnapshot>),
+    Received(LoadedFile),
+}
+
+impl SnapshotData {
+    pub(super) fn checkpoint() -> Self {
+        Self(Source::Checkpoint)
+    }
+
+    pub(super) fn local(local: Arc<LocalSnapshot>) -> Self {
+        Self(Source::Local(local))
+    }
+
+    /// A state that arrived and was loaded into a file of its own.
+    pub(crate) fn received(loaded: LoadedFile) -> Self {
+        Self(Source::Received(loaded))
+    }
+
+    /// The name of its bytes, known before there are any.
+    pub(crate) fn id(&self) -> &str {
+        match &self.0 {
+            Source::Local(local) => &local.id,
+            Source::Checkpoint | Source::Received(_) => "",
+        }
+    }
+
+    /// The bytes, written to a temporary file when first asked for.
+    pub(crate) async fn dump(&self) -> Result<Arc<DumpFile>, MachineError> {
+        match &self.0 {
+            Source::Local(local) => local.dump().await,
+            Source::Checkpoint | Source::Received(_) => {
+                Err(MachineError::Snapshot("it has no bytes to send"))
+            }
+        }
+    }
+
+    /// The state in a file of its own, ready to be put in place.
+    pub(super) async fn loaded(
+        self,
+        place: &Place,
+        meta: &SnapshotMeta,
+    ) -> Result<LoadedFile, MachineError> {
+        match self.0 {
+            Source::Received(loaded) => Ok(loaded),
+            Source::Checkpoint | Source::Local(_) => {
+                let dump = self.dump().await?;
+                let (place, meta) = (place.clone(), meta.clone());
+                blocking(move || load(&place, &meta, dump.file.as_ref(), dump.bytes)).await
+            }
+        }
+    }
+}
+
+/// The state of one moment on this node.
+pub(super) struct LocalSnapshot {
+    place: Place,
+    /// The name under which a receiver keeps its bytes: same name, same bytes.
+    id: String,
+    txn: Mutex<Option<ReadTransaction>>,
+    dump: OnceCell<Arc<DumpFile>>,
+}
+
+impl LocalSnapshot {
+    pub(super) fn new(place: Place, txn: ReadTransaction, meta: &SnapshotMeta) -> Self {
+        let last = meta.last_log_id.as_ref();
+        let (term, leader, index) = last.map_or((0, 0, 0), |last| {
+            (last.leader_id.term, last.leader_id.node_id, last.index)
+        });
+        Self {
+            id: format!("{}-{term}-{leader}-{index}", place.replica.0),
+            place,
+            txn: Mutex::new(Some(txn)),
+            dump: OnceCell::new(),
+        }
+    }
+
+    async fn dump(self: &Arc<Self>) -> Result<Arc<DumpFile>, MachineError> {
+        let this = self.clone();
+        let made = self.dump.get_or_try_init(|| async {
+            blocking(move || {
+                // The pages of the moment are let go as soon as they are in the file.
+                let txn = this.txn.lock().take();
+                let txn = txn.ok_or(MachineError::Snapshot(
+                    "an earlier attempt to write it failed",
+                ))?;
+                write(&this.place, &this.id, &txn).map(Arc::new)
+            })
+            .await
+        });
+        made.await.cloned()
+    }
+}
+
+/// A file that goes away with its owner, unless its path is taken.
+struct TemporaryFile {
+    vfs: Arc<dyn Vfs>,
+    path: Option<PathBuf>,
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        let Some(path) = self.path.take() else {
+            return;
+        };
+        if let Err(error) = self.vfs.remove(&path) {
+            let path = path.display();
+            tracing::warn!(%path, %error, "cannot remove a temporary file");
+        }
+    }
+}
+
+/// A snapshot's bytes.
+pub(crate) struct DumpFile {
+    /// How many.
+    pub(crate) bytes: u64,
+    file: Arc<dyn VfsFile>,
+    _temporary: TemporaryFile,
+}
+
+impl DumpFile {
+    /// A piece of the bytes.
+    pub(crate) async fn read(&self, offset: u64, bytes: u64) -> io::Result<Bytes> {
+        let file = self.file.clone();
+        let len = usize::try_from(bytes).map_err(io::Error::other)?;
+        blocking(move || {
+            let mut piece = vec![0; len];
+            file.read_at(offset, &mut piece)?;
+            Ok(Bytes::from(piece))
+        })
+        .await
+    }
+}
+
+struct Out<'a> {
+    place: &'a Place,
+    file: &'a dyn VfsFile,
+    buffer: Vec<u8>,
+    written: u64,
+}
+
+impl Out<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), MachineError> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), MachineError> {
+        let written = self.file.write_at(self.written, &self.buffer);
+        written.map_err(|error| self.place.io(error))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+fn write(place: &Place, id: &str, txn: &ReadTransaction) -> Result<DumpFile, MachineError> {
+    let path = place.dir.join(format!("group-{}.dump-{id}", place.group.0));
+    let file = open_fresh(place, &path)?;
+    let temporary = TemporaryFile {
+        vfs: place.vfs.clone(),
+        path: Some(path),
+    };
+    let mut out = Out {
+        place,
+        file: file.as_ref(),
+        buffer: Vec::with_capacity(BUFFER_BYTES + 8192),
+        written: 0,
+    };
+    out.put(MAGIC)?;
+    out.put(&[FORMAT])?;
+    let mut rows = 0_u64;
+    tables::each_row(txn, &mut |table, key, value| {
+        let too_long = |_| MachineError::Snapshot("a row is too long");
+        let key_len = u32::try_from(key.len()).map_err(too_long)?;
+        let value_len = u32::try_from(value.len()).map_err(too_long)?;
+        out.put(&[table.number()])?;
+        out.put(&key_len.to_be_bytes())?;
+        out.put(&value_len.to_be_bytes())?;
+        out.put(key)?;
+        out.put(value)?;
+        rows += 1;
+        Ok(())
+    })?;
+    out.put(&[END])?;
+    out.put(&rows.to_be_bytes())?;
+    out.flush()?;
+    let bytes = out.written;
+    Ok(DumpFile {
+        bytes,
+        file,
+        _temporary: temporary,
+    })
+}
+
+/// A new file for the bytes of a snapshot that is about to arrive.
+pub(crate) fn open_incoming(place: &Place) -> Result<(Arc<dyn VfsFile>, PathBuf), MachineError> {
+    let path = place.dir.join(format!("group-{}.incoming", place.group.0));
+    Ok((open_fresh(place, &path)?, path))
+}
+
+/// Opens a new file at `path` in the place of whatever was there.
+fn open_fresh(place: &Place, path: &std::path::Path) -> Result<Arc<dyn VfsFile>, MachineError> {
+    match place.vfs.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(place.io(error)),
+        _ => {}
+    }
+    place
+        .vfs
+        .open(path, OpenMode::CreateNew)
+        .map_err(|e| place.io(e))
+}
+
+/// A complete state in a file of its own beside the one in use.
+pub(crate) struct LoadedFile {
+    db: Database,
+    temporary: TemporaryFile,
+}
+
+impl LoadedFile {
+    /// Renames it over the group's file.
+    pub(super) fn install(mut self, place: &Place) -> Result<Database, MachineError> {
+        let from = self.temporary.path.take().expect("only install takes it");
+        place
+            .vfs
+            .rename(&from, &place.path())
+            .map_err(|e| place.io(e))?;
+        place.vfs.sync_dir(&place.dir).map_err(|e| place.io(e))?;
+        Ok(self.db)
+    }
+}
+
+struct In<'a> {
+    place: &'a Place,
+    file: &'a dyn VfsFile,
+    left: u64,
+    offset: u64,
+    buffer: Vec<u8>,
+    at: usize,
+}
+
+impl In<'_> {
+    fn take(&mut self, len: usize) -> Result<&[u8], MachineError> {
+        while self.buffer.len() - self.at < len {
+            let more = self.left.min(BUFFER_BYTES.max(len) as u64);
+            if more == 0 {
+                return Err(MachineError::Snapshot("it ends in the middle of a row"));
+            }
+            self.buffer.drain(..self.at);
+            self.at = 0;
+            let count = usize::try_from(more).expect("at most a buffer or a row");
+            let read = self
+                .file
+                .read_vec(self.offset, count)
+                .map_err(|e| self.place.io(e))?;
+            if read.len() < count {
+                return Err(MachineError::Snapshot("the file is shorter than it was"));
+            }
+            self.buffer.extend_from_slice(&read);
+            self.offset += more;
+            self.left -= more;
+        }
+        self.at += len;
+        Ok(&self.buffer[self.at - len..self.at])
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], MachineError> {
+        let bytes = self.take(N)?;
+        Ok(bytes.try_into().expect("N bytes were taken"))
+    }
+
+    /// Reads one row into `kv`, or the end mark.
+    fn row(&mut self, kv: &mut dyn KvWrite) -> Result<ControlFlow<u64>, MachineError> {
+        let [number] = self.array::<1>()?;
+        if number == END {
+            return Ok(ControlFlow::Break(u64::from_be_bytes(self.array()?)));
+        }
+        let table = Table::from_number(number);
+        let table = table.ok_or(MachineError::Snapshot("it has a table of a newer release"))?;
+        let key_len = u32::from_be_bytes(self.array()?) as usize;
+        let value_len = u32::from_be_bytes(self.array()?) as usize;
+        if (key_len + value_len) as u64 > self.left + (self.buffer.len() - self.at) as u64 {
+            return Err(MachineError::Snapshot(
+                "a row is longer than all that is left",
+            ));
+        }
+        let row = self.take(key_len + value_len)?;
+        let (key, value) = row.split_at(key_len);
+        kv.put(table, key, value).map_err(MachineError::Kv)?;
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Loads `bytes` of a dump into a new file of tables, durably.
+pub(crate) fn load(
+    place: &Place,
+    meta: &SnapshotMeta,
+    file: &dyn VfsFile,
+    bytes: u64,
+) -> Result<LoadedFile, MachineError> {
+    let path = place.dir.join(format!("{}.received", place.file_name()));
+    let mut from = In {
+        place,
+        file,
+        left: bytes,
+        offset: 0,
+        buffer: Vec::new(),
+        at: 0,
+    };
+    if from.take(MAGIC.len())? != MAGIC {
+        return Err(MachineError::Snapshot("it is not a snapshot"));
+    }
+    if from.array::<1>()? != [FORMAT] {
+        return Err(MachineError::Snapshot("it is of a newer release"));
+    }
+    let mut fill = |kv: &mut tables::WriteKv<'_>| {
+        let mut rows = 0;
+        let expected = loop {
+            match from.row(kv)? {
+                ControlFlow::Continue(()) => rows += 1,
+                ControlFlow::Break(expected) => break expected,
+            }
+        };
+        if rows != expected || from.left > 0 {
+            return Err(MachineError::Snapshot(
+                "it does not hold the rows that it counts",
+            ));
+        }
+        kv.put_applied(meta.last_log_id.as_ref(), Some(&meta.last_membership))
+    };
+    let db = tables::create(place, &path, Some(&mut fill))?;
+    Ok(LoadedFile {
+        db,
+        temporary: TemporaryFile {
+            vfs: place.vfs.clone(),
+            path: Some(path),
+        },
+    })
+}

@@ -1,0 +1,80 @@
+//! The state machines of marram-meta as a [`GroupLogic`].
+
+use marram_meta::{KvRead, KvWrite};
+use marram_types::GroupId;
+
+use crate::logic::{GroupLogic, LogicError};
+
+/// The root group's and the object groups' state machines.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct MetaLogic;
+
+impl GroupLogic for MetaLogic {
+    /// Reads the command, too: one that no replica could read must not get into the log, where it
+    /// would stop all of them.
+    fn stamp(&self, group: GroupId, command: &mut [u8], time_ms: u64) -> Result<(), LogicError> {
+        marram_meta::stamp(command, time_ms).map_err(LogicError::new)?;
+        if group == GroupId::ROOT {
+            marram_meta::check_root(command).map_err(LogicError::new)
+        } else {
+            marram_meta::check_object(command).map_err(LogicError::new)
+        }
+    }
+
+    fn apply(
+        &self,
+        group: GroupId,
+        state: &mut dyn KvWrite,
+        index: u64,
+        command: &[u8],
+    ) -> Result<Vec<u8>, LogicError> {
+        if group == GroupId::ROOT {
+            marram_meta::apply_root(state, index, command).map_err(LogicError::new)
+        } else {
+            marram_meta::apply_object(state, index, command).map_err(LogicError::new)
+        }
+    }
+
+    /// The root group is asked through [`marram_meta::view`] on a [`crate::ReadView`]; its answer
+    /// here is the encoded view, whatever the query.
+    fn query(
+        &self,
+        group: GroupId,
+        state: &dyn KvRead,
+        applied: u64,
+        query: &[u8],
+    ) -> Result<Vec<u8>, LogicError> {
+        if group == GroupId::ROOT {
+            let view = marram_meta::view(state).map_err(LogicError::new)?;
+            Ok(view.encode())
+        } else {
+            marram_meta::answer_object(state, applied, query).map_err(LogicError::new)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use marram_meta::{COMMAND_VERSION, Envelope, RootCommand};
+
+    use super::*;
+
+    #[test]
+    fn what_no_replica_could_apply_is_refused_before_it_is_proposed() {
+        let seal = |version| Envelope::seal_internal(&RootCommand::FinalizeVersion { version });
+        let mut good = seal(COMMAND_VERSION);
+        MetaLogic.stamp(GroupId::ROOT, &mut good, 77).unwrap();
+        assert_eq!(Envelope::decode(&good).unwrap().time_ms, 77);
+        let newer = MetaLogic.stamp(GroupId::ROOT, &mut seal(COMMAND_VERSION + 1), 77);
+        assert!(newer.is_err());
+        for group in [GroupId::ROOT, GroupId(1)] {
+            let cut = good.len() - 1;
+            assert!(
+                MetaLogic
+                    .stamp(group, &mut good.clone()[..cut], 77)
+                    .is_err()
+            );
+            assert!(MetaLogic.stamp(group, &mut [0; 64], 77).is_err());
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Checkpoints of the index, and the end of empty segments.
+
+use std::time::Duration;
+
+use super::index::{Change, IndexError};
+use super::segment;
+use super::store::Store;
+
+/// More changes than this do not wait for the time of the next checkpoint: they bound what an
+/// open must read back.
+pub(super) const CHANGES_PER_CHECKPOINT: u64 = 4096;
+
+/// Makes a checkpoint when there is something to keep, every few seconds or when called.
+pub(super) fn run(store: &Store) {
+    let pause = Duration::from_millis(store.options.checkpoint_ms);
+    loop {
+        let closing = {
+            let mut calls = store.calls.lock();
+            if !calls.wanted && !calls.closing {
+                store.called.wait_for(&mut calls, pause);
+            }
+            calls.wanted = false;
+            calls.closing
+        };
+        if closing {
+            return;
+        }
+        let dirty = {
+            let books = store.books.lock();
+            books.changes > 0 || !books.empty.is_empty()
+        };
+        if dirty && !store.is_retired() {
+            checkpoint_or_report(store, Vec::new());
+        }
+    }
+}
+
+/// The last checkpoint, after all other threads have ended: it says that the ends of segments are
+/// exact.
+pub(super) fn close(store: &Store) {
+    if !store.is_retired() {
+        checkpoint_or_report(store, vec![Change::Clean(true)]);
+    }
+}
+
+fn checkpoint_or_report(store: &Store, changes: Vec<Change>) {
+    if let Err(error) = checkpoint(store, changes) {
+        // Nothing acknowledged depends on it: the segments hold everything.
+        tracing::error!(drive = %store.options.id, %error, "a checkpoint of the shard index failed");
+    }
+}
+
+/// Makes everything in the index durable, then unlinks empty segments: never before, or the index
+/// of a crash would name records that are gone.
+pub(super) fn checkpoint(store: &Store, mut changes: Vec<Change>) -> Result<(), IndexError> {
+    let mut books = store.books.lock();
+    let mut gone = Vec::new();
+    for seq in std::mem::take(&mut books.empty) {
+        let empty = |row: &&super::index::SegmentRow| row.live_runs == 0 && row.sealed;
+        if let Some(row) = books.segments.get(&seq).filter(empty).copied() {
+            books.segments.remove(&seq);
+            changes.push(Change::RemoveSegment(seq));
+            gone.push((row.class, seq));
+        }
+    }
+    books.changes = 0;
+    let result = store.index.checkpoint(&changes);
+    drop(books);
+    result?;
+    for (class, seq) in &gone {
+        store.forget_open(*seq);
+        let path = segment::path(&store.dir(), *class, *seq);
+        if let Err(error) = store.vfs.remove(&path) {
+            tracing::warn!(path = %path.display(), %error, "an empty segment stays");
+        }
+    }
+    if !gone.is_empty()
+        && let Err(error) = store.vfs.sync_dir(&store.dir())
+    {
+        store.sync_failed(&error);
+    }
+    Ok(())
+}

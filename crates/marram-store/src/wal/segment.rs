@@ -1,0 +1,116 @@
+//! Segment files of the log: `<16 hexadecimal digits>.wal`, preallocated.
+//!
+//! ```text
+//! magic "MARRAMWL" | format u8 = 1 | seq u64 | epoch u64 | previous end u64 | bytes u64 | crc32c
+//! ... zeros up to 4096, then records
+//! ```
+//!
+//! A file gets its name only when its header is durable, and only after the segment before it is
+//! durable up to `previous end`. So a bad header, or a bad record before that end, is damage and
+//! never a torn write.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::crc32c;
+
+use crate::vfs::{OpenMode, Vfs, VfsFile};
+
+/// Where records begin.
+pub(super) const RECORDS_AT: u64 = 4096;
+const MAGIC: &[u8; 8] = b"MARRAMWL";
+const FORMAT: u8 = 1;
+const HEADER_BYTES: usize = 8 + 1 + 4 * 8 + 4;
+
+/// What a segment says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Its number: one more than the segment before.
+    pub(super) seq: u64,
+    /// Random, part of every record's checksum.
+    pub(super) epoch: u64,
+    /// Where the records of the segment before end.
+    pub(super) previous_end: u64,
+    /// Length of this file.
+    pub(super) bytes: u64,
+}
+
+/// Why a header cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeaderError {
+    Damaged,
+    Newer(u8),
+}
+
+impl Header {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(HEADER_BYTES);
+        out.raw(MAGIC).u8(FORMAT);
+        out.u64_be(self.seq).u64_be(self.epoch);
+        out.u64_be(self.previous_end).u64_be(self.bytes);
+        let crc = crc32c(out.as_slice());
+        out.u32_be(crc);
+        out.finish()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let whole = bytes.get(..HEADER_BYTES).ok_or(HeaderError::Damaged)?;
+        let (body, crc) = whole.split_last_chunk::<4>().ok_or(HeaderError::Damaged)?;
+        if !body.starts_with(MAGIC) || crc32c(body) != u32::from_be_bytes(*crc) {
+            return Err(HeaderError::Damaged);
+        }
+        match body[MAGIC.len()] {
+            FORMAT => fields(&body[MAGIC.len() + 1..]).map_err(|_| HeaderError::Damaged),
+            found => Err(HeaderError::Newer(found)),
+        }
+    }
+}
+
+fn fields(bytes: &[u8]) -> Result<Header, DecodeError> {
+    let mut from = Reader::new(bytes);
+    Ok(Header {
+        seq: from.u64_be()?,
+        epoch: from.u64_be()?,
+        previous_end: from.u64_be()?,
+        bytes: from.u64_be()?,
+    })
+}
+
+pub(super) fn path(dir: &Path, seq: u64) -> PathBuf {
+    dir.join(format!("{seq:016x}.wal"))
+}
+
+fn temp_path(dir: &Path) -> PathBuf {
+    dir.join("next.tmp")
+}
+
+/// Numbers of the segments in `dir`, in order; a half-made one is removed.
+pub(super) fn list(vfs: &dyn Vfs, dir: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for name in vfs.list(dir)? {
+        if name.ends_with(".tmp") {
+            vfs.remove(&dir.join(&name))?;
+        } else if let Some(stem) = name.strip_suffix(".wal")
+            && let Ok(seq) = u64::from_str_radix(stem, 16)
+        {
+            found.push(seq);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Makes a segment durably.
+pub(super) fn create(vfs: &dyn Vfs, dir: &Path, header: &Header) -> io::Result<Arc<dyn VfsFile>> {
+    let temp = temp_path(dir);
+    let file = vfs.open(&temp, OpenMode::OpenOrCreate)?;
+    file.set_len(0)?;
+    file.allocate(header.bytes)?;
+    file.write_at(0, &header.encode())?;
+    file.sync_data()?;
+    vfs.rename(&temp, &path(dir, header.seq))?;
+    vfs.sync_dir(dir)?;
+    Ok(file)
+}

@@ -1,0 +1,83 @@
+//! Every limit of Marram, by name. A queue, retry, fan-out or page without a name here is a bug.
+//!
+//! Sizes are in bytes, times in milliseconds, as the names say.
+
+/// One kibibyte.
+pub const KIB: usize = 1024;
+/// One mebibyte.
+pub const MIB: usize = 1024 * KIB;
+/// One gibibyte.
+pub const GIB: u64 = 1024 * MIB as u64;
+
+/// Largest object key, as in S3.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// Largest object: 5 TiB, as in S3.
+pub const OBJECT_BYTES_MAX: u64 = 5 * 1024 * GIB;
+/// Largest user metadata of an object (all names and values together), as in S3.
+pub const USER_METADATA_BYTES_MAX: usize = 2 * KIB;
+/// Largest content type.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
+
+/// Objects up to this size live inside their metadata row.
+pub const INLINE_BYTES_MAX: usize = 4 * KIB;
+/// Objects up to this size are kept as m+1 whole copies instead of k+m shards.
+pub const COPIES_BYTES_MAX: usize = 128 * KIB;
+
+/// Bytes under one CRC32C on a drive and the unit in which shards are verified.
+pub const BLOCK_BYTES: usize = 64 * KIB;
+/// Largest cell: the bytes of one stripe that one shard holds.
+pub const CELL_BYTES_MAX: usize = MIB;
+/// Largest object window that a gateway keeps until its shards are durable (rules.md 18).
+pub const WINDOW_BYTES_MAX: usize = 16 * MIB;
+/// Windows of one write that may be on their way to the drives at once.
+pub const WINDOWS_IN_FLIGHT_MAX: usize = 2;
+/// Largest run of one shard in one record on a drive (rules.md 20).
+pub const SHARD_RUN_BYTES_MAX: usize = 16 * MIB;
+/// Largest extent: a run of an object's stripes in one placement group (rules.md 16).
+pub const EXTENT_BYTES_MAX: u64 = GIB;
+/// Most extents kept in an object row itself; more go to rows of their own (rules.md 16).
+pub const ROW_EXTENTS_MAX: usize = 16;
+/// Most extents of one object: 5 TiB of 1 GiB extents, twice, because failures split extents.
+pub const OBJECT_EXTENTS_MAX: usize = 10_240;
+
+/// Most data shards of a profile.
+pub const PROFILE_K_MAX: u8 = 32;
+/// Most parity shards of a profile.
+pub const PROFILE_M_MAX: u8 = 8;
+
+/// Object groups of a new cluster unless told otherwise.
+pub const OBJECT_GROUPS_DEFAULT: u16 = 8;
+/// Most object groups.
+pub const OBJECT_GROUPS_MAX: u16 = 256;
+/// Placement groups in a pool.
+pub const POOL_PGS: u16 = 512;
+
+/// Largest message on the public API: 1 MiB of data and room for its frame.
+pub const API_MESSAGE_BYTES_MAX: usize = MIB + 64 * KIB;
+/// Object bytes in one message of the public API.
+pub const API_DATA_BYTES_MAX: usize = MIB;
+/// Largest page of a listing.
+pub const LIST_PAGE_MAX: u32 = 1000;
+/// Buckets of one cluster.
+pub const BUCKETS_MAX: usize = 10_000;
+
+/// Largest frame between peers: one shard run, its header and some room.
+pub const MESH_FRAME_BYTES_MAX: usize = SHARD_RUN_BYTES_MAX + MIB;
+/// Requests in flight on one mesh connection.
+pub const MESH_IN_FLIGHT_MAX: usize = 1024;
+
+/// Largest command in a Raft entry.
+pub const COMMAND_BYTES_MAX: usize = MIB;
+/// Proposals waiting at one group's leader.
+pub const PROPOSALS_WAITING_MAX: usize = 4096;
+/// Request records that a group keeps for exactly-once retries (rules.md 14).
+pub const REQUEST_RECORDS_MAX: u64 = 1_000_000;
+/// How long a request record outlives its deadline (rules.md 14).
+pub const REQUEST_RECORD_GRACE_MS: u64 = 5 * 60 * 1000;
+/// Request records removed by one apply, so that no apply is long.
+pub const REQUEST_RECORDS_SWEPT_PER_APPLY: usize = 16;
+
+/// Percentage of a drive above which shard writes stop (rules.md 21).
+pub const DRIVE_FULL_PERCENT: u64 = 90;
+/// Free bytes of a drive below which shard writes stop (rules.md 21).
+pub const DRIVE_FREE_BYTES_MIN: u64 = 2 * GIB;

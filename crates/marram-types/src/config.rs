@@ -1,0 +1,366 @@
+//! What a server or a gateway is told, and the checks that run before any socket opens.
+//!
+//! One TOML file, `MARRAM_*` environment variables and flags all fill these structs; the binary
+//! merges them, this module says what is allowed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::caps::{OBJECT_GROUPS_DEFAULT, OBJECT_GROUPS_MAX};
+
+/// Most drives of one node.
+pub const DRIVES_PER_NODE_MAX: usize = 64;
+/// Most nodes that a bootstrap may wait for.
+pub const EXPECTED_NODES_MAX: u16 = 1000;
+/// Bounds of a drive segment, in MiB.
+pub const SEGMENT_MIB: std::ops::RangeInclusive<u64> = 8..=1024;
+
+/// What a storage server is told.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The node's name, as in its certificate.
+    pub name: String,
+    /// The data folders, one a drive; the first one is the metadata drive.
+    pub data: Vec<PathBuf>,
+    /// The zone: nodes that fail together share one.
+    #[serde(default = "default_zone")]
+    pub zone: String,
+    /// Where applications connect.
+    #[serde(default = "default_api")]
+    pub api_listen: SocketAddr,
+    /// Where peers connect.
+    #[serde(default = "default_mesh")]
+    pub mesh_listen: SocketAddr,
+    /// How peers reach this node, where it differs from `mesh_listen`.
+    pub mesh_advertise: Option<String>,
+    /// How applications reach this node, where it differs from `api_listen`.
+    pub api_advertise: Option<String>,
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem`.
+    pub tls_dir: PathBuf,
+    /// The key-encryption key, the same file on every server.
+    pub kek_file: PathBuf,
+    /// Found a cluster on this node, instead of joining one.
+    pub bootstrap: Option<BootstrapConfig>,
+    /// Mesh addresses of servers to join through.
+    #[serde(default)]
+    pub join: Vec<String>,
+    /// Size of a drive's segments in MiB.
+    #[serde(default = "default_segment_mib")]
+    pub segment_mib: u64,
+    /// Uses only so many bytes of each drive, where set.
+    pub drive_capacity: Option<u64>,
+}
+
+/// How a new cluster begins.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootstrapConfig {
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// Nodes to wait for before placement is planned.
+    pub expected_nodes: u16,
+    /// Number of object groups, for good.
+    #[serde(default = "default_groups")]
+    pub object_groups: u16,
+    /// File with the first access key: `id secret` on one line, mode 0600.
+    pub admin_key_file: PathBuf,
+}
+
+/// What a gateway without drives is told.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// The gateway's name, as in its certificate.
+    pub name: String,
+    /// Where applications connect.
+    #[serde(default = "default_api")]
+    pub api_listen: SocketAddr,
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem`.
+    pub tls_dir: PathBuf,
+    /// The key-encryption key, the same file on every server.
+    pub kek_file: PathBuf,
+    /// Mesh addresses of servers to learn the cluster from.
+    pub join: Vec<String>,
+}
+
+/// A configuration that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The name cannot stand in a certificate or a file name.
+    #[error(
+        "name {0:?}: use 1 to 63 letters, digits, dots and hyphens, beginning with a letter or digit"
+    )]
+    Name(String),
+    /// No data folder.
+    #[error("no data folder is given: name at least one with --data")]
+    NoData,
+    /// Too many data folders.
+    #[error("{0} data folders are given: a node has at most 64 drives")]
+    TooManyDrives(usize),
+    /// A data folder stands twice in the list.
+    #[error("data folder {} is given twice", .0.display())]
+    DataTwice(PathBuf),
+    /// Neither bootstrap nor join, or both.
+    #[error(
+        "give either --bootstrap NAME, on exactly one empty node of a new cluster, or --join HOST:PORT, not both"
+    )]
+    BootstrapAndJoin,
+    /// A gateway with nobody to ask.
+    #[error("a gateway needs at least one server to learn the cluster from: --join HOST:PORT")]
+    NoJoin,
+    /// An address of the join list is not host:port.
+    #[error("address {0:?} is not HOST:PORT")]
+    Address(String),
+    /// The API would leave the machine without TLS.
+    #[error(
+        "the API address {0} is not loopback: the API speaks plain HTTP/2 as yet, so it may only listen on 127.0.0.0/8 or ::1"
+    )]
+    ApiNotLoopback(SocketAddr),
+    /// Both listeners on one port.
+    #[error("the API and the mesh cannot share the address {0}")]
+    SameAddress(SocketAddr),
+    /// The number of groups is out of range.
+    #[error("{0} object groups: use 1 to 256")]
+    Groups(u16),
+    /// The number of nodes is out of range.
+    #[error("{0} expected nodes: use 1 to 1000")]
+    Nodes(u16),
+    /// The segment size is out of range.
+    #[error("segments of {0} MiB: use 8 to 1024")]
+    Segment(u64),
+    /// A file that must be there is not.
+    #[error("{what} {} is not set or empty", .path.display())]
+    EmptyPath {
+        /// Which setting.
+        what: &'static str,
+        /// What was given.
+        path: PathBuf,
+    },
+}
+
+fn default_zone() -> String {
+    "default".to_owned()
+}
+
+fn default_api() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7070))
+}
+
+fn default_mesh() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7071))
+}
+
+fn default_segment_mib() -> u64 {
+    256
+}
+
+fn default_groups() -> u16 {
+    OBJECT_GROUPS_DEFAULT
+}
+
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+    let begins_well = name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphanumeric());
+    if begins_well && name.len() <= 63 && name.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err(ConfigError::Name(name.to_owned()))
+    }
+}
+
+fn check_addresses(addresses: &[String]) -> Result<(), ConfigError> {
+    for address in addresses {
+        let port = address
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.is_empty());
+        if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+            return Err(ConfigError::Address(address.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn check_api(api: SocketAddr) -> Result<(), ConfigError> {
+    if api.ip().is_loopback() {
+        Ok(())
+    } else {
+        Err(ConfigError::ApiNotLoopback(api))
+    }
+}
+
+fn check_path(what: &'static str, path: &Path) -> Result<(), ConfigError> {
+    if path.as_os_str().is_empty() {
+        return Err(ConfigError::EmptyPath {
+            what,
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+impl ServerConfig {
+    /// Checks everything that can be checked without touching the machine.
+    ///
+    /// # Errors
+    /// The first setting that cannot work, with what to write instead.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check_name(&self.name)?;
+        match self.data.len() {
+            0 => return Err(ConfigError::NoData),
+            n if n > DRIVES_PER_NODE_MAX => return Err(ConfigError::TooManyDrives(n)),
+            _ => {}
+        }
+        for (i, folder) in self.data.iter().enumerate() {
+            check_path("data folder", folder)?;
+            if self.data[..i].contains(folder) {
+                return Err(ConfigError::DataTwice(folder.clone()));
+            }
+        }
+        check_path("tls folder", &self.tls_dir)?;
+        check_path("kek file", &self.kek_file)?;
+        if self.bootstrap.is_some() && !self.join.is_empty() {
+            return Err(ConfigError::BootstrapAndJoin);
+        }
+        check_addresses(&self.join)?;
+        check_api(self.api_listen)?;
+        if self.api_listen == self.mesh_listen && self.api_listen.port() != 0 {
+            return Err(ConfigError::SameAddress(self.api_listen));
+        }
+        if !SEGMENT_MIB.contains(&self.segment_mib) {
+            return Err(ConfigError::Segment(self.segment_mib));
+        }
+        self.bootstrap
+            .as_ref()
+            .map_or(Ok(()), BootstrapConfig::validate)
+    }
+}
+
+impl BootstrapConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        check_name(&self.cluster_name)?;
+        if !(1..=OBJECT_GROUPS_MAX).contains(&self.object_groups) {
+            return Err(ConfigError::Groups(self.object_groups));
+        }
+        if !(1..=EXPECTED_NODES_MAX).contains(&self.expected_nodes) {
+            return Err(ConfigError::Nodes(self.expected_nodes));
+        }
+        check_path("admin key file", &self.admin_key_file)
+    }
+}
+
+impl GatewayConfig {
+    /// Checks everything that can be checked without touching the machine.
+    ///
+    /// # Errors
+    /// The first setting that cannot work, with what to write instead.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check_name(&self.name)?;
+        check_path("tls folder", &self.tls_dir)?;
+        check_path("kek file", &self.kek_file)?;
+        check_api(self.api_listen)?;
+        if self.join.is_empty() {
+            return Err(ConfigError::NoJoin);
+        }
+        check_addresses(&self.join)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> ServerConfig {
+        ServerConfig {
+            name: "node-1".into(),
+            data: vec!["/d1".into(), "/d2".into()],
+            zone: default_zone(),
+            api_listen: default_api(),
+            mesh_listen: default_mesh(),
+            mesh_advertise: None,
+            api_advertise: None,
+            tls_dir: "/tls".into(),
+            kek_file: "/kek".into(),
+            bootstrap: None,
+            join: vec!["127.0.0.1:7071".into()],
+            segment_mib: 256,
+            drive_capacity: None,
+        }
+    }
+
+    #[test]
+    fn a_plain_server_is_allowed() {
+        assert_eq!(server().validate(), Ok(()));
+    }
+
+    #[test]
+    fn each_mistake_has_its_error() {
+        let refused = |change: fn(&mut ServerConfig)| {
+            let mut config = server();
+            change(&mut config);
+            config.validate().expect_err("must be refused")
+        };
+        assert!(matches!(
+            refused(|c| c.name = "a b".into()),
+            ConfigError::Name(_)
+        ));
+        assert!(matches!(refused(|c| c.data.clear()), ConfigError::NoData));
+        assert!(matches!(
+            refused(|c| c.data = vec!["/d".into(); 65]),
+            ConfigError::TooManyDrives(65)
+        ));
+        assert!(matches!(
+            refused(|c| c.data = vec!["/d".into(); 2]),
+            ConfigError::DataTwice(_)
+        ));
+        assert!(matches!(
+            refused(|c| c.join = vec!["host".into()]),
+            ConfigError::Address(_)
+        ));
+        assert!(matches!(
+            refused(|c| c.join = vec![":1".into()]),
+            ConfigError::Address(_)
+        ));
+        assert!(matches!(
+            refused(|c| c.api_listen = SocketAddr::from(([10, 0, 0, 1], 7070))),
+            ConfigError::ApiNotLoopback(_)
+        ));
+        assert!(matches!(
+            refused(|c| c.mesh_listen = c.api_listen),
+            ConfigError::SameAddress(_)
+        ));
+        assert!(matches!(
+            refused(|c| c.segment_mib = 1),
+            ConfigError::Segment(1)
+        ));
+        assert!(matches!(
+            refused(|c| c.kek_file = PathBuf::new()),
+            ConfigError::EmptyPath { .. }
+        ));
+    }
+
+    #[test]
+    fn bootstrap_and_join_exclude_each_other() {
+        let bootstrap = BootstrapConfig {
+            cluster_name: "c".into(),
+            expected_nodes: 6,
+            object_groups: 8,
+            admin_key_file: "/key".into(),
+        };
+        let mut config = server();
+        config.bootstrap = Some(bootstrap.clone());
+        assert_eq!(config.validate(), Err(ConfigError::BootstrapAndJoin));
+        config.join.clear();
+        assert_eq!(config.validate(), Ok(()));
+        config.bootstrap = Some(BootstrapConfig {
+            object_groups: 257,
+            ..bootstrap
+        });
+        assert_eq!(config.validate(), Err(ConfigError::Groups(257)));
+    }
+}

@@ -1,0 +1,30 @@
+//! The vocabulary of Marram: ids, names, profiles, limits, checksums and configuration.
+//!
+//! This crate is pure: no I/O, no clock, no randomness, no async. Everything above it speaks in
+//! these types; nothing here knows how they are stored or sent.
+//!
+//! ```text
+//! ids        who and where: nodes, drives, groups, placement groups, data, shards
+//! name       bucket names and object keys, checked once and then trusted
+//! profile    k+m: how many pieces a stripe is cut into
+//! checksum   CRC32C for blocks and messages, CRC64/NVME for objects
+//! codec      the byte reader and writer under every stored encoding
+//! caps       every limit, by name
+//! config     what a server is told, and its validation
+//! ```
+
+pub mod caps;
+mod checksum;
+pub mod codec;
+pub mod config;
+mod ids;
+mod name;
+mod profile;
+
+pub use checksum::{Crc32c, Crc64Nvme, crc32c};
+pub use ids::{
+    BucketId, ClusterId, ClusterIdError, DataId, DriveId, Generation, GroupId, NodeId, PgId,
+    PoolId, ReplicaId, RequestId, ShardId, VersionId,
+};
+pub use name::{BucketName, BucketNameError, KeyError, ObjectKey};
+pub use profile::{Profile, ProfileError};

@@ -1,0 +1,279 @@
+//! What can be said on the command line. The comments are the help texts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::units::{parse_duration, parse_size};
+
+/// Transfers at once, at most.
+const JOBS_MAX: i64 = 256;
+/// Requests of a benchmark at once, at most.
+const CONCURRENCY_MAX: i64 = 4096;
+
+/// Marram: a distributed object store.
+///
+/// Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied.
+#[derive(Debug, Parser)]
+#[command(name = "marram", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every client command understands.
+#[derive(Debug, Args)]
+pub(crate) struct Globals {
+    /// Servers of the cluster as host:port, several separated by commas
+    #[arg(
+        long,
+        global = true,
+        env = "MARRAM_ENDPOINT",
+        value_name = "HOST:PORT,..."
+    )]
+    #[arg(help_heading = "Connection")]
+    pub(crate) endpoint: Option<String>,
+    /// The access key
+    #[arg(long, global = true, env = "MARRAM_ACCESS_KEY", value_name = "KEY")]
+    #[arg(help_heading = "Connection")]
+    pub(crate) access_key: Option<String>,
+    /// The access key's secret; better given in the environment, where `ps` does not show it
+    #[arg(long, global = true, env = "MARRAM_SECRET_KEY", value_name = "SECRET")]
+    #[arg(help_heading = "Connection", hide_env_values = true)]
+    pub(crate) secret_key: Option<String>,
+    /// Print JSON: one object, or one a line for lists
+    #[arg(long, global = true, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Print nothing but results that were asked for, and errors
+    #[arg(short, long, global = true, help_heading = "Output")]
+    pub(crate) quiet: bool,
+    /// Say more on standard error; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    pub(crate) verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a whole cluster on this machine, to try Marram out
+    Dev(crate::dev::Args),
+    /// Start a server: drives, metadata and the API
+    Server(crate::server::ServerArgs),
+    /// Start a gateway: the API without drives
+    Gateway(crate::server::GatewayArgs),
+    /// Make a bucket
+    Mb(MbArgs),
+    /// Remove an empty bucket
+    Rb(RbArgs),
+    /// List buckets, or the objects of one
+    Ls(LsArgs),
+    /// Copy files to, from and between buckets
+    Cp(CpArgs),
+    /// Write an object to standard output
+    Cat(CatArgs),
+    /// Delete objects
+    Rm(RmArgs),
+    /// Say what a bucket or an object is
+    Stat(StatArgs),
+    /// Move files to, from and between buckets
+    Mv(CpArgs),
+    /// Make a folder or prefix equal to another one, copying only what differs
+    Sync(SyncArgs),
+    /// Operate the cluster
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Measure a cluster; every byte is verified
+    Bench(BenchArgs),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Arguments of `mb`.
+#[derive(Debug, Args)]
+pub(crate) struct MbArgs {
+    /// The bucket, as m://bucket
+    pub(crate) bucket: String,
+    /// The erasure profile, for example 4+2; the cluster's default if not given
+    #[arg(long, value_name = "K+M")]
+    pub(crate) profile: Option<String>,
+}
+
+/// Arguments of `rb`.
+#[derive(Debug, Args)]
+pub(crate) struct RbArgs {
+    /// The bucket, as m://bucket
+    pub(crate) bucket: String,
+    /// Delete all of its objects first
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Arguments of `ls`.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// m://bucket or m://bucket/prefix; all buckets if not given
+    pub(crate) location: Option<String>,
+    /// List everything below, not only the next level
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+}
+
+/// Arguments of `cp` and `mv`.
+#[derive(Debug, Args)]
+pub(crate) struct CpArgs {
+    /// Sources, then the target: files, folders, m://bucket/key, or - for the standard streams
+    #[arg(required = true, num_args = 2.., value_name = "SOURCE... TARGET")]
+    pub(crate) paths: Vec<String>,
+    /// Take folders and prefixes with everything below
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// Transfers at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
+    pub(crate) jobs: u16,
+}
+
+/// Arguments of `cat`.
+#[derive(Debug, Args)]
+pub(crate) struct CatArgs {
+    /// The object, as m://bucket/key
+    pub(crate) object: String,
+    /// Only some bytes, the last one included: 0-99, 100- (from there on), -100 (the last ones)
+    #[arg(long, value_name = "A-B", allow_hyphen_values = true)]
+    pub(crate) range: Option<String>,
+}
+
+/// Arguments of `rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Objects, or with -r prefixes, as m://bucket/key
+    #[arg(required = true, value_name = "OBJECT")]
+    pub(crate) locations: Vec<String>,
+    /// Delete everything below
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// What is not there is no error
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Deletions at once
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
+    pub(crate) jobs: u16,
+}
+
+/// Arguments of `stat`.
+#[derive(Debug, Args)]
+pub(crate) struct StatArgs {
+    /// m://bucket or m://bucket/key
+    pub(crate) location: String,
+}
+
+/// Arguments of `sync`.
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// A folder or m://bucket/prefix
+    pub(crate) source: String,
+    /// A folder or m://bucket/prefix
+    pub(crate) target: String,
+    /// Delete from the target what the source does not have
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Transfers at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
+    pub(crate) jobs: u16,
+}
+
+/// Operating the cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Say how the cluster is, and what that means for the data
+    Status,
+}
+
+/// What a benchmark does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchKind {
+    /// Write objects
+    Put,
+    /// Read objects that were written before
+    Get,
+    /// Seven reads to three writes
+    Mixed,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to measure
+    pub(crate) kind: BenchKind,
+    /// Size of an object, for example 4KiB or 64MiB
+    #[arg(long, default_value = "1MiB", value_parser = parse_size)]
+    pub(crate) size: u64,
+    /// Requests at once
+    #[arg(long, default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=CONCURRENCY_MAX))]
+    pub(crate) concurrency: u16,
+    /// How long, for example 10s or 2m
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    pub(crate) duration: Duration,
+    /// How many requests, instead of a time
+    #[arg(long, conflicts_with = "duration")]
+    pub(crate) count: Option<u64>,
+    /// Distinct objects; writes go round and round over them [default: about 1 GiB, 16 to 4096]
+    #[arg(long)]
+    pub(crate) objects: Option<u32>,
+    /// The bucket; made if it is not there
+    #[arg(long, default_value = "marram-bench")]
+    pub(crate) bucket: String,
+    /// Leave the objects behind
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Measure synced writes to this folder and the loopback in the same run
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) machine: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_readme_are_understood() {
+        for line in [
+            "marram mb m://photos",
+            "marram cp -r /tmp/Pictures m://photos/2026/",
+            "marram -q cp -r a m://photos/2026/ --jobs 4",
+            "marram ls -r --json m://photos/2026/",
+            "marram cat m://photos/2026/a.jpg --range 0-99",
+            "marram cat m://photos/2026/a.jpg --range -100",
+            "marram admin status --json",
+            "marram bench put --size 64MiB --concurrency 4 --count 10",
+            "marram sync a m://b --delete --dry-run",
+            "marram completions bash",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in [
+            "marram",
+            "marram cp a",
+            "marram cp a m://b --jobs 0",
+            "marram stat",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

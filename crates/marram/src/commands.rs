@@ -1,0 +1,120 @@
+//! The client commands: each in a file of its own, and how they are run.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use marram_client::{Client, ClientConfig};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{AdminCommand, Command, Globals};
+use crate::failure::Failure;
+use crate::output::Output;
+
+mod admin;
+mod bench;
+mod bucket;
+mod cat;
+mod completions;
+mod cp;
+mod ls;
+mod rm;
+mod stat;
+mod sync;
+
+/// How long work that nobody waits for may take to end.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// What every command gets.
+struct Context<'a> {
+    globals: &'a Globals,
+    output: Arc<Output>,
+}
+
+impl Context<'_> {
+    /// The handle to the cluster that flags or environment name.
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(self.config()?)?)
+    }
+
+    fn config(&self) -> Result<ClientConfig, Failure> {
+        let given = |value: &Option<String>, name| {
+            value
+                .clone()
+                .filter(|value| !value.is_empty())
+                .ok_or(Failure::NotConfigured(name))
+        };
+        let endpoint = given(&self.globals.endpoint, "MARRAM_ENDPOINT")?;
+        let access_key = given(&self.globals.access_key, "MARRAM_ACCESS_KEY")?;
+        let secret_key = given(&self.globals.secret_key, "MARRAM_SECRET_KEY")?;
+        Ok(ClientConfig::new(endpoint, access_key, secret_key))
+    }
+}
+
+/// Runs a client command to its end, or until it is interrupted.
+pub(crate) fn run(globals: &Globals, command: Command) -> ExitCode {
+    start_logging(globals);
+    let context = Context {
+        globals,
+        output: Arc::new(Output::new(globals)),
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("marram: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = Box::pin(dispatch(&context, command)) => result,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        }
+    });
+    // Tasks that are dropped here take their temporary files with them.
+    runtime.shutdown_timeout(SHUTDOWN);
+    // What was printed before a failure is part of the result.
+    let result = context.output.flush().and(result);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.tell(globals.json);
+            failure.exit_code()
+        }
+    }
+}
+
+async fn dispatch(context: &Context<'_>, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Mb(args) => bucket::make(context, args).await,
+        Command::Rb(args) => bucket::remove(context, args).await,
+        Command::Ls(args) => ls::run(context, args).await,
+        Command::Cp(args) => cp::run(context, args, false).await,
+        Command::Mv(args) => cp::run(context, args, true).await,
+        Command::Cat(args) => cat::run(context, args).await,
+        Command::Rm(args) => rm::run(context, args).await,
+        Command::Stat(args) => stat::run(context, args).await,
+        Command::Sync(args) => sync::run(context, args).await,
+        Command::Admin(AdminCommand::Status) => admin::status(context).await,
+        Command::Bench(args) => bench::run(context, args).await,
+        Command::Completions { shell } => completions::print(shell),
+        Command::Dev(_) | Command::Server(_) | Command::Gateway(_) => {
+            Err(Failure::Usage("this is not a client command"))
+        }
+    }
+}
+
+/// Warnings go to standard error; `-v` and `MARRAM_LOG` ask for more.
+fn start_logging(globals: &Globals) {
+    let level = match globals.verbose {
+        0 => "error",
+        1 => "marram=debug,marram_client=debug",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("MARRAM_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+}

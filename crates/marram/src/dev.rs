@@ -1,0 +1,178 @@
+//! `marram dev`: a whole cluster on one machine, each node a real `marram server` process.
+
+mod args;
+mod layout;
+mod print;
+mod process;
+mod ready;
+mod secrets;
+mod supervisor;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use marram_store::{DriveRoot, OsVfs};
+use marram_types::ClusterId;
+use rustix::fs::{FlockOperation, flock};
+
+pub use args::Args;
+use layout::{Layout, Ports, Settings};
+use supervisor::Supervisor;
+
+/// How long `--restart-node` waits for the running command to act.
+const RESTART_WAIT: Duration = Duration::from_secs(15);
+
+/// Runs the command until it is told to stop.
+///
+/// # Errors
+/// When the cluster cannot start, with the reason and what to do.
+pub async fn run(args: Args) -> Result<()> {
+    let layout = Layout::open(&args.dir)?;
+    if let Some(node) = args.restart_node {
+        return request_restart(&layout, node).await;
+    }
+    let _lock = lock(&layout)?;
+    let begun = Instant::now();
+    let _ = fs::remove_file(layout.env_file());
+    let settings = layout.settings(&args, ClusterId(rand::random()))?;
+    let key = secrets::admin_key(&layout)?;
+    secrets::ensure_kek(&layout)?;
+    secrets::ensure_certificates(&layout, &settings)?;
+
+    let mut supervisor = Supervisor::start(&layout, &settings)?;
+    let outcome = tokio::select! {
+        ready = ready::wait(&settings, &key) => Some(ready),
+        ended = supervisor.first_end() => Some(Err(ended)),
+        told = supervisor::stop_signal() => told.map_or_else(|error| Some(Err(error)), |()| None),
+    };
+    let outcome = match outcome {
+        Some(Ok(())) => {
+            ready::write_env(&layout, &settings, &key)?;
+            print::welcome(
+                &layout,
+                &settings,
+                &key,
+                &supervisor,
+                begun.elapsed(),
+                args.quiet,
+            );
+            supervisor.watch_until_told_to_stop().await
+        }
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    let _ = fs::remove_file(layout.env_file());
+    if !args.quiet {
+        eprintln!(
+            "stopping the cluster; its data stays in {}",
+            layout.root().display()
+        );
+    }
+    supervisor.stop().await;
+    outcome
+}
+
+/// One `marram dev` a folder.
+fn lock(layout: &Layout) -> Result<fs::File> {
+    let file = fs::File::create(layout.lock_file())
+        .with_context(|| format!("cannot write into {}", layout.root().display()))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!(
+            "another `marram dev` runs on {}: stop it first, or give another --dir",
+            layout.root().display()
+        );
+    }
+    Ok(file)
+}
+
+/// Asks the running command to start a node again and waits until it did.
+async fn request_restart(layout: &Layout, node: u16) -> Result<()> {
+    let name = format!("node-{node}");
+    if !layout.process_dir(&name).is_dir() {
+        bail!("there is no {name} in {}", layout.root().display());
+    }
+    if lock(layout).is_ok() {
+        bail!(
+            "no `marram dev` runs on {}: start it, and all nodes start with it",
+            layout.root().display()
+        );
+    }
+    let request = layout.restart_request(&name);
+    fs::write(&request, "").with_context(|| format!("cannot write {}", request.display()))?;
+    let deadline = Instant::now() + RESTART_WAIT;
+    while request.exists() {
+        if Instant::now() > deadline {
+            let _ = fs::remove_file(&request);
+            bail!("the running `marram dev` did not start {name} within {RESTART_WAIT:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let pid = fs::read_to_string(layout.pid_file(&name)).unwrap_or_default();
+    println!("{name} runs as process {}", pid.trim());
+    Ok(())
+}
+
+fn flag(name: &str, path: PathBuf) -> String {
+    format!("--{name}={}", path.to_string_lossy())
+}
+
+/// Arguments that start a node.
+fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -> Vec<String> {
+    let drives = layout.drives(name, settings.drives);
+    let mut args = vec![
+        "server".to_owned(),
+        format!("--name={name}"),
+        format!("--api-listen=127.0.0.1:{}", ports.api),
+        format!("--mesh-listen=127.0.0.1:{}", ports.mesh),
+        flag("tls-dir", layout.tls_dir(name)),
+        flag("kek-file", layout.kek_file()),
+        format!("--segment-mib={}", settings.segment_mib),
+        "--stop-when-stdin-closes".to_owned(),
+    ];
+    if name != "node-1" {
+        args.push(format!("--join=127.0.0.1:{}", settings.nodes[0].mesh));
+    } else if !is_member(&drives[0]) {
+        args.push("--bootstrap=dev".to_owned());
+        args.push(format!("--expected-nodes={}", settings.nodes.len()));
+        args.push(flag("admin-key-file", layout.admin_key_file()));
+    }
+    args.extend(drives.into_iter().map(|drive| flag("data", drive)));
+    args.extend(
+        settings
+            .drive_capacity
+            .map(|bytes| format!("--drive-capacity={bytes}")),
+    );
+    args
+}
+
+/// Whether a drive belongs to a node already. A drive that cannot be read is left to its server,
+/// which says why.
+fn is_member(drive: &std::path::Path) -> bool {
+    let root = DriveRoot::open(Arc::new(OsVfs), drive, None);
+    root.map_or(true, |root| {
+        root.identity()
+            .is_some_and(|identity| identity.node.is_some())
+    })
+}
+
+/// Arguments that start a gateway.
+fn gateway_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -> Vec<String> {
+    let mut args = vec![
+        "gateway".to_owned(),
+        format!("--name={name}"),
+        format!("--api-listen=127.0.0.1:{}", ports.api),
+        flag("tls-dir", layout.tls_dir(name)),
+        flag("kek-file", layout.kek_file()),
+        "--stop-when-stdin-closes".to_owned(),
+    ];
+    args.extend(
+        settings
+            .nodes
+            .iter()
+            .map(|p| format!("--join=127.0.0.1:{}", p.mesh)),
+    );
+    args
+}

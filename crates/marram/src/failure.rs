@@ -1,0 +1,152 @@
+//! What can go wrong in a client command, and the exit code of each.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use marram_client::{ClientError, ConfigError, ErrorKind};
+use serde_json::json;
+
+use crate::location::LocationError;
+use crate::paths::{UnsafeKey, UnsafePath};
+
+/// A client command that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(
+        "no cluster is named: set {0}, or give the flag; after `marram dev`: source .marram-dev/env"
+    )]
+    NotConfigured(&'static str),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    #[error("{0}")]
+    Usage(&'static str),
+    #[error("{}: this is a folder; use -r to take everything below it", .0.display())]
+    IsFolder(PathBuf),
+    #[error("{}: the target of several sources must be a folder", .0.display())]
+    NotFolder(PathBuf),
+    #[error("{0}: source and target are the same, or one holds the other")]
+    SamePlace(String),
+    #[error(transparent)]
+    UnsafeKey(#[from] UnsafeKey),
+    #[error(transparent)]
+    UnsafePath(#[from] UnsafePath),
+    #[error("{place}: {error}")]
+    Client {
+        place: String,
+        #[source]
+        error: ClientError,
+    },
+    #[error("cannot {action} {}: {error}", .path.display())]
+    Local {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
+    #[error("{0}: nothing is there")]
+    NothingThere(String),
+    #[error("{failed} of {all} failed")]
+    Partly { failed: u64, all: u64 },
+    #[error("the data read is not the data written: {0}")]
+    WrongBytes(String),
+    #[error("cannot write the output: {0}")]
+    Output(#[source] io::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Failure {
+    /// For `map_err` on calls of the client.
+    pub(crate) fn at(place: impl ToString) -> impl FnOnce(ClientError) -> Self {
+        move |error| Self::Client {
+            place: place.to_string(),
+            error,
+        }
+    }
+
+    /// For `map_err` on calls of the file system.
+    pub(crate) fn local(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Local {
+            action,
+            path: path.to_owned(),
+            error,
+        }
+    }
+
+    /// 1 failed, 2 usage, 3 not found, 4 denied, 130 interrupted.
+    fn code(&self) -> u8 {
+        match self {
+            Self::NotConfigured(_)
+            | Self::Config(_)
+            | Self::Location(_)
+            | Self::Usage(_)
+            | Self::IsFolder(_)
+            | Self::NotFolder(_)
+            | Self::SamePlace(_) => 2,
+            Self::NothingThere(_) => 3,
+            Self::Local { error, .. } if error.kind() == io::ErrorKind::NotFound => 3,
+            Self::Client { error, .. } => match error.kind() {
+                ErrorKind::NotFound => 3,
+                ErrorKind::Denied => 4,
+                _ => 1,
+            },
+            Self::Interrupted => 130,
+            // The reader had enough, as in `marram ls | head`.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::UnsafeKey(_)
+            | Self::UnsafePath(_)
+            | Self::Local { .. }
+            | Self::Partly { .. }
+            | Self::WrongBytes(_)
+            | Self::Output(_) => 1,
+        }
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn tell(&self, as_json: bool) {
+        if self.code() == 0 {
+            return;
+        }
+        if !as_json {
+            eprintln!("marram: {self}");
+            return;
+        }
+        let (kind, reason) = match self {
+            Self::Client { error, .. } => (Some(error.kind()), error.reason()),
+            _ => (None, None),
+        };
+        let error = json!({
+            "error": {
+                "message": self.to_string(),
+                "kind": kind,
+                "reason": reason,
+                "exit_code": self.code(),
+            }
+        });
+        eprintln!("{error}");
+    }
+
+    /// The exit code of a command that ends with this.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        let missing = Failure::local("read", Path::new("x"))(io::ErrorKind::NotFound.into());
+        assert_eq!(missing.code(), 3);
+        let denied = Failure::local("read", Path::new("x"))(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(denied.code(), 1);
+        assert_eq!(Failure::NotConfigured("MARRAM_ENDPOINT").code(), 2);
+        assert_eq!(Failure::Partly { failed: 1, all: 2 }.code(), 1);
+        assert_eq!(Failure::Output(io::ErrorKind::BrokenPipe.into()).code(), 0);
+    }
+}

@@ -1,0 +1,46 @@
+//! `marram server` and `marram gateway`: the wiring of a storage node and of a node without drives.
+//!
+//! ```text
+//! args       flags and file -> checked configuration
+//! storage    data folders -> who they belong to, drives
+//! node       the storage node: found, join or resume, then run
+//! roving     the gateway without drives: follows the root group's view from afar
+//! admission  a node asks to be a member
+//! groups     opens and starts this node's replicas
+//! view       root group's state -> cluster view -> mesh and watchers
+//! local      consensus, transport and routing, each behind the trait that needs it
+//! remote     proposals and queries on other nodes
+//! service    what peers may ask; shards: their bytes
+//! lifetime   when to stop
+//! ```
+
+mod admission;
+mod args;
+mod groups;
+mod lifetime;
+mod local;
+mod node;
+mod remote;
+mod roving;
+mod service;
+mod shards;
+mod storage;
+mod view;
+
+pub use args::{GatewayArgs, ServerArgs};
+
+/// Runs a storage node until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, with the reason and what to do.
+pub async fn run_server(args: ServerArgs) -> anyhow::Result<()> {
+    node::run(args).await
+}
+
+/// Runs a gateway without drives until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, with the reason and what to do.
+pub async fn run_gateway(args: GatewayArgs) -> anyhow::Result<()> {
+    roving::run(args).await
+}

@@ -1,0 +1,200 @@
+//! The flags of `marram server` and `marram gateway`, merged over an optional TOML file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use marram_types::config::{BootstrapConfig, GatewayConfig, ServerConfig};
+
+/// Runs a storage node, which also answers the API.
+///
+/// A node with empty drives either founds a cluster (--bootstrap) or joins one (--join); a node
+/// that has an identity just goes on.
+#[derive(Debug, clap::Args)]
+pub struct ServerArgs {
+    /// TOML file with the settings below; flags and environment go before it
+    #[arg(long, env = "MARRAM_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The node's name, as in its certificate
+    #[arg(long, env = "MARRAM_NAME")]
+    pub name: Option<String>,
+    /// A data folder, one a drive; the first is the metadata drive
+    #[arg(long, env = "MARRAM_DATA", value_delimiter = ',', value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// Nodes that fail together share a zone
+    #[arg(long, env = "MARRAM_ZONE")]
+    pub zone: Option<String>,
+    /// Where applications connect [default: 127.0.0.1:7070]
+    #[arg(long, env = "MARRAM_API_LISTEN", value_name = "ADDR")]
+    pub api_listen: Option<SocketAddr>,
+    /// Where peers connect [default: 127.0.0.1:7071]
+    #[arg(long, env = "MARRAM_MESH_LISTEN", value_name = "ADDR")]
+    pub mesh_listen: Option<SocketAddr>,
+    /// How peers reach this node, where it differs
+    #[arg(long, env = "MARRAM_MESH_ADVERTISE", value_name = "HOST:PORT")]
+    pub mesh_advertise: Option<String>,
+    /// How applications reach this node, where it differs
+    #[arg(long, env = "MARRAM_API_ADVERTISE", value_name = "HOST:PORT")]
+    pub api_advertise: Option<String>,
+    /// Folder with ca.pem, cert.pem and key.pem
+    #[arg(long, env = "MARRAM_TLS_DIR", value_name = "DIR")]
+    pub tls_dir: Option<PathBuf>,
+    /// The key-encryption key: 64 hexadecimal digits, the same file on every server
+    #[arg(long, env = "MARRAM_KEK_FILE", value_name = "FILE")]
+    pub kek_file: Option<PathBuf>,
+    /// Found a cluster of this name, on exactly one empty node
+    #[arg(long, value_name = "NAME")]
+    pub bootstrap: Option<String>,
+    /// With --bootstrap: nodes to wait for before data is placed
+    #[arg(long, requires = "bootstrap", value_name = "N")]
+    pub expected_nodes: Option<u16>,
+    /// With --bootstrap: number of object groups, for good [default: 8]
+    #[arg(long, requires = "bootstrap", value_name = "G")]
+    pub object_groups: Option<u16>,
+    /// With --bootstrap: file with the first access key, `id secret`
+    #[arg(long, requires = "bootstrap", value_name = "FILE")]
+    pub admin_key_file: Option<PathBuf>,
+    /// Mesh address of a server to join through; may be given several times
+    #[arg(
+        long,
+        env = "MARRAM_JOIN",
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
+    )]
+    pub join: Vec<String>,
+    /// Size of segment files in MiB [default: 256]
+    #[arg(long, env = "MARRAM_SEGMENT_MIB", value_name = "MIB")]
+    pub segment_mib: Option<u64>,
+    /// Use only so many bytes of each drive
+    #[arg(long, env = "MARRAM_DRIVE_CAPACITY", value_name = "BYTES")]
+    pub drive_capacity: Option<u64>,
+    /// End when standard input closes: for supervisors
+    #[arg(long, hide = true)]
+    pub stop_when_stdin_closes: bool,
+}
+
+/// Runs a gateway without drives: stateless, as many as one likes.
+#[derive(Debug, clap::Args)]
+pub struct GatewayArgs {
+    /// The gateway's name, as in its certificate
+    #[arg(long, env = "MARRAM_NAME")]
+    pub name: String,
+    /// Where applications connect
+    #[arg(
+        long,
+        env = "MARRAM_API_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7070"
+    )]
+    pub api_listen: SocketAddr,
+    /// Folder with ca.pem, cert.pem and key.pem
+    #[arg(long, env = "MARRAM_TLS_DIR", value_name = "DIR")]
+    pub tls_dir: PathBuf,
+    /// The key-encryption key: 64 hexadecimal digits, the same file on every server
+    #[arg(long, env = "MARRAM_KEK_FILE", value_name = "FILE")]
+    pub kek_file: PathBuf,
+    /// Mesh address of a server to learn the cluster from; may be given several times
+    #[arg(
+        long,
+        env = "MARRAM_JOIN",
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
+    )]
+    pub join: Vec<String>,
+    /// End when standard input closes: for supervisors
+    #[arg(long, hide = true)]
+    pub stop_when_stdin_closes: bool,
+}
+
+/// Reads the file, lays the flags over it, checks the result.
+///
+/// # Errors
+/// When the file cannot be read, has an unknown key, or a setting cannot work.
+pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
+    let mut table = match &args.config {
+        Some(file) => read_toml(file)?,
+        None => toml::Table::new(),
+    };
+    let mut set = |key: &str, value: Option<toml::Value>| {
+        if let Some(value) = value {
+            table.insert(key.to_owned(), value);
+        }
+    };
+    let text = |value: &Option<String>| value.clone().map(toml::Value::from);
+    let path = |value: &Option<PathBuf>| value.as_deref().map(path_value);
+    let number = |value: Option<u64>| {
+        value
+            .and_then(|n| i64::try_from(n).ok())
+            .map(toml::Value::from)
+    };
+    set("name", text(&args.name));
+    set("zone", text(&args.zone));
+    set("api_listen", args.api_listen.map(|a| a.to_string().into()));
+    set(
+        "mesh_listen",
+        args.mesh_listen.map(|a| a.to_string().into()),
+    );
+    set("mesh_advertise", text(&args.mesh_advertise));
+    set("api_advertise", text(&args.api_advertise));
+    set("tls_dir", path(&args.tls_dir));
+    set("kek_file", path(&args.kek_file));
+    set("segment_mib", number(args.segment_mib));
+    set("drive_capacity", number(args.drive_capacity));
+    let data: Vec<toml::Value> = args.data.iter().map(|p| path_value(p)).collect();
+    set("data", (!data.is_empty()).then_some(data.into()));
+    let join: Vec<toml::Value> = args.join.iter().cloned().map(toml::Value::from).collect();
+    set("join", (!join.is_empty()).then_some(join.into()));
+    let mut config: ServerConfig = toml::Value::Table(table)
+        .try_into()
+        .context("the settings of the server are not complete or not valid")?;
+    if let Some(bootstrap) = bootstrap(args)? {
+        config.bootstrap = Some(bootstrap);
+    }
+    config.validate()?;
+    Ok(config)
+}
+
+fn bootstrap(args: &ServerArgs) -> Result<Option<BootstrapConfig>> {
+    let Some(cluster_name) = args.bootstrap.clone() else {
+        return Ok(None);
+    };
+    let admin_key_file = args
+        .admin_key_file
+        .clone()
+        .context("--bootstrap needs --admin-key-file: the first access key, `id secret`")?;
+    Ok(Some(BootstrapConfig {
+        cluster_name,
+        expected_nodes: args.expected_nodes.unwrap_or(1),
+        object_groups: args
+            .object_groups
+            .unwrap_or(marram_types::caps::OBJECT_GROUPS_DEFAULT),
+        admin_key_file,
+    }))
+}
+
+/// The settings of a gateway, checked.
+///
+/// # Errors
+/// When a setting cannot work.
+pub(super) fn gateway_config(args: &GatewayArgs) -> Result<GatewayConfig> {
+    let config = GatewayConfig {
+        name: args.name.clone(),
+        api_listen: args.api_listen,
+        tls_dir: args.tls_dir.clone(),
+        kek_file: args.kek_file.clone(),
+        join: args.join.clone(),
+    };
+    config.validate()?;
+    Ok(config)
+}
+
+fn read_toml(file: &Path) -> Result<toml::Table> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the configuration file {}", file.display()))?;
+    text.parse()
+        .with_context(|| format!("{} is not valid TOML", file.display()))
+}
+
+fn path_value(path: &Path) -> toml::Value {
+    toml::Value::from(path.to_string_lossy().into_owned())
+}

@@ -1,0 +1,279 @@
+//! A storage node: it founds a cluster, joins one or resumes, and then runs every role.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use marram_gateway::{Gateway, GatewayDeps, Kek};
+use marram_maintain::{Controller, spread_leaders};
+use marram_mesh::{Identity, Mesh, MeshOptions, Role};
+use marram_meta::ClusterView;
+use marram_raft::{CheckpointPolicy, HostConfig, MetaLogic, RaftHost, RaftTimers, Router};
+use marram_store::wal::{Wal, WalOptions};
+use marram_store::{OsVfs, Vfs};
+use marram_types::caps::OBJECT_GROUPS_DEFAULT;
+use marram_types::config::ServerConfig;
+use marram_types::{GroupId, NodeId, ReplicaId};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{ServerArgs, server_config};
+use super::lifetime::{listen, now_ms, stop_when_told};
+use super::local::{Local, MeshTransport};
+use super::remote::MeshCalls;
+use super::service::NodeService;
+use super::storage::{Start, Storage};
+use super::{groups, view};
+
+mod found;
+mod join;
+
+/// How long an orderly stop may take before the process just ends: everything acknowledged is
+/// durable at any moment, so nothing is lost by it.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
+
+/// Memory of all redb caches of the state machines together (rules.md 10).
+const REDB_CACHE_BYTES: usize = 24 << 20;
+
+/// The listeners, opened before anything else: a port in use is told at once.
+struct Listeners {
+    api: TcpListener,
+    mesh: TcpListener,
+}
+
+/// What a running node is made of.
+struct Node {
+    host: Arc<RaftHost>,
+    local: Arc<Local>,
+    mesh: Mesh,
+    sender: watch::Sender<Arc<ClusterView>>,
+    view: watch::Receiver<Arc<ClusterView>>,
+}
+
+pub(super) async fn run(args: ServerArgs) -> Result<()> {
+    let config = server_config(&args)?;
+    let kek = Kek::load(&config.kek_file)?;
+    let identity = Identity::load(&config.tls_dir)?;
+    check_certificate(&identity, &config)?;
+    let storage = Storage::open(&config, identity.certificate().cluster)?;
+    let start = storage.start(&config)?;
+    let listeners = Listeners {
+        api: listen("the API", config.api_listen).await?,
+        mesh: listen("the mesh", config.mesh_listen).await?,
+    };
+    let stop = stop_when_told(args.stop_when_stdin_closes)?;
+    tokio::select! {
+        ran = start_and_serve(config, kek, identity, storage, start, listeners, stop.clone()) => ran,
+        () = overdue(&stop) => {
+            tracing::warn!("the orderly stop took too long");
+            Ok(())
+        }
+    }
+}
+
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_WITHIN).await;
+}
+
+fn check_certificate(identity: &Identity, config: &ServerConfig) -> Result<()> {
+    let certificate = identity.certificate();
+    if certificate.role != Role::Node || *certificate.name != *config.name {
+        bail!(
+            "the certificate in {} is for {:?} {}, this server is node {}",
+            config.tls_dir.display(),
+            certificate.role,
+            certificate.name,
+            config.name
+        );
+    }
+    Ok(())
+}
+
+async fn start_and_serve(
+    config: ServerConfig,
+    kek: Kek,
+    identity: Identity,
+    mut storage: Storage,
+    start: Start,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> Result<()> {
+    let runtime = raft_runtime()?;
+    let raft = runtime.handle().clone();
+    let mesh = Mesh::new(MeshOptions {
+        identity,
+        node: None,
+        raft_runtime: Some(raft.clone()),
+    })?;
+    let node = match start {
+        Start::Resume { node, replica } => {
+            let running = open(&storage, &mesh, replica, &raft, None).await?;
+            mesh.set_node(node);
+            running
+        }
+        Start::Found => found::found(&config, &kek, &mut storage, &mesh, &raft).await?,
+        Start::Join => tokio::select! {
+            joined = join::join(&config, &mut storage, &mesh, &raft) => joined?,
+            () = stop.cancelled() => return Ok(()),
+        },
+    };
+    let served = serve(&config, kek, storage, listeners, &node, &stop).await;
+    node.host.shutdown().await;
+    mesh.close();
+    runtime.shutdown_background();
+    served
+}
+
+/// Raft has threads of its own: its timers must not wait behind bulk work (rules.md 8).
+fn raft_runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("marram-raft")
+        .enable_all()
+        .build()
+        .context("cannot start the threads of Raft")
+}
+
+/// Opens log and replicas. `admitted` is the view that came with the answer to a join; a node that
+/// resumes reads its own.
+async fn open(
+    storage: &Storage,
+    mesh: &Mesh,
+    replica: ReplicaId,
+    raft: &tokio::runtime::Handle,
+    admitted: Option<ClusterView>,
+) -> Result<Node> {
+    let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
+    let dir = storage.raft_dir();
+    vfs.create_dir(&dir)
+        .with_context(|| format!("cannot make {}", dir.display()))?;
+    let wal = Wal::open(Arc::clone(&vfs), &dir.join("log"), WalOptions::default())
+        .context("cannot open the Raft log")?;
+    let first = Arc::new(admitted.unwrap_or_default());
+    mesh.set_peers(view::peers(&first));
+    let (sender, view) = watch::channel(first);
+    let transport = Arc::new(MeshTransport {
+        mesh: mesh.clone(),
+        view: view.clone(),
+    });
+    let host = RaftHost::open(HostConfig {
+        dir: dir.join("state"),
+        vfs,
+        wal,
+        replica,
+        transport,
+        logic: Arc::new(MetaLogic),
+        clock: Arc::new(now_ms),
+        timers: RaftTimers::default(),
+        checkpoint: CheckpointPolicy::default(),
+        cache_bytes: REDB_CACHE_BYTES,
+        groups_expected: OBJECT_GROUPS_DEFAULT + 1,
+        runtime: Some(raft.clone()),
+    })
+    .await?;
+    host.create_group(GroupId::ROOT).await?;
+    let own = view::read(&host).await?;
+    if own.index > view.borrow().index {
+        view::publish(mesh, &sender, own);
+    }
+    let calls = Arc::new(MeshCalls {
+        mesh: mesh.clone(),
+        view: view.clone(),
+    });
+    let router = Arc::new(Router::new(Some(Arc::clone(&host)), calls));
+    let local = Arc::new(Local {
+        host: Arc::clone(&host),
+        router,
+        mesh: mesh.clone(),
+        view: view.clone(),
+    });
+    Ok(Node {
+        host,
+        local,
+        mesh: mesh.clone(),
+        sender,
+        view,
+    })
+}
+
+/// Runs every role until told to stop.
+async fn serve(
+    config: &ServerConfig,
+    kek: Kek,
+    storage: Storage,
+    listeners: Listeners,
+    node: &Node,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let drives = Arc::new(storage.drives(config)?);
+    node.mesh.set_service(Arc::new(NodeService {
+        mesh: node.mesh.clone(),
+        host: Arc::clone(&node.host),
+        local: Arc::clone(&node.local),
+        drives: Arc::clone(&drives),
+        view: node.view.clone(),
+    }));
+    let gateway = Gateway::new(GatewayDeps {
+        mesh: node.mesh.clone(),
+        router: Arc::clone(&node.local.router),
+        view: node.view.clone(),
+        kek,
+        name: config.name.clone(),
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn({
+        let mesh = node.mesh.clone();
+        async move { mesh.serve(listeners.mesh).await }
+    });
+    tasks.spawn(groups::follow(Arc::clone(&node.host), node.view.clone()));
+    tasks.spawn(view::routes(
+        Arc::clone(&node.local.router),
+        node.view.clone(),
+    ));
+    tasks.spawn(Controller::new(Arc::clone(&node.local), node.view.clone()).run());
+    tasks.spawn(spread_leaders(Arc::clone(&node.local), node.view.clone()));
+    let follow = view::follow(
+        Arc::clone(&node.host),
+        node.mesh.clone(),
+        node.sender.clone(),
+    );
+    tasks.spawn(async move {
+        if let Err(error) = follow.await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the view of the cluster stands still"
+            );
+        }
+    });
+    tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
+    let served = gateway.serve(listeners.api, stop.clone()).await;
+    tasks.shutdown().await;
+    served.context("the API cannot be served")
+}
+
+/// What a node tells of itself.
+fn describe(
+    config: &ServerConfig,
+    storage: &Storage,
+    mesh: &Mesh,
+) -> Result<marram_meta::NodeJoin> {
+    let or_listen = |given: &Option<String>, listen: std::net::SocketAddr| {
+        given.clone().unwrap_or_else(|| listen.to_string())
+    };
+    Ok(marram_meta::NodeJoin {
+        name: config.name.clone(),
+        mesh_addr: or_listen(&config.mesh_advertise, config.mesh_listen),
+        api_addr: or_listen(&config.api_advertise, config.api_listen),
+        public_key: mesh.certificate().public_key,
+        zone: config.zone.clone(),
+        drives: storage.offered(config.drive_capacity)?,
+    })
+}
+
+/// The node that this server is, once it is known.
+fn settle(mesh: &Mesh, node: NodeId) {
+    tracing::info!(%node, "this server is a member");
+    mesh.set_node(node);
+}

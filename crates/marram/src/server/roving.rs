@@ -1,0 +1,132 @@
+//! A gateway without drives: it follows the root group's view from the servers it is given, and
+//! keeps nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use marram_gateway::{Gateway, GatewayDeps, Kek};
+use marram_mesh::{Identity, Mesh, MeshOptions, Role, RootView};
+use marram_meta::ClusterView;
+use marram_proto::mesh::v1 as wire;
+use marram_raft::Router;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{GatewayArgs, gateway_config};
+use super::lifetime::{listen, stop_when_told};
+use super::remote::MeshCalls;
+use super::view;
+
+/// How long a server holds the answer back when nothing is new. A change of keys or settings is
+/// answered at once.
+const WAIT_MS: u32 = 5_000;
+/// How long to wait for an answer beyond that.
+const ANSWER_WITHIN: Duration = Duration::from_secs(7);
+/// How long the first answer may take.
+const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Pause after a server that did not answer.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) async fn run(args: GatewayArgs) -> Result<()> {
+    let config = gateway_config(&args)?;
+    let kek = Kek::load(&config.kek_file)?;
+    let identity = Identity::load(&config.tls_dir)?;
+    let certificate = identity.certificate();
+    if certificate.role != Role::Gateway || *certificate.name != *config.name {
+        bail!(
+            "the certificate in {} is for {:?} {}, this is gateway {}",
+            config.tls_dir.display(),
+            certificate.role,
+            certificate.name,
+            config.name
+        );
+    }
+    let listener = listen("the API", config.api_listen).await?;
+    let stop = stop_when_told(args.stop_when_stdin_closes)?;
+    let mesh = Mesh::new(MeshOptions {
+        identity,
+        node: None,
+        raft_runtime: None,
+    })?;
+    let (sender, seen) = watch::channel(Arc::new(ClusterView::default()));
+    let calls = Arc::new(MeshCalls {
+        mesh: mesh.clone(),
+        view: seen.clone(),
+    });
+    let router = Arc::new(Router::new(None, calls));
+    let gateway = Gateway::new(GatewayDeps {
+        mesh: mesh.clone(),
+        router: Arc::clone(&router),
+        view: seen.clone(),
+        kek,
+        name: config.name.clone(),
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(follow(
+        mesh.clone(),
+        config.join.clone(),
+        sender,
+        stop.clone(),
+    ));
+    tasks.spawn(view::routes(router, seen));
+    tracing::info!(api = %config.api_listen, "serving");
+    let served = gateway.serve(listener, stop).await;
+    tasks.shutdown().await;
+    mesh.close();
+    served.context("the API cannot be served")
+}
+
+/// Follows the view: from any known node while there are some, else from the servers given.
+async fn follow(
+    mesh: Mesh,
+    servers: Vec<String>,
+    sender: watch::Sender<Arc<ClusterView>>,
+    stop: CancellationToken,
+) {
+    for turn in 0_usize.. {
+        if stop.is_cancelled() {
+            return;
+        }
+        if let Err(error) = ask(&mesh, &servers, turn, &sender).await {
+            tracing::debug!(%error, "no view of the cluster from this server");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn ask(
+    mesh: &Mesh,
+    servers: &[String],
+    turn: usize,
+    sender: &watch::Sender<Arc<ClusterView>>,
+) -> Result<()> {
+    let known = sender.borrow().clone();
+    let request = wire::RootViewRequest {
+        known_index: known.index,
+        wait_ms: WAIT_MS,
+    };
+    let living: Vec<_> = known
+        .nodes
+        .keys()
+        .copied()
+        .filter(|n| mesh.is_up(*n))
+        .collect();
+    let answer = match living.get(turn % living.len().max(1)) {
+        Some(node) => {
+            mesh.call::<RootView>(*node, request, Bytes::new(), ANSWER_WITHIN)
+                .await?
+        }
+        None => {
+            let server = &servers[turn % servers.len()];
+            mesh.call_addr::<RootView>(server, request, Bytes::new(), FIRST_ANSWER_WITHIN)
+                .await?
+        }
+    };
+    if !answer.0.view.is_empty() {
+        let new = ClusterView::decode(&answer.0.view).context("the view cannot be read")?;
+        view::publish(mesh, sender, new);
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! What this node answers to its peers: each method of the mesh and who carries it out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use marram_mesh::{Mesh, Method, Peer, RpcCode, RpcFailure, Service};
+use marram_meta::ClusterView;
+use marram_proto::mesh::v1 as wire;
+use marram_raft::{RaftHost, RaftMethod};
+use marram_types::GroupId;
+use prost::Message;
+use tokio::sync::watch;
+
+use super::admission;
+use super::local::Local;
+use super::shards;
+use super::storage::Drives;
+
+/// Longest time that a peer may wait for a newer view.
+const VIEW_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How long a peer's proposal may wait for its quorum here; the peer asks again elsewhere.
+const PROPOSE_WITHIN: Duration = Duration::from_secs(3);
+
+/// The services of a storage node.
+pub(super) struct NodeService {
+    pub mesh: Mesh,
+    pub host: Arc<RaftHost>,
+    pub local: Arc<Local>,
+    pub drives: Arc<Drives>,
+    pub view: watch::Receiver<Arc<ClusterView>>,
+}
+
+type Answer = Result<(Bytes, Bytes), RpcFailure>;
+
+#[async_trait]
+impl Service for NodeService {
+    async fn call(&self, peer: Peer, method: Method, header: Bytes, payload: Bytes) -> Answer {
+        match method {
+            Method::Unspecified => Err(unimplemented(method)),
+            Method::Ping => Err(unimplemented(method)), // the mesh answers it itself
+            Method::Join => answer(&self.join(peer, parse(header)?).await?),
+            Method::RootView => answer(&self.root_view(parse(header)?).await?),
+            Method::Propose => answer(&self.propose(parse(header)?).await?),
+            Method::Query => answer(&self.query(parse(header)?).await?),
+            Method::RaftAppend => self.raft(RaftMethod::Append, header, payload).await,
+            Method::RaftVote => self.raft(RaftMethod::Vote, header, payload).await,
+            Method::RaftPreVote => self.raft(RaftMethod::PreVote, header, payload).await,
+            Method::RaftSnapshot => self.raft(RaftMethod::Snapshot, header, payload).await,
+            Method::RaftTransfer => self.raft(RaftMethod::Transfer, header, payload).await,
+            Method::WriteRun => {
+                answer(&shards::write(&self.drives, parse(header)?, payload).await?)
+            }
+            Method::ReadShard => {
+                let (response, bytes) = shards::read(&self.drives, parse(header)?).await?;
+                Ok((
+                    Bytes::from(wire::ReadShardResponse::encode_to_vec(&response)),
+                    bytes,
+                ))
+            }
+            Method::DropShards => answer(&shards::drop_all(&self.drives, parse(header)?).await?),
+            Method::DriveStats => answer(&shards::stats(&self.drives, &parse(header)?)),
+        }
+    }
+}
+
+impl NodeService {
+    async fn join(
+        &self,
+        peer: Peer,
+        request: wire::JoinRequest,
+    ) -> Result<wire::JoinResponse, RpcFailure> {
+        let key = match peer {
+            Peer::Joiner { public_key, .. } => public_key,
+            // An answer that was lost: the same node asks again and is known by now.
+            Peer::Node(node) => {
+                let view = self.view.borrow();
+                let known = view.nodes.get(&node);
+                known.map(|n| n.public_key).ok_or_else(|| {
+                    RpcFailure::new(RpcCode::Aborted, "the node is not known any more")
+                })?
+            }
+            Peer::Gateway(_) => {
+                return Err(RpcFailure::new(RpcCode::Denied, "a gateway is not a node"));
+            }
+        };
+        admission::admit(&self.local, &self.view, key, &request.node_join).await
+    }
+
+    async fn root_view(
+        &self,
+        request: wire::RootViewRequest,
+    ) -> Result<wire::RootViewResponse, RpcFailure> {
+        let wait = Duration::from_millis(u64::from(request.wait_ms)).min(VIEW_WAIT_MAX);
+        let mut view = self.view.clone();
+        let newer = view.wait_for(|v| v.index > request.known_index);
+        match tokio::time::timeout(wait, newer).await {
+            Ok(Ok(view)) => Ok(wire::RootViewResponse {
+                index: view.index,
+                view: Bytes::from(view.encode()),
+            }),
+            Ok(Err(_)) => Err(RpcFailure::new(
+                RpcCode::Unavailable,
+                "this node is stopping",
+            )),
+            Err(_) => Ok(wire::RootViewResponse {
+                index: request.known_index,
+                view: Bytes::new(),
+            }),
+        }
+    }
+
+    async fn propose(
+        &self,
+        request: wire::ProposeRequest,
+    ) -> Result<wire::ProposeResponse, RpcFailure> {
+        let group = group(request.group)?;
+        let outcome = self
+            .host
+            .propose(group, &request.command, PROPOSE_WITHIN)
+            .await
+            .map_err(Local::failure)?;
+        Ok(wire::ProposeResponse { outcome })
+    }
+
+    async fn query(&self, request: wire::QueryRequest) -> Result<wire::QueryResponse, RpcFailure> {
+        let group = group(request.group)?;
+        let (answer, applied) = self
+            .host
+            .query(group, &request.query, request.linearizable)
+            .await
+            .map_err(Local::read_failure)?;
+        Ok(wire::QueryResponse { answer, applied })
+    }
+
+    async fn raft(&self, method: RaftMethod, header: Bytes, payload: Bytes) -> Answer {
+        self.host
+            .handle(method, header, payload)
+            .await
+            .map_err(Local::raft_failure)
+    }
+}
+
+fn unimplemented(method: Method) -> RpcFailure {
+    RpcFailure::new(
+        RpcCode::Unimplemented,
+        format!("{} is not served here", method.as_str_name()),
+    )
+}
+
+pub(super) fn parse<M: Message + Default>(header: Bytes) -> Result<M, RpcFailure> {
+    M::decode(header).map_err(|error| {
+        RpcFailure::new(
+            RpcCode::Refused,
+            format!("the request cannot be read: {error}"),
+        )
+    })
+}
+
+fn answer(message: &impl Message) -> Answer {
+    Ok((Bytes::from(message.encode_to_vec()), Bytes::new()))
+}
+
+fn group(number: u32) -> Result<GroupId, RpcFailure> {
+    u16::try_from(number)
+        .map(GroupId)
+        .map_err(|_| RpcFailure::new(RpcCode::Refused, format!("there is no group {number}")))
+}

@@ -1,0 +1,200 @@
+//! The node's data folders: who they belong to, and the drives on them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use marram_meta::DriveJoin;
+use marram_store::{Drive, DriveOptions};
+use marram_store::{DriveRoot, Identity, OsVfs, Vfs};
+use marram_types::config::ServerConfig;
+use marram_types::{ClusterId, DriveId, NodeId, ReplicaId};
+
+/// How this start begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// The drives are empty and this server founds the cluster, or was interrupted doing so.
+    Found,
+    /// The drives are empty and this server asks to be admitted.
+    Join,
+    /// The drives know who they are.
+    Resume {
+        /// The node.
+        node: NodeId,
+        /// Its Raft replica.
+        replica: ReplicaId,
+    },
+}
+
+/// The locked data folders, the metadata drive first.
+#[derive(Debug)]
+pub(super) struct Storage {
+    cluster: ClusterId,
+    roots: Vec<DriveRoot>,
+}
+
+impl Storage {
+    /// Locks every folder and checks that it belongs to this cluster or to nobody.
+    pub(super) fn open(config: &ServerConfig, cluster: ClusterId) -> Result<Self> {
+        let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
+        let roots = config
+            .data
+            .iter()
+            .map(|folder| Ok(DriveRoot::open(Arc::clone(&vfs), folder, Some(cluster))?))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { cluster, roots })
+    }
+
+    /// What this start has to do, refused where the folders and the settings contradict each other.
+    pub(super) fn start(&self, config: &ServerConfig) -> Result<Start> {
+        let metadata = self.metadata();
+        let identity = metadata.identity();
+        if let Some(Identity {
+            node: Some(node),
+            replica: Some(replica),
+            ..
+        }) = identity
+        {
+            if config.bootstrap.is_some() {
+                bail!(
+                    "{} belongs to a cluster already: leave --bootstrap out to go on with it",
+                    metadata.path().display()
+                );
+            }
+            self.every_drive_is_known()?;
+            return Ok(Start::Resume {
+                node: *node,
+                replica: *replica,
+            });
+        }
+        let carrying = self.roots[1..]
+            .iter()
+            .find(|r| r.identity().is_some_and(|i| i.node.is_some()));
+        if let Some(root) = carrying {
+            bail!(
+                "the metadata drive {} is empty but {} belongs to a node: was the first --data folder changed?",
+                metadata.path().display(),
+                root.path().display()
+            );
+        }
+        match (&config.bootstrap, config.join.is_empty()) {
+            (Some(_), _) => Ok(Start::Found),
+            (None, false) => Ok(Start::Join),
+            (None, true) => bail!(
+                "{} is empty: found a cluster with --bootstrap NAME on exactly one node, or join one with --join HOST:PORT",
+                metadata.path().display()
+            ),
+        }
+    }
+
+    fn every_drive_is_known(&self) -> Result<()> {
+        for (ordinal, root) in self.roots.iter().enumerate() {
+            let path = root.path().display();
+            match root.identity() {
+                Some(identity) if usize::from(identity.ordinal) == ordinal => {}
+                Some(identity) => bail!(
+                    "{path} is drive {} of this node but stands at place {} of --data: keep the order",
+                    identity.ordinal + 1,
+                    ordinal + 1
+                ),
+                None => bail!(
+                    "{path} is a new drive: drives cannot be added to a node that has joined yet; leave it out"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    fn metadata(&self) -> &DriveRoot {
+        &self.roots[0]
+    }
+
+    /// Where the Raft log and the state machines lie.
+    pub(super) fn raft_dir(&self) -> PathBuf {
+        self.metadata().path().join("raft")
+    }
+
+    /// Writes down who the drives are, the metadata drive last: it is the one that counts.
+    pub(super) fn identify(
+        &mut self,
+        node: Option<NodeId>,
+        drives: &[DriveId],
+        replica: ReplicaId,
+    ) -> Result<()> {
+        let cluster = self.cluster;
+        for (ordinal, root) in self.roots.iter_mut().enumerate().rev() {
+            let identity = Identity {
+                cluster,
+                node,
+                drive: drives.get(ordinal).copied(),
+                ordinal: u16::try_from(ordinal).context("more drives than can be numbered")?,
+                replica: (ordinal == 0).then_some(replica),
+            };
+            root.write_identity(identity)?;
+        }
+        Ok(())
+    }
+
+    /// What the node tells of its drives when it joins.
+    pub(super) fn offered(&self, capacity: Option<u64>) -> Result<Vec<DriveJoin>> {
+        let offer = |(ordinal, root): (usize, &DriveRoot)| {
+            let space = root.vfs().space(root.path())?;
+            Ok(DriveJoin {
+                ordinal: u8::try_from(ordinal).context("more drives than can be numbered")?,
+                capacity: capacity.map_or(space.capacity, |c| c.min(space.capacity)),
+            })
+        };
+        self.roots.iter().enumerate().map(offer).collect()
+    }
+
+    /// Opens the drives. The folders stay locked as long as the result lives.
+    pub(super) fn drives(self, config: &ServerConfig) -> Result<Drives> {
+        let mut drives = BTreeMap::new();
+        for root in &self.roots {
+            let identity = root.identity().context("the drive has no identity")?;
+            let id = identity.drive.context("the drive has no id")?;
+            let mut options = DriveOptions::new(id, self.cluster);
+            options.segment_bytes = config.segment_mib << 20;
+            if let Some(capacity) = config.drive_capacity {
+                options.limits.capacity = Some(capacity);
+                // The floor of free bytes is meant for whole file systems: a small share of one
+                // would be full from the start.
+                options.limits.free_bytes_min = options.limits.free_bytes_min.min(capacity / 10);
+            }
+            if identity.ordinal == 0 {
+                options.on_fatal = Some(Arc::new(end_process));
+            }
+            let drive = Drive::open(Arc::clone(root.vfs()), root.path(), options)
+                .with_context(|| format!("cannot open the drive {}", root.path().display()))?;
+            drives.insert(id, drive);
+        }
+        Ok(Drives {
+            by_id: drives,
+            _roots: self.roots,
+        })
+    }
+}
+
+/// After a failed sync nobody knows what of the metadata drive is durable (rules.md 21).
+fn end_process(error: &std::io::Error) {
+    tracing::error!(%error, "the metadata drive failed to sync: this process ends");
+    std::process::abort();
+}
+
+/// The node's open drives.
+#[derive(Debug)]
+pub(super) struct Drives {
+    by_id: BTreeMap<DriveId, Drive>,
+    _roots: Vec<DriveRoot>,
+}
+
+impl Drives {
+    pub(super) fn get(&self, drive: DriveId) -> Option<&Drive> {
+        self.by_id.get(&drive)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&DriveId, &Drive)> {
+        self.by_id.iter()
+    }
+}

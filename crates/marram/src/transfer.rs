@@ -1,0 +1,229 @@
+//! Moving objects: one at a time, and many at once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use marram_client::{Client, ObjectInfo, Preconditions, PutBody, PutOptions};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+use crate::location::Remote;
+use crate::output::{Output, Progress, printable};
+use crate::paths::make_parents;
+
+mod download;
+mod job;
+pub(crate) use download::{download, write_out};
+pub(crate) use job::{Job, Order, Tally};
+
+/// Jobs that are known before anybody does them.
+pub(crate) const JOBS_AHEAD: usize = 256;
+
+/// How jobs are done.
+#[derive(Clone)]
+pub(crate) struct Crew {
+    pub(crate) client: Client,
+    pub(crate) output: Arc<Output>,
+    pub(crate) progress: Progress,
+    /// Delete the source once its copy is there.
+    pub(crate) moving: bool,
+    pub(crate) jobs: u16,
+}
+
+impl Crew {
+    /// Does all jobs, some at once. A failure is told at once and does not keep the others.
+    pub(crate) async fn work(&self, mut orders: mpsc::Receiver<Order>) -> Tally {
+        let mut tally = Tally::default();
+        let mut running: JoinSet<(Job, Result<(), Failure>)> = JoinSet::new();
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Do(job) => {
+                    self.progress.expect(job.bytes());
+                    if running.len() >= usize::from(self.jobs) {
+                        self.take(running.join_next().await, &mut tally);
+                    }
+                    let crew = self.clone();
+                    running.spawn(async move {
+                        let result = crew.one(&job).await;
+                        (job, result)
+                    });
+                }
+                Order::Same => tally.skipped += 1,
+                Order::Skip(path, why) => {
+                    tally.skipped += 1;
+                    self.warn(&format!("skipped {}: {why}", path.display()));
+                }
+                Order::Failed(failure) => self.failed(&failure, &mut tally),
+            }
+        }
+        while let Some(done) = running.join_next().await {
+            self.take(Some(done), &mut tally);
+        }
+        self.progress.finish();
+        tally
+    }
+
+    /// Does one job; its failure is returned, not told.
+    pub(crate) async fn single(&self, job: Job) -> Result<Tally, Failure> {
+        self.progress.expect(job.bytes());
+        let result = self.one(&job).await;
+        self.progress.finish();
+        result?;
+        Ok(Tally {
+            copied: 1,
+            bytes: job.bytes(),
+            ..Tally::default()
+        })
+    }
+
+    fn take(
+        &self,
+        done: Option<Result<(Job, Result<(), Failure>), tokio::task::JoinError>>,
+        tally: &mut Tally,
+    ) {
+        match done {
+            Some(Ok((job, Ok(())))) => match job {
+                Job::DeleteObject { .. } | Job::DeleteFile { .. } => tally.deleted += 1,
+                Job::Upload { .. } | Job::Download { .. } | Job::Copy { .. } => {
+                    tally.copied += 1;
+                    tally.bytes += job.bytes();
+                }
+            },
+            Some(Ok((_, Err(failure)))) => self.failed(&failure, tally),
+            // A job that panicked has told so itself.
+            Some(Err(_)) => tally.failed += 1,
+            None => {}
+        }
+    }
+
+    fn failed(&self, failure: &Failure, tally: &mut Tally) {
+        tally.failed += 1;
+        self.progress.aside(|| failure.tell(self.output.json));
+    }
+
+    fn warn(&self, text: &str) {
+        if !self.output.quiet {
+            self.progress
+                .aside(|| eprintln!("marram: {}", printable(text)));
+        }
+    }
+
+    async fn one(&self, job: &Job) -> Result<(), Failure> {
+        self.progress.name(&job.describe());
+        match job {
+            Job::Upload { path, to, .. } => {
+                upload(&self.client, path.clone(), to, &self.progress).await?;
+                if self.moving {
+                    delete_file(path).await?;
+                }
+                Ok(())
+            }
+            Job::Download {
+                from,
+                folder,
+                relative,
+                ..
+            } => {
+                parents(folder.clone(), relative.clone()).await?;
+                let path = folder.join(relative);
+                let info = download(&self.client, from, path, &self.progress).await?;
+                self.moved(from, &info).await
+            }
+            Job::Copy { from, to, .. } => {
+                let source = copy(&self.client, from, to, &self.progress).await?;
+                self.moved(from, &source).await
+            }
+            Job::DeleteObject { place, generation } => {
+                delete(&self.client, place, *generation).await.map(|_| ())
+            }
+            Job::DeleteFile { path } => delete_file(path).await,
+        }
+    }
+
+    /// Deletes the version that was copied, and no newer one.
+    async fn moved(&self, from: &Remote, copied: &ObjectInfo) -> Result<(), Failure> {
+        if self.moving {
+            delete(&self.client, from, Some(copied.generation)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A file into the cluster.
+pub(crate) async fn upload(
+    client: &Client,
+    path: PathBuf,
+    to: &Remote,
+    progress: &Progress,
+) -> Result<ObjectInfo, Failure> {
+    put(client, PutBody::file(path), to, progress).await
+}
+
+/// Bytes into the cluster.
+pub(crate) async fn put(
+    client: &Client,
+    body: PutBody,
+    to: &Remote,
+    progress: &Progress,
+) -> Result<ObjectInfo, Failure> {
+    let options = PutOptions {
+        watcher: Some(progress.watcher()),
+        ..PutOptions::default()
+    };
+    client
+        .put(&to.bucket, &to.key, body, options)
+        .await
+        .map_err(Failure::at(to))
+}
+
+/// An object to another place in the cluster; returns the version that was copied.
+async fn copy(
+    client: &Client,
+    from: &Remote,
+    to: &Remote,
+    progress: &Progress,
+) -> Result<ObjectInfo, Failure> {
+    let source = client
+        .head(&from.bucket, &from.key)
+        .await
+        .map_err(Failure::at(from))?;
+    let options = PutOptions {
+        watcher: Some(progress.watcher()),
+        ..PutOptions::default()
+    };
+    client
+        .copy((&from.bucket, &source), (&to.bucket, &to.key), options)
+        .await
+        .map_err(Failure::at(format_args!("{from} to {to}")))?;
+    Ok(source)
+}
+
+/// Away with an object; false when there was none.
+pub(crate) async fn delete(
+    client: &Client,
+    place: &Remote,
+    generation: Option<u64>,
+) -> Result<bool, Failure> {
+    let preconditions = Preconditions {
+        if_generation_match: generation,
+        ..Preconditions::default()
+    };
+    client
+        .delete(&place.bucket, &place.key, &preconditions)
+        .await
+        .map_err(Failure::at(place))
+}
+
+async fn delete_file(path: &std::path::Path) -> Result<(), Failure> {
+    tokio::fs::remove_file(path)
+        .await
+        .map_err(Failure::local("delete", path))
+}
+
+async fn parents(folder: PathBuf, relative: PathBuf) -> Result<(), Failure> {
+    let path = folder.join(&relative);
+    let made = tokio::task::spawn_blocking(move || make_parents(&folder, &relative)).await;
+    made.unwrap_or_else(|stopped| Err(stopped.into()))
+        .map_err(Failure::local("make the folders of", &path))
+}

@@ -1,0 +1,448 @@
+//! A cluster: one `marram dev` with its server processes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use marram_client::{Client, ClientConfig, ClusterStatus, NodeState, RetryPolicy};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::binary;
+
+/// How long a cluster may take to be ready; loaded machines are slow.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// How long a node may take to take part again.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+/// How long everything may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(40);
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs the cluster and stops it as soon as our end of its standard input closes, which also
+/// happens when the test's process is killed.
+const KEEPER: &str = r#"
+exec 3<&0
+"$@" </dev/null 3<&- & dev=$!
+echo $dev > "$KEEPER_DIR/dev.pid"
+( cat <&3 >/dev/null; kill -TERM $dev 2>/dev/null ) & watch=$!
+wait $dev; code=$?
+kill $watch 2>/dev/null
+if [ -n "$KEEPER_REMOVES" ] && [ ! -e "$KEEPER_DIR/keep" ]; then rm -rf "$KEEPER_DIR"; fi
+exit $code
+"#;
+
+/// What a cluster is made of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Storage nodes.
+    pub nodes: u16,
+    /// Drives of each.
+    pub drives: u16,
+    /// Gateways without drives.
+    pub gateways: u16,
+    /// Size of the drives' segment files in MiB.
+    pub segment_mib: u64,
+    /// Bytes used of each drive.
+    pub drive_capacity: Option<u64>,
+    /// Whether the folder goes when the cluster stops, unless there is a file `keep` in it.
+    pub remove: bool,
+}
+
+impl Default for Options {
+    /// Six nodes with a drive each.
+    fn default() -> Self {
+        Self {
+            nodes: 6,
+            drives: 1,
+            gateways: 0,
+            segment_mib: 16,
+            drive_capacity: None,
+            remove: false,
+        }
+    }
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: PathBuf,
+    options: Options,
+    keeper: Child,
+    keys: Keys,
+}
+
+#[derive(Debug, Clone)]
+struct Keys {
+    endpoints: Vec<String>,
+    access_key: String,
+    secret_key: String,
+}
+
+impl Cluster {
+    /// Starts a cluster in `dir`, a new one or the one that is there, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not start; the message holds the end of its output.
+    #[must_use]
+    pub fn start(dir: &Path, options: &Options) -> Self {
+        match Self::try_start(dir, options) {
+            Ok(cluster) => cluster,
+            Err(said) => panic!("the cluster in {} did not start:\n{said}", dir.display()),
+        }
+    }
+
+    /// The same for a start that may fail.
+    ///
+    /// # Errors
+    /// What `marram dev` said, when it ended before it was ready.
+    ///
+    /// # Panics
+    /// When it neither ends nor gets ready.
+    pub fn try_start(dir: &Path, options: &Options) -> Result<Self, String> {
+        let mut keeper = spawn(dir, options);
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(keys) = Keys::read(&dir.join("env")) {
+                return Ok(Self {
+                    dir: dir.to_owned(),
+                    options: options.clone(),
+                    keeper,
+                    keys,
+                });
+            }
+            if keeper
+                .try_wait()
+                .expect("the keeper can be waited for")
+                .is_some()
+            {
+                return Err(fs::read_to_string(dir.join("dev.log")).unwrap_or_default());
+            }
+            if Instant::now() > deadline {
+                drop(keeper.stdin.take());
+                let _ = keeper.wait();
+                let said = fs::read_to_string(dir.join("dev.log")).unwrap_or_default();
+                panic!(
+                    "no cluster in {} after {READY_WITHIN:?}:\n{said}",
+                    dir.display()
+                );
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Number of storage nodes.
+    #[must_use]
+    pub fn nodes(&self) -> u16 {
+        self.options.nodes
+    }
+
+    /// A client of all endpoints.
+    ///
+    /// # Panics
+    /// When the endpoints are not valid.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::connect(self.config()).expect("a valid configuration")
+    }
+
+    /// The configuration of such a client.
+    #[must_use]
+    pub fn config(&self) -> ClientConfig {
+        let keys = &self.keys;
+        ClientConfig::new(keys.endpoints.join(","), &keys.access_key, &keys.secret_key)
+    }
+
+    /// A client of one node only, numbered from 1; gateways follow the nodes.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    #[must_use]
+    pub fn client_of(&self, node: u16) -> Client {
+        let endpoint = self.endpoint(node).to_owned();
+        let mut config = self.config();
+        config.endpoints = vec![endpoint];
+        Client::connect(config).expect("a valid configuration")
+    }
+
+    /// Where a node, numbered from 1, serves applications; gateways follow the nodes.
+    #[must_use]
+    pub fn endpoint(&self, node: u16) -> &str {
+        &self.keys.endpoints[usize::from(node) - 1]
+    }
+
+    /// Access key and secret.
+    #[must_use]
+    pub fn keys(&self) -> (&str, &str) {
+        (&self.keys.access_key, &self.keys.secret_key)
+    }
+
+    /// The environment of the `env` file.
+    #[must_use]
+    pub fn env(&self) -> [(&'static str, String); 3] {
+        [
+            ("MARRAM_ENDPOINT", self.keys.endpoints.join(",")),
+            ("MARRAM_ACCESS_KEY", self.keys.access_key.clone()),
+            ("MARRAM_SECRET_KEY", self.keys.secret_key.clone()),
+        ]
+    }
+
+    /// The process id of `marram dev` itself.
+    ///
+    /// # Panics
+    /// When it never started.
+    #[must_use]
+    pub fn dev_pid(&self) -> u32 {
+        read_pid(&self.dir.join("dev.pid")).expect("marram dev was started")
+    }
+
+    /// The process id of a node, numbered from 1; `None` when it does not run.
+    #[must_use]
+    pub fn pid(&self, node: u16) -> Option<u32> {
+        read_pid(&self.dir.join(format!("node-{node}/pid")))
+    }
+
+    /// The process ids of everything that runs: nodes and gateways.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        let nodes = (1..=self.options.nodes).map(|n| self.dir.join(format!("node-{n}/pid")));
+        let gateways =
+            (1..=self.options.gateways).map(|n| self.dir.join(format!("gateway-{n}/pid")));
+        nodes
+            .chain(gateways)
+            .filter_map(|file| read_pid(&file))
+            .collect()
+    }
+
+    /// A node's first drive.
+    #[must_use]
+    pub fn drive(&self, node: u16) -> PathBuf {
+        self.dir.join(format!("node-{node}/drive-1"))
+    }
+
+    /// Sends a signal to a node.
+    ///
+    /// # Panics
+    /// When the node does not run.
+    pub fn signal(&self, node: u16, signal: Signal) {
+        let pid = self
+            .pid(node)
+            .unwrap_or_else(|| panic!("node {node} does not run"));
+        kill_process(as_pid(pid), signal).expect("the node can be signalled");
+    }
+
+    /// Kills nodes with SIGKILL, all at once.
+    ///
+    /// # Panics
+    /// When one does not run.
+    pub fn kill(&self, nodes: &[u16]) {
+        let pids: Vec<u32> = nodes
+            .iter()
+            .map(|node| {
+                self.pid(*node)
+                    .unwrap_or_else(|| panic!("node {node} does not run"))
+            })
+            .collect();
+        for pid in pids {
+            kill_process(as_pid(pid), Signal::KILL).expect("the node can be killed");
+        }
+    }
+
+    /// Starts killed nodes again.
+    ///
+    /// # Panics
+    /// When `marram dev --restart-node` fails.
+    pub fn restart(&self, nodes: &[u16]) {
+        for node in nodes {
+            let output = Command::new(binary())
+                .args(["dev", "--restart-node", &node.to_string(), "--dir"])
+                .arg(&self.dir)
+                .output()
+                .expect("marram runs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                output.status.success(),
+                "node {node} was not started again: {said}"
+            );
+        }
+    }
+
+    /// Waits until every node sees every other one, and every group has a leader and all of its
+    /// voters.
+    ///
+    /// # Panics
+    /// When that does not come to be.
+    pub async fn healthy(&self) {
+        for node in 1..=self.options.nodes {
+            let mut config = self.config();
+            config.endpoints = vec![self.endpoint(node).to_owned()];
+            config.retry = RetryPolicy::never();
+            config.call_timeout = Duration::from_secs(3);
+            let client = Client::connect(config).expect("a valid configuration");
+            until(
+                &format!("node {node} sees a healthy cluster"),
+                HEALTHY_WITHIN,
+                async || match client.cluster_status().await {
+                    Ok(status) if is_healthy(&status, self.options.nodes) => Ok(()),
+                    Ok(status) => Err(format!("{:?} {:?}", status.redundancy, status.groups)),
+                    Err(error) => Err(error.to_string()),
+                },
+            )
+            .await;
+        }
+    }
+
+    /// Stops everything and waits for the end.
+    ///
+    /// # Panics
+    /// When it does not stop.
+    pub fn stop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let deadline = Instant::now() + STOP_WITHIN;
+        while self
+            .keeper
+            .try_wait()
+            .expect("the keeper can be waited for")
+            .is_none()
+        {
+            assert!(
+                Instant::now() < deadline,
+                "the cluster did not stop within {STOP_WITHIN:?}"
+            );
+            std::thread::sleep(ASK_EVERY);
+        }
+    }
+
+    /// True when `marram dev` has ended.
+    ///
+    /// # Panics
+    /// When the operating system cannot say.
+    pub fn ended(&mut self) -> bool {
+        self.keeper
+            .try_wait()
+            .expect("the keeper can be waited for")
+            .is_some()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+            return;
+        }
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+        eprintln!(
+            "logs of the cluster: {}/*/server.log and dev.log",
+            self.dir.display()
+        );
+    }
+}
+
+impl Keys {
+    /// `None` while the file is not there.
+    fn read(file: &Path) -> Option<Self> {
+        let text = fs::read_to_string(file).ok()?;
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| {
+                line.strip_prefix("export ")?
+                    .strip_prefix(name)?
+                    .strip_prefix('=')
+            });
+            line.map(str::to_owned)
+        };
+        Some(Self {
+            endpoints: value("MARRAM_ENDPOINT")?
+                .split(',')
+                .map(str::to_owned)
+                .collect(),
+            access_key: value("MARRAM_ACCESS_KEY")?,
+            secret_key: value("MARRAM_SECRET_KEY")?,
+        })
+    }
+}
+
+fn spawn(dir: &Path, options: &Options) -> Child {
+    fs::create_dir_all(dir).expect("the cluster's folder can be made");
+    let log = fs::File::create(dir.join("dev.log")).expect("a log can be written");
+    let errors = log.try_clone().expect("a file can be shared");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", KEEPER, "keeper"])
+        .arg(binary())
+        .arg("dev");
+    command.arg("--dir").arg(dir).env("KEEPER_DIR", dir);
+    command.env("KEEPER_REMOVES", if options.remove { "1" } else { "" });
+    let segment = options.segment_mib.to_string();
+    command.args(["--segment-mib", &segment]);
+    // A cluster keeps the ports it was made with.
+    if !dir.join("cluster.json").exists() {
+        let (nodes, drives) = (options.nodes.to_string(), options.drives.to_string());
+        let gateways = options.gateways.to_string();
+        command.args(["--base-port", "0", "--nodes", &nodes, "--drives", &drives]);
+        command.args(["--gateways", &gateways]);
+        if let Some(bytes) = options.drive_capacity {
+            command.args(["--drive-capacity", &bytes.to_string()]);
+        }
+    }
+    command.stdin(Stdio::piped()).stdout(log).stderr(errors);
+    command.spawn().expect("sh can be started")
+}
+
+fn is_healthy(status: &ClusterStatus, nodes: u16) -> bool {
+    let up = status
+        .nodes
+        .iter()
+        .filter(|node| node.state == NodeState::Up)
+        .count();
+    let groups = status.groups.iter().all(|group| {
+        group.leader_node_id.is_some()
+            && usize::try_from(group.voters_up) == Ok(group.voter_node_ids.len())
+    });
+    up == usize::from(nodes) && groups && status.redundancy.as_ref().is_some_and(|r| r.writable)
+}
+
+fn read_pid(file: &Path) -> Option<u32> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+fn as_pid(pid: u32) -> Pid {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process id")
+}
+
+/// True while a process is there.
+#[must_use]
+pub fn alive(pid: u32) -> bool {
+    let zombie = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('Z'))
+    });
+    test_kill_process(as_pid(pid)).is_ok() && !zombie
+}
+
+/// Asks again and again until the answer is good.
+///
+/// # Panics
+/// When it is not good within `limit`; the message holds the last answer.
+pub async fn until(what: &str, limit: Duration, mut ask: impl AsyncFnMut() -> Result<(), String>) {
+    let deadline = Instant::now() + limit;
+    loop {
+        match ask().await {
+            Ok(()) => return,
+            Err(last) if Instant::now() > deadline => {
+                panic!("not within {limit:?}: {what}; last: {last}")
+            }
+            Err(_) => tokio::time::sleep(ASK_EVERY).await,
+        }
+    }
+}

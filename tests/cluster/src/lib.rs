@@ -1,0 +1,44 @@
+//! Clusters of real processes, for the tests in `tests/`.
+//!
+//! Each cluster is `marram dev` in a folder of its own, with free ports. It stops when its
+//! [`Cluster`] is dropped, and also when the test's process goes away for any other reason. The
+//! folder of a failing test stays, with all logs, and the test says where it is.
+//!
+//! ```text
+//! binary    builds `marram` once, in the profile of the tests
+//! cluster   start, stop, kill, pause, restart; wait until all is well
+//! shared    one cluster for all tests of a binary
+//! scratch   a folder that stays when the test fails
+//! content   random bytes and sizes from a seed
+//! objects   put many objects, compare every byte of them
+//! commands  the command line, with the cluster's keys
+//! raw       requests that the client would never send
+//! memory    resident memory of a process
+//! ```
+#![expect(
+    clippy::panic,
+    reason = "a harness of tests: a panic is how a test fails"
+)]
+
+mod binary;
+mod cluster;
+mod commands;
+mod content;
+mod memory;
+mod objects;
+mod raw;
+mod scratch;
+mod shared;
+
+pub use binary::binary;
+pub use cluster::{Cluster, Options, alive, until};
+pub use commands::{Ran, run};
+pub use content::{Object, Pool, log_uniform_sizes};
+pub use memory::{peak_resident_bytes, reset_peak, resident_bytes};
+pub use objects::{get, put, put_all, verify, verify_all};
+pub use raw::{Raw, Token, reason};
+pub use scratch::Scratch;
+pub use shared::Shared;
+
+/// One heavy test at a time: they load the whole machine.
+pub static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -1,0 +1,14 @@
+//! The public API on one shared cluster of six nodes and a gateway: what it does, and what it says to
+//! bad input.
+
+mod api {
+    mod auth;
+    mod bad_uploads;
+    mod buckets;
+    mod commands;
+    mod conditions;
+    mod keys;
+    mod listing;
+    mod sizes;
+    mod status;
+}

@@ -1,0 +1,222 @@
+//! The command line against a real cluster.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use marram_cluster_tests::{Pool, Scratch, Shared, run};
+
+/// Writes a folder with files of many sizes.
+fn make_tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut pool = Pool::new(60, 8 << 20);
+    let mut files = BTreeMap::new();
+    for i in 0..60 {
+        let folder = ["", "2024/", "2024/may/", "odd names/\u{e9}t\u{e9}/"][i % 4];
+        let size = [0, 1, 5000, 70_000, 300_000, 4 << 20][i % 6];
+        files.insert(format!("{folder}file {i}.bin"), pool.content(size).to_vec());
+    }
+    for (name, content) in &files {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, content).expect("written");
+    }
+    files
+}
+
+fn read_tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path
+                    .strip_prefix(root)
+                    .expect("below")
+                    .to_str()
+                    .expect("UTF-8");
+                files.insert(name.to_owned(), fs::read(&path).expect("readable"));
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_folder_goes_up_and_comes_back() {
+    let cluster = Shared::cluster();
+    let scratch = Scratch::new("commands");
+    let (up, down) = (scratch.path().join("up"), scratch.path().join("down"));
+    let files = make_tree(&up);
+    let (up, down_text) = (up.to_str().expect("UTF-8"), down.to_str().expect("UTF-8"));
+    let _ = run(&cluster, &["mb", "m://photos"]).done();
+    let copied = run(&cluster, &["cp", "-r", "-q", up, "m://photos/2026/"]).done();
+    assert_eq!(
+        (copied.text(), copied.err.as_str()),
+        ("", ""),
+        "-q is quiet"
+    );
+
+    let listed = run(&cluster, &["ls", "-r", "--json", "m://photos/"]).done();
+    let listed: BTreeMap<String, u64> = listed
+        .json_lines()
+        .iter()
+        .map(|line| {
+            let key = line["key"].as_str().expect("a key").to_owned();
+            (key, line["size"].as_u64().expect("a size"))
+        })
+        .collect();
+    let prefix = "2026/";
+    let sizes = files.iter().map(|(name, bytes)| (name, bytes.len() as u64));
+    // `cp -r folder target/` keeps the folder's content below the target, with or without its name.
+    let with_name = listed.keys().all(|key| key.starts_with("2026/up/"));
+    let prefix = if with_name { "2026/up/" } else { prefix };
+    let expected: BTreeMap<String, u64> = sizes
+        .map(|(name, size)| (format!("{prefix}{name}"), size))
+        .collect();
+    assert_eq!(listed, expected);
+
+    let source = format!("m://photos/{prefix}");
+    let _ = run(&cluster, &["cp", "-r", "-q", &source, down_text]).done();
+    let back = read_tree(&down);
+    let strip = |name: &String| name.strip_prefix("up/").unwrap_or(name).to_owned();
+    let back: BTreeMap<String, Vec<u8>> = back
+        .into_iter()
+        .map(|(name, bytes)| (strip(&name), bytes))
+        .collect();
+    assert!(back == files, "the folder came back byte for byte");
+
+    let synced = run(&cluster, &["sync", "-q", up, "m://photos/synced"]).done();
+    assert_eq!(synced.err, "");
+    let listed = run(&cluster, &["ls", "-r", "--json", "m://photos/synced"]).done();
+    assert_eq!(listed.json_lines().len(), files.len());
+
+    let removed = run(&cluster, &["rm", "-r", "-q", "m://photos/"]).done();
+    assert_eq!(removed.err, "");
+    let _ = run(&cluster, &["rb", "m://photos"]).done();
+}
+
+#[test]
+fn one_file_at_a_time() {
+    let cluster = Shared::cluster();
+    let scratch = Scratch::new("one-file");
+    let content = Pool::new(61, 8 << 20).content(3 << 20);
+    let file = scratch.path().join("a.jpg");
+    fs::write(&file, &content).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let _ = run(&cluster, &["mb", "m://one-file"]).done();
+    let _ = run(&cluster, &["cp", file, "m://one-file/x/a.jpg"]).done();
+    assert!(run(&cluster, &["cat", "m://one-file/x/a.jpg"]).done().out == content);
+    for (range, expected) in [
+        ("0-99", &content[..100]),
+        ("1000000-1000009", &content[1_000_000..1_000_010]),
+        ("3145000-", &content[3_145_000..]),
+        ("-100", &content[content.len() - 100..]),
+    ] {
+        let part = run(&cluster, &["cat", "--range", range, "m://one-file/x/a.jpg"]).done();
+        assert!(part.out == expected, "{range}");
+    }
+    let stat = run(&cluster, &["stat", "--json", "m://one-file/x/a.jpg"]).done();
+    assert_eq!(stat.json_lines()[0]["size"], 3 << 20);
+    let _ = run(
+        &cluster,
+        &["cp", "-q", "m://one-file/x/a.jpg", "m://one-file/copy"],
+    )
+    .done();
+    let _ = run(
+        &cluster,
+        &["mv", "-q", "m://one-file/copy", "m://one-file/moved"],
+    )
+    .done();
+    let back = scratch.path().join("back");
+    let _ = run(
+        &cluster,
+        &[
+            "cp",
+            "-q",
+            "m://one-file/moved",
+            back.to_str().expect("UTF-8"),
+        ],
+    )
+    .done();
+    assert!(fs::read(&back).expect("written") == content);
+    let listed = run(&cluster, &["ls", "m://one-file/"]).done();
+    assert!(
+        listed.text().contains("x/") && listed.text().contains("moved"),
+        "{}",
+        listed.text()
+    );
+    assert!(
+        !listed.text().contains("copy"),
+        "it was moved: {}",
+        listed.text()
+    );
+    let status = run(&cluster, &["admin", "status"]).done();
+    assert!(status.text().contains("node-6"), "{}", status.text());
+    let status = run(&cluster, &["admin", "status", "--json"]).done();
+    assert_eq!(
+        status.json_lines()[0]["nodes"].as_array().map(Vec::len),
+        Some(6)
+    );
+    let _ = run(&cluster, &["rb", "--force", "m://one-file"]).done();
+}
+
+#[test]
+fn exit_codes_can_be_trusted() {
+    let cluster = Shared::cluster();
+    let code = |args: &[&str]| run(&cluster, args).code;
+    assert_eq!(code(&["mb", "m://exit-codes"]), 0);
+    assert_eq!(code(&["mb", "m://exit-codes"]), 1, "there already");
+    assert_eq!(code(&["mb", "nonsense"]), 2);
+    assert_eq!(code(&["frobnicate"]), 2);
+    assert_eq!(code(&["cp", "only-one"]), 2);
+    assert_eq!(code(&["cat", "m://exit-codes/none"]), 3);
+    assert_eq!(code(&["stat", "m://exit-codes/none"]), 3);
+    assert_eq!(code(&["ls", "m://no-such-bucket/"]), 3);
+    assert_eq!(code(&["cp", "/no/such/file", "m://exit-codes/a"]), 3);
+    assert_eq!(code(&["--secret-key", "wrong", "ls"]), 4);
+    assert_eq!(code(&["rb", "m://exit-codes"]), 0);
+    let told = run(&cluster, &["stat", "--json", "m://no-such-bucket/a"]);
+    assert!(told.err.contains("BUCKET_NOT_FOUND"), "{}", told.err);
+}
+
+/// Keys that would leave the target folder are refused, and nothing is written outside.
+#[test]
+fn no_key_escapes_the_target_folder() {
+    let cluster = Shared::cluster();
+    let scratch = Scratch::new("escape");
+    let file = scratch.path().join("file");
+    fs::write(&file, "x").expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let _ = run(&cluster, &["mb", "m://escape"]).done();
+    for key in ["../evil", "a/../../evil", "/evil", "fine"] {
+        let _ = run(&cluster, &["cp", "-q", file, &format!("m://escape/{key}")]).done();
+    }
+    let target = scratch.path().join("target/inner");
+    fs::create_dir_all(&target).expect("made");
+    let copied = run(
+        &cluster,
+        &[
+            "cp",
+            "-r",
+            "-q",
+            "m://escape/",
+            target.to_str().expect("UTF-8"),
+        ],
+    );
+    assert_eq!(copied.code, 1, "some were refused: {}", copied.err);
+    assert!(copied.err.contains("../evil"), "{}", copied.err);
+    let found: Vec<String> = read_tree(scratch.path()).into_keys().collect();
+    let outside: Vec<&String> = found
+        .iter()
+        .filter(|name| *name != "file" && !name.starts_with("target/inner/"))
+        .collect();
+    assert!(outside.is_empty(), "{outside:?}");
+    assert!(
+        found.iter().any(|name| name.ends_with("fine")),
+        "the good one was copied: {found:?}"
+    );
+    let _ = run(&cluster, &["rb", "--force", "m://escape"]).done();
+}
