@@ -45,7 +45,10 @@ impl Signer {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| age.as_secs());
-        let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
+        let mut kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match &*kept {
             // A clock that was set back makes the token one of the future: sign anew.
             Some((signed, value)) if (*signed..signed + FRESH.as_secs()).contains(&now) => {

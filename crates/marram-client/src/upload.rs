@@ -52,7 +52,7 @@ impl Progress {
 }
 
 enum State {
-    Header(v1::PutObjectHeader),
+    Header(Box<v1::PutObjectHeader>),
     Body,
     Done,
     /// The source failed. The stream must not end, since an end is a complete upload to the
@@ -82,7 +82,7 @@ impl Upload {
         let (failure, failed) = oneshot::channel();
         let upload = Self {
             size: header.size,
-            state: State::Header(header),
+            state: State::Header(Box::new(header)),
             pieces,
             checksum: Crc64Nvme::default(),
             progress,
@@ -144,7 +144,7 @@ impl Stream for Upload {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         match std::mem::replace(&mut this.state, State::Body) {
-            State::Header(header) => this.emit(Message::Header(header)),
+            State::Header(header) => this.emit(Message::Header(*header)),
             State::Body => {
                 let piece = this.pieces.poll_next(cx);
                 let starved = piece.is_pending();

@@ -62,7 +62,7 @@ pub(crate) enum Command {
     /// Start a whole cluster on this machine, to try Marram out
     Dev(crate::dev::Args),
     /// Start a server: drives, metadata and the API
-    Server(crate::server::ServerArgs),
+    Server(Box<crate::server::ServerArgs>),
     /// Start a gateway: the API without drives
     Gateway(crate::server::GatewayArgs),
     /// Make a bucket

@@ -77,7 +77,7 @@ pub(crate) fn make_parents(root: &Path, relative: &Path) -> io::Result<()> {
         return Ok(());
     };
     let mut here = root.to_owned();
-    for part in parents.iter() {
+    for part in parents {
         here.push(part);
         match fs::create_dir(&here) {
             Ok(()) => {}

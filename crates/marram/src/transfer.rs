@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use marram_client::{Client, ObjectInfo, Preconditions, PutBody, PutOptions};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::failure::Failure;
 use crate::location::Remote;
@@ -19,6 +19,9 @@ pub(crate) use job::{Job, Order, Tally};
 
 /// Jobs that are known before anybody does them.
 pub(crate) const JOBS_AHEAD: usize = 256;
+
+/// A job, and what came of it.
+type Done = (Job, Result<(), Failure>);
 
 /// How jobs are done.
 #[derive(Clone)]
@@ -35,7 +38,7 @@ impl Crew {
     /// Does all jobs, some at once. A failure is told at once and does not keep the others.
     pub(crate) async fn work(&self, mut orders: mpsc::Receiver<Order>) -> Tally {
         let mut tally = Tally::default();
-        let mut running: JoinSet<(Job, Result<(), Failure>)> = JoinSet::new();
+        let mut running: JoinSet<Done> = JoinSet::new();
         while let Some(order) = orders.recv().await {
             match order {
                 Order::Do(job) => {
@@ -77,11 +80,7 @@ impl Crew {
         })
     }
 
-    fn take(
-        &self,
-        done: Option<Result<(Job, Result<(), Failure>), tokio::task::JoinError>>,
-        tally: &mut Tally,
-    ) {
+    fn take(&self, done: Option<Result<Done, JoinError>>, tally: &mut Tally) {
         match done {
             Some(Ok((job, Ok(())))) => match job {
                 Job::DeleteObject { .. } | Job::DeleteFile { .. } => tally.deleted += 1,

@@ -27,6 +27,10 @@ pub(crate) enum UploadError {
     TooMany { declared: u64, received: u64 },
     #[error("{declared} bytes were declared, {received} were sent")]
     TooFew { declared: u64, received: u64 },
+    /// The transport tells a call that the client cancelled like one that it ended: without a
+    /// declared size only the trailer shows that all bytes were sent.
+    #[error("the upload ended after {received} bytes with neither a declared size nor a trailer")]
+    NoTrailer { received: u64 },
     #[error(transparent)]
     Invalid(#[from] InvalidField),
     #[error("all bytes together do not have the checksum of the trailer")]
@@ -39,7 +43,9 @@ impl Fault for UploadError {
     fn reason(&self) -> Reason {
         match self {
             Self::Stalled => Reason::UploadStalled,
-            Self::Broken { .. } | Self::Order(_) => Reason::InvalidArgument,
+            Self::Broken { .. } | Self::NoTrailer { .. } | Self::Order(_) => {
+                Reason::InvalidArgument
+            }
             Self::TooMany { .. } | Self::TooFew { .. } => Reason::SizeMismatch,
             Self::Invalid(field) => field.reason(),
             Self::ObjectChecksum { .. } => Reason::ObjectChecksumMismatch,
@@ -52,7 +58,9 @@ impl Fault for UploadError {
                 ("declared", declared.to_string()),
                 ("received", received.to_string()),
             ],
-            Self::Broken { received, .. } => vec![("received", received.to_string())],
+            Self::Broken { received, .. } | Self::NoTrailer { received } => {
+                vec![("received", received.to_string())]
+            }
             Self::Invalid(field) => field.details(),
             Self::ObjectChecksum { expected, found } => vec![
                 ("expected", format!("{expected:016x}")),
@@ -158,6 +166,9 @@ where
             && received < declared
         {
             return Err(UploadError::TooFew { declared, received });
+        }
+        if self.declared.is_none() && self.trailer.is_none() {
+            return Err(UploadError::NoTrailer { received });
         }
         let found = self.crc64();
         match self.trailer.and_then(|trailer| trailer.crc64nvme) {

@@ -1482,7 +1482,8 @@ pub mod object_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Writes an object: a header, then its bytes in chunks, then the end of the stream or a trailer.
+        /// Writes an object: a header, then its bytes in chunks, then a trailer. Where the header declares
+        /// the size, the trailer may be left out; otherwise a stream that ends without one was cut off.
         /// The answer comes when every shard is durable and the version is committed; until then
         /// nothing of it can be seen, and a call that breaks off leaves nothing behind.
         pub async fn put_object(
@@ -1627,7 +1628,8 @@ pub mod object_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with ObjectServiceServer.
     #[async_trait]
     pub trait ObjectService: std::marker::Send + std::marker::Sync + 'static {
-        /// Writes an object: a header, then its bytes in chunks, then the end of the stream or a trailer.
+        /// Writes an object: a header, then its bytes in chunks, then a trailer. Where the header declares
+        /// the size, the trailer may be left out; otherwise a stream that ends without one was cut off.
         /// The answer comes when every shard is durable and the version is committed; until then
         /// nothing of it can be seen, and a call that breaks off leaves nothing behind.
         async fn put_object(

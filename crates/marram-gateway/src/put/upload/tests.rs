@@ -41,7 +41,16 @@ async fn chunks_arrive_in_order_with_or_without_a_trailer() {
         messages.extend(end);
         assert_eq!(read(Some(6), messages).await.unwrap(), b"abcdef");
     }
-    assert_eq!(read(None, vec![]).await.unwrap(), b"");
+    assert_eq!(read(None, vec![trailer(None)]).await.unwrap(), b"");
+}
+
+/// The transport reports a cancelled call as the end of its stream.
+#[tokio::test]
+async fn an_end_without_declared_size_and_trailer_may_be_a_cut() {
+    for messages in [vec![], vec![chunk(b"abc")]] {
+        let cut = read(None, messages).await;
+        assert!(matches!(cut, Err(UploadError::NoTrailer { .. })));
+    }
 }
 
 #[tokio::test]
