@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use marram_meta::{
-    BucketRecord, ClusterView, GroupRecord, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome,
+    BucketRecord, ClusterView, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome,
 };
-use marram_types::GroupId;
+use marram_types::{BucketId, GroupId, PoolId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -53,9 +53,8 @@ impl<C: Consensus> Controller<C> {
                 Round::Idle => LOOK_EVERY,
                 Round::Failed => AFTER_FAILURE,
             };
-            match tokio::time::timeout(pause, self.view.changed()).await {
-                Ok(Err(_)) => return,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = tokio::time::timeout(pause, self.view.changed()).await {
+                return;
             }
         }
     }
@@ -137,7 +136,7 @@ enum Noted {
     Nothing,
     Pool {
         group: GroupId,
-        pool: marram_types::PoolId,
+        pool: PoolId,
         epoch: u64,
     },
     Bucket {
@@ -145,7 +144,7 @@ enum Noted {
         record: BucketRecord,
         live: u64,
     },
-    Settled(marram_types::BucketId),
+    Settled(BucketId),
 }
 
 async fn execute<C: Consensus + ?Sized>(
@@ -161,36 +160,8 @@ async fn execute<C: Consensus + ?Sized>(
             tracing::info!(?voters, "the root group's voters change");
             consensus.set_root_voters(voters.clone()).await?;
         }
-        Step::RecordRootVoters(voters) => {
-            let record = GroupRecord {
-                group: GroupId::ROOT,
-                voters: voters.clone(),
-            };
-            root(consensus, RootCommand::UpdateGroup(record)).await?;
-        }
-        Step::CreateGroups(groups) => {
-            root(consensus, RootCommand::CreateGroups(groups.clone())).await?;
-        }
-        Step::SetDefaultProfile(profile) => {
-            root(consensus, RootCommand::SetDefaultProfile(*profile)).await?;
-        }
-        Step::CreatePool(table) => {
-            root(consensus, RootCommand::CreatePool(table.clone())).await?;
-        }
         Step::FencePool { group, pool, epoch } => {
-            let command = ObjectCommand::PoolFence {
-                pool: *pool,
-                epoch: *epoch,
-            };
-            if let ObjectOutcome::PoolFenced { epoch } =
-                consensus.propose_object(*group, command).await?
-            {
-                return Ok(Noted::Pool {
-                    group: *group,
-                    pool: *pool,
-                    epoch,
-                });
-            }
+            return fence_pool(consensus, *group, *pool, *epoch).await;
         }
         Step::FenceBucket { group, record } => {
             return fence_bucket(consensus, *group, record).await;
@@ -212,18 +183,44 @@ async fn execute<C: Consensus + ?Sized>(
             nonempty,
             groups,
         } => {
-            let command = RootCommand::BucketSealed {
-                bucket: *bucket,
-                epoch: *epoch,
-                nonempty: *nonempty,
-            };
-            if let RootOutcome::BucketRemoved(record) = root(consensus, command).await? {
-                tell_deleted(consensus, &record, groups).await;
-            }
-            return Ok(Noted::Settled(*bucket));
+            return sealed(consensus, *bucket, *epoch, *nonempty, groups).await;
+        }
+        Step::Decide(command) => {
+            root(consensus, command.clone()).await?;
         }
     }
     Ok(Noted::Nothing)
+}
+
+async fn sealed<C: Consensus + ?Sized>(
+    consensus: &C,
+    bucket: BucketId,
+    epoch: u64,
+    nonempty: bool,
+    groups: &[GroupId],
+) -> Result<Noted, ConsensusError> {
+    let command = RootCommand::BucketSealed {
+        bucket,
+        epoch,
+        nonempty,
+    };
+    if let RootOutcome::BucketRemoved(record) = root(consensus, command).await? {
+        tell_deleted(consensus, &record, groups).await;
+    }
+    Ok(Noted::Settled(bucket))
+}
+
+async fn fence_pool<C: Consensus + ?Sized>(
+    consensus: &C,
+    group: GroupId,
+    pool: PoolId,
+    epoch: u64,
+) -> Result<Noted, ConsensusError> {
+    let command = ObjectCommand::PoolFence { pool, epoch };
+    Ok(match consensus.propose_object(group, command).await? {
+        ObjectOutcome::PoolFenced { epoch } => Noted::Pool { group, pool, epoch },
+        _ => Noted::Nothing,
+    })
 }
 
 async fn root<C: Consensus + ?Sized>(

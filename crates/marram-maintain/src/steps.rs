@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use marram_meta::{BucketRecord, BucketState, ClusterView, GroupRecord, NodeRecord, NodeState};
+use marram_meta::{
+    BucketRecord, BucketState, ClusterView, GroupRecord, NodeRecord, NodeState, RootCommand,
+};
 use marram_placement::{
-    DriveInfo, PlanError, PoolTable, Topology, default_profile, group_voters, plan_pool, pool_of,
-    voters_for,
+    DriveInfo, PlanError, Topology, default_profile, group_voters, plan_pool, pool_of, voters_for,
 };
 use marram_types::{BucketId, GroupId, NodeId, PoolId, Profile, ReplicaId};
 
@@ -24,14 +25,9 @@ pub enum Step {
     AddRootLearner(ReplicaId),
     /// Make these the root group's voters.
     SetRootVoters(Vec<ReplicaId>),
-    /// Write down who votes in the root group, for everybody who sees its view.
-    RecordRootVoters(Vec<ReplicaId>),
-    /// Start the object groups.
-    CreateGroups(Vec<GroupRecord>),
-    /// Set the profile of buckets that name none.
-    SetDefaultProfile(Profile),
-    /// Make a pool.
-    CreatePool(PoolTable),
+    /// Let the root group decide something: the object groups, a pool, the default profile, who
+    /// votes in the root group itself (written down for everybody who sees its view).
+    Decide(RootCommand),
     /// Tell a group of a pool.
     FencePool {
         /// The group.
@@ -145,7 +141,13 @@ fn record_root_voters(observed: &Observed<'_>) -> Option<Step> {
     let recorded = observed.view.groups.get(&GroupId::ROOT);
     let voters = &observed.root.voters;
     let differs = recorded.is_none_or(|record| record.voters != *voters);
-    (observed.root.settled && differs).then(|| Step::RecordRootVoters(voters.clone()))
+    (observed.root.settled && differs).then(|| {
+        let record = GroupRecord {
+            group: GroupId::ROOT,
+            voters: voters.clone(),
+        };
+        Step::Decide(RootCommand::UpdateGroup(record))
+    })
 }
 
 fn start_groups(observed: &Observed<'_>) -> Option<Step> {
@@ -178,7 +180,7 @@ fn start_groups(observed: &Observed<'_>) -> Option<Step> {
             GroupRecord { group, voters }
         })
         .collect();
-    Some(Step::CreateGroups(groups))
+    Some(Step::Decide(RootCommand::CreateGroups(groups)))
 }
 
 fn topology(view: &ClusterView) -> Topology {
@@ -202,7 +204,7 @@ fn planned_default(view: &ClusterView) -> Profile {
 
 fn default_profile_step(view: &ClusterView) -> Option<Step> {
     let unset = view.cluster.as_ref()?.default_profile.is_none();
-    unset.then(|| Step::SetDefaultProfile(planned_default(view)))
+    unset.then(|| Step::Decide(RootCommand::SetDefaultProfile(planned_default(view))))
 }
 
 /// Each profile in use needs a pool of its width and one for whole copies (design.md section 5).
@@ -216,7 +218,11 @@ fn missing_pools(view: &ClusterView) -> Result<Vec<Step>, PlanError> {
     widths
         .into_iter()
         .filter(|width| !view.pools.contains_key(&pool_of(*width)))
-        .map(|width| plan_pool(&topology, width).map(Step::CreatePool))
+        .map(|width| {
+            plan_pool(&topology, width)
+                .map(RootCommand::CreatePool)
+                .map(Step::Decide)
+        })
         .collect()
 }
 

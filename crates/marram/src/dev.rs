@@ -9,7 +9,7 @@ mod secrets;
 mod supervisor;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use marram_store::{DriveRoot, OsVfs};
 use marram_types::ClusterId;
 use rustix::fs::{FlockOperation, flock};
 
-pub use args::Args;
+pub(crate) use args::Args;
 use layout::{Layout, Ports, Settings};
 use supervisor::Supervisor;
 
@@ -29,7 +29,7 @@ const RESTART_WAIT: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// When the cluster cannot start, with the reason and what to do.
-pub async fn run(args: Args) -> Result<()> {
+pub(crate) async fn run(args: Args) -> Result<()> {
     let layout = Layout::open(&args.dir)?;
     if let Some(node) = args.restart_node {
         return request_restart(&layout, node).await;
@@ -115,7 +115,7 @@ async fn request_restart(layout: &Layout, node: u16) -> Result<()> {
     Ok(())
 }
 
-fn flag(name: &str, path: PathBuf) -> String {
+fn flag(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.to_string_lossy())
 }
 
@@ -127,8 +127,8 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
         format!("--name={name}"),
         format!("--api-listen=127.0.0.1:{}", ports.api),
         format!("--mesh-listen=127.0.0.1:{}", ports.mesh),
-        flag("tls-dir", layout.tls_dir(name)),
-        flag("kek-file", layout.kek_file()),
+        flag("tls-dir", &layout.tls_dir(name)),
+        flag("kek-file", &layout.kek_file()),
         format!("--segment-mib={}", settings.segment_mib),
         "--stop-when-stdin-closes".to_owned(),
     ];
@@ -137,9 +137,9 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
     } else if !is_member(&drives[0]) {
         args.push("--bootstrap=dev".to_owned());
         args.push(format!("--expected-nodes={}", settings.nodes.len()));
-        args.push(flag("admin-key-file", layout.admin_key_file()));
+        args.push(flag("admin-key-file", &layout.admin_key_file()));
     }
-    args.extend(drives.into_iter().map(|drive| flag("data", drive)));
+    args.extend(drives.iter().map(|drive| flag("data", drive)));
     args.extend(
         settings
             .drive_capacity
@@ -150,7 +150,7 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
 
 /// Whether a drive belongs to a node already. A drive that cannot be read is left to its server,
 /// which says why.
-fn is_member(drive: &std::path::Path) -> bool {
+fn is_member(drive: &Path) -> bool {
     let root = DriveRoot::open(Arc::new(OsVfs), drive, None);
     root.map_or(true, |root| {
         root.identity()
@@ -164,8 +164,8 @@ fn gateway_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) 
         "gateway".to_owned(),
         format!("--name={name}"),
         format!("--api-listen=127.0.0.1:{}", ports.api),
-        flag("tls-dir", layout.tls_dir(name)),
-        flag("kek-file", layout.kek_file()),
+        flag("tls-dir", &layout.tls_dir(name)),
+        flag("kek-file", &layout.kek_file()),
         "--stop-when-stdin-closes".to_owned(),
     ];
     args.extend(

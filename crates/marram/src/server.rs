@@ -27,13 +27,13 @@ mod shards;
 mod storage;
 mod view;
 
-pub use args::{GatewayArgs, ServerArgs};
+pub(crate) use args::{GatewayArgs, ServerArgs};
 
 /// Runs a storage node until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start, with the reason and what to do.
-pub async fn run_server(args: ServerArgs) -> anyhow::Result<()> {
+pub(crate) async fn run_server(args: ServerArgs) -> anyhow::Result<()> {
     node::run(args).await
 }
 
@@ -41,6 +41,6 @@ pub async fn run_server(args: ServerArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When it cannot start, with the reason and what to do.
-pub async fn run_gateway(args: GatewayArgs) -> anyhow::Result<()> {
+pub(crate) async fn run_gateway(args: GatewayArgs) -> anyhow::Result<()> {
     roving::run(args).await
 }

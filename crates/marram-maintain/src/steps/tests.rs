@@ -80,17 +80,16 @@ fn settle(view: &mut ClusterView, root: &Members, fences: &mut Fences) {
 
 fn apply(view: &mut ClusterView, fences: &mut Fences, step: Step) {
     match step {
-        Step::CreateGroups(groups) => {
+        Step::Decide(RootCommand::CreateGroups(groups)) => {
             view.groups = groups.into_iter().map(|g| (g.group, g)).collect();
         }
-        Step::RecordRootVoters(voters) => {
-            let group = GroupId::ROOT;
-            view.groups.insert(group, GroupRecord { group, voters });
+        Step::Decide(RootCommand::UpdateGroup(record)) => {
+            view.groups.insert(record.group, record);
         }
-        Step::SetDefaultProfile(profile) => {
+        Step::Decide(RootCommand::SetDefaultProfile(profile)) => {
             view.cluster.as_mut().expect("there is one").default_profile = Some(profile);
         }
-        Step::CreatePool(table) => {
+        Step::Decide(RootCommand::CreatePool(table)) => {
             view.pools.insert(table.pool(), table);
         }
         Step::FencePool { group, pool, epoch } => fences.note_pool(group, pool, epoch),
@@ -153,7 +152,7 @@ fn groups_wait_for_the_expected_nodes_but_not_for_ever() {
     let created = |view: &ClusterView, quiet| {
         steps(view, &root, quiet, &fences)
             .iter()
-            .any(|s| matches!(s, Step::CreateGroups(_)))
+            .any(|s| matches!(s, Step::Decide(RootCommand::CreateGroups(_))))
     };
     assert!(!created(&cluster(5, 6), 0));
     assert!(created(&cluster(5, 6), 60));
@@ -182,7 +181,8 @@ fn a_bucket_is_active_only_after_every_group_knows_it_and_its_pools() {
 
     let todo = steps(&view, &root, 0, fences);
     assert!(
-        todo.iter().all(|s| matches!(s, Step::CreatePool(_))),
+        todo.iter()
+            .all(|s| matches!(s, Step::Decide(RootCommand::CreatePool(_)))),
         "{todo:?}"
     );
     settle(&mut view, &root, fences);

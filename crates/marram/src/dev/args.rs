@@ -6,7 +6,7 @@ use std::path::PathBuf;
 ///
 /// The same command starts it again with the data still there. Ctrl-C stops it.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Where the cluster lives
     #[arg(long, default_value = ".marram-dev", value_name = "DIR")]
     pub dir: PathBuf,

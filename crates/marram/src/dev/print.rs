@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::layout::{Layout, Settings};
+use super::process::Process;
 use super::secrets::AccessKey;
 use super::supervisor::Supervisor;
 
@@ -38,7 +39,7 @@ pub(super) fn welcome(
             .processes()
             .iter()
             .find(|p| p.name() == name)
-            .map_or(0, |p| p.pid());
+            .map_or(0, Process::pid);
         let api = format!("127.0.0.1:{}", ports.api);
         let is_node = name.starts_with("node-");
         let mesh = if is_node {

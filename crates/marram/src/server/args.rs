@@ -11,7 +11,7 @@ use marram_types::config::{BootstrapConfig, GatewayConfig, ServerConfig};
 /// A node with empty drives either founds a cluster (--bootstrap) or joins one (--join); a node
 /// that has an identity just goes on.
 #[derive(Debug, clap::Args)]
-pub struct ServerArgs {
+pub(crate) struct ServerArgs {
     /// TOML file with the settings below; flags and environment go before it
     #[arg(long, env = "MARRAM_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -75,7 +75,7 @@ pub struct ServerArgs {
 
 /// Runs a gateway without drives: stateless, as many as one likes.
 #[derive(Debug, clap::Args)]
-pub struct GatewayArgs {
+pub(crate) struct GatewayArgs {
     /// The gateway's name, as in its certificate
     #[arg(long, env = "MARRAM_NAME")]
     pub name: String,

@@ -24,9 +24,8 @@ pub(super) async fn follow(host: Arc<RaftHost>, mut view: watch::Receiver<Arc<Cl
         }
         let settled = open_and_start(&host, &seen, since.elapsed() >= FIRST_VOTER_HEAD_START).await;
         let wait = if settled { Duration::MAX } else { LOOK_EVERY };
-        match tokio::time::timeout(wait, view.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = tokio::time::timeout(wait, view.changed()).await {
+            return;
         }
     }
 }

@@ -80,7 +80,7 @@ impl Local {
     }
 
     /// How a proposal that this replica could not carry out is told to a peer.
-    pub(super) fn failure(error: ProposeError) -> RpcFailure {
+    pub(super) fn failure(error: &ProposeError) -> RpcFailure {
         let code = match error {
             ProposeError::NotLeader { leader } => {
                 return RpcFailure::not_leader(leader.map(|l| l.0));
@@ -95,8 +95,8 @@ impl Local {
     }
 
     /// How a query that this replica could not answer is told to a peer.
-    pub(super) fn read_failure(error: QueryError) -> RpcFailure {
-        let code = match &error {
+    pub(super) fn read_failure(error: &QueryError) -> RpcFailure {
+        let code = match error {
             QueryError::Read(ReadError::NotLeader { leader }) => {
                 return RpcFailure::not_leader(leader.map(|l| l.0));
             }
@@ -111,7 +111,7 @@ impl Local {
     }
 
     /// How a refused request of Raft is told to a peer.
-    pub(super) fn raft_failure(error: HandleError) -> RpcFailure {
+    pub(super) fn raft_failure(error: &HandleError) -> RpcFailure {
         let code = match error {
             HandleError::Stopped(_) | HandleError::Snapshot(_) => RpcCode::Unavailable,
             HandleError::NoReplica(_) => RpcCode::NotFound,
@@ -134,7 +134,7 @@ fn unavailable(group: GroupId, reason: impl std::fmt::Display) -> ConsensusError
 impl Consensus for Local {
     fn root_if_leading(&self) -> Option<Members> {
         let status = self.host.status(GroupId::ROOT)?;
-        (status.role == Role::Leader).then(|| Members {
+        (status.role == Role::Leader).then_some(Members {
             voters: status.voters,
             learners: status.learners,
             settled: !status.changing,

@@ -209,7 +209,6 @@ async fn serve(
 ) -> Result<()> {
     let drives = Arc::new(storage.drives(config)?);
     node.mesh.set_service(Arc::new(NodeService {
-        mesh: node.mesh.clone(),
         host: Arc::clone(&node.host),
         local: Arc::clone(&node.local),
         drives: Arc::clone(&drives),

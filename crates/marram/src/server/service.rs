@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use marram_mesh::{Mesh, Method, Peer, RpcCode, RpcFailure, Service};
+use marram_mesh::{Method, Peer, RpcCode, RpcFailure, Service};
 use marram_meta::ClusterView;
 use marram_proto::mesh::v1 as wire;
 use marram_raft::{RaftHost, RaftMethod};
@@ -26,7 +26,6 @@ const PROPOSE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The services of a storage node.
 pub(super) struct NodeService {
-    pub mesh: Mesh,
     pub host: Arc<RaftHost>,
     pub local: Arc<Local>,
     pub drives: Arc<Drives>,
@@ -121,7 +120,7 @@ impl NodeService {
             .host
             .propose(group, &request.command, PROPOSE_WITHIN)
             .await
-            .map_err(Local::failure)?;
+            .map_err(|error| Local::failure(&error))?;
         Ok(wire::ProposeResponse { outcome })
     }
 
@@ -131,7 +130,7 @@ impl NodeService {
             .host
             .query(group, &request.query, request.linearizable)
             .await
-            .map_err(Local::read_failure)?;
+            .map_err(|error| Local::read_failure(&error))?;
         Ok(wire::QueryResponse { answer, applied })
     }
 
@@ -139,7 +138,7 @@ impl NodeService {
         self.host
             .handle(method, header, payload)
             .await
-            .map_err(Local::raft_failure)
+            .map_err(|error| Local::raft_failure(&error))
     }
 }
 

@@ -44,10 +44,11 @@ pub(super) async fn write(
         matrix: small(request.matrix, "matrix")?,
     };
     let put = drive(drives, request.drive)?.put_run(header, bytes).await;
-    put.map(|()| wire::WriteRunResponse {}).map_err(put_failure)
+    put.map(|()| wire::WriteRunResponse {})
+        .map_err(|error| put_failure(&error))
 }
 
-fn put_failure(error: PutError) -> RpcFailure {
+fn put_failure(error: &PutError) -> RpcFailure {
     let code = match error {
         PutError::Full { .. } => RpcCode::Full,
         PutError::Conflict { .. } | PutError::Size(_) => RpcCode::Refused,
@@ -68,11 +69,11 @@ pub(super) async fn read(
     let bytes = drive(drives, request.drive)?
         .read(shard, request.offset, length)
         .await
-        .map_err(read_failure)?;
+        .map_err(|error| read_failure(&error))?;
     Ok((wire::ReadShardResponse {}, bytes))
 }
 
-fn read_failure(error: ReadError) -> RpcFailure {
+fn read_failure(error: &ReadError) -> RpcFailure {
     let code = match error {
         ReadError::NotFound { .. } => RpcCode::NotFound,
         ReadError::Corrupt { .. } => RpcCode::Corrupt,
@@ -94,7 +95,7 @@ pub(super) async fn drop_all(
     let dropped = drive(drives, request.drive)?
         .delete(data)
         .await
-        .map_err(read_failure)?;
+        .map_err(|error| read_failure(&error))?;
     Ok(wire::DropShardsResponse {
         dropped: dropped as u64,
     })
