@@ -5,6 +5,7 @@ mod redundancy;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::join_all;
 use marram_meta::{
     ClusterView, GroupRecord, NodeRecord, NodeState, ObjectAnswer, ObjectQuery, Usage,
@@ -26,7 +27,7 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
     let cluster = view.cluster.as_ref().ok_or(BucketError::NotReady)?;
     let reports = join_all(members(&view).map(|node| report(core, node)));
     let usage = usage(core, cluster.object_groups);
-    let (reports, usage) = tokio::join!(reports, usage);
+    let (reports, usage, ()) = tokio::join!(reports, usage, learn_root_leader(core));
     let reports: BTreeMap<NodeId, Option<Vec<DriveReport>>> = reports.into_iter().collect();
     let facts = Facts::new(&view, &reports, usage, |node| core.drives.is_up(node));
     let nodes = members(&view)
@@ -84,6 +85,19 @@ async fn usage(core: &Core, object_groups: u16) -> Option<Usage> {
     });
     let all: Option<Vec<Usage>> = join_all(asked).await.into_iter().collect();
     Some(all?.into_iter().fold(Usage::default(), Usage::plus))
+}
+
+/// A gateway without drives follows the root group through any server, so it learns who leads it only
+/// by asking. The answer itself is not needed.
+async fn learn_root_leader(core: &Core) {
+    if core.groups.leader(GroupId::ROOT).is_none() {
+        let asked = core
+            .groups
+            .query(GroupId::ROOT, Bytes::new(), true, REPORT_TIME);
+        if let Err(error) = asked.await {
+            tracing::debug!(%error, "the leader of the root group is not known");
+        }
+    }
 }
 
 fn node_status(

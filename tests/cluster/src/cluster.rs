@@ -370,6 +370,8 @@ impl Keys {
 
 fn spawn(dir: &Path, options: &Options) -> Child {
     fs::create_dir_all(dir).expect("the cluster's folder can be made");
+    // A supervisor that was killed left it behind.
+    let _ = fs::remove_file(dir.join("env"));
     let log = fs::File::create(dir.join("dev.log")).expect("a log can be written");
     let errors = log.try_clone().expect("a file can be shared");
     let mut command = Command::new("sh");

@@ -7,7 +7,7 @@
 //! ```text
 //! binary    builds `marram` once, in the profile of the tests
 //! cluster   start, stop, kill, pause, restart; wait until all is well
-//! shared    one cluster for all tests of a binary
+//! one_for_all  one cluster for all tests of a binary
 //! scratch   a folder that stays when the test fails
 //! content   random bytes and sizes from a seed
 //! objects   put many objects, compare every byte of them
@@ -26,9 +26,9 @@ mod commands;
 mod content;
 mod memory;
 mod objects;
+mod one_for_all;
 mod raw;
 mod scratch;
-mod shared;
 
 pub use binary::binary;
 pub use cluster::{Cluster, Options, alive, until};
@@ -36,9 +36,9 @@ pub use commands::{Ran, run};
 pub use content::{Object, Pool, log_uniform_sizes};
 pub use memory::{peak_resident_bytes, reset_peak, resident_bytes};
 pub use objects::{get, put, put_all, verify, verify_all};
+pub use one_for_all::Shared;
 pub use raw::{Raw, Token, reason};
 pub use scratch::Scratch;
-pub use shared::Shared;
 
 /// One heavy test at a time: they load the whole machine.
 pub static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -55,6 +55,7 @@ pub(super) async fn run(
     let outcome = mutate(&put.core, put.group, put.header.request, &command).await?;
     match outcome {
         ObjectOutcome::Committed {
+            version: committed,
             generation,
             modified_ms,
             narrowed,
@@ -62,6 +63,7 @@ pub(super) async fn run(
         } => {
             let row = row(put, version, generation, modified_ms);
             let row = VersionRow {
+                version: committed,
                 narrowed,
                 under_protected,
                 ..row

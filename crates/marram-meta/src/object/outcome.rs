@@ -1,7 +1,7 @@
 //! What came of an object command.
 
-use marram_types::Generation;
 use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{Generation, VersionId};
 
 use crate::kinds::bucket::BucketState;
 use crate::refusal::{Refusal, unknown};
@@ -12,6 +12,9 @@ use crate::stored::Stored;
 pub enum ObjectOutcome {
     /// The version is the current one.
     Committed {
+        /// The version: a repeated request is answered with the one that its first attempt made,
+        /// not with the one that it brought itself.
+        version: VersionId,
         /// Its generation.
         generation: Generation,
         /// Leader time of the commit.
@@ -72,12 +75,14 @@ impl Stored for ObjectOutcome {
     fn encode(&self, out: &mut Writer) {
         match self {
             Self::Committed {
+                version,
                 generation,
                 modified_ms,
                 narrowed,
                 under_protected,
             } => {
                 out.u8(1)
+                    .u128_be(version.0)
                     .varint(generation.0)
                     .varint(*modified_ms)
                     .bool(*narrowed)
@@ -108,6 +113,7 @@ impl Stored for ObjectOutcome {
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match from.u8()? {
             1 => Self::Committed {
+                version: VersionId(from.u128_be()?),
                 generation: Generation(from.varint()?),
                 modified_ms: from.varint()?,
                 narrowed: from.bool()?,

@@ -53,6 +53,7 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
     apply.kv.put(Table::Objects, &row_key, &row.ser_value())?;
     count(apply, put, protection, current.as_ref())?;
     Ok(ObjectOutcome::Committed {
+        version: put.version,
         generation,
         modified_ms: apply.now_ms(),
         narrowed: protection.narrowed,

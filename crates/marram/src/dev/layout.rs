@@ -28,7 +28,7 @@ pub(super) struct Ports {
 }
 
 /// What a development cluster is made of: written once, kept for good.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Settings {
     /// The cluster's id, 32 hexadecimal digits.
     pub cluster: String,

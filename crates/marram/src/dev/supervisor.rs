@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::layout::{Layout, Settings};
+use super::layout::{Layout, Ports, Settings};
 use super::process::{Process, Spec, log_tail};
 use super::{gateway_args, server_args};
 
@@ -17,6 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Supervisor {
     layout: Layout,
+    settings: Settings,
     running: Vec<Process>,
     /// Processes that ended, kept so that they can be started again.
     ended: Vec<Spec>,
@@ -25,23 +26,19 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// Starts every process.
     pub(super) fn start(layout: &Layout, settings: &Settings) -> Result<Self> {
-        let nodes = settings
-            .node_names()
-            .map(|(name, ports)| (server_args(layout, settings, &name, ports), name));
-        let gateways = settings
-            .gateway_names()
-            .map(|(name, ports)| (gateway_args(layout, settings, &name, ports), name));
         let mut supervisor = Self {
             layout: layout.clone(),
+            settings: settings.clone(),
             running: Vec::new(),
             ended: Vec::new(),
         };
-        for (args, name) in nodes.chain(gateways) {
+        let nodes = settings.node_names().chain(settings.gateway_names());
+        for (name, _) in nodes {
             let dir = layout.process_dir(&name);
             fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
             let _ = fs::remove_file(layout.restart_request(&name));
             let spec = Spec {
-                args,
+                args: supervisor.args(&name),
                 pid_file: layout.pid_file(&name),
                 log_file: layout.log_file(&name),
                 name,
@@ -49,6 +46,19 @@ impl Supervisor {
             supervisor.running.push(Process::start(spec)?);
         }
         Ok(supervisor)
+    }
+
+    /// The arguments of a process now: the first node founds the cluster at its first start only.
+    fn args(&self, name: &str) -> Vec<String> {
+        let (layout, settings) = (&self.layout, &self.settings);
+        let named = |(other, _): &(String, Ports)| other == name;
+        if let Some((name, ports)) = settings.node_names().find(named) {
+            return server_args(layout, settings, &name, ports);
+        }
+        let gateway = settings.gateway_names().find(named);
+        gateway.map_or_else(Vec::new, |(name, ports)| {
+            gateway_args(layout, settings, &name, ports)
+        })
     }
 
     pub(super) fn processes(&self) -> &[Process] {
@@ -107,12 +117,13 @@ impl Supervisor {
 
     fn restart_requested(&mut self) {
         let mut still_ended = Vec::new();
-        for spec in self.ended.drain(..) {
+        for mut spec in std::mem::take(&mut self.ended) {
             let request = self.layout.restart_request(&spec.name);
             if !request.exists() {
                 still_ended.push(spec);
                 continue;
             }
+            spec.args = self.args(&spec.name);
             match Process::start(spec.clone()) {
                 Ok(process) => {
                     eprintln!("{} runs again as process {}", process.name(), process.pid());

@@ -147,14 +147,14 @@ async fn a_profile_is_the_buckets_own() {
     let cluster = Shared::cluster();
     let client = cluster.client();
     let made = client
-        .create_bucket("two-and-one", Some("2+1"))
+        .create_bucket("two-and-two", Some("2+2"))
         .await
         .expect("made");
-    assert_eq!(made.profile, "2+1");
+    assert_eq!(made.profile, "2+2");
     let object = Pool::new(4, 4 << 20).object("a", 3 << 20);
-    let info = put(&client, "two-and-one", &object).await.expect("put");
-    assert_eq!(info.profiles, ["2+1"]);
-    marram_cluster_tests::verify(&client, "two-and-one", &object)
+    let info = put(&client, "two-and-two", &object).await.expect("put");
+    assert_eq!(info.profiles, ["2+2"]);
+    marram_cluster_tests::verify(&client, "two-and-two", &object)
         .await
         .expect("exact");
 }

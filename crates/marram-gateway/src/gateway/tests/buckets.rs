@@ -1,3 +1,5 @@
+//! Buckets over the API: made, listed, deleted.
+
 use tonic::Code;
 
 use super::kit::{Client, cluster, reason};

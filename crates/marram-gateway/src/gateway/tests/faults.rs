@@ -1,3 +1,5 @@
+//! Objects over the API while nodes are away, stuck, full or lying.
+
 use marram_proto::v1;
 use marram_proto::v1::put_object_request::Message;
 use marram_types::GroupId;

@@ -1,3 +1,5 @@
+//! Objects over the API when all is well.
+
 use marram_proto::v1;
 use marram_proto::v1::put_object_request::Message;
 use marram_types::Crc64Nvme;

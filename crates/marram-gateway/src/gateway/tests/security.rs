@@ -1,3 +1,5 @@
+//! Who may ask: every method without, and with a wrong, token.
+
 use marram_proto::v1;
 use marram_proto::v1::admin_service_client::AdminServiceClient;
 use marram_proto::v1::bucket_service_client::BucketServiceClient;

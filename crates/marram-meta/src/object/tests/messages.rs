@@ -91,17 +91,18 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 }
 
 fn outcome() -> impl Strategy<Value = ObjectOutcome> {
-    use marram_types::Generation;
+    use marram_types::{Generation, VersionId};
     let flags = (any::<bool>(), any::<bool>());
     prop_oneof![
-        (any::<u64>(), any::<u64>(), flags).prop_map(|(generation, modified_ms, flags)| {
-            ObjectOutcome::Committed {
+        (any::<u128>(), any::<u64>(), any::<u64>(), flags).prop_map(
+            |(version, generation, modified_ms, flags)| ObjectOutcome::Committed {
+                version: VersionId(version),
                 generation: Generation(generation),
                 modified_ms,
                 narrowed: flags.0,
                 under_protected: flags.1,
             }
-        }),
+        ),
         Just(ObjectOutcome::AlreadyCommitted),
         (any::<u64>(), any::<bool>()).prop_map(|(generation, existed)| ObjectOutcome::Deleted {
             generation: Generation(generation),

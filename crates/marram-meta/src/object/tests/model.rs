@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use marram_types::{DataId, Generation, RequestId};
+use marram_types::{DataId, Generation, RequestId, VersionId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -173,8 +173,10 @@ impl Model {
         };
         new.generation = index;
         let (narrowed, under_protected) = (!new.narrow.is_empty(), new.weak);
+        let version = VersionId(new.version);
         self.objects.insert(mutation.key, new);
         ObjectOutcome::Committed {
+            version,
             generation: Generation(index),
             modified_ms: time_ms,
             narrowed,
