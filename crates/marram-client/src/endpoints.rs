@@ -8,11 +8,11 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::config::{ClientConfig, ConfigError};
 
-/// Bytes of a stream on their way (reliability.md B6).
+/// Bytes of a stream on their way (docs/decisions/0007).
 const STREAM_WINDOW: u32 = 4 * MIB_U32;
-/// Bytes of a connection on their way (reliability.md B6).
+/// Bytes of a connection on their way (docs/decisions/0007).
 const CONNECTION_WINDOW: u32 = 16 * MIB_U32;
-/// Largest HTTP/2 frame (reliability.md B6): the receiver's setting rules, so that of the client
+/// Largest HTTP/2 frame (docs/decisions/0007): the receiver's setting rules, so that of the client
 /// decides over downloads.
 const FRAME: u32 = MIB_U32;
 #[allow(clippy::cast_possible_truncation)] // 1 MiB

@@ -10,8 +10,7 @@ use crate::codec::{Codec, CodecError};
 use crate::geometry::Geometry;
 use crate::pool::{BufferPool, PooledBuffer};
 
-/// Column width of coding: inputs and outputs of one call stay in the cache
-/// (reliability.md B1).
+/// Column width of coding: inputs and outputs of one call stay in the cache.
 const COLUMN_BYTES: usize = BLOCK_BYTES;
 
 /// Why a window could not be coded.

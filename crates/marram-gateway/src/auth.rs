@@ -54,6 +54,10 @@ pub(crate) enum AuthError {
     /// The token's time is over, or not yet come.
     #[error("the token has expired or is not valid yet; check the clock and sign a new one")]
     Expired,
+    /// This server has no view of the cluster, or none that is recent enough to judge keys by
+    /// (rules.md 6). Not the caller's fault.
+    #[error("this server does not know the cluster's access keys at the moment; try again")]
+    NoView,
     /// No such access key, or it is switched off.
     #[error("the access key {0:?} is not known or is switched off")]
     KeyUnknown(String),
@@ -65,6 +69,7 @@ impl Fault for AuthError {
             Self::Missing => Reason::TokenMissing,
             Self::Invalid(_) => Reason::TokenInvalid,
             Self::Expired => Reason::TokenExpired,
+            Self::NoView => Reason::MetadataUnavailable,
             Self::KeyUnknown(_) => Reason::KeyUnknown,
         }
     }

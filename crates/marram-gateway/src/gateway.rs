@@ -25,7 +25,7 @@ use crate::groups::Routed;
 use crate::secret::Kek;
 use crate::service::{Admin, Buckets, FramedLayer, Objects};
 
-/// HTTP/2 frames (reliability.md B6: large frames halve the cost of large bodies).
+/// HTTP/2 frames (docs/decisions/0007: large frames halve the cost of large bodies).
 const FRAME_BYTES: u32 = MIB as u32;
 /// Unread bytes of one call that a client may have sent.
 const STREAM_WINDOW_BYTES: u32 = 4 * MIB as u32;

@@ -64,7 +64,12 @@ pub(crate) async fn run(
             messages.add(pieces, &mut all);
         }
         messages.finish(&mut all)?;
-        return Ok(stream::iter(all.into_iter().map(Ok)).boxed());
+        // The body is in memory until the client has taken it.
+        let messages = all.into_iter().map(move |message| {
+            let _held = &place;
+            Ok(message)
+        });
+        return Ok(stream::iter(messages).boxed());
     }
     let (send, receive) = mpsc::channel(MESSAGES_WAITING_MAX);
     let tasks = core.tasks.clone();

@@ -57,18 +57,18 @@ where
         bucket,
         group,
     };
+    let place = match put.header.size {
+        Some(size) if size <= INLINE_BYTES_MAX as u64 => None,
+        _ => Some(put.core.memory.transfer()?),
+    };
     let first = first_bytes(&mut upload, put.header.size).await?;
     match StorageClass::choose(first.size, put.bucket.profile).profile() {
         None => put.inline(first.bytes.freeze(), upload.crc64()).await,
         Some(profile) => {
-            let place = put.core.memory.transfer()?;
             // A task of its own: when the caller goes away, it sees the stream break and cleans
             // up, instead of being dropped at whatever point it is.
             let tasks = put.core.tasks.clone();
-            let writing = tasks.spawn(async move {
-                let _place = place;
-                writer::run(put, profile, first.bytes, upload).await
-            });
+            let writing = tasks.spawn(writer::run(put, profile, first.bytes, upload, place));
             writing.await.map_err(|_| PutError::Aborted)?
         }
     }

@@ -13,7 +13,8 @@ impl Fault for Refusal {
             Self::BucketDeleted { .. } | Self::NoSuchBucket => Reason::BucketNotFound,
             Self::BucketExists { .. } => Reason::BucketExists,
             Self::TooManyBuckets => Reason::TooManyBuckets,
-            Self::BelowFloor { .. } => Reason::UploadTooOld,
+            Self::BelowFloor { .. } | Self::DataDiscarded => Reason::UploadTooOld,
+            Self::RequestIdReused => Reason::InvalidArgument,
             Self::ProfileTooWide { .. } | Self::TooFewVoters { .. } => Reason::InvalidProfile,
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed

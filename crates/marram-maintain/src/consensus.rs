@@ -10,7 +10,10 @@ pub struct Members {
     pub voters: Vec<ReplicaId>,
     /// Who follows without a vote.
     pub learners: Vec<ReplicaId>,
-    /// No change is under way: one change at a time (design.md section 4).
+    /// Whose log is known to agree with the leader's, the leader's own included. A replica that was
+    /// only given an id, and perhaps never started, is not among them.
+    pub following: Vec<ReplicaId>,
+    /// No change is under way: one change at a time.
     pub settled: bool,
 }
 

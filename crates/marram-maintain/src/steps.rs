@@ -114,9 +114,6 @@ fn promised_m(view: &ClusterView) -> usize {
 
 /// One change at a time: learners first, then voters once all that should vote follow.
 fn root_membership(observed: &Observed<'_>) -> Option<Step> {
-    if !observed.root.settled {
-        return None;
-    }
     let members = members(observed.view);
     let known: BTreeSet<ReplicaId> = observed
         .root
@@ -125,13 +122,25 @@ fn root_membership(observed: &Observed<'_>) -> Option<Step> {
         .chain(&observed.root.learners)
         .copied()
         .collect();
+    let present: BTreeSet<ReplicaId> = observed.root.voters.iter().copied().collect();
+    if !observed.root.settled {
+        // A leader went away between the two halves of a change: asking for the voters that are
+        // there finishes it. Nobody else would.
+        return Some(Step::SetRootVoters(present.into_iter().collect()));
+    }
     if let Some((_, replica)) = members.iter().find(|(_, r)| !known.contains(r)) {
         return Some(Step::AddRootLearner(*replica));
     }
     let count = voters_for(members.len(), promised_m(observed.view)).min(members.len());
     // The founder and those who joined first: no voter changes when another node comes.
-    let wanted: BTreeSet<ReplicaId> = members.iter().take(count).map(|(_, r)| *r).collect();
-    let present: BTreeSet<ReplicaId> = observed.root.voters.iter().copied().collect();
+    // Only those that follow by now: a vote for a replica that never started would weaken the group.
+    let ready = |r: &ReplicaId| present.contains(r) || observed.root.following.contains(r);
+    let wanted: BTreeSet<ReplicaId> = members
+        .iter()
+        .map(|(_, r)| *r)
+        .take(count)
+        .filter(ready)
+        .collect();
     // A vote is only ever given here, never taken: removing a voter belongs to removing a node.
     (!wanted.is_subset(&present))
         .then(|| Step::SetRootVoters(wanted.union(&present).copied().collect()))
@@ -157,7 +166,11 @@ fn start_groups(observed: &Observed<'_>) -> Option<Step> {
     let all_here = members.len() >= expected;
     let enough =
         members.len() >= expected.min(NODES_TO_START) && observed.quiet > WAIT_FOR_THE_REST;
-    if members.is_empty() || !(all_here || enough) {
+    // Groups are made of replicas that run: one that never started could not be told from a loss.
+    let all_run = members
+        .iter()
+        .all(|(_, r)| observed.root.following.contains(r));
+    if members.is_empty() || !all_run || !(all_here || enough) {
         return None;
     }
     let nodes: Vec<NodeId> = members.iter().map(|(n, _)| *n).collect();
@@ -207,7 +220,7 @@ fn default_profile_step(view: &ClusterView) -> Option<Step> {
     unset.then(|| Step::Decide(RootCommand::SetDefaultProfile(planned_default(view))))
 }
 
-/// Each profile in use needs a pool of its width and one for whole copies (design.md section 5).
+/// Each profile in use needs a pool of its width and one for whole copies.
 fn missing_pools(view: &ClusterView) -> Result<Vec<Step>, PlanError> {
     let default = view.cluster.as_ref().and_then(|c| c.default_profile);
     let profiles = view.buckets.values().map(|b| b.profile).chain(default);

@@ -21,7 +21,7 @@
 //! | 17 | `Objects` | O | bucket (8), object key | version row |
 //! | 18 | `ExtentRows` | O | version id (16), chunk (2) | up to 16 extents |
 //! | 19 | `Inline` | O | data id (18) | object bytes |
-//! | 20 | `DataRefs` | O | pg (4), data id (18) | the row that refers to it, or since when it is displaced |
+//! | 20 | `DataRefs` | O | pg (4), data id (18) | the row that refers to it, or since when it is displaced or discarded |
 //! | 21 | `Garbage` | O | displacing index (8), data id (18) | extent |
 //! | 22 | `Tickets` | O | data id (18) | repair ticket |
 //! | 23 | `Usage` | O | bucket (8) | counters |

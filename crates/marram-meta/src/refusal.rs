@@ -58,6 +58,13 @@ pub enum Refusal {
         /// The floor.
         floor: u64,
     },
+    /// The request id belongs to another request, which the group remembers (rules.md 14): the
+    /// caller must take a fresh one. Never remembered itself.
+    #[error("the request id was used for another request")]
+    RequestIdReused,
+    /// The data of the write was given up, in an attempt that was not committed: write it again.
+    #[error("the data of the write was discarded before it was committed: write it again")]
+    DataDiscarded,
     /// No cluster was made here yet.
     #[error("the cluster is not bootstrapped")]
     NotBootstrapped,
@@ -144,8 +151,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether the same request, sent again with the same request id, may succeed. Such refusals
-    /// are not remembered by request id.
+    /// Whether the same request, sent again with the same request id, may succeed, some only with
+    /// its data written again. Such refusals are not remembered by request id.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -155,6 +162,7 @@ impl Refusal {
                 | Self::BucketSealed { .. }
                 | Self::PoolUnknown { .. }
                 | Self::BelowFloor { .. }
+                | Self::DataDiscarded
                 | Self::NotBootstrapped
                 | Self::NoProfile
         )
@@ -196,6 +204,8 @@ impl Stored for Refusal {
                 out.u8(23).u16_be(m).u16_be(voters).u16_be(needed)
             }
             Self::VersionNotHigher { current } => out.u8(24).u8(current),
+            Self::RequestIdReused => out.u8(25),
+            Self::DataDiscarded => out.u8(26),
         };
     }
 
@@ -258,6 +268,8 @@ impl Stored for Refusal {
             24 => Self::VersionNotHigher {
                 current: from.u8()?,
             },
+            25 => Self::RequestIdReused,
+            26 => Self::DataDiscarded,
             other => return Err(unknown("refusal", other)),
         })
     }

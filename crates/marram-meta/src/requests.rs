@@ -94,15 +94,19 @@ pub(crate) struct Apply<'a> {
     /// The entry's index.
     pub(crate) index: u64,
     request: Option<RequestId>,
+    /// Digest of what the client asked: equal for all attempts of one request.
+    asked: u64,
     deadline_ms: u64,
 }
 
 impl<'a> Apply<'a> {
     /// Reads the group's state and moves its time on: never back, whatever the leader's clock did.
+    /// `asked` is a digest of what the client asked, without what differs between attempts.
     pub(crate) fn begin(
         kv: &'a mut dyn KvWrite,
         index: u64,
         envelope: &Envelope<'_>,
+        asked: u64,
     ) -> Result<Self, StateError> {
         let mut state = GroupState::load(kv)?;
         state.applied = index;
@@ -112,6 +116,7 @@ impl<'a> Apply<'a> {
             state,
             index,
             request: envelope.request,
+            asked,
             deadline_ms: envelope.deadline_ms,
         };
         apply.sweep()?;
@@ -124,13 +129,19 @@ impl<'a> Apply<'a> {
     }
 
     /// Decides whether the entry runs. The request is looked up before anything else, so that a
-    /// repeated attempt hears what came of the first one, even after the deadline.
+    /// repeated attempt hears what came of the first one, even after the deadline. What another
+    /// request was told is no answer to this one: an id used twice is refused, and the record stays.
     pub(crate) fn admit(&self, needs_request: bool) -> Result<Admission, StateError> {
         if let Some(request) = self.request
             && let Some(record) = self.kv.get(Table::Requests, &ser_key(request))?
         {
-            let outcome = deser_value(&record).map_err(StateError::corrupt(Table::Requests))?;
-            return Ok(Admission::Repeated(outcome.to_vec()));
+            let (asked, outcome) =
+                deser_value(&record).map_err(StateError::corrupt(Table::Requests))?;
+            return Ok(if asked.is_none_or(|asked| asked == self.asked) {
+                Admission::Repeated(outcome.to_vec())
+            } else {
+                Admission::Refused(Refusal::RequestIdReused)
+            });
         }
         Ok(match self.refusal(needs_request) {
             None => Admission::Run,
@@ -159,8 +170,8 @@ impl<'a> Apply<'a> {
             return Ok(());
         };
         let expires_ms = self.deadline_ms.saturating_add(REQUEST_RECORD_GRACE_MS);
-        self.kv
-            .put(Table::Requests, &ser_key(request), &ser_value(outcome))?;
+        let record = ser_value(self.asked, outcome);
+        self.kv.put(Table::Requests, &ser_key(request), &record)?;
         let expiry_key = ser_expiry_key(expires_ms, request);
         self.kv.put(Table::RequestExpiry, &expiry_key, &[])?;
         self.state.requests += 1;

@@ -2,7 +2,7 @@
 
 use marram_types::Profile;
 
-/// The profile that a cluster of `nodes` nodes starts with (design.md section 5). A single node
+/// The profile that a cluster of `nodes` nodes starts with. A single node
 /// codes over its own drives; `drives_of_smallest_node` counts only then.
 #[must_use]
 pub fn default_profile(nodes: usize, drives_of_smallest_node: usize) -> Profile {

@@ -1,4 +1,4 @@
-//! openraft's settings (rules.md 8, and the traps listed in reliability.md A2).
+//! openraft's settings (rules.md 8).
 
 use std::sync::Arc;
 

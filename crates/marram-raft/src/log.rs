@@ -3,7 +3,7 @@
 //! An append returns once the entries can be read and completes when they are durable; the log
 //! completes in order and syncs once for whatever all groups have gathered. A read that fails
 //! fails hard: openraft once took a missing entry for the beginning of the log and damaged a
-//! follower (reliability.md A2).
+//! follower.
 
 use std::fmt::Debug;
 use std::io;

@@ -9,7 +9,7 @@
 //! **Durability.** Applied entries are committed without a sync; the log has them. Every few
 //! seconds a *checkpoint* makes everything applied so far durable. What openraft calls "building a
 //! snapshot" is that checkpoint, and the snapshot it knows of is the last one: so it never purges
-//! an entry that a restart would need (design.md section 4). The bytes of a snapshot are made only
+//! an entry that a restart would need. The bytes of a snapshot are made only
 //! when a replica needs them, from a read transaction, beside which applying goes on.
 
 use std::io;

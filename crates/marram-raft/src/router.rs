@@ -75,8 +75,9 @@ impl Search {
 
     fn give_up(self) -> RouteError {
         match self.last {
-            CallError::Refused(why) => RouteError::Refused(why),
+            // An attempt that may have been carried out is not undone by a later refusal.
             _ if self.unknown => RouteError::OutcomeUnknown,
+            CallError::Refused(why) => RouteError::Refused(why),
             CallError::Overloaded => RouteError::Overloaded(self.group),
             last => RouteError::Unavailable {
                 group: self.group,

@@ -12,9 +12,20 @@ use crate::vfs::{FileLock, OpenMode, OsVfs, Space, Vfs, VfsFile};
 
 /// What a crash keeps or drops as a whole.
 const SECTOR_BYTES: u64 = 512;
+/// What the page cache writes as a whole.
+const PAGE_BYTES: u64 = 4096;
 
 /// Sectors written since a file's last sync: place and what was there before, oldest first.
 type Unsynced = Vec<(u64, Vec<u8>)>;
+
+/// What a file would lose in a power cut.
+#[derive(Debug, Default)]
+struct Dirty {
+    unsynced: Unsynced,
+    /// Sectors of pages that a failed sync marked clean, as Linux does: readers see them, and no
+    /// later sync writes them unless the page is written again. All older than `unsynced`.
+    forgotten: Unsynced,
+}
 
 /// [`OsVfs`] with faults.
 #[derive(Debug, Default)]
@@ -28,7 +39,7 @@ struct Faults {
     syncs_fail: AtomicBool,
     reads_fail: AtomicBool,
     syncs: AtomicU64,
-    unsynced: Mutex<BTreeMap<PathBuf, Unsynced>>,
+    dirty: Mutex<BTreeMap<PathBuf, Dirty>>,
     /// Paths of open files, which follow renames.
     open: Mutex<Vec<Weak<Mutex<PathBuf>>>>,
 }
@@ -56,16 +67,16 @@ impl FaultVfs {
     /// Copies `from` to `to` as a power cut would leave it now: each unsynced sector is kept or
     /// lost as `keep` says.
     pub(crate) fn crashed_copy(&self, from: &Path, to: &Path, keep: &mut dyn FnMut() -> bool) {
-        let unsynced = self.faults.unsynced.lock();
+        let dirty = self.faults.dirty.lock();
         copy_tree(from, to);
-        for (path, sectors) in unsynced.iter() {
+        for (path, lost) in dirty.iter() {
             let Ok(below) = path.strip_prefix(from) else {
                 continue;
             };
             let Ok(file) = self.inner.open(&to.join(below), OpenMode::Existing) else {
                 continue;
             };
-            for (offset, before) in sectors.iter().rev() {
+            for (offset, before) in lost.forgotten.iter().chain(&lost.unsynced).rev() {
                 if !keep() {
                     file.write_at(*offset, before).expect("restored");
                 }
@@ -115,9 +126,9 @@ impl Vfs for FaultVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut unsynced = self.faults.unsynced.lock();
-        if let Some(sectors) = unsynced.remove(from) {
-            unsynced.insert(to.to_owned(), sectors);
+        let mut dirty = self.faults.dirty.lock();
+        if let Some(lost) = dirty.remove(from) {
+            dirty.insert(to.to_owned(), lost);
         }
         for path in self.faults.open.lock().iter().filter_map(Weak::upgrade) {
             let mut path = path.lock();
@@ -129,7 +140,7 @@ impl Vfs for FaultVfs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.faults.unsynced.lock().remove(path);
+        self.faults.dirty.lock().remove(path);
         self.inner.remove(path)
     }
 
@@ -174,8 +185,14 @@ struct FaultFile {
 impl FaultFile {
     /// Remembers what a write is about to cover, in sectors.
     fn remember(&self, offset: u64, len: u64) -> io::Result<()> {
-        let mut unsynced = self.faults.unsynced.lock();
-        let sectors = unsynced.entry(self.path.lock().clone()).or_default();
+        let mut files = self.faults.dirty.lock();
+        let dirty = files.entry(self.path.lock().clone()).or_default();
+        let pages = offset / PAGE_BYTES..(offset + len).div_ceil(PAGE_BYTES);
+        let (again, left) = std::mem::take(&mut dirty.forgotten)
+            .into_iter()
+            .partition::<Unsynced, _>(|(at, _)| pages.contains(&(at / PAGE_BYTES)));
+        dirty.forgotten = left;
+        dirty.unsynced.splice(0..0, again);
         let mut at = offset;
         while at < offset + len {
             let end = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
@@ -183,7 +200,7 @@ impl FaultFile {
             let part = usize::try_from(part).expect("a sector");
             let mut before = self.inner.read_vec(at, part)?;
             before.resize(part, 0);
-            sectors.push((at, before));
+            dirty.unsynced.push((at, before));
             at = end;
         }
         Ok(())
@@ -207,10 +224,15 @@ impl VfsFile for FaultFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.faults.sync()?;
-        self.inner.sync_data()?;
-        self.faults.unsynced.lock().remove(&*self.path.lock());
-        Ok(())
+        let synced = self.faults.sync().and_then(|()| self.inner.sync_data());
+        let mut files = self.faults.dirty.lock();
+        if let Some(dirty) = files.get_mut(&*self.path.lock()) {
+            let unsynced = std::mem::take(&mut dirty.unsynced);
+            if synced.is_err() {
+                dirty.forgotten.extend(unsynced);
+            }
+        }
+        synced
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -206,8 +206,18 @@ impl fmt::Debug for Wal {
 }
 
 impl Wal {
+    /// Whether `dir` holds a log: at least one segment. [`Wal::open`] makes a fresh log where
+    /// there is none, so a node that has voted must ask here first and not resume without one
+    /// (rules.md 2). A folder that cannot be read holds none.
+    #[must_use]
+    pub fn exists(vfs: &dyn Vfs, dir: &Path) -> bool {
+        vfs.list(dir)
+            .is_ok_and(|names| names.iter().any(|name| segment::seq_of(name).is_some()))
+    }
+
     /// Opens the log in `dir`, making it if need be. A torn tail (bytes that were never
-    /// acknowledged) is cut.
+    /// acknowledged) is cut; what is kept is durable when this returns, whether or not the process
+    /// before lived to sync it.
     ///
     /// # Errors
     /// `Damaged` when a durable record is bad, `NewerFormat`, or `Io`.

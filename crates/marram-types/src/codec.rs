@@ -1,6 +1,6 @@
 //! The byte reader and writer under every stored encoding.
 //!
-//! Encodings are ours, explicit and versioned (design.md section 4): a derive would let an
+//! Encodings are ours, explicit and versioned: a derive would let an
 //! innocent change of a struct change what is on the drives. Fixed-width integers in keys are
 //! big-endian, so that byte order is number order.
 

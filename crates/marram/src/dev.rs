@@ -132,9 +132,10 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
         format!("--segment-mib={}", settings.segment_mib),
         "--stop-when-stdin-closes".to_owned(),
     ];
-    if name != "node-1" {
-        args.push(format!("--join=127.0.0.1:{}", settings.nodes[0].mesh));
-    } else if !is_member(&drives[0]) {
+    if name != "node-1" || is_member(&drives[0]) || others_have_joined(layout, settings) {
+        let others = settings.node_names().filter(|(other, _)| other != name);
+        args.extend(others.map(|(_, ports)| format!("--join=127.0.0.1:{}", ports.mesh)));
+    } else {
         args.push("--bootstrap=dev".to_owned());
         args.push(format!("--expected-nodes={}", settings.nodes.len()));
         args.push(flag("admin-key-file", &layout.admin_key_file()));
@@ -156,6 +157,14 @@ fn is_member(drive: &Path) -> bool {
         root.identity()
             .is_some_and(|identity| identity.node.is_some())
     })
+}
+
+/// Whether any other node was ever admitted: it has a Raft log from then on. A first node that comes
+/// back empty then joins like any other; founding again would make a second cluster of the same name.
+/// Looks without locking, because those nodes may be starting at this moment.
+fn others_have_joined(layout: &Layout, settings: &Settings) -> bool {
+    let mut others = settings.node_names().skip(1);
+    others.any(|(name, _)| layout.drives(&name, 1)[0].join("raft").exists())
 }
 
 /// Arguments that start a gateway.

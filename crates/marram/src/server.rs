@@ -6,6 +6,7 @@
 //! node       the storage node: found, join or resume, then run
 //! roving     the gateway without drives: follows the root group's view from afar
 //! admission  a node asks to be a member
+//! catch_up   learns of peers that came while it was away
 //! groups     opens and starts this node's replicas
 //! view       root group's state -> cluster view -> mesh and watchers
 //! local      consensus, transport and routing, each behind the trait that needs it
@@ -16,6 +17,7 @@
 
 mod admission;
 mod args;
+mod catch_up;
 mod groups;
 mod lifetime;
 mod local;

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
-/// The `marram` binary, built on first use in the profile and target folder of this test.
+/// The `marram` binary in the profile and target folder of this test. `cargo test --workspace` has
+/// built it before any test runs; where this test is run alone, it is built if a source is newer.
 /// `MARRAM_TEST_BINARY` names another one, for example of an installed release.
 ///
 /// # Panics
@@ -17,6 +19,26 @@ pub fn binary() -> &'static Path {
             .expect("MARRAM_TEST_BINARY is a file"),
         None => build(),
     })
+}
+
+/// When a file, or the newest file below a folder, was last changed.
+fn changed(path: &Path) -> Option<SystemTime> {
+    let about = std::fs::metadata(path).ok()?;
+    if about.is_file() {
+        return about.modified().ok();
+    }
+    let entries = std::fs::read_dir(path).ok()?;
+    entries
+        .flatten()
+        .filter_map(|entry| changed(&entry.path()))
+        .max()
+}
+
+/// Whether the binary was built from the sources as they are now.
+fn is_current(binary: &Path, workspace: &Path) -> bool {
+    let sources = ["crates", "Cargo.toml", "Cargo.lock"].map(|part| workspace.join(part));
+    let newest = sources.iter().filter_map(|part| changed(part)).max();
+    changed(binary) > newest
 }
 
 fn build() -> PathBuf {
@@ -32,7 +54,26 @@ fn build() -> PathBuf {
         Some(name) => name,
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let binary = profile.join("marram");
+    if is_current(&binary, &workspace) {
+        return binary;
+    }
+    let mut command = Command::new(cargo);
+    // What cargo told this test about its package would make build scripts run again, and all that
+    // depends on them build again.
+    let told = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    });
+    told.for_each(|name| {
+        command.env_remove(name);
+    });
+    let status = command
+        // The toolchain is chosen by the folder: another one would build everything anew.
+        .current_dir(&workspace)
         .args([
             "build",
             "--quiet",
@@ -46,9 +87,9 @@ fn build() -> PathBuf {
         .arg("--target-dir")
         .arg(target)
         .arg("--manifest-path")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml"))
+        .arg(workspace.join("Cargo.toml"))
         .status()
         .expect("cargo runs");
     assert!(status.success(), "the marram binary does not build");
-    profile.join("marram")
+    binary
 }

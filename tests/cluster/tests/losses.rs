@@ -6,5 +6,6 @@ mod losses {
     mod crash;
     mod every_pair;
     mod flipped_bits;
+    mod leader;
     mod paused;
 }

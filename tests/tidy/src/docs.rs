@@ -100,6 +100,38 @@ pub fn links(tree: &Tree) -> Findings {
     findings
 }
 
+/// Documents that comments cite are there: in the root, in docs/ or among the decisions.
+#[must_use]
+pub fn citations(tree: &Tree) -> Findings {
+    const CITING: [&str; 3] = ["rs", "toml", "proto"];
+    let citing = |file: &&Source| {
+        CITING.iter().any(|ext| file.has_extension(ext)) && !file.path.starts_with("tests/tidy/")
+    };
+    let mut findings = Vec::new();
+    for file in tree.files.iter().filter(citing) {
+        for (index, line) in file.text.lines().enumerate() {
+            for name in cited(line) {
+                let places = ["", "docs/", "docs/decisions/"];
+                if !places
+                    .iter()
+                    .any(|place| tree.root.join(place).join(name).exists())
+                {
+                    let text = format!("cites {name}, which is not in docs/: cite one that is");
+                    findings.push(Finding::at(&file.path, index + 1, text));
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// The names of documents in a line.
+fn cited(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !(c.is_ascii_alphanumeric() || "./_-".contains(c)))
+        .map(|word| word.trim_end_matches('.'))
+        .filter(|word| word.len() > 3 && word.ends_with(".md"))
+}
+
 /// The relative targets of the links in a line of Markdown.
 fn targets(line: &str) -> Vec<&str> {
     let mut found = Vec::new();
@@ -157,6 +189,18 @@ mod tests {
             2,
             "a number twice, and one not listed: {found:?}"
         );
+    }
+
+    #[test]
+    fn cited_documents_are_seen() {
+        let found: Vec<&str> =
+            cited("// why (rules.md 18), see docs/decisions/0005-ring.md.").collect();
+        assert_eq!(found, ["rules.md", "docs/decisions/0005-ring.md"]);
+        let tree = Tree {
+            root: "/nowhere".into(),
+            files: vec![Source::new("crates/a/src/b.rs", "// lost.md 4\n// fine")],
+        };
+        assert_eq!(citations(&tree).len(), 1);
     }
 
     #[test]

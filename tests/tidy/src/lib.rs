@@ -22,7 +22,7 @@ mod sources;
 mod tokens;
 mod tree;
 
-pub use docs::{architecture, decisions, links, readme};
+pub use docs::{architecture, citations, decisions, links, readme};
 pub use finding::{Finding, Findings, report};
 pub use layers::{Graph, GraphError, layer_table, linked_crates};
 pub use manifests::{member_manifests, unused_dependencies, workspace_manifest};

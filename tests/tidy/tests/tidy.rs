@@ -116,6 +116,7 @@ fn the_documents_are_short_and_complete() {
     findings.extend(tidy::architecture(file("ARCHITECTURE.md"), &graph()));
     findings.extend(tidy::decisions(&tree));
     findings.extend(tidy::links(&tree));
+    findings.extend(tidy::citations(&tree));
     for path in [
         "CONTRIBUTING.md",
         "LICENSE",

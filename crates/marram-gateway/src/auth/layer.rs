@@ -57,6 +57,9 @@ impl Gate {
             ),
         };
         let view = self.view.borrow().clone();
+        if header.is_some() && view.cluster.is_none() {
+            return Err(AuthError::NoView);
+        }
         authenticate(header, &self.kek, (self.now_ms)(), |id| {
             view.access_keys.get(id).map(|key| StoredKey {
                 wrapped_secret: key.wrapped_secret.clone(),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use marram_object::Abandoned;
 use marram_types::{DataId, DriveId};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::window::WindowMemory;
 use super::writer::Runs;
 use crate::core::Core;
 
@@ -17,8 +19,17 @@ const RUNS_TIME: Duration = Duration::from_secs(20);
 /// How long one removal may take.
 const REMOVE_TIME: Duration = Duration::from_secs(10);
 
+/// What a write holds of the memory that all transfers share, kept until its cleanup has ended: the
+/// runs still hold the bytes of its windows.
+pub(super) struct Held {
+    /// The write's place among the transfers.
+    pub(super) place: Arc<Option<OwnedSemaphorePermit>>,
+    /// That of windows that are not durable.
+    pub(super) windows: Vec<WindowMemory>,
+}
+
 /// Removes the data of extents that no commit names or will name (rules.md 27).
-pub(super) fn start(core: &Arc<Core>, abandoned: Vec<Abandoned>, runs: Runs) {
+pub(super) fn start(core: &Arc<Core>, abandoned: Vec<Abandoned>, runs: Runs, held: Held) {
     if abandoned.is_empty() {
         return;
     }
@@ -30,6 +41,8 @@ pub(super) fn start(core: &Arc<Core>, abandoned: Vec<Abandoned>, runs: Runs) {
             tracing::info!("runs of a write that broke off are still on their way");
         }
         remove(&core, abandoned).await;
+        let Held { place, windows } = held;
+        drop((place, windows));
     });
 }
 

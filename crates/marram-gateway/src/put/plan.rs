@@ -1,37 +1,57 @@
 //! Where the next extent of a put goes.
 
+use std::collections::HashSet;
+
 use marram_object::{ExtentPlan, NoPlace, WriteSession, choose_row};
 use marram_placement::{PoolTable, pool_of};
-use marram_types::{DriveId, Profile};
+use marram_types::{DriveId, NodeId, Profile};
 
 use super::PutError;
 use crate::begin::Begin;
 use crate::core::Core;
 use crate::places::Places;
 
-/// Answers the session's wish for an extent: a row of the bucket's pool, chosen at random among
-/// those whose drives live, and a fresh data id.
+/// What the extents of a write should be.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    /// The bucket's profile.
+    pub(super) bucket: Profile,
+    /// That of the object's class.
+    pub(super) object: Profile,
+}
+
+/// Answers the session's wish for an extent: a row of the pool of the object's own width, or of the
+/// bucket's where that one was never made, chosen at random among those whose drives live, and a
+/// fresh data id.
 pub(super) fn extent(
     core: &Core,
     session: &mut WriteSession,
-    bucket_profile: Profile,
+    wanted: Wanted,
     begin: Begin,
 ) -> Result<(), PutError> {
     let places = core.places();
-    let width = bucket_profile.width();
+    let width = wanted.bucket.width();
     let table = places
-        .pool(pool_of(width))
+        .pool(pool_of(wanted.object.width()))
+        .or_else(|| places.pool(pool_of(width)))
         .ok_or(PutError::NoPool { width })?;
+    let offer = |session: &mut WriteSession, lives: &dyn Fn(DriveId) -> bool| {
+        offer(session, table, begin, lives, |row, living| {
+            let node_of = |drive: &DriveId| places.place(*drive).map(|place| place.node);
+            let nodes: Vec<_> = row.iter().map(node_of).collect();
+            spread(&nodes, living, wanted.object.width())
+        })
+    };
     let answers = |drive| answers(core, &places, drive);
     // Drives that failed a moment ago are used only where the write could not go on without them.
     let good = |drive| {
         answers(drive) && !core.conditions.is_full(drive) && !core.conditions.is_suspect(drive)
     };
-    if offer(session, table, begin, good).is_ok() {
+    if offer(session, &good).is_ok() {
         return Ok(());
     }
     let any = |drive| answers(drive) && !core.conditions.is_full(drive);
-    let Err(no_place) = offer(session, table, begin, any) else {
+    let Err(no_place) = offer(session, &any) else {
         return Ok(());
     };
     let NoPlace { living, need, .. } = no_place;
@@ -53,12 +73,33 @@ fn answers(core: &Core, places: &Places, drive: DriveId) -> bool {
         .is_some_and(|place| core.drives.is_up(place.node))
 }
 
-/// Offers the session a row of drives that `lives` admits.
+/// Leaves at most `width` of a row's living slots: one on each node first, and others only where
+/// there are too few nodes. The session takes what it is offered in the order of the row.
+fn spread(row: &[Option<NodeId>], living: &[bool], width: usize) -> Vec<bool> {
+    let mut chosen = vec![false; row.len()];
+    let mut count = 0;
+    let mut nodes = HashSet::new();
+    for first_of_node in [true, false] {
+        for (slot, node) in row.iter().enumerate() {
+            if count == width || !living[slot] || chosen[slot] {
+                continue;
+            }
+            if !first_of_node || nodes.insert(node) {
+                chosen[slot] = true;
+                count += 1;
+            }
+        }
+    }
+    chosen
+}
+
+/// Offers the session a row of drives that `lives` admits, as far as `spread` leaves them.
 fn offer(
     session: &mut WriteSession,
     table: &PoolTable,
     begin: Begin,
-    lives: impl Fn(DriveId) -> bool,
+    lives: &dyn Fn(DriveId) -> bool,
+    spread: impl Fn(&[DriveId], &[bool]) -> Vec<bool>,
 ) -> Result<(), NoPlace> {
     let avoided = session.avoided();
     let choice = choose_row(table, rand::random(), |drive| {
@@ -68,7 +109,29 @@ fn offer(
     session.extent_planned(ExtentPlan {
         data: begin.data_id(),
         pg: choice.pg,
+        living: spread(&choice.row, &choice.living),
         row: choice.row,
-        living: choice.living,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_slot_of_a_node_is_used_only_where_nodes_are_too_few() {
+        let nodes = [1, 1, 2, 2, 3, 3].map(|node| Some(NodeId(node)));
+        let chosen = |living: [u8; 6], width| {
+            let left = spread(&nodes, &living.map(|lives| lives == 1), width);
+            let slots = left.iter().enumerate().filter(|(_, chosen)| **chosen);
+            slots.map(|(slot, _)| slot).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen([1, 1, 1, 1, 1, 1], 3), [0, 2, 4]);
+        assert_eq!(chosen([0, 1, 1, 1, 1, 1], 3), [1, 2, 4]);
+        assert_eq!(chosen([1, 1, 0, 0, 1, 1], 3), [0, 1, 4]);
+        assert_eq!(chosen([1, 1, 1, 1, 1, 1], 4), [0, 1, 2, 4]);
+        assert_eq!(chosen([1, 1, 1, 1, 1, 1], 6), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(chosen([0, 1, 0, 0, 0, 1], 6), [1, 5]);
+        assert_eq!(chosen([0; 6], 3), [0_usize; 0]);
+    }
 }

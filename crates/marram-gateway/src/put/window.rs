@@ -1,5 +1,7 @@
 //! The bytes of a put between the client and the drives, cut into windows.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use marram_types::caps::{API_DATA_BYTES_MAX, PROFILE_K_MAX};
 use tokio::sync::OwnedSemaphorePermit;
@@ -7,14 +9,23 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Zeros behind a window's bytes: a short stripe is padded with fewer than `k` of them.
 const PADDING: usize = PROFILE_K_MAX as usize;
 
+/// The permit for a window's memory, shared by all that hold its bytes; none for a window that
+/// needs no permit.
+pub(super) type WindowMemory = Option<Arc<OwnedSemaphorePermit>>;
+
 /// A window that is kept until all its shards are durable (rules.md 18).
 pub(super) struct Window {
     len: usize,
     padded: Bytes,
-    _memory: Option<OwnedSemaphorePermit>,
+    memory: WindowMemory,
 }
 
 impl Window {
+    /// What must be kept as long as the window's bytes are.
+    pub(super) fn memory(&self) -> WindowMemory {
+        self.memory.clone()
+    }
+
     /// The window's bytes with zeros behind them, `padded_len` in all, for the coder.
     pub(super) fn padded(&self, padded_len: u64) -> Bytes {
         let end = usize::try_from(padded_len).expect("a window is in memory");
@@ -72,7 +83,7 @@ impl Filling {
         Window {
             len,
             padded: window.freeze(),
-            _memory: memory,
+            memory: memory.map(Arc::new),
         }
     }
 }

@@ -15,8 +15,10 @@ use marram_object::{Command, Completed, RunId, RunOutcome, WindowId, WindowWrite
 use marram_proto::v1;
 use marram_types::Profile;
 use marram_types::caps::CELL_BYTES_MAX;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
+use super::cleanup::Held;
 use super::commit::{self, Content};
 use super::upload::Upload;
 use super::window::{Filling, Window};
@@ -28,16 +30,18 @@ use crate::drives::{DriveError, Place, Run};
 /// Runs on their way to drives.
 pub(super) type Runs = FuturesUnordered<BoxFuture<'static, (RunId, RunOutcome)>>;
 
-/// Writes an object that does not fit its row.
+/// Writes an object that does not fit its row. `place` is its place among the transfers.
 pub(super) async fn run<S>(
     put: Put,
     profile: Profile,
     first: BytesMut,
     mut upload: Upload<S>,
+    place: Option<OwnedSemaphorePermit>,
 ) -> Result<v1::ObjectInfo, PutError>
 where
     S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin,
 {
+    let place = Arc::new(place);
     let begin = Begin::at(&put.core, put.group, put.bucket.bucket).await?;
     let mut writer = Writer {
         core: put.core.clone(),
@@ -56,10 +60,16 @@ where
     }
     // The commit is not sent yet: what no commit will name goes at once (rules.md 27).
     let abandoned = writer.session.abandoned();
-    cleanup::start(&put.core, abandoned, writer.runs);
+    let held = Held {
+        place: place.clone(),
+        windows: writer.windows.values().map(Window::memory).collect(),
+    };
     drop(writer.windows);
+    cleanup::start(&put.core, abandoned, writer.runs, held);
     let completed = written?;
-    commit::run(&put, Content::Extents(completed), upload.crc64()).await
+    let committed = commit::run(&put, Content::Extents(completed), upload.crc64()).await;
+    drop(place);
+    committed
 }
 
 struct Writer {
@@ -142,7 +152,7 @@ impl Writer {
 
     /// Memory for another window beside those on their way. The first one of a put needs no
     /// permit, so that every put goes on, however many there are.
-    fn memory(&self) -> Option<Option<tokio::sync::OwnedSemaphorePermit>> {
+    fn memory(&self) -> Option<Option<OwnedSemaphorePermit>> {
         if self.windows.is_empty() {
             return Some(None);
         }
@@ -157,12 +167,11 @@ impl Writer {
         while let Some(command) = self.session.next_command() {
             match command {
                 Command::PlanExtent => {
-                    plan::extent(
-                        &self.core,
-                        &mut self.session,
-                        self.bucket_profile,
-                        self.begin,
-                    )?;
+                    let wanted = plan::Wanted {
+                        bucket: self.bucket_profile,
+                        object: self.profile,
+                    };
+                    plan::extent(&self.core, &mut self.session, wanted, self.begin)?;
                 }
                 Command::Write(write) => self.send(&write),
                 // Late runs are ignored by the session, and waited for by the cleanup.
@@ -194,7 +203,10 @@ impl Writer {
             let core = self.core.clone();
             let shard = write.shard_id(target.shard);
             let (pg, offset) = (write.pg, write.shard_offset);
+            let memory = window.memory();
             let sending = async move {
+                // A run that is late holds its bytes longer than the window is kept.
+                let _memory = memory;
                 let outcome = match place {
                     Some(place) => {
                         let run = Run {

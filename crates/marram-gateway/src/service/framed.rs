@@ -1,5 +1,5 @@
 //! The answer of a get, framed by hand: object bytes leave as they are, in data frames of their
-//! own, instead of being copied into an encoder's buffer (reliability.md B6: half the CPU per byte).
+//! own, instead of being copied into an encoder's buffer (docs/decisions/0007: half the CPU per byte).
 //! On the wire it is the same gRPC that any client reads.
 //!
 //! The method hands its stream over in the response's extensions; [`FramedLayer`] makes it the

@@ -46,9 +46,15 @@ fn members(
     voters: std::ops::RangeInclusive<u64>,
     learners: std::ops::RangeInclusive<u64>,
 ) -> Members {
+    let following = voters
+        .clone()
+        .chain(learners.clone())
+        .map(ReplicaId)
+        .collect();
     Members {
         voters: voters.map(ReplicaId).collect(),
         learners: learners.map(ReplicaId).collect(),
+        following,
         settled: true,
     }
 }
@@ -135,14 +141,26 @@ fn six_nodes_come_up_in_order() {
     assert_eq!(widths, [3, 6], "whole copies and stripes");
 }
 
+/// The half of a change that a leader left behind.
 #[test]
-fn an_unsettled_membership_is_left_alone() {
+fn an_unfinished_change_is_finished_before_anything_else_changes() {
     let unsettled = Members {
         settled: false,
-        ..members(1..=1, 2..=6)
+        ..members(1..=3, 4..=5)
     };
     let todo = steps(&cluster(6, 9), &unsettled, 0, &Fences::default());
-    assert_eq!(todo, []);
+    let voters = (1..=3).map(ReplicaId).collect();
+    assert_eq!(todo, [Step::SetRootVoters(voters)]);
+}
+
+/// A node that was given a replica id and died before it ran.
+#[test]
+fn a_replica_that_never_ran_gets_no_vote_and_no_group() {
+    let mut root = members(1..=1, 2..=6);
+    root.following.retain(|r| *r != ReplicaId(3));
+    let todo = steps(&cluster(6, 6), &root, 60, &Fences::default());
+    let voters = [1, 2, 4, 5].map(ReplicaId).to_vec();
+    assert_eq!(todo, [Step::SetRootVoters(voters)]);
 }
 
 #[test]

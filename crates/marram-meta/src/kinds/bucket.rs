@@ -67,7 +67,7 @@ pub struct BucketRecord {
     pub epoch: u64,
     /// Where it is in its life.
     pub state: BucketState,
-    /// The nominal k+m of large objects; small ones are kept as 1+m (design.md section 5).
+    /// The nominal k+m of large objects; small ones are kept as 1+m.
     pub profile: Profile,
     /// Leader time of its creation.
     pub created_ms: u64,

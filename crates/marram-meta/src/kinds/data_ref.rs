@@ -6,7 +6,8 @@ use marram_types::{BucketId, DataId, PgId};
 
 use crate::stored::{Stored, get_pg, put_pg};
 
-const VERSION: u8 = 1;
+/// Version 1 had no discarded data: it called that displaced.
+const VERSION: u8 = 2;
 
 /// What a group knows about an extent's data. Data that is not in the table was never committed,
 /// or was collected.
@@ -14,8 +15,10 @@ const VERSION: u8 = 1;
 pub(crate) enum DataRef {
     /// The current version of this object holds it.
     Live { bucket: BucketId, key: String },
-    /// In the garbage queue since this index.
+    /// A version that was committed held it; in the garbage queue since this index.
     Displaced { at: u64 },
+    /// No version ever held it and none will; in the garbage queue since this index.
+    Discarded { at: u64 },
 }
 
 pub(crate) fn ser_key(pg: PgId, data: DataId) -> [u8; 4 + DataId::BYTES] {
@@ -43,6 +46,7 @@ impl Stored for DataRef {
         match self {
             Self::Live { bucket, key } => out.u8(1).u64_be(bucket.0).str(key),
             Self::Displaced { at } => out.u8(2).varint(*at),
+            Self::Discarded { at } => out.u8(3).varint(*at),
         };
     }
 
@@ -54,6 +58,7 @@ impl Stored for DataRef {
                 key: from.str()?.to_owned(),
             }),
             2 => Ok(Self::Displaced { at: from.varint()? }),
+            3 => Ok(Self::Discarded { at: from.varint()? }),
             _ => Err(DecodeError::Invalid("data reference")),
         }
     }

@@ -1,9 +1,11 @@
-//! `Requests`: request id -> outcome; `RequestExpiry`: (expiry, request id) -> nothing.
+//! `Requests`: request id -> what was asked and what came of it; `RequestExpiry`: (expiry, request
+//! id) -> nothing.
 
 use marram_types::RequestId;
 use marram_types::codec::{DecodeError, Reader, Writer};
 
-const VERSION: u8 = 1;
+/// Version 1 did not say what was asked.
+const VERSION: u8 = 2;
 
 pub(crate) fn ser_key(request: RequestId) -> [u8; RequestId::BYTES] {
     request.to_bytes()
@@ -23,15 +25,20 @@ pub(crate) fn deser_expiry_key(key: &[u8]) -> Result<(u64, RequestId), DecodeErr
     Ok(pair)
 }
 
-/// The value is the encoded outcome, so that a repeated request is answered with the same bytes.
-pub(crate) fn ser_value(outcome: &[u8]) -> Vec<u8> {
-    let mut out = Writer::with_capacity(1 + outcome.len());
-    out.u8(VERSION).raw(outcome);
+/// The value is a digest of what the client asked and the encoded outcome, so that a repeated
+/// request is answered with the same bytes and another one under the same id is not.
+pub(crate) fn ser_value(asked: u64, outcome: &[u8]) -> Vec<u8> {
+    let mut out = Writer::with_capacity(9 + outcome.len());
+    out.u8(VERSION).u64_be(asked).raw(outcome);
     out.finish()
 }
 
-pub(crate) fn deser_value(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+/// The digest, where the record has one, and the encoded outcome.
+pub(crate) fn deser_value(bytes: &[u8]) -> Result<(Option<u64>, &[u8]), DecodeError> {
     let mut from = Reader::new(bytes);
-    from.version("request record version", VERSION)?;
-    Ok(from.rest())
+    let asked = match from.version("request record version", VERSION)? {
+        1 => None,
+        _ => Some(from.u64_be()?),
+    };
+    Ok((asked, from.rest()))
 }

@@ -77,6 +77,7 @@ proptest! {
         round_trip::<RepairTicket>(&ticket);
         round_trip(&PoolFence { epoch: numbers[0] });
         round_trip(&DataRef::Displaced { at: numbers[0] });
+        round_trip(&DataRef::Discarded { at: numbers[0] });
         round_trip(&DataRef::Live { bucket: marram_types::BucketId(bucket), key });
         let [applied, time_ms, generation_offset, gc_floor, read_floor, requests, sweep_ms] =
             numbers;
@@ -113,9 +114,9 @@ proptest! {
         prop_assert_eq!(request::deser_expiry_key(&expiry), Ok((at, request)));
         let row_key = object::ser_key(bucket, name.as_str());
         prop_assert_eq!(object::deser_key(&row_key), Ok((bucket, name.as_str())));
-        let (inlined, recorded) = (inline::ser_value(&bytes), request::ser_value(&bytes));
+        let (inlined, recorded) = (inline::ser_value(&bytes), request::ser_value(at, &bytes));
         prop_assert_eq!(inline::deser_value(&inlined), Ok(&bytes[..]));
-        prop_assert_eq!(request::deser_value(&recorded), Ok(&bytes[..]));
+        prop_assert_eq!(request::deser_value(&recorded), Ok((Some(at), &bytes[..])));
         prop_assert_eq!(extent::deser_chunk(&extent::ser_chunk(&extents)), Ok(extents.clone()));
         let entry = garbage::ser_value(&extents[0]);
         prop_assert_eq!(garbage::deser_value(&entry), Ok(extents[0].clone()));
@@ -152,6 +153,22 @@ proptest! {
         let _ = crate::check_object(&bytes);
         let _ = crate::check_root(&bytes);
     }
+}
+
+/// What the first release wrote is still read.
+#[test]
+fn first_forms_of_references_and_request_records_are_read() {
+    assert_eq!(request::deser_value(&[1, 7, 8]), Ok((None, &[7, 8][..])));
+    let displaced = DataRef::deser_value(&[1, 2, 9]);
+    assert_eq!(displaced, Ok(DataRef::Displaced { at: 9 }));
+    let mut live = vec![1, 1];
+    live.extend_from_slice(&5_u64.to_be_bytes());
+    live.extend_from_slice(&[1, b'k']);
+    let expected = DataRef::Live {
+        bucket: marram_types::BucketId(5),
+        key: "k".to_owned(),
+    };
+    assert_eq!(DataRef::deser_value(&live), Ok(expected));
 }
 
 /// Rows on drives must be readable for ever: this form never changes, it only gets successors.

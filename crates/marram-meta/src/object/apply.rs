@@ -1,5 +1,6 @@
 //! Applies one entry to an object group's state.
 
+use marram_types::Crc64Nvme;
 use marram_types::codec::{DecodeError, Reader};
 
 use super::command::{ObjectCommand, TAG_PUT};
@@ -31,6 +32,15 @@ impl<'a> CommandRef<'a> {
         Ok(Self::Put(put))
     }
 
+    /// A digest of what the client asked. Version id, data ids and places are an attempt's own
+    /// (rules.md 14).
+    fn asked(&self, body: &[u8]) -> u64 {
+        match self {
+            Self::Put(put) => put.asked(),
+            Self::Other(_) => Crc64Nvme::of(body),
+        }
+    }
+
     /// Users' mutations must carry a request id (rules.md 14); fences and the like repeat
     /// harmlessly.
     fn needs_request(&self) -> bool {
@@ -50,15 +60,17 @@ impl<'a> CommandRef<'a> {
 pub fn apply_object(kv: &mut dyn KvWrite, index: u64, entry: &[u8]) -> Result<Vec<u8>, ApplyError> {
     let envelope = Envelope::decode(entry)?;
     let command = CommandRef::decode(envelope.body).map_err(ApplyError::bad_command)?;
-    let mut apply = Apply::begin(kv, index, &envelope)?;
+    let asked = command.asked(envelope.body);
+    let mut apply = Apply::begin(kv, index, &envelope, asked)?;
     let answer = match apply.admit(command.needs_request())? {
         Admission::Repeated(outcome) => {
             discard_data(&mut apply, &command)?;
             outcome
         }
         Admission::Refused(refusal) => {
-            // A deadline that has passed has passed for ever: nobody can commit the data any more.
-            if refusal == Refusal::DeadlinePassed {
+            // A deadline that has passed has passed for ever, and an id in use is not free in time
+            // for this attempt: nobody can commit the data any more.
+            if matches!(refusal, Refusal::DeadlinePassed | Refusal::RequestIdReused) {
                 discard_data(&mut apply, &command)?;
             }
             ObjectOutcome::Refused(refusal).encode()
@@ -78,6 +90,11 @@ fn run(apply: &mut Apply<'_>, command: &CommandRef<'_>) -> Result<Vec<u8>, State
     };
     let answer = outcome.encode();
     match &outcome {
+        ObjectOutcome::Refused(Refusal::DataDiscarded) => {
+            // What else the attempt wrote can not be committed either.
+            discard_data(apply, command)?;
+            return Ok(answer);
+        }
         ObjectOutcome::Refused(refusal) if refusal.is_retryable() => return Ok(answer),
         // Data of a malformed command may be anybody's.
         ObjectOutcome::Refused(Refusal::Malformed(_)) => {}

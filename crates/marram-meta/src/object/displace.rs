@@ -30,31 +30,37 @@ pub(super) fn displace(apply: &mut Apply<'_>, row: &VersionRow) -> Result<(), St
     Ok(())
 }
 
-/// Queues the data of an attempt that did not commit it. Data that the group knows already is left
-/// alone: the same entry may have committed it before.
+/// Queues the data of an attempt that did not commit it, and marks it so that no later attempt
+/// does. Data that the group knows already is left alone: the same entry may have committed it
+/// before.
 pub(super) fn discard(apply: &mut Apply<'_>, extents: &[Extent]) -> Result<(), StateError> {
     for extent in extents {
         let key = data_ref::ser_key(extent.pg, extent.data);
         if apply.kv.get(Table::DataRefs, &key)?.is_none() {
-            queue(apply, extent)?;
+            let discarded = DataRef::Discarded { at: apply.index };
+            queue(apply, extent, &discarded)?;
         }
     }
     Ok(())
 }
 
 fn queue_all(apply: &mut Apply<'_>, extents: &[Extent]) -> Result<(), KvError> {
-    extents.iter().try_for_each(|extent| queue(apply, extent))
+    let displaced = DataRef::Displaced { at: apply.index };
+    extents
+        .iter()
+        .try_for_each(|extent| queue(apply, extent, &displaced))
 }
 
-fn queue(apply: &mut Apply<'_>, extent: &Extent) -> Result<(), KvError> {
+fn queue(apply: &mut Apply<'_>, extent: &Extent, reference: &DataRef) -> Result<(), KvError> {
     let at = apply.index;
     let garbage_key = garbage::ser_key(at, extent.data);
     apply
         .kv
         .put(Table::Garbage, &garbage_key, &garbage::ser_value(extent))?;
     let ref_key = data_ref::ser_key(extent.pg, extent.data);
-    let displaced = DataRef::Displaced { at }.ser_value();
-    apply.kv.put(Table::DataRefs, &ref_key, &displaced)?;
+    apply
+        .kv
+        .put(Table::DataRefs, &ref_key, &reference.ser_value())?;
     apply
         .kv
         .delete(Table::Tickets, &ticket::ser_key(extent.data))

@@ -37,8 +37,10 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
     };
     let row_key = ser_key(put.bucket, put.key);
     let current: Option<VersionRow> = load(apply.kv, Table::Objects, &row_key)?;
-    if is_committed(apply, put, current.as_ref())? {
-        return Ok(ObjectOutcome::AlreadyCommitted);
+    match history(apply, put, current.as_ref())? {
+        History::New => {}
+        History::Committed => return Ok(ObjectOutcome::AlreadyCommitted),
+        History::Discarded => return Ok(ObjectOutcome::Refused(Refusal::DataDiscarded)),
     }
     if let Some(refusal) = judge(apply, put, current.as_ref())? {
         return Ok(ObjectOutcome::Refused(refusal));
@@ -61,26 +63,37 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
     })
 }
 
+/// What became of an earlier apply of a put.
+enum History {
+    New,
+    Committed,
+    /// Its data was given up, so that it can never be committed.
+    Discarded,
+}
+
 /// Whether the put was applied before, under whatever request (placement-protocol.md 10): its
 /// version is the current one, or its data is known.
-fn is_committed(
+fn history(
     apply: &Apply<'_>,
     put: &PutRef<'_>,
     current: Option<&VersionRow>,
-) -> Result<bool, StateError> {
+) -> Result<History, StateError> {
     if current.is_some_and(|row| row.version == put.version) {
-        return Ok(true);
+        return Ok(History::Committed);
     }
     let NewBodyRef::Extents(extents) = &put.body else {
-        return Ok(false);
+        return Ok(History::New);
     };
+    let mut history = History::New;
     for extent in extents {
         let key = data_ref::ser_key(extent.pg, extent.data);
-        if apply.kv.get(Table::DataRefs, &key)?.is_some() {
-            return Ok(true);
+        match load(apply.kv, Table::DataRefs, &key)? {
+            None => {}
+            Some(DataRef::Discarded { .. }) => return Ok(History::Discarded),
+            Some(DataRef::Live { .. } | DataRef::Displaced { .. }) => history = History::Committed,
         }
     }
-    Ok(false)
+    Ok(history)
 }
 
 /// What the group's state has against the put.
@@ -111,7 +124,7 @@ fn judge(
     )
 }
 
-/// Small objects are kept as copies (design.md section 5), so that is what is asked for them.
+/// Small objects are kept as copies, so that is what is asked for them.
 fn protection(put: &PutRef<'_>, profile: Profile) -> Protection {
     let nominal = if put.size <= COPIES_BYTES_MAX as u64 {
         profile.as_copies()

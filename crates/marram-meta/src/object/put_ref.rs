@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, Generation, ObjectKey, VersionId};
+use marram_types::{BucketId, Crc64Nvme, DataId, Generation, ObjectKey, VersionId};
 
-use super::command::{NewBody, NewVersion, ObjectCommand, Precondition};
+use super::command::{NewBody, NewVersion, ObjectCommand, Precondition, TAG_PUT};
 use crate::kinds::extent::{Extent, get_extents};
 use crate::kinds::object::{get_metadata, skip_metadata};
 
@@ -43,6 +43,10 @@ pub(super) struct PutRef<'a> {
 }
 
 pub(super) fn put_precondition(out: &mut Writer, precondition: &Precondition) {
+    put_precondition_ref(out, &precondition.borrow());
+}
+
+fn put_precondition_ref(out: &mut Writer, precondition: &PreconditionRef<'_>) {
     let generation = |out: &mut Writer, generation: &Generation| {
         out.varint(generation.0);
     };
@@ -127,6 +131,19 @@ impl<'a> PutRef<'a> {
             metadata_bytes,
             body,
         })
+    }
+
+    /// A digest of what the client asked: nothing of it differs between attempts (rules.md 14).
+    /// The `ETag` follows from size and checksum.
+    pub(super) fn asked(&self) -> u64 {
+        let mut out = Writer::with_capacity(128 + self.key.len() + self.metadata.len());
+        out.u8(TAG_PUT).u64_be(self.bucket.0).str(self.key);
+        put_precondition_ref(&mut out, &self.precondition);
+        out.varint(self.size)
+            .u64_be(self.crc64)
+            .str(self.content_type)
+            .raw(self.metadata);
+        Crc64Nvme::of(&out.finish())
     }
 
     /// The command with everything copied out of its entry.

@@ -222,7 +222,8 @@ fn reference(kv: &dyn KvRead, (pg, data): (PgId, DataId)) -> Result<Reference, S
     Ok(match load(kv, Table::DataRefs, &key)? {
         None => Reference::Unreferenced,
         Some(DataRef::Live { .. }) => Reference::Live,
-        Some(DataRef::Displaced { .. }) => Reference::Displaced,
+        // Both are in the garbage queue, which alone decides when they go.
+        Some(DataRef::Displaced { .. } | DataRef::Discarded { .. }) => Reference::Displaced,
     })
 }
 

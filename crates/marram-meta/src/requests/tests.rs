@@ -42,7 +42,7 @@ fn records_outlive_their_deadline_by_the_grace_and_then_go_in_small_numbers() {
     tick(&mut group);
     assert_eq!(records(&group).0, count, "one millisecond is left");
     // Even after its deadline a request is answered with what came of it.
-    let repeated = group.run_as(request(3), &put("a", 99, inline(9, b"y")));
+    let repeated = group.run_as(request(3), &put("a", 99, inline(9, b"x")));
     assert!(matches!(repeated, ObjectOutcome::Committed { .. }));
     group.time_ms += 1;
     tick(&mut group);

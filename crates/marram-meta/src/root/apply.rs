@@ -2,7 +2,7 @@
 
 use marram_placement::PoolTable;
 use marram_types::caps::OBJECT_GROUPS_MAX;
-use marram_types::{GroupId, Profile, ReplicaId};
+use marram_types::{Crc64Nvme, GroupId, Profile, ReplicaId};
 
 use super::command::RootCommand;
 use super::outcome::RootOutcome;
@@ -35,7 +35,8 @@ pub fn apply_root(kv: &mut dyn KvWrite, index: u64, entry: &[u8]) -> Result<Vec<
     {
         return Err(ApplyError::UnknownVersion { found: version });
     }
-    let mut apply = Apply::begin(kv, index, &envelope)?;
+    let asked = Crc64Nvme::of(envelope.body);
+    let mut apply = Apply::begin(kv, index, &envelope, asked)?;
     let answer = match apply.admit(false)? {
         Admission::Repeated(outcome) => outcome,
         Admission::Refused(refusal) => RootOutcome::Refused(refusal).encode(),

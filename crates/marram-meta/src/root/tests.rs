@@ -308,6 +308,17 @@ fn a_users_request_is_answered_twice_and_done_once() {
     assert_eq!(root.view().buckets.len(), 1);
     stamp(&mut entry, 10_000).unwrap();
     assert_eq!(root.apply(&entry), first, "even after the deadline");
+    let mut reused = Envelope::seal(Some(request), 20_000, &create("photos", None));
+    stamp(&mut reused, 10_000).unwrap();
+    let refused = RootOutcome::Refused(Refusal::RequestIdReused);
+    assert_eq!(root.apply(&reused), refused, "another profile");
+    let other = RootCommand::DeleteBucket {
+        name: BucketName::new("photos").unwrap(),
+    };
+    let mut reused = Envelope::seal(Some(request), 20_000, &other);
+    stamp(&mut reused, 10_000).unwrap();
+    assert_eq!(root.apply(&reused), refused, "another command");
+    assert_eq!(root.apply(&entry), first, "the record is as it was");
     let late = Envelope::seal(
         Some(RequestId {
             sequence: 2,

@@ -1,7 +1,7 @@
 //! marram-meta's key-value interface over redb, and the rows this crate keeps beside it.
 //!
 //! Keys and values are plain bytes: redb's own encodings of richer types have changed between
-//! releases (reliability.md A3).
+//! releases.
 
 use std::cell::OnceCell;
 use std::ops::{Bound, ControlFlow};

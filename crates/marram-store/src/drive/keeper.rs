@@ -66,7 +66,7 @@ pub(super) fn checkpoint(store: &Store, mut changes: Vec<Change>) -> Result<(), 
     books.changes = 0;
     let result = store.index.checkpoint(&changes);
     drop(books);
-    result?;
+    store.committed(result)?;
     for (class, seq) in &gone {
         store.forget_open(*seq);
         let path = segment::path(&store.dir(), *class, *seq);

@@ -2,8 +2,9 @@
 //!
 //! After an orderly close the index is exact. Otherwise every segment that was open is walked:
 //! records behind the indexed end are verified and indexed, and what does not verify was never
-//! acknowledged. A segment that the index does not know is read by its footer, or walked whole; so
-//! a lost index is rebuilt.
+//! acknowledged. What does verify may be in the page cache alone, so it is written again and synced
+//! before the index names it. A segment that the index does not know is read by its footer, or
+//! walked whole; so a lost index is rebuilt.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use super::index::{Change, Index, RunKey, RunRow, SegmentRow, keys_with};
 use super::record::{self, Header, PAGE_BYTES, Place};
-use super::segment::{self, RECORDS_AT};
+use super::segment::{self, RECORDS_AT, SegmentError};
 use super::store::{SegmentFile, Store, open_segment, segments_dir};
 use super::writer::{Head, Start, open_direct};
 use super::{Class, DriveOptions, OpenError, remove};
@@ -61,7 +62,7 @@ pub(super) fn open(
             seal(&store, &older)?;
         }
     }
-    store.index.checkpoint(&[Change::Clean(false)])?;
+    store.committed(store.index.checkpoint(&[Change::Clean(false)]))?;
     Ok((store, starts))
 }
 
@@ -84,7 +85,7 @@ fn drop_lost(
         true
     })?;
     tracing::warn!(drive = %store.options.id, ?lost, "segments of the drive are missing");
-    store.index.apply(&changes)?;
+    store.committed(store.index.apply(&changes))?;
     Ok(())
 }
 
@@ -118,24 +119,32 @@ fn adopt(
     let opened = Arc::new(opened);
     store.keep_open(seq, opened.clone());
     if let Some(runs) = segment::read_footer(opened.file.as_ref(), seq, opened.epoch)? {
+        sync(store, &opened)?;
         adopt_sealed(store, seq, &opened, known.end, &runs)?;
         return Ok(None);
     }
     let limit = if clean { known.end } else { opened.file.len()? };
     let (records, walked) = walk(&opened, RECORDS_AT, limit)?;
     let end = walked.max(known.end);
-    let runs: Vec<_> = records.iter().map(|r| (r.key(), r.row(seq))).collect();
-    let new = records
-        .into_iter()
-        .filter(|found| found.offset >= known.end);
-    let mut whole = Vec::new();
-    for found in new {
-        if verify(&opened, &found)? {
-            whole.push((found.key(), found.row(seq)));
+    // The footer's lines: what the index has here already, and what is whole after that.
+    let (mut runs, mut whole) = (Vec::new(), Vec::new());
+    for found in records {
+        let (key, row) = (found.key(), found.row(seq));
+        if found.offset < known.end {
+            // Not one that is dead, or was torn at an earlier open.
+            if store.index.run(&key)? == Some(row) {
+                runs.push((key, row));
+            }
+        } else if rewrite_whole(&opened, &found)? {
+            runs.push((key, row));
+            whole.push((key, row));
         } else {
             let shard = found.header.run.shard;
             tracing::warn!(%shard, "dropped a torn record after a crash");
         }
+    }
+    if !clean {
+        sync(store, &opened)?;
     }
     enter(store, seq, end, &whole)?;
     Ok(Some(Head {
@@ -210,12 +219,21 @@ fn enter(store: &Store, seq: u64, end: u64, runs: &[(RunKey, RunRow)]) -> Result
         }
         changes.push(Change::PutSegment(seq, row));
     }
-    store.index.apply(&changes)?;
+    drop(books);
+    store.committed(store.index.apply(&changes))?;
     Ok(())
 }
 
 fn seal(store: &Store, head: &Head) -> Result<(), OpenError> {
-    segment::write_footer(head.file.as_ref(), head.epoch, head.end, &head.runs)?;
+    segment::write_footer(head.file.as_ref(), head.epoch, head.end, &head.runs).map_err(
+        |error| match error {
+            SegmentError::Io(error) => error,
+            SegmentError::Sync(error) => {
+                store.sync_failed(&error);
+                error
+            }
+        },
+    )?;
     if let Some(row) = store.books.lock().segments.get_mut(&head.seq) {
         row.sealed = true;
     }
@@ -293,9 +311,27 @@ fn walk(segment: &SegmentFile, from: u64, limit: u64) -> io::Result<(Vec<Found>,
     Ok((found, end))
 }
 
-/// Whether the data of a record is what its header says.
-fn verify(segment: &SegmentFile, found: &Found) -> io::Result<bool> {
-    let at = found.offset + record::data_at(segment.class, found.header.len) as u64;
-    let data = segment.file.read_vec(at, found.header.len)?;
-    Ok(data.len() == found.header.len && record::blocks_match(&found.header, 0, &data))
+/// Whether the data of a record is what its header says. If so the record is written again as it
+/// is: a sync alone would not write pages that an earlier failed sync marked clean.
+fn rewrite_whole(segment: &SegmentFile, found: &Found) -> io::Result<bool> {
+    let len = found.header.len;
+    let whole = record::len_with(segment.class, len);
+    let bytes = segment.file.read_vec(found.offset, whole)?;
+    let start = record::data_at(segment.class, len);
+    let Some(data) = bytes.get(start..start + len) else {
+        return Ok(false);
+    };
+    if !record::blocks_match(&found.header, 0, data) {
+        return Ok(false);
+    }
+    segment.file.write_at(found.offset, &bytes)?;
+    Ok(true)
+}
+
+/// Makes what was found in a segment durable before the index names it.
+fn sync(store: &Store, segment: &SegmentFile) -> io::Result<()> {
+    segment
+        .file
+        .sync_data()
+        .inspect_err(|error| store.sync_failed(error))
 }

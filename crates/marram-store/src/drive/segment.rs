@@ -123,17 +123,32 @@ pub(super) fn list(vfs: &dyn Vfs, dir: &Path) -> io::Result<Vec<(u64, Class)>> {
     Ok(found)
 }
 
+/// Why a segment could not be made or sealed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SegmentError {
+    /// The operating system refused before any sync.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A sync of the file or its folder failed: the drive is not to be trusted (rules.md 21).
+    #[error("a sync failed: {0}")]
+    Sync(#[source] io::Error),
+}
+
 /// Makes a segment durably.
-pub(super) fn create(vfs: &dyn Vfs, dir: &Path, header: &Header) -> io::Result<Arc<dyn VfsFile>> {
+pub(super) fn create(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    header: &Header,
+) -> Result<Arc<dyn VfsFile>, SegmentError> {
     let temp = dir.join(format!("{:016x}.tmp", header.seq));
     let file = vfs.open(&temp, OpenMode::OpenOrCreate)?;
     let made = (|| {
         file.set_len(0)?;
         file.allocate(header.bytes)?;
         file.write_at(0, &header.encode())?;
-        file.sync_data()?;
+        file.sync_data().map_err(SegmentError::Sync)?;
         vfs.rename(&temp, &path(dir, header.class, header.seq))?;
-        vfs.sync_dir(dir)
+        vfs.sync_dir(dir).map_err(SegmentError::Sync)
     })();
     if let Err(error) = made {
         // A full drive must not keep the half-made file; opening removes it if this fails too.
@@ -149,7 +164,7 @@ pub(super) fn write_footer(
     epoch: u64,
     end: u64,
     runs: &[(RunKey, RunRow)],
-) -> io::Result<()> {
+) -> Result<(), SegmentError> {
     let mut out = Writer::new();
     out.raw(FOOTER_MAGIC).u64_be(runs.len() as u64);
     for (key, row) in runs {
@@ -167,7 +182,7 @@ pub(super) fn write_footer(
     file.write_at(at, &footer)?;
     file.write_at(last_at, &seal(last))?;
     file.set_len(last_at + RECORDS_AT)?;
-    file.sync_data()
+    file.sync_data().map_err(SegmentError::Sync)
 }
 
 /// Reads the footer of a sealed segment; `None` when there is no good one.

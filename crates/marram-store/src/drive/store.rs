@@ -285,6 +285,15 @@ impl Store {
         if hurry {
             self.call_keeper();
         }
+        self.committed(result)
+    }
+
+    /// Passes the result of a commit on; a failed one counts as a failed sync, because the index
+    /// takes nothing more and memory and drive no longer agree.
+    pub(super) fn committed(&self, result: Result<(), IndexError>) -> Result<(), IndexError> {
+        if let Err(error) = &result {
+            self.sync_failed(&io::Error::other(error.clone()));
+        }
         result
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use marram_types::caps::BLOCK_BYTES;
 use marram_types::{GroupId, PoolId};
@@ -11,6 +10,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::FaultVfs;
 use crate::vfs::OsVfs;
+
+mod faults;
 
 const MIB: usize = 1024 * 1024;
 const SEGMENT: u64 = 2 * MIB as u64;
@@ -413,60 +414,6 @@ fn space_of_deleted_records_returns_to_the_file_system() {
     });
     drop(drive);
     assert_eq!(open(dir.path()).stat().live_record_bytes, 0);
-}
-
-#[test]
-fn a_failed_sync_retires_the_drive_for_good_and_ends_a_metadata_drive() {
-    let dir = tempfile::tempdir().expect("temp dir");
-    let faults = FaultVfs::new();
-    let runtime = runtime();
-    let drive = Drive::open(faults.clone(), dir.path(), options()).expect("opens");
-    runtime.block_on(put(&drive, shard(1, 0), 0, &data(1, 100)));
-    faults.fail_syncs(true);
-    let lost = runtime.block_on(drive.put_run(header(shard(2, 0), 0), data(2, 100)));
-    assert!(matches!(lost, Err(PutError::Retired)));
-    faults.fail_syncs(false);
-    let after = runtime.block_on(drive.put_run(header(shard(3, 0), 0), data(3, 100)));
-    assert!(matches!(after, Err(PutError::Retired)));
-    assert_eq!(
-        runtime
-            .block_on(drive.read(shard(1, 0), 0, 100))
-            .expect("reads go on"),
-        data(1, 100)
-    );
-    drop(drive);
-    assert_eq!(open(dir.path()).stat().state, DriveState::Retired);
-
-    let meta = tempfile::tempdir().expect("temp dir");
-    let told = Arc::new(AtomicBool::new(false));
-    let mut options = options();
-    options.on_fatal = Some(Arc::new({
-        let told = told.clone();
-        move |_| told.store(true, Ordering::SeqCst)
-    }));
-    let drive = Drive::open(faults.clone(), meta.path(), options).expect("opens");
-    runtime.block_on(put(&drive, shard(1, 0), 0, &data(1, 100)));
-    faults.fail_syncs(true);
-    let lost = runtime.block_on(drive.put_run(header(shard(2, 0), 0), data(2, 100)));
-    assert!(lost.is_err() && told.load(Ordering::SeqCst));
-    faults.fail_syncs(false);
-}
-
-#[test]
-fn a_failed_read_is_an_error_and_not_data() {
-    let dir = tempfile::tempdir().expect("temp dir");
-    let faults = FaultVfs::new();
-    let drive = Drive::open(faults.clone(), dir.path(), options()).expect("opens");
-    runtime().block_on(async {
-        put(&drive, shard(1, 0), 0, &data(1, 200_000)).await;
-        faults.fail_reads(true);
-        assert!(drive.read(shard(1, 0), 0, 10).await.is_err());
-        faults.fail_reads(false);
-        assert_eq!(
-            drive.read(shard(1, 0), 5, 10).await.expect("read"),
-            data(1, 200_000)[5..15]
-        );
-    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::buffer::{ALIGN, AlignedBuffer, is_aligned};
 use super::index::{Change, RunKey, RunRow, SegmentRow};
 use super::record::{self, Header, PAGE_BYTES, Place};
-use super::segment::{self, FOOTER_FIXED_BYTES, FOOTER_RUN_BYTES, RECORDS_AT};
+use super::segment::{self, FOOTER_FIXED_BYTES, FOOTER_RUN_BYTES, RECORDS_AT, SegmentError};
 use super::store::{Job, SegmentFile, Store};
 use super::{Class, PutError, RunHeader, read, remove};
 use crate::vfs::{OpenMode, VfsFile};
@@ -234,7 +234,7 @@ impl Writer<'_> {
             bytes: store.options.segment_bytes,
         };
         let file = segment::create(store.vfs.as_ref(), &store.dir(), &header)
-            .map_err(|error| put_io(store, error))?;
+            .map_err(|error| put_segment(store, error))?;
         let row = SegmentRow {
             class: self.class,
             sealed: false,
@@ -261,7 +261,7 @@ impl Writer<'_> {
 
     fn seal(&self, head: &Head) -> Result<(), PutError> {
         segment::write_footer(head.file.as_ref(), head.epoch, head.end, &head.runs)
-            .map_err(|error| put_io(self.store, error))?;
+            .map_err(|error| put_segment(self.store, error))?;
         self.store.change(|books| {
             let Some(row) = books.segments.get_mut(&head.seq) else {
                 return Vec::new();
@@ -345,7 +345,7 @@ fn key_of(header: &RunHeader) -> RunKey {
     }
 }
 
-/// What a failed write or creation means to the caller.
+/// What a failed write means to the caller.
 fn put_io(store: &Store, error: io::Error) -> PutError {
     if error.kind() == io::ErrorKind::StorageFull {
         store.refuse(store.options.segment_bytes);
@@ -353,6 +353,17 @@ fn put_io(store: &Store, error: io::Error) -> PutError {
         return PutError::Full { free };
     }
     PutError::Io(Arc::new(error))
+}
+
+/// What a segment that could not be made or sealed means to the drive and the caller.
+fn put_segment(store: &Store, error: SegmentError) -> PutError {
+    match error {
+        SegmentError::Io(error) => put_io(store, error),
+        SegmentError::Sync(error) => {
+            store.sync_failed(&error);
+            PutError::Retired
+        }
+    }
 }
 
 /// The second handle of a large segment; `None` where direct writes are not possible.

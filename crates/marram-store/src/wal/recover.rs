@@ -2,8 +2,13 @@
 //!
 //! A bad record is a torn tail, and is cut, only in the last segment and only when no later record
 //! there says that what is before it was durable. Anything else is damage (rules.md 2).
+//!
+//! What is accepted at the end of the last segment may be in the page cache alone: the process was
+//! killed between a write and its sync, or the sync failed and the kernel marked the pages clean.
+//! It is written again and synced before anyone may count on it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,6 +33,9 @@ struct Replayed {
 }
 
 type Groups = BTreeMap<GroupId, Replayed>;
+
+/// Bytes of the last segment written again at once.
+const REWRITE_BYTES: usize = 1024 * 1024;
 
 /// Reads all segments. The caller begins a new one: a cut tail is never written over.
 pub(super) fn recover(
@@ -166,8 +174,25 @@ fn replay(
                 "cut a torn tail of the raft log"
             );
         }
+        make_durable(file, &bytes, offset).map_err(|source| WalError::Io {
+            path: segment::path(dir, header.seq),
+            source: Arc::new(source),
+        })?;
     }
     Ok(offset)
+}
+
+/// Makes the accepted records of the last segment, which end at `end`, durable. A sync alone would
+/// not do: pages that an earlier failed sync marked clean are written only when written again.
+fn make_durable(file: &dyn VfsFile, bytes: &[u8], end: u64) -> io::Result<()> {
+    let end = usize::try_from(end).expect("within the bytes");
+    let start = usize::try_from(RECORDS_AT).expect("4 KiB");
+    let mut offset = RECORDS_AT;
+    for piece in bytes[start..end].chunks(REWRITE_BYTES) {
+        file.write_at(offset, piece)?;
+        offset += piece.len() as u64;
+    }
+    file.sync_data()
 }
 
 fn at(bytes: &[u8], epoch: u64, offset: u64) -> Option<Record<'_>> {

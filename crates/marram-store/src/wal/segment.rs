@@ -86,16 +86,19 @@ fn temp_path(dir: &Path) -> PathBuf {
     dir.join("next.tmp")
 }
 
+/// The number in a segment's file name; `None` for any other file.
+pub(super) fn seq_of(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.strip_suffix(".wal")?, 16).ok()
+}
+
 /// Numbers of the segments in `dir`, in order; a half-made one is removed.
 pub(super) fn list(vfs: &dyn Vfs, dir: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for name in vfs.list(dir)? {
         if name.ends_with(".tmp") {
             vfs.remove(&dir.join(&name))?;
-        } else if let Some(stem) = name.strip_suffix(".wal")
-            && let Ok(seq) = u64::from_str_radix(stem, 16)
-        {
-            found.push(seq);
+        } else {
+            found.extend(seq_of(&name));
         }
     }
     found.sort_unstable();

@@ -421,6 +421,28 @@ fn a_failed_drive_ends_the_log_and_says_so() {
     );
 }
 
+/// A batch whose sync failed, or that a killed process never synced, is in the page cache alone.
+#[test]
+fn a_tail_that_was_never_synced_is_durable_once_the_log_is_open_again() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let faults = crate::testing::FaultVfs::new();
+    assert!(!Wal::exists(faults.as_ref(), dir.path()));
+    let wal = Wal::open(faults.clone(), dir.path(), options()).expect("new log");
+    append(&wal, GroupId(1), vec![entry(1, 0, 5000)]);
+    faults.fail_syncs(true);
+    durable(|done| wal.append(GroupId(1), vec![entry(1, 1, 9000)], done)).expect_err("no sync");
+    faults.fail_syncs(false);
+    drop(wal);
+    assert!(Wal::exists(faults.as_ref(), dir.path()));
+    let wal = Wal::open(faults.clone(), dir.path(), options()).expect("no damage");
+    let all = vec![entry(1, 0, 5000), entry(1, 1, 9000)];
+    assert_eq!(wal.read(GroupId(1), 0..9, 1 << 20).expect("read"), all);
+    let after = tempfile::tempdir().expect("temp dir");
+    faults.crashed_copy(dir.path(), after.path(), &mut || false);
+    let again = open(after.path()).expect("what was accepted is durable");
+    assert_eq!(again.read(GroupId(1), 0..9, 1 << 20).expect("read"), all);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

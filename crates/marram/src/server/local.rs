@@ -123,6 +123,15 @@ impl Local {
     }
 }
 
+/// The replicas whose log agrees with the leader's in at least its first entry, and the leader.
+fn following(own: ReplicaId, matched: &[(ReplicaId, u64)]) -> Vec<ReplicaId> {
+    let others = matched
+        .iter()
+        .filter(|(_, index)| *index > 0)
+        .map(|(replica, _)| *replica);
+    others.chain([own]).collect()
+}
+
 fn unavailable(group: GroupId, reason: impl std::fmt::Display) -> ConsensusError {
     ConsensusError::Unavailable {
         group,
@@ -137,6 +146,7 @@ impl Consensus for Local {
         (status.role == Role::Leader).then_some(Members {
             voters: status.voters,
             learners: status.learners,
+            following: following(self.host.replica(), &status.matched),
             settled: !status.changing,
         })
     }

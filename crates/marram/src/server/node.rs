@@ -24,7 +24,7 @@ use super::local::{Local, MeshTransport};
 use super::remote::MeshCalls;
 use super::service::NodeService;
 use super::storage::{Start, Storage};
-use super::{groups, view};
+use super::{catch_up, groups, view};
 
 mod found;
 mod join;
@@ -100,8 +100,8 @@ async fn start_and_serve(
     listeners: Listeners,
     stop: CancellationToken,
 ) -> Result<()> {
-    let runtime = raft_runtime()?;
-    let raft = runtime.handle().clone();
+    let threads = RaftThreads::start()?;
+    let raft = threads.handle().clone();
     let mesh = Mesh::new(MeshOptions {
         identity,
         node: None,
@@ -109,8 +109,9 @@ async fn start_and_serve(
     })?;
     let node = match start {
         Start::Resume { node, replica } => {
+            require_log(&storage)?;
             let running = open(&storage, &mesh, replica, &raft, None).await?;
-            mesh.set_node(node);
+            settle(&mesh, node);
             running
         }
         Start::Found => found::found(&config, &kek, &mut storage, &mesh, &raft).await?,
@@ -122,18 +123,58 @@ async fn start_and_serve(
     let served = serve(&config, kek, storage, listeners, &node, &stop).await;
     node.host.shutdown().await;
     mesh.close();
-    runtime.shutdown_background();
     served
 }
 
-/// Raft has threads of its own: its timers must not wait behind bulk work (rules.md 8).
-fn raft_runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("marram-raft")
-        .enable_all()
-        .build()
-        .context("cannot start the threads of Raft")
+/// Raft has threads of its own: its timers must not wait behind bulk work (rules.md 8). They are let
+/// go without waiting, because the last owner may itself be a task.
+struct RaftThreads(Option<tokio::runtime::Runtime>);
+
+impl RaftThreads {
+    fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("marram-raft")
+            .enable_all()
+            .build();
+        Ok(Self(Some(
+            runtime.context("cannot start the threads of Raft")?,
+        )))
+    }
+
+    fn handle(&self) -> &tokio::runtime::Handle {
+        self.0.as_ref().expect("there until it is dropped").handle()
+    }
+}
+
+impl Drop for RaftThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn open_log(storage: &Storage) -> Result<Wal> {
+    let dir = storage.raft_dir();
+    OsVfs
+        .create_dir(&dir)
+        .with_context(|| format!("cannot make {}", dir.display()))?;
+    Wal::open(Arc::new(OsVfs), &dir.join("log"), WalOptions::default())
+        .context("cannot open the Raft log")
+}
+
+/// A replica that has lost its log must not vote again under its old id (rules.md 2).
+fn require_log(storage: &Storage) -> Result<()> {
+    let log = storage.raft_dir().join("log");
+    if OsVfs.list(&log).is_ok_and(|files| !files.is_empty()) {
+        return Ok(());
+    }
+    bail!(
+        "the Raft log {} is gone: this replica may have voted and must not vote again; put the log \
+         back, or let the node join anew with empty folders and a new certificate",
+        log.display()
+    )
 }
 
 /// Opens log and replicas. `admitted` is the view that came with the answer to a join; a node that
@@ -147,10 +188,7 @@ async fn open(
 ) -> Result<Node> {
     let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
     let dir = storage.raft_dir();
-    vfs.create_dir(&dir)
-        .with_context(|| format!("cannot make {}", dir.display()))?;
-    let wal = Wal::open(Arc::clone(&vfs), &dir.join("log"), WalOptions::default())
-        .context("cannot open the Raft log")?;
+    let wal = open_log(storage)?;
     let first = Arc::new(admitted.unwrap_or_default());
     mesh.set_peers(view::peers(&first));
     let (sender, view) = watch::channel(first);
@@ -226,6 +264,12 @@ async fn serve(
         let mesh = node.mesh.clone();
         async move { mesh.serve(listeners.mesh).await }
     });
+    tasks.spawn(catch_up::catch_up(
+        Arc::clone(&node.host),
+        node.mesh.clone(),
+        config.join.clone(),
+        node.sender.clone(),
+    ));
     tasks.spawn(groups::follow(Arc::clone(&node.host), node.view.clone()));
     tasks.spawn(view::routes(
         Arc::clone(&node.local.router),

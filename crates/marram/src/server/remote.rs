@@ -47,7 +47,9 @@ fn call_error(error: mesh::CallError, is_command: bool) -> CallError {
             leader: failure.leader.map(ReplicaId),
         },
         RpcCode::Overloaded => CallError::Overloaded,
-        RpcCode::Refused | RpcCode::Denied => CallError::Refused(failure.message),
+        RpcCode::Refused => CallError::Refused(failure.message),
+        // The other side's view lags and it does not know this node yet: another one may.
+        RpcCode::Denied => CallError::Unavailable(failure.message),
         RpcCode::OutcomeUnknown | RpcCode::DeadlineExceeded | RpcCode::Internal if is_command => {
             CallError::Unknown
         }

@@ -2,7 +2,7 @@
 //! keeps nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -26,6 +26,9 @@ const WAIT_MS: u32 = 5_000;
 const ANSWER_WITHIN: Duration = Duration::from_secs(7);
 /// How long the first answer may take.
 const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Cached keys and settings serve this long without an answer; then requests are refused as
+/// unavailable rather than judged by the past (rules.md 6).
+const STALE_AFTER: Duration = Duration::from_secs(30);
 /// Pause after a server that did not answer.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -85,14 +88,21 @@ async fn follow(
     sender: watch::Sender<Arc<ClusterView>>,
     stop: CancellationToken,
 ) {
+    let mut answered = Instant::now();
     for turn in 0_usize.. {
         if stop.is_cancelled() {
             return;
         }
-        if let Err(error) = ask(&mesh, &servers, turn, &sender).await {
-            tracing::debug!(%error, "no view of the cluster from this server");
-            tokio::time::sleep(PAUSE).await;
+        let Err(error) = ask(&mesh, &servers, turn, &sender).await else {
+            answered = Instant::now();
+            continue;
+        };
+        tracing::debug!(%error, "no view of the cluster from this server");
+        if answered.elapsed() > STALE_AFTER && sender.borrow().cluster.is_some() {
+            tracing::error!("no server has answered for {STALE_AFTER:?}: requests are refused");
+            sender.send_replace(Arc::default());
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

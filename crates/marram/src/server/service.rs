@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_mesh::{Method, Peer, RpcCode, RpcFailure, Service};
-use marram_meta::ClusterView;
+use marram_meta::{ClusterView, NodeRecord};
 use marram_proto::mesh::v1 as wire;
 use marram_raft::{RaftHost, RaftMethod};
 use marram_types::GroupId;
@@ -76,10 +76,11 @@ impl NodeService {
             // An answer that was lost: the same node asks again and is known by now.
             Peer::Node(node) => {
                 let view = self.view.borrow();
-                let known = view.nodes.get(&node);
-                known.map(|n| n.public_key).ok_or_else(|| {
+                let known = view.nodes.get(&node).ok_or_else(|| {
                     RpcFailure::new(RpcCode::Aborted, "the node is not known any more")
-                })?
+                })?;
+                refuse_emptied(&view, known)?;
+                known.public_key
             }
             Peer::Gateway(_) => {
                 return Err(RpcFailure::new(RpcCode::Denied, "a gateway is not a node"));
@@ -140,6 +141,25 @@ impl NodeService {
             .await
             .map_err(|error| Local::raft_failure(&error))
     }
+}
+
+/// A node that votes somewhere has run, so its drives were named: a node of that key which comes to
+/// join has lost them, and with them every shard that its drive ids stand for (rules.md 1).
+fn refuse_emptied(view: &ClusterView, node: &NodeRecord) -> Result<(), RpcFailure> {
+    let votes = |replica| {
+        view.groups
+            .values()
+            .any(|group| group.voters.contains(&replica))
+    };
+    if !node.replica.is_some_and(votes) {
+        return Ok(());
+    }
+    let reason = format!(
+        "the certificate belongs to node {} ({}), whose drives are not there any more: an emptied \
+         node is a new node and needs a certificate of its own",
+        node.node, node.name
+    );
+    Err(RpcFailure::new(RpcCode::Refused, reason))
 }
 
 fn unimplemented(method: Method) -> RpcFailure {

@@ -68,10 +68,12 @@ impl Storage {
                 replica: *replica,
             });
         }
+        // A metadata drive that is marked but nameless was interrupted in the middle of joining, and
+        // the other drives are named before it is.
         let carrying = self.roots[1..]
             .iter()
             .find(|r| r.identity().is_some_and(|i| i.node.is_some()));
-        if let Some(root) = carrying {
+        if let (Some(root), None) = (carrying, identity) {
             bail!(
                 "the metadata drive {} is empty but {} belongs to a node: was the first --data folder changed?",
                 metadata.path().display(),
@@ -120,7 +122,7 @@ impl Storage {
         &mut self,
         node: Option<NodeId>,
         drives: &[DriveId],
-        replica: ReplicaId,
+        replica: Option<ReplicaId>,
     ) -> Result<()> {
         let cluster = self.cluster;
         for (ordinal, root) in self.roots.iter_mut().enumerate().rev() {
@@ -129,7 +131,7 @@ impl Storage {
                 node,
                 drive: drives.get(ordinal).copied(),
                 ordinal: u16::try_from(ordinal).context("more drives than can be numbered")?,
-                replica: (ordinal == 0).then_some(replica),
+                replica: replica.filter(|_| ordinal == 0),
             };
             root.write_identity(identity)?;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use marram_client::{PutBody, PutOptions};
+use marram_client::{Client, PutBody, PutOptions};
 use marram_cluster_tests::{
     ALONE, Cluster, Options, Pool, Scratch, peak_resident_bytes, reset_peak, resident_bytes,
 };
@@ -12,6 +12,10 @@ const MIB: u64 = 1 << 20;
 const BUCKET: &str = "memory";
 /// Much more than a process may keep of it.
 const OBJECT_MIB: u64 = 1024;
+/// Memory of an idle process.
+const IDLE_BYTES_MAX: u64 = 64 * MIB;
+/// Bytes on drives for each byte of a large object at 4+2: 1.5, headers and checksums.
+const STORED_PER_BYTE_MAX: f64 = 1.51;
 /// Memory that one object may cost a process.
 const MORE_BYTES_MAX: u64 = 64 * MIB;
 
@@ -42,6 +46,11 @@ async fn a_large_object_costs_little_memory() {
     let cluster = Cluster::start(scratch.path(), &options);
     let gateway = cluster.client_of(cluster.nodes() + 1);
     gateway.create_bucket(BUCKET, None).await.expect("made");
+    for pid in cluster.pids() {
+        let idle = resident_bytes(pid);
+        println!("idle: process {pid}: {} MiB", idle / MIB);
+        assert!(idle < IDLE_BYTES_MAX, "an idle process holds {idle} bytes");
+    }
     // The first object opens connections and files.
     let warm = Pool::new(801, 32 << 20).object("warm", 16 << 20);
     marram_cluster_tests::put(&gateway, BUCKET, &warm)
@@ -51,6 +60,7 @@ async fn a_large_object_costs_little_memory() {
         .await
         .expect("exact");
 
+    stored_per_byte(&gateway).await;
     let pids = cluster.pids();
     let before: Vec<u64> = pids.iter().map(|pid| resident_bytes(*pid)).collect();
     pids.iter().for_each(|pid| reset_peak(*pid));
@@ -89,4 +99,28 @@ async fn a_large_object_costs_little_memory() {
     }
     assert_eq!(length, OBJECT_MIB * MIB);
     check("get");
+}
+
+async fn record_bytes(client: &Client) -> u64 {
+    let status = client.cluster_status().await.expect("answered");
+    status
+        .nodes
+        .iter()
+        .flat_map(|node| &node.drives)
+        .map(|drive| drive.record_bytes)
+        .sum()
+}
+
+async fn stored_per_byte(client: &Client) {
+    let before = record_bytes(client).await;
+    let object = Pool::new(802, 65 << 20).object("overhead", 64 << 20);
+    marram_cluster_tests::put(client, BUCKET, &object)
+        .await
+        .expect("put");
+    let stored = (record_bytes(client).await - before) as f64 / object.content.len() as f64;
+    println!("{stored:.4} bytes stored for each byte");
+    assert!(
+        (1.5..STORED_PER_BYTE_MAX).contains(&stored),
+        "{stored} bytes for each byte"
+    );
 }

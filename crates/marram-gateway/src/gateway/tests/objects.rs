@@ -179,9 +179,13 @@ async fn the_same_request_writes_once() {
     };
     let (head, data) = once(b"first");
     let first = client.put_with(head, data).await.unwrap();
-    let (head, data) = once(b"second, of another size");
+    let (head, data) = once(b"first");
     let second = client.put_with(head, data).await.unwrap();
     assert_eq!(first.generation, second.generation);
+    let (head, data) = once(b"other");
+    let other = client.put_with(head, data).await.unwrap_err();
+    assert_eq!(other.code(), Code::InvalidArgument);
+    assert_eq!(reason(&other), "INVALID_ARGUMENT");
     assert_eq!(client.get("k").await.unwrap(), b"first");
 }
 

@@ -86,6 +86,8 @@ fn refusal() -> impl Strategy<Value = Refusal> {
                 needed: small[2],
             },
             Refusal::VersionNotHigher { current: 3 },
+            Refusal::RequestIdReused,
+            Refusal::DataDiscarded,
         ])
     })
 }

@@ -4,7 +4,7 @@
 //! the tickets must be what the model says; and a second replica that applies the same entries
 //! must hold the same bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use marram_types::{DataId, Generation, RequestId, VersionId};
@@ -43,7 +43,11 @@ enum Op {
     Put(usize, Body, Guard),
     Delete(usize, Guard),
     /// Another attempt of an earlier request, with ids of its own.
-    Retry(usize, usize, Body),
+    Retry(usize),
+    /// The id of an earlier request for what is mostly something else.
+    Reuse(usize, usize, Body),
+    /// An earlier command under a fresh request id, as if its record had been lost.
+    Reseal(usize),
     /// An earlier entry once more, byte for byte.
     Replay(usize),
     Fence(u64, BucketState),
@@ -73,7 +77,9 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (key.clone(), body(), guard.clone()).prop_map(|(k, b, g)| Op::Put(k, b, g)),
         3 => (key.clone(), guard).prop_map(|(k, g)| Op::Delete(k, g)),
-        2 => (0..50_usize, key, body()).prop_map(|(n, k, b)| Op::Retry(n, k, b)),
+        2 => (0..50_usize).prop_map(Op::Retry),
+        2 => (0..50_usize, key, body()).prop_map(|(n, k, b)| Op::Reuse(n, k, b)),
+        2 => (0..50_usize).prop_map(Op::Reseal),
         2 => (0..50_usize).prop_map(Op::Replay),
         1 => (0..6_u64, states).prop_map(|(e, s)| Op::Fence(e, s)),
     ]
@@ -93,19 +99,48 @@ struct Object {
 struct Model {
     objects: BTreeMap<&'static str, Object>,
     garbage: BTreeMap<DataId, u64>,
-    requests: HashMap<RequestId, ObjectOutcome>,
+    /// The part of the garbage that was never committed.
+    discarded: BTreeSet<DataId>,
+    requests: HashMap<RequestId, (Asked, ObjectOutcome)>,
     fence: Option<(u64, BucketState)>,
 }
 
-/// A mutation as the model sees it; none for a delete.
+/// What a request id stands for: key, size of the new version, precondition.
+type Asked = (&'static str, Option<u64>, Precondition);
+
+/// A mutation as the model sees it.
 #[derive(Debug, Clone)]
 struct Mutation {
     request: RequestId,
-    key: &'static str,
+    key: usize,
+    /// None for a delete.
+    body: Option<Body>,
     object: Option<Object>,
     guard: Guard,
     /// The generation that `Guard::Current` names, fixed when the command was made.
     seen: u64,
+}
+
+impl Mutation {
+    fn key(&self) -> &'static str {
+        KEYS[self.key]
+    }
+
+    fn asked(&self) -> Asked {
+        let size = self.object.as_ref().map(|object| object.size);
+        (self.key(), size, precondition(&self.guard, self.seen))
+    }
+}
+
+fn precondition(guard: &Guard, seen: u64) -> Precondition {
+    let mut wanted = Precondition::default();
+    match guard {
+        Guard::None => {}
+        Guard::Absent => wanted.if_generation_match = Some(Generation(0)),
+        Guard::Exists => wanted.if_generation_not_match = Some(Generation(0)),
+        Guard::Current => wanted.if_generation_match = Some(Generation(seen)),
+    }
+    wanted
 }
 
 impl Model {
@@ -118,6 +153,7 @@ impl Model {
         for data in mutation.object.iter().flat_map(|o| &o.extents) {
             if !self.is_known(*data) {
                 self.garbage.insert(*data, index);
+                self.discarded.insert(*data);
             }
         }
     }
@@ -131,23 +167,34 @@ impl Model {
     }
 
     fn mutate(&mut self, mutation: &Mutation, index: u64, time_ms: u64) -> ObjectOutcome {
-        if let Some(outcome) = self.requests.get(&mutation.request).cloned() {
+        if let Some((asked, outcome)) = self.requests.get(&mutation.request).cloned() {
             self.discard(mutation, index);
-            return outcome;
+            return if asked == mutation.asked() {
+                outcome
+            } else {
+                ObjectOutcome::Refused(Refusal::RequestIdReused)
+            };
         }
         if self.fence.is_some_and(|(_, s)| s == BucketState::Deleting) {
             return ObjectOutcome::Refused(Refusal::BucketSealed { bucket: BUCKET });
         }
         let outcome = self.decide(mutation, index, time_ms);
-        self.requests.insert(mutation.request, outcome.clone());
+        if outcome != ObjectOutcome::Refused(Refusal::DataDiscarded) {
+            let record = (mutation.asked(), outcome.clone());
+            self.requests.insert(mutation.request, record);
+        }
         outcome
     }
 
     fn decide(&mut self, mutation: &Mutation, index: u64, time_ms: u64) -> ObjectOutcome {
-        let current = self.objects.get(mutation.key);
+        let current = self.objects.get(mutation.key());
         let present = current.map_or(0, |o| o.generation);
         if let Some(new) = &mutation.object {
             let same = current.is_some_and(|o| o.version == new.version);
+            if !same && new.extents.iter().any(|d| self.discarded.contains(d)) {
+                self.discard(mutation, index);
+                return ObjectOutcome::Refused(Refusal::DataDiscarded);
+            }
             if same || new.extents.iter().any(|d| self.is_known(*d)) {
                 return ObjectOutcome::AlreadyCommitted;
             }
@@ -164,7 +211,7 @@ impl Model {
                 current: Generation(present),
             });
         }
-        let existed = self.displace(mutation.key, index);
+        let existed = self.displace(mutation.key(), index);
         let Some(mut new) = mutation.object.clone() else {
             return ObjectOutcome::Deleted {
                 generation: Generation(index),
@@ -174,7 +221,7 @@ impl Model {
         new.generation = index;
         let (narrowed, under_protected) = (!new.narrow.is_empty(), new.weak);
         let version = VersionId(new.version);
-        self.objects.insert(mutation.key, new);
+        self.objects.insert(mutation.key(), new);
         ObjectOutcome::Committed {
             version,
             generation: Generation(index),
@@ -213,7 +260,7 @@ struct Run {
     group: Group,
     model: Model,
     ids: u64,
-    sent: Vec<(Vec<u8>, Mutation)>,
+    sent: Vec<(ObjectCommand, Vec<u8>, Mutation)>,
     entries: Vec<(u64, Vec<u8>)>,
 }
 
@@ -274,38 +321,43 @@ impl Run {
         (body, object)
     }
 
-    fn precondition(guard: &Guard, seen: u64) -> Precondition {
-        let mut wanted = Precondition::default();
-        match guard {
-            Guard::None => {}
-            Guard::Absent => wanted.if_generation_match = Some(Generation(0)),
-            Guard::Exists => wanted.if_generation_not_match = Some(Generation(0)),
-            Guard::Current => wanted.if_generation_match = Some(Generation(seen)),
-        }
-        wanted
+    fn fresh(&self) -> RequestId {
+        request(1000 + self.sent.len() as u64)
     }
 
     fn send(&mut self, request: RequestId, key: usize, body: Option<&Body>, guard: Guard) {
-        let key = KEYS[key];
-        let seen = self.model.objects.get(key).map_or(0, |o| o.generation);
-        let (command, object) = match body {
-            None => (delete(key), None),
-            Some(body) => {
-                let (body, object) = self.new_object(body);
-                (put(key, object.version, body), Some(object))
-            }
-        };
-        let command = given(command, Self::precondition(&guard, seen));
-        let entry = self.group.seal(Some(request), &command);
+        let current = self.model.objects.get(KEYS[key]);
         let mutation = Mutation {
             request,
             key,
-            object,
+            body: body.cloned(),
+            object: None,
             guard,
-            seen,
+            seen: current.map_or(0, |o| o.generation),
         };
-        self.sent.push((entry.clone(), mutation.clone()));
-        self.mutate(&entry, &mutation);
+        self.attempt(mutation);
+    }
+
+    /// Sends an attempt with ids of its own.
+    fn attempt(&mut self, mut mutation: Mutation) {
+        let key = mutation.key();
+        let command = match &mutation.body {
+            None => delete(key),
+            Some(body) => {
+                let (body, object) = self.new_object(body);
+                let version = object.version;
+                mutation.object = Some(object);
+                put(key, version, body)
+            }
+        };
+        let command = given(command, precondition(&mutation.guard, mutation.seen));
+        self.seal(command, &mutation);
+    }
+
+    fn seal(&mut self, command: ObjectCommand, mutation: &Mutation) {
+        let entry = self.group.seal(Some(mutation.request), &command);
+        self.sent.push((command, entry.clone(), mutation.clone()));
+        self.mutate(&entry, mutation);
     }
 
     fn mutate(&mut self, entry: &[u8], mutation: &Mutation) {
@@ -318,19 +370,26 @@ impl Run {
     fn step(&mut self, op: &Op) {
         match op {
             Op::Put(key, body, guard) => {
-                let fresh = request(1000 + self.sent.len() as u64);
-                self.send(fresh, *key, Some(body), guard.clone());
+                self.send(self.fresh(), *key, Some(body), guard.clone());
             }
             Op::Delete(key, guard) => {
-                let fresh = request(1000 + self.sent.len() as u64);
-                self.send(fresh, *key, None, guard.clone());
+                self.send(self.fresh(), *key, None, guard.clone());
             }
-            Op::Retry(nth, key, body) if !self.sent.is_empty() => {
-                let repeated = self.sent[nth % self.sent.len()].1.request;
-                self.send(repeated, *key, Some(body), Guard::None);
+            Op::Retry(nth) if !self.sent.is_empty() => {
+                let (_, _, mutation) = self.sent[nth % self.sent.len()].clone();
+                self.attempt(mutation);
+            }
+            Op::Reuse(nth, key, body) if !self.sent.is_empty() => {
+                let reused = self.sent[nth % self.sent.len()].2.request;
+                self.send(reused, *key, Some(body), Guard::None);
+            }
+            Op::Reseal(nth) if !self.sent.is_empty() => {
+                let (command, _, mut mutation) = self.sent[nth % self.sent.len()].clone();
+                mutation.request = self.fresh();
+                self.seal(command, &mutation);
             }
             Op::Replay(nth) if !self.sent.is_empty() => {
-                let (entry, mutation) = self.sent[nth % self.sent.len()].clone();
+                let (_, entry, mutation) = self.sent[nth % self.sent.len()].clone();
                 self.mutate(&entry, &mutation);
             }
             Op::Fence(epoch, state) => {
@@ -340,7 +399,7 @@ impl Run {
                 self.entries.push((self.group.index, entry));
                 assert_eq!(outcome, self.model.fence(*epoch, *state));
             }
-            Op::Retry(..) | Op::Replay(_) => {}
+            Op::Retry(_) | Op::Reuse(..) | Op::Reseal(_) | Op::Replay(_) => {}
         }
         self.check();
     }

@@ -33,7 +33,7 @@ pub(super) async fn found(
         .as_ref()
         .context("nothing says how the cluster begins")?;
     let key = first_key(bootstrap, kek)?;
-    storage.identify(None, &[], FOUNDER)?;
+    storage.identify(None, &[], Some(FOUNDER))?;
     let running = open(storage, mesh, FOUNDER, raft, None).await?;
     let host = &running.host;
     host.initialize(GroupId::ROOT, &[FOUNDER]).await?;
@@ -75,7 +75,7 @@ pub(super) async fn found(
         RootOutcome::ReplicaAdded { .. } | RootOutcome::Refused(Refusal::ReplicaExists { .. }) => {}
         other => bail!("the first replica was not admitted: {other:?}"),
     }
-    storage.identify(Some(node), &drives, FOUNDER)?;
+    storage.identify(Some(node), &drives, Some(FOUNDER))?;
     settle(mesh, node);
     Ok(running)
 }

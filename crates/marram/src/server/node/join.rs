@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::super::admission::{self, Admitted};
 use super::super::storage::Storage;
-use super::{Node, describe, open, settle};
+use super::{Node, describe, open, open_log, settle};
 
 /// How long one server may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -26,10 +26,18 @@ pub(super) async fn join(
     mesh: &Mesh,
     raft: &Handle,
 ) -> Result<Node> {
+    // Marks the drives as this cluster's, so that an interrupted start is known as one.
+    storage.identify(None, &[], None)?;
     let join = describe(config, storage, mesh)?;
     let node_join = Bytes::from(join.to_bytes());
     let admitted = ask(config, mesh, &node_join).await?;
-    storage.identify(Some(admitted.node), &admitted.drives, admitted.replica)?;
+    // The log comes before the name: a named node without a log has lost it.
+    drop(open_log(storage)?);
+    storage.identify(
+        Some(admitted.node),
+        &admitted.drives,
+        Some(admitted.replica),
+    )?;
     let node = open(storage, mesh, admitted.replica, raft, Some(admitted.view)).await?;
     settle(mesh, admitted.node);
     Ok(node)

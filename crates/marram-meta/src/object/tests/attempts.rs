@@ -1,0 +1,79 @@
+//! What ties the attempts of one request together, and what never does.
+
+use marram_types::Generation;
+
+use super::{head, refused, striped};
+use crate::kv::Table;
+use crate::testing::{
+    DEADLINE_AHEAD_MS, Group, data, delete, extent, given, inline, profile, put, request,
+};
+use crate::{NewBody, NewVersion, ObjectCommand, ObjectOutcome, Precondition, Refusal};
+
+#[test]
+fn a_request_id_answers_only_the_request_that_it_was_used_for() {
+    let mut group = Group::ready();
+    let first = group.run_as(request(1), &striped("a", 1, "4+2", 5));
+    let changed = |change: &dyn Fn(&mut NewVersion)| {
+        let mut command = striped("a", 2, "4+2", 5);
+        if let ObjectCommand::Put { content, .. } = &mut command {
+            change(content);
+        }
+        command
+    };
+    let mut bucket = striped("a", 2, "4+2", 5);
+    if let ObjectCommand::Put { bucket, .. } = &mut bucket {
+        bucket.0 += 1;
+    }
+    let absent = Precondition {
+        if_generation_match: Some(Generation(0)),
+        ..Precondition::default()
+    };
+    let others = [
+        striped("b", 2, "4+2", 5),
+        bucket,
+        given(striped("a", 2, "4+2", 5), absent),
+        changed(&|content| content.size += 1),
+        changed(&|content| content.crc64 += 1),
+        changed(&|content| content.content_type.push('x')),
+        changed(&|content| content.metadata.clear()),
+        delete("a"),
+    ];
+    for other in others {
+        let refusal = refused(group.run_as(request(1), &other));
+        assert_eq!(refusal, Refusal::RequestIdReused, "{other:?}");
+        assert!(!refusal.is_retryable());
+    }
+    assert_eq!(group.kv.len(Table::Garbage), 1, "the attempts' data");
+    assert_eq!(head(&group, "b"), None);
+    // The record is as it was, and an attempt's own ids and places do not matter.
+    assert_eq!(group.run_as(request(1), &striped("a", 3, "2+2", 6)), first);
+    let deleted = group.run_as(request(2), &delete("a"));
+    let refusal = refused(group.run_as(request(2), &delete("b")));
+    assert_eq!(refusal, Refusal::RequestIdReused);
+    assert_eq!(group.run_as(request(2), &delete("a")), deleted);
+}
+
+#[test]
+fn discarded_data_is_never_taken_for_committed() {
+    let mut group = Group::ready();
+    let command = striped("a", 1, "4+2", 5);
+    let late = group.seal(Some(request(1)), &command);
+    group.time_ms += DEADLINE_AHEAD_MS + 1;
+    group.run(&put("b", 2, inline(1, b"x")));
+    assert_eq!(refused(group.apply(&late)), Refusal::DeadlinePassed);
+    // Sealed again with a deadline that has not passed, under the same id and under another one.
+    for id in [1, 2] {
+        let refusal = refused(group.run_as(request(id), &command));
+        assert_eq!(refusal, Refusal::DataDiscarded);
+    }
+    // With one more extent: that one can not be committed either.
+    let both = [1, 7].map(|random| extent(data(5, random), profile("4+2"), 1 << 20));
+    let both = put("a", 3, NewBody::Extents(both.to_vec()));
+    let refusal = refused(group.run_as(request(3), &both));
+    assert_eq!(refusal, Refusal::DataDiscarded);
+    assert_eq!(group.kv.len(Table::Garbage), 2);
+    assert_eq!(head(&group, "a"), None);
+    // The client's request with data written again.
+    let again = group.run_as(request(1), &striped("a", 4, "4+2", 6));
+    assert!(matches!(again, ObjectOutcome::Committed { .. }));
+}
