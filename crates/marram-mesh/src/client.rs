@@ -99,11 +99,6 @@ impl Connection {
         self.stop.cancel();
     }
 
-    /// How busy it is, to choose between two.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.pending.lock().len()
-    }
-
     /// Sends a request and waits for the answer. The frame is made by `frame`, which is given the
     /// prefix.
     pub(crate) async fn call(

@@ -1,6 +1,7 @@
 //! Opening connections, keeping them, and backing off from peers that are not there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -48,7 +49,26 @@ pub(crate) struct Link {
 /// The place of one connection.
 struct Lane {
     class: Class,
+    /// Calls that chose this lane and are not over: also those that wait for its dial or its turn,
+    /// or every call would choose the lane whose connection is not open yet.
+    calls: AtomicUsize,
     state: Mutex<State>,
+}
+
+/// A call's place on a lane, for as long as the call lasts.
+pub(crate) struct Place(Arc<Lane>);
+
+impl Place {
+    fn on(lane: &Arc<Lane>) -> Self {
+        lane.calls.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(lane))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct State {
@@ -83,6 +103,7 @@ impl Link {
         let lanes = |class: Class| {
             let lane = || Lane {
                 class,
+                calls: AtomicUsize::new(0),
                 state: Mutex::new(State {
                     at: At::Idle,
                     failures: 0,
@@ -107,26 +128,32 @@ impl Link {
         }
     }
 
-    /// An open connection of the class; of two, the one with fewer calls.
+    /// An open connection of the class, of two the one with fewer calls, and the call's place on
+    /// it. When that one cannot be dialed just now, the other serves if it is open.
     pub(crate) async fn connection(
         &self,
         shared: &Arc<Shared>,
         class: Class,
-    ) -> Result<Arc<Connection>, CallError> {
-        let lane = self
-            .lanes(class)
+    ) -> Result<(Arc<Connection>, Place), CallError> {
+        let lanes = self.lanes(class);
+        let lane = lanes
             .iter()
-            .min_by_key(|lane| lane.in_flight())
+            .min_by_key(|lane| lane.calls.load(Ordering::Relaxed))
             .expect("every class has a lane");
+        let place = Place::on(lane);
         loop {
             let mut dialing = match lane.look(self, shared) {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => return Ok((connection, place)),
                 Err(Wait::Dialing(dialing)) => dialing,
                 Err(Wait::Failed(reason)) => {
-                    return Err(CallError::Unreachable {
-                        peer: self.target.label.to_string(),
-                        reason: reason.to_string(),
-                    });
+                    let open = |lane: &Arc<Lane>| Some((lane.open()?, Place::on(lane)));
+                    return lanes
+                        .iter()
+                        .find_map(open)
+                        .ok_or_else(|| CallError::Unreachable {
+                            peer: self.target.label.to_string(),
+                            reason: reason.to_string(),
+                        });
                 }
             };
             // An error means that the dialer is done and has dropped its end.
@@ -152,10 +179,10 @@ enum Wait {
 }
 
 impl Lane {
-    fn in_flight(&self) -> usize {
+    fn open(&self) -> Option<Arc<Connection>> {
         match &self.state.lock().at {
-            At::Open(connection) if !connection.is_closed() => connection.in_flight(),
-            _ => 0,
+            At::Open(connection) if !connection.is_closed() => Some(Arc::clone(connection)),
+            _ => None,
         }
     }
 

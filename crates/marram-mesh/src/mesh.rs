@@ -306,7 +306,7 @@ impl Mesh {
             });
         };
         let call = async {
-            let connection = link.connection(&self.shared, class).await?;
+            let (connection, _place) = link.connection(&self.shared, class).await?;
             connection.call(method, deadline, frame).await
         };
         match tokio::time::timeout(deadline, call).await {

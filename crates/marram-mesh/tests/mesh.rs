@@ -370,8 +370,8 @@ async fn a_peer_that_accepts_and_says_nothing_is_away() {
 async fn requests_over_the_limit_wait_their_turn() {
     let kit = Kit::new(2).await;
     let service = &kit.nodes[1].service;
-    // A call takes the connection with fewer calls: when many at once have gone through, both are
-    // up, and no call of the test meets a dial that failed.
+    // Many at once go over both connections: when all have gone through, both are up, and no call
+    // of the test meets a dial that failed.
     loop {
         let warming = (0..16).map(|_| {
             let request = wire::ReadShardRequest::default();
