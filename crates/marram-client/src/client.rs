@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use crate::config::{ClientConfig, ConfigError};
 use crate::endpoints::{Endpoints, Server};
 use crate::error::{ClientError, ErrorKind};
+use crate::nodes::Nodes;
 use crate::retry::{Budget, RetryPolicy};
 use crate::token::Signer;
 
@@ -36,6 +37,8 @@ struct Inner {
     retry: RetryPolicy,
     call_timeout: Duration,
     stall_timeout: Duration,
+    direct_reads: bool,
+    nodes: Nodes,
     budget: Mutex<Budget>,
     started: Instant,
     /// Who this client is in request ids (rules.md 14).
@@ -115,6 +118,8 @@ impl Client {
                 retry: config.retry,
                 call_timeout: config.call_timeout,
                 stall_timeout: config.stall_timeout,
+                direct_reads: config.direct_reads,
+                nodes: Nodes::default(),
                 budget: Mutex::new(Budget::new()),
                 started: Instant::now(),
                 id: Bytes::copy_from_slice(&id),
@@ -127,6 +132,30 @@ impl Client {
     #[must_use]
     pub fn endpoints(&self) -> usize {
         self.inner.endpoints.count()
+    }
+
+    /// What is known of the nodes themselves.
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.inner.nodes
+    }
+
+    /// Whether read plans are worth asking for.
+    pub(crate) fn accepts_plans(&self) -> bool {
+        self.inner.direct_reads && !self.inner.nodes.is_resting()
+    }
+
+    /// The way to a node that a read plan names; `None` where its address is none.
+    pub(crate) fn node_lane(&self, address: &str) -> Option<Lane> {
+        let server = Server {
+            // Not one of the endpoints: it is never avoided there.
+            index: usize::MAX,
+            address: address.to_owned(),
+            channel: self.inner.nodes.channel(address)?,
+        };
+        Some(Lane {
+            server,
+            authorization: self.inner.signer.authorization(),
+        })
     }
 
     /// The name of one mutation, for all of its attempts.

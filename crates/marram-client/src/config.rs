@@ -49,6 +49,9 @@ pub struct ClientConfig {
     pub call_timeout: Duration,
     /// How long an upload or a download may stand still before the attempt is given up.
     pub stall_timeout: Duration,
+    /// Whether large objects are read from the nodes that have their shards, many at once, where
+    /// these can be reached; else everything goes through the endpoints.
+    pub direct_reads: bool,
 }
 
 /// Why a configuration cannot be used.
@@ -97,6 +100,7 @@ impl ClientConfig {
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),
+            direct_reads: true,
         }
     }
 

@@ -43,7 +43,7 @@ impl Endpoints {
             .into_iter()
             .enumerate()
             .map(|(index, address)| {
-                let channel = endpoint(&address, config)?.connect_lazy();
+                let channel = endpoint(&address, config.connect_timeout)?.connect_lazy();
                 Ok(Server {
                     index,
                     address,
@@ -82,7 +82,8 @@ impl Endpoints {
     }
 }
 
-fn endpoint(address: &str, config: &ClientConfig) -> Result<Endpoint, ConfigError> {
+/// A connection to be, with the transport settings of docs/decisions/0007.
+pub(crate) fn endpoint(address: &str, connect_time: Duration) -> Result<Endpoint, ConfigError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| {
         ConfigError::BadEndpoint {
             endpoint: address.to_owned(),
@@ -90,7 +91,7 @@ fn endpoint(address: &str, config: &ClientConfig) -> Result<Endpoint, ConfigErro
         }
     })?;
     Ok(endpoint
-        .connect_timeout(config.connect_timeout)
+        .connect_timeout(connect_time)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(KEEP_ALIVE))
         .http2_keep_alive_interval(KEEP_ALIVE)

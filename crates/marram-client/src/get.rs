@@ -7,6 +7,7 @@ use marram_types::{Crc64Nvme, crc32c};
 use tonic::{Status, Streaming};
 
 use crate::client::{Client, Lane, present, repeatable, within};
+use crate::direct::Direct;
 use crate::error::{ClientError, ErrorKind};
 use crate::types::{ByteRange, ObjectInfo};
 
@@ -40,7 +41,16 @@ struct Opened {
     info: ObjectInfo,
     offset: u64,
     length: u64,
-    stream: Streaming<v1::GetObjectResponse>,
+    source: Source,
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+enum Source {
+    /// A gateway sends them, or, in the first message, a plan.
+    Gateway(Streaming<v1::GetObjectResponse>),
+    /// The nodes themselves.
+    Nodes(Direct),
 }
 
 impl Client {
@@ -61,7 +71,8 @@ impl Client {
                 })
             })
             .transpose()?;
-        let opened = self.open(bucket, key, range).await?;
+        let plans = self.accepts_plans();
+        let opened = self.open(bucket, key, range, plans).await?;
         let whole = opened.offset == 0 && opened.length == opened.info.size;
         Ok(Download {
             client: self.clone(),
@@ -82,11 +93,13 @@ impl Client {
         bucket: &str,
         key: &str,
         range: Option<v1::ByteRange>,
+        accept_plan: bool,
     ) -> Result<Opened, ClientError> {
         let message = v1::GetObjectRequest {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
             range,
+            accept_plan,
         };
         let limit = self.call_timeout();
         self.attempts(repeatable, |lane| {
@@ -110,7 +123,7 @@ async fn begin(lane: Lane, message: v1::GetObjectRequest) -> Result<Opened, Clie
         info: ObjectInfo::from_wire(present(header.object, "object")?),
         offset: header.offset,
         length: header.length,
-        stream,
+        source: Source::Gateway(stream),
     })
 }
 
@@ -184,17 +197,57 @@ impl Download {
 
     /// One chunk, verified by itself.
     async fn receive(&mut self) -> Result<Bytes, ClientError> {
-        let next = self.opened.stream.message();
-        let message = within(self.client.stall_timeout(), next)
-            .await?
-            .map_err(|status| ClientError::from_status(&status))?;
-        let Some(message) = message else {
-            let message = "the server ended the stream before the last byte";
-            return Err(ClientError::new(ErrorKind::Unavailable, message));
-        };
-        let Some(Message::Chunk(chunk)) = message.message else {
-            return Err(protocol("the server sent something that is not a chunk"));
-        };
+        loop {
+            let stream = match &mut self.opened.source {
+                Source::Gateway(stream) => stream,
+                Source::Nodes(direct) => match direct.next().await {
+                    Some(Ok(piece)) => return Ok(piece),
+                    Some(Err(failed)) => {
+                        tracing::info!(%failed, "reading on through a gateway");
+                        self.client.nodes().rest();
+                        self.reopen(false).await?;
+                        continue;
+                    }
+                    None => {
+                        self.reopen(self.client.accepts_plans()).await?;
+                        continue;
+                    }
+                },
+            };
+            let message = within(self.client.stall_timeout(), stream.message())
+                .await?
+                .map_err(|status| ClientError::from_status(&status))?;
+            let Some(message) = message else {
+                let message = "the server ended the stream before the last byte";
+                return Err(ClientError::new(ErrorKind::Unavailable, message));
+            };
+            match message.message {
+                Some(Message::Chunk(chunk)) => return self.verified(chunk),
+                Some(Message::Plan(plan)) => self.carry_out(plan).await?,
+                Some(Message::Header(_)) | None => {
+                    return Err(protocol("the server sent something that is not a chunk"));
+                }
+            }
+        }
+    }
+
+    /// Goes on with a plan where the gateway sent one.
+    async fn carry_out(&mut self, plan: v1::ReadPlan) -> Result<(), ClientError> {
+        let (at, end) = (self.offset + self.delivered, self.offset + self.length);
+        match Direct::new(self.client.clone(), plan, at, end) {
+            Ok(direct) => {
+                self.opened.source = Source::Nodes(direct);
+                Ok(())
+            }
+            Err(bad) => {
+                tracing::warn!(%bad, "reading through the gateway");
+                self.client.nodes().rest();
+                self.reopen(false).await
+            }
+        }
+    }
+
+    fn verified(&self, chunk: v1::Chunk) -> Result<Bytes, ClientError> {
         if chunk.data.len() as u64 > self.length - self.delivered {
             return Err(protocol("the server sent more bytes than it said"));
         }
@@ -225,7 +278,10 @@ impl Download {
     /// Lets the server end the stream by itself. All bytes are here and verified, so how it does
     /// that no longer matters.
     async fn finish(&mut self) -> Result<(), ClientError> {
-        let end = within(self.client.call_timeout(), self.opened.stream.message()).await;
+        let Source::Gateway(stream) = &mut self.opened.source else {
+            return Ok(());
+        };
+        let end = within(self.client.call_timeout(), stream.message()).await;
         match end {
             Ok(Ok(Some(_))) => Err(protocol("the server sent more bytes than it said")),
             Ok(Ok(None) | Err(_)) | Err(_) => Ok(()),
@@ -247,6 +303,11 @@ impl Download {
         };
         tracing::debug!(%error, ?delay, delivered = self.delivered, "reading on elsewhere");
         tokio::time::sleep(delay).await;
+        self.reopen(self.client.accepts_plans()).await
+    }
+
+    /// Opens what is left, of the same version.
+    async fn reopen(&mut self, accept_plan: bool) -> Result<(), ClientError> {
         let from = self.offset + self.delivered;
         let range = ByteRange::Span {
             offset: from,
@@ -255,7 +316,7 @@ impl Download {
         let key = self.opened.info.key.clone();
         let again = self
             .client
-            .open(&self.bucket, &key, range.to_wire())
+            .open(&self.bucket, &key, range.to_wire(), accept_plan)
             .await?;
         if again.info.generation != self.opened.info.generation {
             let message = format!(

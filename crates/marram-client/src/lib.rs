@@ -9,6 +9,7 @@
 //! config      where the cluster is, the keys, the limits
 //! client      the handle, and the loop of attempts under every call
 //! endpoints   which server is asked, and which one next
+//! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks
 //! bucket, object, put, get, list, status   the calls
@@ -33,10 +34,12 @@
 mod bucket;
 mod client;
 mod config;
+mod direct;
 mod endpoints;
 mod error;
 mod get;
 mod list;
+mod nodes;
 mod object;
 mod put;
 mod retry;

@@ -11,6 +11,7 @@ use crate::{
     RetryPolicy,
 };
 
+mod direct;
 mod fake;
 use fake::{Fake, Fault};
 

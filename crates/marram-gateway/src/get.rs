@@ -10,6 +10,7 @@
 mod emit;
 mod error;
 mod fetch;
+mod plan;
 mod range;
 mod reader;
 
@@ -25,6 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::codegen::BoxStream;
 
+use crate::auth::Caller;
 use crate::core::Core;
 use crate::objects::{ObjectName, lookup};
 use crate::status;
@@ -38,9 +40,10 @@ const MESSAGES_WAITING_MAX: usize = 2;
 /// Reads up to this size are done before the answer begins: they need no task of their own.
 const AT_ONCE_BYTES_MAX: u64 = STRIPE_BYTES_MAX as u64 / 8;
 
-/// Begins a read; the stream gives the header and the chunks.
+/// Begins a read; the stream gives the header and the chunks, or the header and a plan.
 pub(crate) async fn run(
     core: Arc<Core>,
+    caller: &Caller,
     request: v1::GetObjectRequest,
 ) -> Result<BoxStream<v1::GetObjectResponse>, GetError> {
     let name = ObjectName::new(request.bucket, request.key)?;
@@ -49,6 +52,14 @@ pub(crate) async fn run(
     if let Body::Inline { .. } = found.row.body {
         let bytes = found.inline.clone().ok_or(GetError::InlineMissing)?;
         return inline(&name, &found.row, asked, &bytes);
+    }
+    if request.accept_plan && plan::pays(&found.row, &asked) {
+        let plan = plan::make(&core, &caller.access_key, &found.row, &asked)?;
+        let header = Messages::new(&name, &found.row, asked).header();
+        let plan = v1::GetObjectResponse {
+            message: Some(v1::get_object_response::Message::Plan(plan)),
+        };
+        return Ok(stream::iter([Ok(header), Ok(plan)]).boxed());
     }
     let place = core.memory.transfer()?;
     let len = asked.end - asked.start;

@@ -18,7 +18,9 @@
 //! core            what they share
 //! groups, drives  the seams to marram-raft and marram-mesh
 //! places          drives and placement groups       begin     begin tokens
-//! token           page tokens                       pace      waits
+//! shards          parts of shards, for clients that read from the nodes themselves
+//! token           page tokens                       ticket    shard tickets
+//! pace            waits
 //! convert, refusal, hex
 //! ```
 
@@ -40,7 +42,9 @@ mod put;
 mod refusal;
 mod secret;
 mod service;
+mod shards;
 mod status;
+mod ticket;
 mod token;
 mod validate;
 

@@ -20,6 +20,7 @@ const WRAPPED_VERSION: u8 = 1;
 pub struct Kek {
     sealing: LessSafeKey,
     tokens: hmac::Key,
+    tickets: hmac::Key,
 }
 
 /// Why the key-encryption key could not be loaded.
@@ -71,12 +72,16 @@ impl Kek {
     #[must_use]
     pub fn from_bytes(key: &[u8; 32]) -> Self {
         let sealing = UnboundKey::new(&AES_256_GCM, key).expect("the key has 32 bytes");
-        // One key, one use: tokens get a key of their own, derived from this one.
+        // One key, one use: tokens and tickets get keys of their own, derived from this one.
         let derive = hmac::Key::new(hmac::HMAC_SHA256, key);
-        let tokens = hmac::sign(&derive, b"marram page tokens 1");
+        let derived = |what: &[u8]| {
+            let key = hmac::sign(&derive, what);
+            hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())
+        };
         Self {
             sealing: LessSafeKey::new(sealing),
-            tokens: hmac::Key::new(hmac::HMAC_SHA256, tokens.as_ref()),
+            tokens: derived(b"marram page tokens 1"),
+            tickets: derived(b"marram shard tickets 1"),
         }
     }
 
@@ -146,6 +151,13 @@ impl Kek {
     /// The key under page tokens.
     pub(crate) fn tokens(&self) -> &hmac::Key {
         &self.tokens
+    }
+
+    /// The key under the shard tickets of a period of time: each has its own, so that none is used
+    /// for long.
+    pub(crate) fn tickets(&self, period: u64) -> hmac::Key {
+        let key = hmac::sign(&self.tickets, &period.to_be_bytes());
+        hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) enum Reason {
     TokenInvalid,
     TokenExpired,
     KeyUnknown,
+    TicketInvalid,
+    ShardNotFound,
+    ShardCorrupt,
     Internal,
 }
 
@@ -63,7 +66,7 @@ enum Retry {
 impl Reason {
     /// Every reason; tests go through it.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -94,6 +97,9 @@ impl Reason {
         Self::TokenInvalid,
         Self::TokenExpired,
         Self::KeyUnknown,
+        Self::TicketInvalid,
+        Self::ShardNotFound,
+        Self::ShardCorrupt,
         Self::Internal,
     ];
 
@@ -132,6 +138,9 @@ impl Reason {
             Self::TokenInvalid => ("TOKEN_INVALID", Code::Unauthenticated, Never),
             Self::TokenExpired => ("TOKEN_EXPIRED", Code::Unauthenticated, Never),
             Self::KeyUnknown => ("KEY_UNKNOWN", Code::Unauthenticated, Never),
+            Self::TicketInvalid => ("TICKET_INVALID", Code::PermissionDenied, Never),
+            Self::ShardNotFound => ("SHARD_NOT_FOUND", Code::NotFound, Never),
+            Self::ShardCorrupt => ("SHARD_CORRUPT", Code::DataLoss, Never),
             Self::Internal => ("INTERNAL", Code::Internal, Never),
         }
     }

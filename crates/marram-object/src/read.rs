@@ -56,6 +56,18 @@ impl ReadPlan {
         Self::with_step(extents, range, STRIPE_BYTES_MAX as u64)
     }
 
+    /// The same in steps of one stripe each, so that a fetch is one cell at most: for readers that
+    /// fetch small messages.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn stripe_by_stripe(
+        extents: Vec<Extent>,
+        range: Range<u64>,
+    ) -> Result<Self, GeometryError> {
+        Self::with_step(extents, range, 1)
+    }
+
     fn with_step(
         extents: Vec<Extent>,
         range: Range<u64>,

@@ -45,6 +45,9 @@ pub(crate) struct Globals {
     #[arg(long, global = true, env = "MARRAM_SECRET_KEY", value_name = "SECRET")]
     #[arg(help_heading = "Connection", hide_env_values = true)]
     pub(crate) secret_key: Option<String>,
+    /// Read large objects through the endpoints too, not from the nodes that have their shards
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub(crate) no_direct: bool,
     /// Print JSON: one object, or one a line for lists
     #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,

@@ -48,7 +48,9 @@ impl Context<'_> {
         let endpoint = given(&self.globals.endpoint, "MARRAM_ENDPOINT")?;
         let access_key = given(&self.globals.access_key, "MARRAM_ACCESS_KEY")?;
         let secret_key = given(&self.globals.secret_key, "MARRAM_SECRET_KEY")?;
-        Ok(ClientConfig::new(endpoint, access_key, secret_key))
+        let mut config = ClientConfig::new(endpoint, access_key, secret_key);
+        config.direct_reads = !self.globals.no_direct;
+        Ok(config)
     }
 }
 

@@ -158,7 +158,19 @@ impl Cluster {
         ClientConfig::new(keys.endpoints.join(","), &keys.access_key, &keys.secret_key)
     }
 
-    /// A client of one node only, numbered from 1; gateways follow the nodes.
+    /// A client of all endpoints that reads nothing from the nodes themselves.
+    ///
+    /// # Panics
+    /// When the endpoints are not valid.
+    #[must_use]
+    pub fn client_through_gateways(&self) -> Client {
+        let mut config = self.config();
+        config.direct_reads = false;
+        Client::connect(config).expect("a valid configuration")
+    }
+
+    /// A client of one node only, numbered from 1, which it asks for everything; gateways follow the
+    /// nodes.
     ///
     /// # Panics
     /// When there is no such node.
@@ -167,6 +179,7 @@ impl Cluster {
         let endpoint = self.endpoint(node).to_owned();
         let mut config = self.config();
         config.endpoints = vec![endpoint];
+        config.direct_reads = false;
         Client::connect(config).expect("a valid configuration")
     }
 

@@ -7,6 +7,7 @@ mod api {
     mod buckets;
     mod commands;
     mod conditions;
+    mod direct;
     mod keys;
     mod listing;
     mod sizes;

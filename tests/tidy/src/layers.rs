@@ -89,7 +89,7 @@ const TABLE: [(&str, u8, &[&str]); 13] = [
             "raft",
         ],
     ),
-    ("marram-client", 4, &["types", "proto"]),
+    ("marram-client", 4, &["types", "meta", "object", "proto"]),
     (
         "marram",
         5,

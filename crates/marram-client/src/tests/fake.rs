@@ -42,7 +42,16 @@ struct State {
     generation: u64,
     request_ids: Vec<(Vec<u8>, u64)>,
     ranges: Vec<(u64, usize)>,
+    /// The nodes of the plans that are given, when they are.
+    plan: Vec<String>,
+    shard_reads: usize,
+    /// Parts of shards are sent with wrong checksums.
+    corrupt_shards: bool,
 }
+
+/// Bytes of a planned extent, and extents of one plan.
+const EXTENT: usize = 3 * MIB;
+const EXTENTS: usize = 2;
 
 #[derive(Clone, Default)]
 struct Shared {
@@ -128,9 +137,51 @@ impl Fake {
         self.state(|state| state.ranges.clone())
     }
 
+    /// Answers reads with plans of two copies, one on each of these nodes.
+    pub(super) fn plan(&self, nodes: [&str; 2]) {
+        self.state(|state| state.plan = nodes.map(str::to_owned).to_vec());
+    }
+
+    pub(super) fn corrupt_shards(&self) {
+        self.state(|state| state.corrupt_shards = true);
+    }
+
+    /// How many parts of shards were read.
+    pub(super) fn shard_reads(&self) -> usize {
+        self.state(|state| state.shard_reads)
+    }
+
     /// Waits until the server has seen an upload break off.
     pub(super) async fn broken_off(&self) {
         self.shared.broken_off.notified().await;
+    }
+}
+
+/// The plan of what begins at `from`.
+fn plan_of(state: &State, from: usize) -> v1::ReadPlan {
+    let nodes = state.plan.iter().map(|address| v1::PlanNode {
+        api_address: address.clone(),
+        away: false,
+    });
+    let extent = |index: usize| v1::PlanExtent {
+        offset: (index * EXTENT) as u64,
+        length: EXTENT.min(state.content.len() - index * EXTENT) as u64,
+        k: 1,
+        m: 1,
+        cell: 1 << 20,
+        shards: [0, 1]
+            .map(|node| v1::PlanShard {
+                node: Some(node),
+                ticket: index.to_string().into(),
+            })
+            .to_vec(),
+    };
+    let count = state.content.len().div_ceil(EXTENT);
+    let first = from / EXTENT;
+    v1::ReadPlan {
+        nodes: nodes.collect(),
+        extents: (first..count).take(EXTENTS).map(extent).collect(),
+        valid_ms: 60_000,
     }
 }
 
@@ -222,6 +273,27 @@ impl ObjectService for Shared {
         Ok(Response::new(v1::PutObjectResponse { object }))
     }
 
+    async fn read_shard(
+        &self,
+        request: Request<v1::ReadShardRequest>,
+    ) -> Result<Response<v1::ReadShardResponse>, Status> {
+        self.meet(&request, None)?;
+        let message = request.into_inner();
+        let mut state = self.state.lock().expect("unpoisoned");
+        state.shard_reads += 1;
+        let extent: usize = String::from_utf8_lossy(&message.ticket)
+            .parse()
+            .expect("a ticket of ours");
+        let at = extent * EXTENT + usize::try_from(message.offset).expect("small");
+        let data = state.content[at..at + message.length as usize].to_vec();
+        let crc32c = crc32c(&data) ^ u32::from(state.corrupt_shards);
+        let chunk = Some(v1::Chunk {
+            data: data.into(),
+            crc32c,
+        });
+        Ok(Response::new(v1::ReadShardResponse { chunk }))
+    }
+
     type GetObjectStream =
         Pin<Box<dyn Stream<Item = Result<v1::GetObjectResponse, Status>> + Send>>;
 
@@ -234,7 +306,8 @@ impl ObjectService for Shared {
         if fault == Fault::WrongWholeChecksum {
             object.crc64nvme ^= 1;
         }
-        let range = request.into_inner().range.unwrap_or_default();
+        let request = request.into_inner();
+        let range = request.range.unwrap_or_default();
         let mut state = self.state.lock().expect("unpoisoned");
         let from = usize::try_from(range.offset).expect("not from the end");
         let to = match range.length {
@@ -248,7 +321,12 @@ impl ObjectService for Shared {
             length: (to - from) as u64,
         };
         let mut answers = vec![Ok(Answer::Header(header))];
-        for piece in state.content[from..to].chunks(MIB) {
+        if request.accept_plan && !state.plan.is_empty() {
+            answers.push(Ok(Answer::Plan(plan_of(&state, from))));
+        }
+        let planned = answers.len() == 2;
+        let sent = if planned { to..to } else { from..to };
+        for piece in state.content[sent].chunks(MIB) {
             answers.push(Ok(Answer::Chunk(v1::Chunk {
                 data: piece.to_vec().into(),
                 crc32c: crc32c(piece) ^ u32::from(fault == Fault::CorruptChunk),

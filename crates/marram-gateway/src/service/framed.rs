@@ -39,7 +39,21 @@ struct Handed(Arc<Mutex<Option<Answers>>>);
 
 /// A response whose body the layer makes of `stream`.
 pub(super) fn hand_over(stream: Answers) -> tonic::Response<Answers> {
-    let mut response: tonic::Response<Answers> = tonic::Response::new(Box::pin(stream::empty()));
+    with_body(Box::pin(stream::empty()), stream)
+}
+
+/// A response with one chunk, whose body the layer makes. A message with a chunk is the same bytes
+/// in a `ReadShardResponse` and in a `GetObjectResponse`.
+pub(super) fn hand_over_chunk(chunk: v1::Chunk) -> tonic::Response<v1::ReadShardResponse> {
+    let message = v1::GetObjectResponse {
+        message: Some(Got::Chunk(chunk)),
+    };
+    let stream = stream::iter([Ok(message)]);
+    with_body(v1::ReadShardResponse::default(), Box::pin(stream))
+}
+
+fn with_body<T>(instead: T, stream: Answers) -> tonic::Response<T> {
+    let mut response = tonic::Response::new(instead);
     let handed = Handed(Arc::new(Mutex::new(Some(stream))));
     response.extensions_mut().insert(handed);
     response

@@ -8,8 +8,17 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::framed;
+use crate::auth::Caller;
 use crate::core::Core;
-use crate::{get, objects, put, status};
+use crate::{get, objects, put, shards, status};
+
+/// Who calls, as the authentication layer found.
+fn caller<M>(request: &Request<M>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>();
+    caller
+        .cloned()
+        .ok_or_else(|| Status::internal("the call passed no authentication"))
+}
 
 /// The service of objects.
 pub(crate) struct Objects(pub(crate) Arc<Core>);
@@ -34,10 +43,22 @@ impl ObjectService for Objects {
         &self,
         request: Request<v1::GetObjectRequest>,
     ) -> Result<Response<Self::GetObjectStream>, Status> {
-        let stream = get::run(self.0.clone(), request.into_inner())
+        let caller = caller(&request)?;
+        let stream = get::run(self.0.clone(), &caller, request.into_inner())
             .await
             .map_err(|error| status::of(&error))?;
         Ok(framed::hand_over(stream))
+    }
+
+    async fn read_shard(
+        &self,
+        request: Request<v1::ReadShardRequest>,
+    ) -> Result<Response<v1::ReadShardResponse>, Status> {
+        let caller = caller(&request)?;
+        let chunk = shards::read(self.0.clone(), &caller, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(framed::hand_over_chunk(chunk))
     }
 
     async fn head_object(

@@ -1276,17 +1276,21 @@ pub struct GetObjectRequest {
     /// The range wanted; the whole object where absent.
     #[prost(message, optional, tag = "3")]
     pub range: ::core::option::Option<ByteRange>,
+    /// The caller can fetch shards from the nodes and decode them: where that pays, the answer is a
+    /// header and a plan instead of the bytes.
+    #[prost(bool, tag = "4")]
+    pub accept_plan: bool,
 }
 /// One message of a GetObject stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetObjectResponse {
-    /// The first message is a header, the following ones are chunks.
-    #[prost(oneof = "get_object_response::Message", tags = "1, 2")]
+    /// The first message is a header, the following ones are chunks, or one plan.
+    #[prost(oneof = "get_object_response::Message", tags = "1, 2, 3")]
     pub message: ::core::option::Option<get_object_response::Message>,
 }
 /// Nested message and enum types in `GetObjectResponse`.
 pub mod get_object_response {
-    /// The first message is a header, the following ones are chunks.
+    /// The first message is a header, the following ones are chunks, or one plan.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Message {
         /// What is being read.
@@ -1295,7 +1299,88 @@ pub mod get_object_response {
         /// The next bytes.
         #[prost(message, tag = "2")]
         Chunk(super::Chunk),
+        /// Where the bytes are.
+        #[prost(message, tag = "3")]
+        Plan(super::ReadPlan),
     }
+}
+/// Where the shards of (the first part of) a range are, for a client to fetch them itself. Any k of
+/// an extent's shards give its bytes; the first k are the data.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadPlan {
+    /// The nodes that have shards.
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<PlanNode>,
+    /// The extents, one behind the other. They may end before the range does: a plan for the rest is
+    /// asked for with a range that begins there.
+    #[prost(message, repeated, tag = "2")]
+    pub extents: ::prost::alloc::vec::Vec<PlanExtent>,
+    /// For how long the tickets hold, in milliseconds from now; at most 60 s.
+    #[prost(uint32, tag = "3")]
+    pub valid_ms: u32,
+}
+/// A node of a plan.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanNode {
+    /// Where it serves applications.
+    #[prost(string, tag = "1")]
+    pub api_address: ::prost::alloc::string::String,
+    /// It does not answer at the moment, or is slow: better asked last.
+    #[prost(bool, tag = "2")]
+    pub away: bool,
+}
+/// A run of the object's bytes that is coded with one profile.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanExtent {
+    /// Where in the object it begins.
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
+    /// Its length in bytes.
+    #[prost(uint64, tag = "2")]
+    pub length: u64,
+    /// Data shards.
+    #[prost(uint32, tag = "3")]
+    pub k: u32,
+    /// Parity shards.
+    #[prost(uint32, tag = "4")]
+    pub m: u32,
+    /// Bytes of one cell of a full stripe: shard i \< k holds bytes \[i * cell, (i + 1) * cell) of each.
+    /// A last, shorter stripe has shorter cells.
+    #[prost(uint32, tag = "5")]
+    pub cell: u32,
+    /// Its shards, k + m of them.
+    #[prost(message, repeated, tag = "6")]
+    pub shards: ::prost::alloc::vec::Vec<PlanShard>,
+}
+/// A shard of a plan.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanShard {
+    /// Its node, as an index of the plan's nodes; absent for a shard that is lost.
+    #[prost(uint32, optional, tag = "1")]
+    pub node: ::core::option::Option<u32>,
+    /// Lets the bearer read it, with the access key that asked for the plan.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub ticket: ::prost::bytes::Bytes,
+}
+/// Asks for a part of a shard.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadShardRequest {
+    /// The ticket of the plan.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ticket: ::prost::bytes::Bytes,
+    /// Where in the shard the part begins, in bytes.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// How many bytes, at most 1 MiB.
+    #[prost(uint32, tag = "3")]
+    pub length: u32,
+}
+/// A part of a shard: exactly the bytes that were asked for, verified.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadShardResponse {
+    /// The bytes. The field has the number that it has in GetObjectResponse: both are framed alike.
+    #[prost(message, optional, tag = "2")]
+    pub chunk: ::core::option::Option<Chunk>,
 }
 /// What is being read.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1401,7 +1486,8 @@ pub mod object_service_client {
     /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_KEY, INVALID_ARGUMENT,
     /// BUCKET_NOT_FOUND, OBJECT_NOT_FOUND, OBJECT_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
     /// OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, DRIVES_FULL,
-    /// NOT_ENOUGH_NODES, DATA_UNAVAILABLE, UPLOAD_STALLED, OUTCOME_UNKNOWN, OVERLOADED.
+    /// NOT_ENOUGH_NODES, DATA_UNAVAILABLE, UPLOAD_STALLED, OUTCOME_UNKNOWN, OVERLOADED, TICKET_INVALID,
+    /// SHARD_NOT_FOUND, SHARD_CORRUPT.
     #[derive(Debug, Clone)]
     pub struct ObjectServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1537,6 +1623,34 @@ pub mod object_service_client {
                 .insert(GrpcMethod::new("marram.v1.ObjectService", "GetObject"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Reads a part of one shard from the node that has it, with a ticket of a read plan. For clients
+        /// that fetch an object from its peers themselves (GetObjectRequest.accept_plan). NOT_FOUND
+        /// (SHARD_NOT_FOUND) where the shard is not, or not any more; DATA_LOSS (SHARD_CORRUPT) where it is
+        /// damaged: other shards of the plan, or a new plan, help.
+        pub async fn read_shard(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadShardResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.ObjectService/ReadShard",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.ObjectService", "ReadShard"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Says what an object is, without its bytes. NOT_FOUND when there is none.
         pub async fn head_object(
             &mut self,
@@ -1652,6 +1766,17 @@ pub mod object_service_server {
             &self,
             request: tonic::Request<super::GetObjectRequest>,
         ) -> std::result::Result<tonic::Response<Self::GetObjectStream>, tonic::Status>;
+        /// Reads a part of one shard from the node that has it, with a ticket of a read plan. For clients
+        /// that fetch an object from its peers themselves (GetObjectRequest.accept_plan). NOT_FOUND
+        /// (SHARD_NOT_FOUND) where the shard is not, or not any more; DATA_LOSS (SHARD_CORRUPT) where it is
+        /// damaged: other shards of the plan, or a new plan, help.
+        async fn read_shard(
+            &self,
+            request: tonic::Request<super::ReadShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadShardResponse>,
+            tonic::Status,
+        >;
         /// Says what an object is, without its bytes. NOT_FOUND when there is none.
         async fn head_object(
             &self,
@@ -1683,7 +1808,8 @@ pub mod object_service_server {
     /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_KEY, INVALID_ARGUMENT,
     /// BUCKET_NOT_FOUND, OBJECT_NOT_FOUND, OBJECT_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
     /// OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, DRIVES_FULL,
-    /// NOT_ENOUGH_NODES, DATA_UNAVAILABLE, UPLOAD_STALLED, OUTCOME_UNKNOWN, OVERLOADED.
+    /// NOT_ENOUGH_NODES, DATA_UNAVAILABLE, UPLOAD_STALLED, OUTCOME_UNKNOWN, OVERLOADED, TICKET_INVALID,
+    /// SHARD_NOT_FOUND, SHARD_CORRUPT.
     #[derive(Debug)]
     pub struct ObjectServiceServer<T> {
         inner: Arc<T>,
@@ -1849,6 +1975,51 @@ pub mod object_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.ObjectService/ReadShard" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadShardSvc<T: ObjectService>(pub Arc<T>);
+                    impl<
+                        T: ObjectService,
+                    > tonic::server::UnaryService<super::ReadShardRequest>
+                    for ReadShardSvc<T> {
+                        type Response = super::ReadShardResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadShardRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObjectService>::read_shard(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadShardSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

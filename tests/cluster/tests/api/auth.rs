@@ -44,6 +44,7 @@ async fn every_method(raw: &Raw, authorization: Option<&str>) -> Vec<(&'static s
     ask!(admin.get_cluster_status(v1::GetClusterStatusRequest {}));
     ask!(objects.put_object(tokio_stream::iter([Raw::header("abc", "a", None)])));
     ask!(objects.get_object(v1::GetObjectRequest::default()));
+    ask!(objects.read_shard(v1::ReadShardRequest::default()));
     ask!(objects.head_object(v1::HeadObjectRequest::default()));
     ask!(objects.delete_object(v1::DeleteObjectRequest::default()));
     ask!(objects.list_objects(v1::ListObjectsRequest::default()));

@@ -147,6 +147,7 @@ impl Client {
             bucket: "bucket".to_owned(),
             key: key.to_owned(),
             range,
+            accept_plan: false,
         };
         let mut stream = self.objects.get_object(request).await?.into_inner();
         let mut header = None;
@@ -154,6 +155,7 @@ impl Client {
         while let Some(next) = stream.message().await? {
             match next.message.unwrap() {
                 Got::Header(first) => assert!(header.replace(first).is_none()),
+                Got::Plan(_) => panic!("a plan was not asked for"),
                 Got::Chunk(chunk) => {
                     assert_eq!(chunk.crc32c, crc32c(&chunk.data));
                     data.extend_from_slice(&chunk.data);

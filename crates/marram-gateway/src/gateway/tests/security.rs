@@ -40,6 +40,7 @@ async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
     vec![
         refused!(objects, put_object, tokio_stream::iter(vec![chunk(b"x")])),
         refused!(objects, get_object, v1::GetObjectRequest::default()),
+        refused!(objects, read_shard, v1::ReadShardRequest::default()),
         refused!(objects, head_object, v1::HeadObjectRequest::default()),
         refused!(objects, delete_object, v1::DeleteObjectRequest::default()),
         refused!(objects, list_objects, v1::ListObjectsRequest::default()),
