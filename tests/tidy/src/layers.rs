@@ -42,8 +42,10 @@ pub(crate) const BELOW_L4: [&str; 9] = [
 
 /// The layer table: a crate, its layer, and the crates of the workspace that it may depend on.
 /// It is the picture in ARCHITECTURE.md; change both together, with a decision in docs/decisions/.
-const TABLE: [(&str, u8, &[&str]); 13] = [
+const TABLE: [(&str, u8, &[&str]); 14] = [
     ("marram-types", 0, &[]),
+    // Models of the protocols: they stand for themselves and use none of the code.
+    ("marram-models", 1, &[]),
     ("marram-erasure", 1, &["types"]),
     ("marram-placement", 1, &["types"]),
     ("marram-meta", 1, &["types", "placement"]),
