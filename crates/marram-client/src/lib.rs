@@ -12,7 +12,7 @@
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks
-//! bucket, object, put, get, list, status   the calls
+//! bucket, object, put, get, list, status, admin   the calls
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
 //! error       what went wrong, sorted by what a caller can do about it
@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod admin;
 mod bucket;
 mod client;
 mod config;
@@ -61,6 +62,7 @@ pub use put::{PutOptions, Watcher};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
-    BucketInfo, ByteRange, ClusterStatus, DriveState, DriveStatus, GroupStatus, ListPage,
-    NodeState, NodeStatus, ObjectInfo, ObjectSummary, Preconditions, Redundancy,
+    BucketInfo, ByteRange, ClusterStatus, DriveState, DriveStatus, DutyChange, GroupStatus,
+    LayoutPlan, ListPage, NodeDuty, NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary,
+    PlannedNode, PoolPlan, Preconditions, Redundancy, RemovedNode,
 };

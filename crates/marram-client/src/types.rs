@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use marram_proto::v1;
 use serde::Serialize;
 
+mod admin;
 mod status;
+pub use admin::{DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan, RemovedNode};
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,
 };

@@ -10,7 +10,6 @@ use marram_types::{BucketName, GroupId};
 use crate::convert;
 use crate::core::{BucketError, Core};
 use crate::groups::GroupError;
-use crate::pace;
 use crate::status::{Fault, Reason};
 use crate::token::{self, Question, TokenError};
 use crate::validate::{self, InvalidField};
@@ -78,7 +77,7 @@ pub(crate) async fn create(
                 return Ok(convert::bucket(record));
             }
             _ if Instant::now() >= deadline => return Err(CreateError::Slow(name)),
-            _ => wait_for_view(core).await,
+            _ => core.wait_for_view().await,
         }
     }
 }
@@ -143,7 +142,7 @@ pub(crate) async fn delete(
         if Instant::now() >= deadline {
             return Err(DeleteError::Slow(name));
         }
-        wait_for_view(core).await;
+        core.wait_for_view().await;
         let newer = core.view();
         if newer.index > view.index {
             view = newer;
@@ -162,21 +161,6 @@ fn deletion_end(
     let taken_back = now.epoch > sealing.epoch
         && matches!(now.state, BucketState::Active | BucketState::Unsealing);
     taken_back.then(|| Err(DeleteError::NotEmpty(now.name.clone())))
-}
-
-/// Until the view changes, or a moment has passed.
-async fn wait_for_view(core: &Core) {
-    let mut view = core.view.clone();
-    view.mark_unchanged();
-    tokio::select! {
-        changed = view.changed() => {
-            if changed.is_err() {
-                // The server is on its way down; nothing will change any more.
-                pace::bucket_poll().await;
-            }
-        }
-        () = pace::bucket_poll() => {}
-    }
 }
 
 /// Says what a bucket is.

@@ -13,6 +13,7 @@ use marram_meta::{
 use marram_proto::v1;
 use marram_types::{GroupId, NodeId, ReplicaId};
 
+use crate::admin;
 use crate::core::{BucketError, Core};
 use crate::drives::{DriveHealth, DriveReport};
 use crate::groups::GroupError;
@@ -27,11 +28,21 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
     let cluster = view.cluster.as_ref().ok_or(BucketError::NotReady)?;
     let reports = join_all(members(&view).map(|node| report(core, node)));
     let usage = usage(core, cluster.object_groups);
-    let (reports, usage, ()) = tokio::join!(reports, usage, learn_root_leader(core));
+    let tickets = tickets(core, cluster.object_groups);
+    let asked = tokio::join!(reports, usage, tickets, learn_root_leader(core));
+    let (reports, usage, tickets, ()) = asked;
     let reports: BTreeMap<NodeId, Option<Vec<DriveReport>>> = reports.into_iter().collect();
-    let facts = Facts::new(&view, &reports, usage, |node| core.drives.is_up(node));
+    let standing = core.standing();
+    let facts = Facts::new(&view, &reports, usage, |node| core.drives.is_up(node))
+        .with_work(&standing, tickets);
     let nodes = members(&view)
-        .map(|node| node_status(node, reports.get(&node.node).and_then(Option::as_ref), core))
+        .map(|node| {
+            let report = reports.get(&node.node).and_then(Option::as_ref);
+            v1::NodeStatus {
+                slots: standing.slots.get(&node.node).copied().unwrap_or(0),
+                ..node_status(node, report, core)
+            }
+        })
         .collect();
     let groups = view
         .groups
@@ -49,6 +60,8 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
             .map(|profile| profile.to_string())
             .unwrap_or_default(),
         answered_by: core.name.clone(),
+        moves_under_way: standing.moving,
+        placement_groups_to_move: standing.to_move,
     })
 }
 
@@ -85,6 +98,20 @@ async fn usage(core: &Core, object_groups: u16) -> Option<Usage> {
     });
     let all: Option<Vec<Usage>> = join_all(asked).await.into_iter().collect();
     Some(all?.into_iter().fold(Usage::default(), Usage::plus))
+}
+
+/// Extents of all groups that wait for repair or for their place; nothing where a group does not
+/// answer.
+async fn tickets(core: &Core, object_groups: u16) -> Option<u64> {
+    let asked = (1..=object_groups).map(|number| async move {
+        let asked = core.ask(GroupId(number), &ObjectQuery::Status, true);
+        match tokio::time::timeout(REPORT_TIME, asked).await {
+            Ok(Ok(ObjectAnswer::Status(counters))) => Some(counters.tickets),
+            _ => None,
+        }
+    });
+    let all: Option<Vec<u64>> = join_all(asked).await.into_iter().collect();
+    Some(all?.into_iter().sum())
 }
 
 /// A gateway without drives follows the root group through any server, so it learns who leads it only
@@ -126,6 +153,8 @@ fn node_status(
         api_address: node.api_addr.clone(),
         mesh_address: node.mesh_addr.clone(),
         drives,
+        duty: admin::to_wire(node.duty).into(),
+        ..v1::NodeStatus::default()
     }
 }
 

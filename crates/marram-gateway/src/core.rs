@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::begin::BeginCache;
 use crate::drives::{Conditions, Drives};
 use crate::groups::{COMMAND_TIME, GroupError, Groups, QUERY_TIME};
+use crate::layout::Standing;
 use crate::pace;
 use crate::places::Places;
 use crate::secret::Kek;
@@ -78,6 +79,7 @@ pub(crate) struct Core {
     pub(crate) begins: BeginCache,
     pub(crate) conditions: Conditions,
     places: Mutex<Arc<Places>>,
+    standing: Mutex<Option<Arc<Standing>>>,
 }
 
 /// A bucket could not be used.
@@ -137,6 +139,7 @@ impl Core {
             begins: BeginCache::default(),
             conditions: Conditions::default(),
             places,
+            standing: Mutex::default(),
         }
     }
 
@@ -153,6 +156,31 @@ impl Core {
             *places = Arc::new(Places::of(&view));
         }
         places.clone()
+    }
+
+    /// How far the layout is from where the duties want it, planned once for each view.
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        let view = self.view();
+        let mut standing = self.standing.lock();
+        match standing.as_ref().filter(|known| known.index == view.index) {
+            Some(known) => known.clone(),
+            None => standing.insert(Arc::new(Standing::of(&view))).clone(),
+        }
+    }
+
+    /// Until the view changes, or a moment has passed.
+    pub(crate) async fn wait_for_view(&self) {
+        let mut view = self.view.clone();
+        view.mark_unchanged();
+        tokio::select! {
+            changed = view.changed() => {
+                if changed.is_err() {
+                    // The server is on its way down; nothing will change any more.
+                    pace::bucket_poll().await;
+                }
+            }
+            () = pace::bucket_poll() => {}
+        }
     }
 
     /// The cluster as the root group's leader knows it, or as this server does if that is newer:
@@ -244,7 +272,23 @@ impl Core {
         request: RequestId,
         command: &RootCommand,
     ) -> Result<RootOutcome, GroupError> {
-        let sealed = Envelope::seal(Some(request), self.command_deadline_ms(), command);
+        self.root_sealed(Some(request), command).await
+    }
+
+    /// The same for a decision that changes nothing when it is made again.
+    pub(crate) async fn root_decision(
+        &self,
+        command: &RootCommand,
+    ) -> Result<RootOutcome, GroupError> {
+        self.root_sealed(None, command).await
+    }
+
+    async fn root_sealed(
+        &self,
+        request: Option<RequestId>,
+        command: &RootCommand,
+    ) -> Result<RootOutcome, GroupError> {
+        let sealed = Envelope::seal(request, self.command_deadline_ms(), command);
         let outcome = self
             .groups
             .propose(GroupId::ROOT, sealed.into(), COMMAND_TIME)

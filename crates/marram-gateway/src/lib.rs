@@ -15,6 +15,7 @@
 //! get             lookup -> shards -> chunks
 //! objects         look at, delete, list             buckets   make, remove, list
 //! cluster_status  how the cluster is, and what it means for the data
+//! admin           duties of nodes, removal          layout    what has to move by them
 //! core            what they share
 //! groups, drives  the seams to marram-raft and marram-mesh
 //! places          drives and placement groups       begin     begin tokens
@@ -24,6 +25,7 @@
 //! convert, refusal, hex
 //! ```
 
+mod admin;
 mod auth;
 mod begin;
 mod buckets;
@@ -35,6 +37,7 @@ mod gateway;
 mod get;
 mod groups;
 mod hex;
+mod layout;
 mod objects;
 mod pace;
 mod places;

@@ -3,7 +3,9 @@
 mod list;
 mod mutate;
 
-use marram_meta::{HeadAnswer, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Refusal};
+use marram_meta::{
+    Body, HeadAnswer, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Refusal,
+};
 use marram_proto::v1;
 use marram_types::{BucketName, GroupId, ObjectKey};
 
@@ -76,13 +78,24 @@ pub(crate) async fn lookup(core: &Core, name: &ObjectName) -> Result<HeadAnswer,
         key: name.key.clone(),
     };
     match core.ask(group, &query, true).await? {
-        ObjectAnswer::Head(Some(head)) => Ok(head),
+        ObjectAnswer::Head(Some(head)) => Ok(placed(head)),
         ObjectAnswer::Head(None) => Err(LookupError::NotFound {
             bucket: name.bucket.clone(),
             key: name.key.clone(),
         }),
         _ => Err(GroupError::Kind(group).into()),
     }
+}
+
+/// Writes the places that the group gave for every shard into the extents, so that they are read
+/// there, whatever this server knows of the layout.
+fn placed(mut head: HeadAnswer) -> HeadAnswer {
+    if let Body::Extents(extents) = &mut head.row.body {
+        for (extent, places) in extents.iter_mut().zip(&head.places) {
+            extent.overrides = (0..=u8::MAX).zip(places.iter().copied()).collect();
+        }
+    }
+    head
 }
 
 /// Says what an object is.

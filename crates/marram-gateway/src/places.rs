@@ -1,11 +1,11 @@
 //! Where placement groups are: drives and the nodes that have them, from one view of the cluster.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use marram_meta::{ClusterView, Extent};
 use marram_placement::PoolTable;
-use marram_types::{DriveId, NodeId, PgId, PoolId};
+use marram_types::{DriveId, NodeId, PoolId};
 
 use crate::drives::Place;
 
@@ -14,6 +14,8 @@ use crate::drives::Place;
 pub(crate) struct Places {
     index: u64,
     nodes: HashMap<DriveId, NodeId>,
+    /// Nodes that new data may go to.
+    takers: HashSet<NodeId>,
     pools: HashMap<PoolId, Arc<PoolTable>>,
 }
 
@@ -24,6 +26,8 @@ impl Places {
             .values()
             .flat_map(|node| node.drives.iter().map(|drive| (drive.drive, node.node)))
             .collect();
+        let takers = view.nodes.values().filter(|node| node.takes_data());
+        let takers = takers.map(|node| node.node).collect();
         let pools = view
             .pools
             .iter()
@@ -32,6 +36,7 @@ impl Places {
         Self {
             index: view.index,
             nodes,
+            takers,
             pools,
         }
     }
@@ -46,25 +51,21 @@ impl Places {
         self.pools.get(&pool).map(Arc::as_ref)
     }
 
-    /// The place of a slot of a placement group.
-    pub(crate) fn slot(&self, pg: PgId, slot: u8) -> Option<Place> {
-        let row = self.pool(pg.pool)?.row(pg)?;
-        self.place(*row.get(usize::from(slot))?)
-    }
-
     /// The place of a drive.
     pub(crate) fn place(&self, drive: DriveId) -> Option<Place> {
         let node = *self.nodes.get(&drive)?;
         Some(Place { node, drive })
     }
 
-    /// Where shard `i` of an extent is: the override first, else the layout
-    /// (placement-protocol.md 5).
+    /// Whether new data may go to a node.
+    pub(crate) fn takes_data(&self, node: NodeId) -> bool {
+        self.takers.contains(&node)
+    }
+
+    /// Where shard `i` of an extent that was looked up is. The group said it for every shard
+    /// (placement-protocol.md 5): this view of the layout may be older or newer than the row.
     pub(crate) fn shard(&self, extent: &Extent, shard: u8) -> Option<Place> {
-        let moved = extent.overrides.iter().find(|(of, _)| *of == shard);
-        match moved {
-            Some((_, drive)) => self.place(*drive),
-            None => self.slot(extent.pg, *extent.slots.get(usize::from(shard))?),
-        }
+        let place = extent.overrides.iter().find(|(of, _)| *of == shard);
+        self.place(place?.1)
     }
 }

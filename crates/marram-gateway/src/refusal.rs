@@ -15,17 +15,26 @@ impl Fault for Refusal {
             Self::TooManyBuckets => Reason::TooManyBuckets,
             Self::BelowFloor { .. } | Self::DataDiscarded => Reason::UploadTooOld,
             Self::RequestIdReused => Reason::InvalidArgument,
-            Self::ProfileTooWide { .. } | Self::TooFewVoters { .. } => Reason::InvalidProfile,
+            Self::ProfileTooWide { .. }
+            | Self::ProfileNeedsNodes { .. }
+            | Self::TooFewVoters { .. } => Reason::InvalidProfile,
+            Self::NodeUnknown { .. } | Self::NodeTombstoned { .. } => Reason::NodeNotFound,
+            Self::DutyChange { .. }
+            | Self::NodeServes { .. }
+            | Self::NodeInLayout { .. }
+            | Self::NodeInMove { .. }
+            | Self::NodeVotes { .. } => Reason::NodeBusy,
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed
             | Self::PoolUnknown { .. }
+            | Self::PgUnknown { .. }
             | Self::NotBootstrapped
             | Self::NoProfile => Reason::MetadataUnavailable,
             // The gateway sends none of the commands that are refused so.
             Self::Malformed(_)
             | Self::AlreadyBootstrapped { .. }
-            | Self::NodeUnknown { .. }
-            | Self::NodeTombstoned { .. }
+            | Self::Stale { .. }
+            | Self::LayoutGap { .. }
             | Self::ReplicaExists { .. }
             | Self::GroupsExist
             | Self::PoolExists { .. }
@@ -41,6 +50,9 @@ impl Fault for Refusal {
             }
             Self::ProfileTooWide { width, drives } => {
                 vec![("width", width.to_string()), ("drives", drives.to_string())]
+            }
+            Self::ProfileNeedsNodes { width, nodes } => {
+                vec![("width", width.to_string()), ("nodes", nodes.to_string())]
             }
             Self::TooFewVoters { m, voters, needed } => vec![
                 ("m", m.to_string()),

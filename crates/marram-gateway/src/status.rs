@@ -53,6 +53,8 @@ pub(crate) enum Reason {
     TicketInvalid,
     ShardNotFound,
     ShardCorrupt,
+    NodeNotFound,
+    NodeBusy,
     Internal,
 }
 
@@ -66,7 +68,7 @@ enum Retry {
 impl Reason {
     /// Every reason; tests go through it.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -100,6 +102,8 @@ impl Reason {
         Self::TicketInvalid,
         Self::ShardNotFound,
         Self::ShardCorrupt,
+        Self::NodeNotFound,
+        Self::NodeBusy,
         Self::Internal,
     ];
 
@@ -141,6 +145,8 @@ impl Reason {
             Self::TicketInvalid => ("TICKET_INVALID", Code::PermissionDenied, Never),
             Self::ShardNotFound => ("SHARD_NOT_FOUND", Code::NotFound, Never),
             Self::ShardCorrupt => ("SHARD_CORRUPT", Code::DataLoss, Never),
+            Self::NodeNotFound => ("NODE_NOT_FOUND", Code::NotFound, Never),
+            Self::NodeBusy => ("NODE_BUSY", Code::FailedPrecondition, Never),
             Self::Internal => ("INTERNAL", Code::Internal, Never),
         }
     }

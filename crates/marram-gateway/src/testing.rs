@@ -92,17 +92,14 @@ fn form(groups: &FakeGroups, count: u8) -> Vec<NodeId> {
     }
     assert_eq!(voters[0], FOUNDER);
     voters.truncate(5);
-    let records = (0..=GROUPS).map(|group| GroupRecord {
-        group: GroupId(group),
-        voters: voters.clone(),
-    });
+    let records = (0..=GROUPS).map(|group| GroupRecord::new(GroupId(group), voters.clone()));
     let mut records: Vec<GroupRecord> = records.collect();
     let root = records.remove(0);
     groups.root(&RootCommand::CreateGroups(records));
     groups.root(&RootCommand::UpdateGroup(root));
     let profile = default_profile(usize::from(count), 1);
     let table = plan_pool(&topology, profile.width()).unwrap();
-    groups.fence_pool(table.pool(), table.epoch);
+    groups.fence_pool(&table);
     groups.root(&RootCommand::CreatePool(table));
     groups.root(&RootCommand::SetDefaultProfile(profile));
     nodes
@@ -135,6 +132,17 @@ impl Cluster {
             addr,
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// Brings one more node in, `node-{number}`, which holds nothing yet.
+    pub(crate) fn add_node(&self, number: u8) -> NodeId {
+        let RootOutcome::NodeAdded { node, drives } = self.groups.root(&join(number)) else {
+            panic!("node {number} was not admitted");
+        };
+        for drive in drives {
+            self.drives.add(drive, node);
+        }
+        node
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {

@@ -1,6 +1,8 @@
 //! The seam to consensus: what the controller needs of it, and nothing more.
 
-use marram_meta::{ObjectCommand, ObjectOutcome, RootCommand, RootOutcome};
+use marram_meta::{
+    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, RootCommand, RootOutcome,
+};
 use marram_types::{GroupId, ReplicaId};
 
 /// The members of a Raft group.
@@ -53,6 +55,13 @@ pub trait Consensus: Send + Sync {
         group: GroupId,
         command: ObjectCommand,
     ) -> Result<ObjectOutcome, ConsensusError>;
+
+    /// Asks an object group, linearizably.
+    async fn ask_object(
+        &self,
+        group: GroupId,
+        query: ObjectQuery,
+    ) -> Result<ObjectAnswer, ConsensusError>;
 
     /// Lets a replica follow the root group.
     async fn add_root_learner(&self, replica: ReplicaId) -> Result<(), ConsensusError>;

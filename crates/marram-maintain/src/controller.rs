@@ -1,5 +1,6 @@
 //! The loop that carries steps out while this server leads the root group.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use futures::future::join_all;
 use marram_meta::{
     BucketRecord, ClusterView, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome,
 };
-use marram_types::{BucketId, GroupId, PoolId};
+use marram_placement::PgRow;
+use marram_types::{BucketId, GroupId, PoolId, ReplicaId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -70,15 +72,27 @@ impl<C: Consensus> Controller<C> {
             self.nodes_seen = view.nodes.len();
             self.last_join = Instant::now();
         }
+        let own = self.consensus.own_replica();
+        let replicas = view.nodes.values().filter_map(|n| n.replica);
+        let up = replicas.filter(|r| *r == own || self.consensus.is_up(*r));
+        let up: BTreeSet<ReplicaId> = up.chain([own]).collect();
         let observed = Observed {
             view: &view,
             root: &root,
+            up: &up,
             quiet: self.last_join.elapsed(),
             fences: &self.fences,
         };
         let steps = match next_steps(&observed) {
-            Ok(steps) if steps.is_empty() => return Round::Idle,
-            Ok(steps) => steps,
+            Ok(mut steps) => {
+                // A leader that is to lose its vote hands over first, and the next one takes it.
+                let leaves = |s: &Step| matches!(s, Step::SetRootVoters(v) if !v.contains(&own));
+                steps.retain(|step| !(root.settled && leaves(step)));
+                if steps.is_empty() {
+                    return Round::Idle;
+                }
+                steps
+            }
             Err(error) => {
                 tracing::error!(%error, "placement cannot be planned");
                 return Round::Failed;
@@ -112,7 +126,7 @@ impl<C: Consensus> Controller<C> {
     fn note(&mut self, noted: Noted) {
         match noted {
             Noted::Nothing => {}
-            Noted::Pool { group, pool, epoch } => self.fences.note_pool(group, pool, epoch),
+            Noted::Rows { group, pool, rows } => self.fences.note_rows(group, pool, &rows),
             Noted::Bucket {
                 group,
                 record,
@@ -134,10 +148,10 @@ enum Round {
 
 enum Noted {
     Nothing,
-    Pool {
+    Rows {
         group: GroupId,
         pool: PoolId,
-        epoch: u64,
+        rows: Vec<(u16, u64)>,
     },
     Bucket {
         group: GroupId,
@@ -160,8 +174,8 @@ async fn execute<C: Consensus + ?Sized>(
             tracing::info!(?voters, "the root group's voters change");
             consensus.set_root_voters(voters.clone()).await?;
         }
-        Step::FencePool { group, pool, epoch } => {
-            return fence_pool(consensus, *group, *pool, *epoch).await;
+        Step::FenceRows { group, pool, rows } => {
+            return fence_rows(consensus, *group, *pool, rows).await;
         }
         Step::FenceBucket { group, record } => {
             return fence_bucket(consensus, *group, record).await;
@@ -210,15 +224,29 @@ async fn sealed<C: Consensus + ?Sized>(
     Ok(Noted::Settled(bucket))
 }
 
-async fn fence_pool<C: Consensus + ?Sized>(
+async fn fence_rows<C: Consensus + ?Sized>(
     consensus: &C,
     group: GroupId,
     pool: PoolId,
-    epoch: u64,
+    rows: &[(u16, PgRow)],
 ) -> Result<Noted, ConsensusError> {
-    let command = ObjectCommand::PoolFence { pool, epoch };
+    let command = ObjectCommand::LayoutFence {
+        pool,
+        rows: rows.to_vec(),
+    };
     Ok(match consensus.propose_object(group, command).await? {
-        ObjectOutcome::PoolFenced { epoch } => Noted::Pool { group, pool, epoch },
+        ObjectOutcome::LayoutFenced { .. } => Noted::Rows {
+            group,
+            pool,
+            rows: rows
+                .iter()
+                .map(|(index, row)| (*index, row.epoch))
+                .collect(),
+        },
+        ObjectOutcome::Refused(refusal) => {
+            tracing::error!(%group, %refusal, "a group refused rows of the layout");
+            Noted::Nothing
+        }
         _ => Noted::Nothing,
     })
 }

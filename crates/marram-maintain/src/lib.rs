@@ -11,18 +11,37 @@
 //! consensus   the seam: proposals and membership changes
 //! controller  the loop that carries steps out
 //! leaders     hands leadership to each group's first choice
+//! voters      who votes in which group, one change at a time
+//! shards      the seam to the drives of all nodes
+//! moves       the layout and the nodes' duties -> moves to begin, cancel, carry and end (pure)
+//! mover       carries moves out and brings stray and lost shards back, over the two seams
+//! collect     floors and garbage queues, by the leaders of the groups
+//! scan        each node judges what its own drives hold
 //! ```
 //!
 //! Repair, rebalance, scrub and garbage collection of later issues are plans executed here too.
 
+mod collect;
 mod consensus;
 mod controller;
 mod leaders;
+mod mover;
+mod moves;
 mod observed;
+mod scan;
+mod shards;
 mod steps;
+mod voters;
 
+pub use collect::{Collector, GcLags};
 pub use consensus::{Consensus, ConsensusError, Members};
 pub use controller::Controller;
 pub use leaders::spread_leaders;
+pub use mover::{Mover, MoverProgress};
 pub use observed::{Fences, Observed};
+pub use scan::{HeldShard, OwnDriveError, OwnDrives, Scanner};
+pub use shards::{Restored, SHARDS_PER_REQUEST_MAX, Seen, Shards, ShardsError, Wanted};
 pub use steps::{Step, next_steps};
+pub use voters::{
+    Membership, Standing, VoterPlan, VoterStep, keep_voters, next_root_step, next_step, next_voters,
+};

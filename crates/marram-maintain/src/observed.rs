@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use marram_meta::{BucketState, ClusterView};
-use marram_types::{BucketId, GroupId, PoolId};
+use marram_placement::{PgRow, PoolTable};
+use marram_types::{BucketId, GroupId, PoolId, ReplicaId};
 
 use crate::consensus::Members;
 
@@ -12,14 +13,22 @@ use crate::consensus::Members;
 /// begins with nothing and fences again, which changes nothing where it was done.
 #[derive(Debug, Default)]
 pub struct Fences {
-    pools: BTreeSet<(GroupId, PoolId, u64)>,
+    /// By row, the epoch that the group is known to hold at least.
+    rows: BTreeMap<(GroupId, PoolId), Vec<u64>>,
     buckets: BTreeMap<(GroupId, BucketId), (u64, BucketState, u64)>,
 }
 
 impl Fences {
-    /// Notes that the group holds the pool's table of this epoch.
-    pub fn note_pool(&mut self, group: GroupId, pool: PoolId, epoch: u64) {
-        self.pools.insert((group, pool, epoch));
+    /// Notes that the group holds these rows of a pool, or newer ones: index and epoch.
+    pub fn note_rows(&mut self, group: GroupId, pool: PoolId, rows: &[(u16, u64)]) {
+        let held = self.rows.entry((group, pool)).or_default();
+        for (index, epoch) in rows {
+            let index = usize::from(*index);
+            if held.len() <= index {
+                held.resize(index + 1, 0);
+            }
+            held[index] = held[index].max(*epoch);
+        }
     }
 
     /// Notes the group's copy of a bucket and how many objects it counted.
@@ -39,8 +48,26 @@ impl Fences {
         self.buckets.retain(|(_, b), _| *b != bucket);
     }
 
-    pub(crate) fn has_pool(&self, group: GroupId, pool: PoolId, epoch: u64) -> bool {
-        self.pools.contains(&(group, pool, epoch))
+    /// Whether the group holds a row of this epoch, or a newer one.
+    pub(crate) fn has_row(&self, group: GroupId, pool: PoolId, index: u16, epoch: u64) -> bool {
+        let held = self.rows.get(&(group, pool));
+        held.and_then(|held| held.get(usize::from(index)))
+            .is_some_and(|held| *held >= epoch)
+    }
+
+    /// Whether the group is known to hold the row, at whatever epoch.
+    pub(crate) fn knows_row(&self, group: GroupId, pool: PoolId, index: u16) -> bool {
+        self.has_row(group, pool, index, 1)
+    }
+
+    /// The rows of a table that the group is not known to hold, by index.
+    pub(crate) fn missing_rows(&self, group: GroupId, table: &PoolTable) -> Vec<(u16, PgRow)> {
+        let pool = table.pool();
+        (0_u16..)
+            .zip(&table.rows)
+            .filter(|(index, row)| !self.has_row(group, pool, *index, row.epoch))
+            .map(|(index, row)| (index, row.clone()))
+            .collect()
     }
 
     /// Objects counted under exactly this record, when the group holds it.
@@ -63,6 +90,8 @@ pub struct Observed<'a> {
     pub view: &'a ClusterView,
     /// The root group's members.
     pub root: &'a Members,
+    /// Replicas whose node answers, this server's included.
+    pub up: &'a BTreeSet<ReplicaId>,
     /// How long no node has joined.
     pub quiet: Duration,
     /// Which groups hold which records.

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use marram_meta::{
-    BucketRecord, BucketState, ClusterView, GroupRecord, NodeRecord, NodeState, RootCommand,
+    BucketRecord, BucketState, ClusterView, GroupRecord, NodeDuty, NodeRecord, NodeState,
+    RootCommand,
 };
 use marram_placement::{
-    DriveInfo, PlanError, Topology, default_profile, group_voters, plan_pool, pool_of, voters_for,
+    DriveInfo, PgRow, PlanError, Topology, default_profile, group_voters, plan_pool, pool_of,
+    voters_for,
 };
 use marram_types::{BucketId, GroupId, NodeId, PoolId, Profile, ReplicaId};
 
 use crate::observed::Observed;
+use crate::voters::{keeps_vote, voters_wanted};
 
 /// Object groups start with this many nodes at the latest (rules.md 3).
 const NODES_TO_START: usize = 5;
@@ -28,14 +31,14 @@ pub enum Step {
     /// Let the root group decide something: the object groups, a pool, the default profile, who
     /// votes in the root group itself (written down for everybody who sees its view).
     Decide(RootCommand),
-    /// Tell a group of a pool.
-    FencePool {
+    /// Tell a group of rows of a pool.
+    FenceRows {
         /// The group.
         group: GroupId,
         /// The pool.
         pool: PoolId,
-        /// The epoch of its table.
-        epoch: u64,
+        /// The rows, by index.
+        rows: Vec<(u16, PgRow)>,
     },
     /// Tell a group of a bucket.
     FenceBucket {
@@ -106,7 +109,7 @@ fn members(view: &ClusterView) -> Vec<(NodeId, ReplicaId)> {
 
 /// The largest m that the cluster promises anywhere: the voters must survive as many losses
 /// (rules.md 7).
-fn promised_m(view: &ClusterView) -> usize {
+pub(crate) fn promised_m(view: &ClusterView) -> usize {
     let default = view.cluster.as_ref().and_then(|c| c.default_profile);
     let of_buckets = view.buckets.values().map(|b| b.profile.m());
     of_buckets.chain(default.map(Profile::m)).max().unwrap_or(0)
@@ -122,28 +125,36 @@ fn root_membership(observed: &Observed<'_>) -> Option<Step> {
         .chain(&observed.root.learners)
         .copied()
         .collect();
-    let present: BTreeSet<ReplicaId> = observed.root.voters.iter().copied().collect();
+    let present: &[ReplicaId] = &observed.root.voters;
     if !observed.root.settled {
         // A leader went away between the two halves of a change: asking for the voters that are
         // there finishes it. Nobody else would.
-        return Some(Step::SetRootVoters(present.into_iter().collect()));
+        return Some(Step::SetRootVoters(present.to_vec()));
     }
     if let Some((_, replica)) = members.iter().find(|(_, r)| !known.contains(r)) {
         return Some(Step::AddRootLearner(*replica));
     }
-    let count = voters_for(members.len(), promised_m(observed.view)).min(members.len());
-    // The founder and those who joined first: no voter changes when another node comes.
-    // Only those that follow by now: a vote for a replica that never started would weaken the group.
-    let ready = |r: &ReplicaId| present.contains(r) || observed.root.following.contains(r);
-    let wanted: BTreeSet<ReplicaId> = members
-        .iter()
-        .map(|(_, r)| *r)
-        .take(count)
-        .filter(ready)
-        .collect();
-    // A vote is only ever given here, never taken: removing a voter belongs to removing a node.
-    (!wanted.is_subset(&present))
-        .then(|| Step::SetRootVoters(wanted.union(&present).copied().collect()))
+    let mut keep: Vec<_> = present.to_vec();
+    keep.retain(|r| keeps_vote(observed.view, *r));
+    let candidates = active_nodes(observed.view)
+        .filter(|n| n.duty == NodeDuty::Serving)
+        .filter_map(|n| n.replica)
+        .filter(|r| !present.contains(r));
+    let candidates: Vec<_> = candidates.collect();
+    let count = voters_wanted(observed.view, keep.len(), candidates.len());
+    // Those who joined first: no voter changes when another node comes. Only those that follow and
+    // answer: a vote for a replica that never started would weaken the group.
+    let missing = count.saturating_sub(keep.len());
+    let ready = |r: &ReplicaId| observed.root.following.contains(r) && observed.up.contains(r);
+    let added: Vec<_> = candidates.into_iter().filter(ready).take(missing).collect();
+    // Votes are taken from nodes that give up what they have, once others can take them all.
+    let takes = !keep.is_empty() && added.len() == missing;
+    let stay = if takes { &keep[..] } else { present };
+    let wanted: BTreeSet<_> = stay.iter().copied().chain(added).collect();
+    let living = wanted.iter().filter(|r| observed.up.contains(r)).count();
+    let changed = !wanted.iter().eq(present.iter().collect::<BTreeSet<_>>());
+    (changed && living * 2 > wanted.len())
+        .then(|| Step::SetRootVoters(wanted.into_iter().collect()))
 }
 
 fn record_root_voters(observed: &Observed<'_>) -> Option<Step> {
@@ -151,10 +162,7 @@ fn record_root_voters(observed: &Observed<'_>) -> Option<Step> {
     let voters = &observed.root.voters;
     let differs = recorded.is_none_or(|record| record.voters != *voters);
     (observed.root.settled && differs).then(|| {
-        let record = GroupRecord {
-            group: GroupId::ROOT,
-            voters: voters.clone(),
-        };
+        let record = GroupRecord::new(GroupId::ROOT, voters.clone());
         Step::Decide(RootCommand::UpdateGroup(record))
     })
 }
@@ -190,7 +198,7 @@ fn start_groups(observed: &Observed<'_>) -> Option<Step> {
                 .iter()
                 .map(replica_of)
                 .collect();
-            GroupRecord { group, voters }
+            GroupRecord::new(group, voters)
         })
         .collect();
     Some(Step::Decide(RootCommand::CreateGroups(groups)))
@@ -243,11 +251,12 @@ fn pool_fences(observed: &Observed<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     for (pool, table) in &observed.view.pools {
         for group in observed.object_groups() {
-            if !observed.fences.has_pool(group, *pool, table.epoch) {
-                steps.push(Step::FencePool {
+            let rows = observed.fences.missing_rows(group, table);
+            if !rows.is_empty() {
+                steps.push(Step::FenceRows {
                     group,
                     pool: *pool,
-                    epoch: table.epoch,
+                    rows,
                 });
             }
         }
@@ -301,7 +310,7 @@ fn pools_ready(observed: &Observed<'_>, profile: Profile) -> bool {
             observed.view.pools.get(&pool).is_some_and(|table| {
                 observed
                     .object_groups()
-                    .all(|g| observed.fences.has_pool(g, pool, table.epoch))
+                    .all(|g| observed.fences.missing_rows(g, table).is_empty())
             })
         })
 }

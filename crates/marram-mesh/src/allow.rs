@@ -31,7 +31,10 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::RaftVote
         | Method::RaftPreVote
         | Method::RaftSnapshot
-        | Method::RaftTransfer => role == PeerRole::Node,
+        | Method::RaftTransfer
+        | Method::RestoreShards
+        | Method::LookShards
+        | Method::CleanShards => role == PeerRole::Node,
     }
 }
 
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out a second time: (method, node, joiner, gateway).
-    const CELLS: [(Method, bool, bool, bool); 15] = [
+    const CELLS: [(Method, bool, bool, bool); 18] = [
         (Method::Unspecified, false, false, false),
         (Method::Ping, true, true, true),
         (Method::Join, true, true, false),
@@ -70,6 +73,9 @@ mod tests {
         (Method::ReadShard, true, false, true),
         (Method::DropShards, true, false, true),
         (Method::DriveStats, true, false, true),
+        (Method::RestoreShards, true, false, false),
+        (Method::LookShards, true, false, false),
+        (Method::CleanShards, true, false, false),
     ];
 
     #[test]

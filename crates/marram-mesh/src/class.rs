@@ -34,7 +34,10 @@ impl Class {
             | Method::Propose
             | Method::Query
             | Method::DropShards
-            | Method::DriveStats => Some(Self::Control),
+            | Method::DriveStats
+            | Method::RestoreShards
+            | Method::LookShards
+            | Method::CleanShards => Some(Self::Control),
             Method::WriteRun | Method::ReadShard => Some(Self::Bulk),
         }
     }

@@ -68,6 +68,18 @@ rpc!(
     /// How full the drives are.
     DriveStats, DriveStatsRequest, DriveStatsResponse
 );
+rpc!(
+    /// Brings shards to a drive.
+    RestoreShards, RestoreShardsRequest, RestoreShardsResponse
+);
+rpc!(
+    /// Reads shards through.
+    LookShards, LookShardsRequest, LookShardsResponse
+);
+rpc!(
+    /// Removes single shards that the layout does not want on a drive.
+    CleanShards, CleanShardsRequest, CleanShardsResponse
+);
 
 /// What a peer answered instead of a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,7 +13,10 @@ use marram_types::RequestId;
 use marram_types::codec::{DecodeError, Reader, Writer};
 
 /// The newest command encoding that this release knows.
-pub const COMMAND_VERSION: u8 = 1;
+pub const COMMAND_VERSION: u8 = 2;
+
+/// The oldest one. Version 1, without places and moves, was never released and is not read.
+pub const COMMAND_VERSION_OLDEST: u8 = 2;
 
 const TIME_AT: std::ops::Range<usize> = 1..9;
 
@@ -47,8 +50,11 @@ pub struct Envelope<'a> {
 /// Why an envelope could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// A command of a newer release (rules.md 9).
-    #[error("the command has version {found}, this release knows versions up to {COMMAND_VERSION}")]
+    /// A command of another release (rules.md 9).
+    #[error(
+        "the command has version {found}, this release knows versions {COMMAND_VERSION_OLDEST} to \
+         {COMMAND_VERSION}"
+    )]
     UnknownVersion {
         /// Its version.
         found: u8,
@@ -99,7 +105,7 @@ impl<'a> Envelope<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
         let mut from = Reader::new(bytes);
         let version = from.u8()?;
-        if version == 0 || version > COMMAND_VERSION {
+        if !(COMMAND_VERSION_OLDEST..=COMMAND_VERSION).contains(&version) {
             return Err(EnvelopeError::UnknownVersion { found: version });
         }
         Ok(Self {
@@ -158,16 +164,16 @@ mod tests {
     }
 
     #[test]
-    fn newer_and_damaged_envelopes_are_told_apart() {
+    fn other_and_damaged_envelopes_are_told_apart() {
         let mut bytes = Envelope::seal_internal(&Raw(b""));
         assert!(matches!(
             Envelope::decode(&bytes[..10]),
             Err(EnvelopeError::Corrupt(_))
         ));
-        bytes[0] = COMMAND_VERSION + 1;
-        assert_eq!(
-            Envelope::decode(&bytes),
-            Err(EnvelopeError::UnknownVersion { found: 2 })
-        );
+        for found in [0, COMMAND_VERSION_OLDEST - 1, COMMAND_VERSION + 1] {
+            bytes[0] = found;
+            let unknown = EnvelopeError::UnknownVersion { found };
+            assert_eq!(Envelope::decode(&bytes), Err(unknown));
+        }
     }
 }

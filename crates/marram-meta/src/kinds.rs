@@ -8,6 +8,7 @@ pub(crate) mod extent;
 pub(crate) mod garbage;
 pub(crate) mod group;
 pub(crate) mod inline;
+pub(crate) mod layout_row;
 pub(crate) mod node;
 pub(crate) mod object;
 pub(crate) mod pool;

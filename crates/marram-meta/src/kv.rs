@@ -17,14 +17,16 @@
 //! | 9 | `Buckets` | R O | bucket (8) | bucket record; in O the group's own copy |
 //! | 10 | `BucketNames` | R | name | bucket (8) |
 //! | 11 | `AccessKeys` | R | id | access key record |
-//! | 16 | `PoolFences` | O | pool (2) | epoch |
 //! | 17 | `Objects` | O | bucket (8), object key | version row |
 //! | 18 | `ExtentRows` | O | version id (16), chunk (2) | up to 16 extents |
 //! | 19 | `Inline` | O | data id (18) | object bytes |
 //! | 20 | `DataRefs` | O | pg (4), data id (18) | the row that refers to it, or since when it is displaced or discarded |
-//! | 21 | `Garbage` | O | displacing index (8), data id (18) | extent |
+//! | 21 | `Garbage` | O | displacing index (8), data id (18) | extent, the places of its shards |
 //! | 22 | `Tickets` | O | data id (18) | repair ticket |
 //! | 23 | `Usage` | O | bucket (8) | counters |
+//! | 24 | `LayoutRows` | O | pg (4) | index of the fence that brought it, row of the pool's table |
+//!
+//! 16 was a table of pools, in no release: the number is not used again.
 
 mod mem;
 
@@ -59,8 +61,6 @@ pub enum Table {
     BucketNames = 10,
     /// Access keys.
     AccessKeys = 11,
-    /// Pools that an object group knows.
-    PoolFences = 16,
     /// Current versions of objects.
     Objects = 17,
     /// Extents that do not fit an object's row (rules.md 16).
@@ -75,6 +75,8 @@ pub enum Table {
     Tickets = 22,
     /// Counters of each bucket.
     Usage = 23,
+    /// Rows of the layout; an object group's own copies (placement-protocol.md, "who knows what").
+    LayoutRows = 24,
 }
 
 impl Table {
@@ -91,7 +93,6 @@ impl Table {
         Self::Buckets,
         Self::BucketNames,
         Self::AccessKeys,
-        Self::PoolFences,
         Self::Objects,
         Self::ExtentRows,
         Self::Inline,
@@ -99,6 +100,7 @@ impl Table {
         Self::Garbage,
         Self::Tickets,
         Self::Usage,
+        Self::LayoutRows,
     ];
 
     /// The stored number.
@@ -128,7 +130,6 @@ impl Table {
             Self::Buckets => "buckets",
             Self::BucketNames => "bucket_names",
             Self::AccessKeys => "access_keys",
-            Self::PoolFences => "pool_fences",
             Self::Objects => "objects",
             Self::ExtentRows => "extent_rows",
             Self::Inline => "inline",
@@ -136,6 +137,7 @@ impl Table {
             Self::Garbage => "garbage",
             Self::Tickets => "tickets",
             Self::Usage => "usage",
+            Self::LayoutRows => "layout_rows",
         }
     }
 }

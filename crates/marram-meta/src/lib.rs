@@ -14,6 +14,8 @@
 //! root       commands, outcomes and apply of the root group
 //! object     commands, outcomes and apply of the object groups
 //! query      reads of an object group, and their messages
+//! layout     where shards are, by a group's own copies of the layout's rows
+//! live       the row that holds an extent's data, by its back reference
 //! merge      group pages of a listing into one
 //! view       what a gateway needs of the root's state
 //! ```
@@ -21,6 +23,8 @@
 mod envelope;
 mod kinds;
 mod kv;
+mod layout;
+mod live;
 mod merge;
 mod object;
 mod query;
@@ -32,24 +36,28 @@ mod stored;
 mod testing;
 mod view;
 
-pub use envelope::{COMMAND_VERSION, Command, Envelope, EnvelopeError, stamp};
+pub use envelope::{
+    COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, Envelope, EnvelopeError, stamp,
+};
 pub use kinds::access_key::AccessKeyRecord;
 pub use kinds::bucket::{BucketRecord, BucketState};
 pub use kinds::cluster::ClusterRecord;
 pub use kinds::extent::Extent;
 pub use kinds::garbage::GarbageEntry;
 pub use kinds::group::GroupRecord;
-pub use kinds::node::{DriveRecord, NodeRecord, NodeState};
+pub use kinds::node::{DriveRecord, NodeDuty, NodeRecord, NodeState};
 pub use kinds::object::{Body, VersionRow};
-pub use kinds::ticket::{RepairTicket, TicketReason};
+pub use kinds::ticket::{RepairTicket, TicketReason, TicketReasons};
 pub use kinds::usage::Usage;
 pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
 pub use merge::{GroupAsk, ListMerge, MergedPage};
 pub use object::apply::{apply_object, check_object};
 pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Precondition};
+pub use object::new_extent::NewExtent;
 pub use object::outcome::ObjectOutcome;
 pub use query::answer::{
-    BeginAnswer, GroupCounters, HeadAnswer, ListEntry, ListItem, ListPage, ObjectAnswer, Reference,
+    BeginAnswer, GroupCounters, HeadAnswer, ListEntry, ListItem, ListPage, LiveExtent,
+    ObjectAnswer, Reference, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem, TicketsAnswer,
 };
 pub use query::messages::{ListQuery, ListStart, ObjectQuery};
 pub use query::run::{QueryError, answer, answer_object};

@@ -6,13 +6,17 @@ mod check;
 pub(crate) mod command;
 mod delete;
 mod displace;
+mod extents;
 mod fence;
 mod floors;
+pub(crate) mod new_extent;
 pub(crate) mod outcome;
 mod put;
 mod put_ref;
-
-pub(crate) use displace::spilled_chunks;
+mod reencode;
+mod shard;
+mod tickets;
+mod usage;
 
 #[cfg(test)]
 mod tests;

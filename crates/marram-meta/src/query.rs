@@ -3,6 +3,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod list;
+mod live;
 pub(crate) mod messages;
 pub(crate) mod run;
 

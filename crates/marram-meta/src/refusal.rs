@@ -3,9 +3,12 @@
 mod malformed;
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, ClusterId, Generation, NodeId, PoolId, ReplicaId};
+use marram_types::{
+    BucketId, ClusterId, DriveId, Generation, GroupId, NodeId, PgId, PoolId, ReplicaId,
+};
 
-use crate::stored::Stored;
+use crate::kinds::node::NodeDuty;
+use crate::stored::{Stored, get_pg, put_pg};
 
 pub use malformed::Malformed;
 
@@ -46,8 +49,8 @@ pub enum Refusal {
         /// Which.
         bucket: BucketId,
     },
-    /// The group was not yet told of the pool.
-    #[error("pool {} is not known to the group", .pool.0)]
+    /// There is no such pool, yet.
+    #[error("there is no pool {}", .pool.0)]
     PoolUnknown {
         /// Which.
         pool: PoolId,
@@ -112,8 +115,8 @@ pub enum Refusal {
     /// No bucket of this name or id.
     #[error("there is no such bucket")]
     NoSuchBucket,
-    /// The bucket's epoch is another one: the caller acts on an old decision.
-    #[error("the bucket is at epoch {epoch} now")]
+    /// The epoch of the bucket or group is another one: the caller acts on an old decision.
+    #[error("it is at epoch {epoch} now")]
     StaleEpoch {
         /// The epoch now.
         epoch: u64,
@@ -142,6 +145,83 @@ pub enum Refusal {
         /// Voters needed.
         needed: u16,
     },
+    /// The group was not yet told of the placement group.
+    #[error("placement group {pg} is not known to the group")]
+    PgUnknown {
+        /// Which.
+        pg: PgId,
+    },
+    /// What was found out about a shard may not hold any more: look at it again
+    /// (placement-protocol.md 14, rules.md 24).
+    #[error("the shard's place changed, or it was reported lost, at index {since}: look again")]
+    Stale {
+        /// The index of the change.
+        since: u64,
+    },
+    /// The row sends readers of a slot to another drive, and the group never was in the Dual phase
+    /// of that move: fences were left out (placement-protocol.md 3).
+    #[error("placement group {pg} is at epoch {epoch} in the group, which the row does not follow")]
+    LayoutGap {
+        /// Which.
+        pg: PgId,
+        /// The epoch that the group holds.
+        epoch: u64,
+    },
+    /// The profile needs more nodes than there are: with several nodes, each of its shards is on a
+    /// node of its own.
+    #[error("the profile needs {width} nodes, the cluster has {nodes}")]
+    ProfileNeedsNodes {
+        /// Nodes needed.
+        width: u16,
+        /// Nodes there are.
+        nodes: u16,
+    },
+    /// Duties change step by step.
+    #[error("node {node} is {from:?} and cannot become {to:?} from there")]
+    DutyChange {
+        /// Which.
+        node: NodeId,
+        /// What it is.
+        from: NodeDuty,
+        /// What was asked for.
+        to: NodeDuty,
+    },
+    /// A serving node is not removed: cordon and drain it, or fence it.
+    #[error("node {node} is serving: drain or fence it first")]
+    NodeServes {
+        /// Which.
+        node: NodeId,
+    },
+    /// A row of the layout names a drive of the node.
+    #[error("placement group {pg} is on drive {drive} of node {node}")]
+    NodeInLayout {
+        /// Which node.
+        node: NodeId,
+        /// A placement group.
+        pg: PgId,
+        /// A drive of its row, in the node.
+        drive: DriveId,
+    },
+    /// A move that is not over names a drive of the node.
+    #[error("a move of placement group {pg} to or from drive {drive} of node {node} is not over")]
+    NodeInMove {
+        /// Which node.
+        node: NodeId,
+        /// A placement group.
+        pg: PgId,
+        /// The drive.
+        drive: DriveId,
+    },
+    /// A replica of the node is a voter, or is about to become one.
+    #[error("replica {replica} of node {node} is a member of group {group}")]
+    NodeVotes {
+        /// Which node.
+        node: NodeId,
+        /// A group.
+        group: GroupId,
+        /// The voter.
+        replica: ReplicaId,
+    },
     /// The version gate only rises (rules.md 9).
     #[error("the cluster is at version {current} already")]
     VersionNotHigher {
@@ -161,6 +241,7 @@ impl Refusal {
                 | Self::BucketUnknown { .. }
                 | Self::BucketSealed { .. }
                 | Self::PoolUnknown { .. }
+                | Self::PgUnknown { .. }
                 | Self::BelowFloor { .. }
                 | Self::DataDiscarded
                 | Self::NotBootstrapped
@@ -206,6 +287,25 @@ impl Stored for Refusal {
             Self::VersionNotHigher { current } => out.u8(24).u8(current),
             Self::RequestIdReused => out.u8(25),
             Self::DataDiscarded => out.u8(26),
+            Self::PgUnknown { pg } => pg_in(out.u8(27), pg),
+            Self::Stale { since } => out.u8(28).varint(since),
+            Self::LayoutGap { pg, epoch } => pg_in(out.u8(29), pg).varint(epoch),
+            Self::ProfileNeedsNodes { width, nodes } => out.u8(30).u16_be(width).u16_be(nodes),
+            Self::DutyChange { node, from, to } => {
+                out.u8(31).varint(node.0).u8(from as u8).u8(to as u8)
+            }
+            Self::NodeServes { node } => out.u8(32).varint(node.0),
+            Self::NodeInLayout { node, pg, drive } => {
+                pg_in(out.u8(33).varint(node.0), pg).varint(drive.0)
+            }
+            Self::NodeInMove { node, pg, drive } => {
+                pg_in(out.u8(34).varint(node.0), pg).varint(drive.0)
+            }
+            Self::NodeVotes {
+                node,
+                group,
+                replica,
+            } => out.u8(35).varint(node.0).u16_be(group.0).varint(replica.0),
         };
     }
 
@@ -270,9 +370,57 @@ impl Stored for Refusal {
             },
             25 => Self::RequestIdReused,
             26 => Self::DataDiscarded,
-            other => return Err(unknown("refusal", other)),
+            later => return decode_layout(later, from),
         })
     }
+}
+
+/// Appends a placement group.
+fn pg_in(out: &mut Writer, pg: PgId) -> &mut Writer {
+    put_pg(out, pg);
+    out
+}
+
+/// Refusals of what changes the layout and its nodes.
+fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError> {
+    let node = |from: &mut Reader<'_>| from.varint().map(NodeId);
+    let drive = |from: &mut Reader<'_>| from.varint().map(DriveId);
+    Ok(match tag {
+        27 => Refusal::PgUnknown { pg: get_pg(from)? },
+        28 => Refusal::Stale {
+            since: from.varint()?,
+        },
+        29 => Refusal::LayoutGap {
+            pg: get_pg(from)?,
+            epoch: from.varint()?,
+        },
+        30 => Refusal::ProfileNeedsNodes {
+            width: from.u16_be()?,
+            nodes: from.u16_be()?,
+        },
+        31 => Refusal::DutyChange {
+            node: node(from)?,
+            from: NodeDuty::from_byte(from.u8()?)?,
+            to: NodeDuty::from_byte(from.u8()?)?,
+        },
+        32 => Refusal::NodeServes { node: node(from)? },
+        33 => Refusal::NodeInLayout {
+            node: node(from)?,
+            pg: get_pg(from)?,
+            drive: drive(from)?,
+        },
+        34 => Refusal::NodeInMove {
+            node: node(from)?,
+            pg: get_pg(from)?,
+            drive: drive(from)?,
+        },
+        35 => Refusal::NodeVotes {
+            node: node(from)?,
+            group: GroupId(from.u16_be()?),
+            replica: ReplicaId(from.varint()?),
+        },
+        other => return Err(unknown("refusal", other)),
+    })
 }
 
 /// A tag of a newer release.

@@ -9,7 +9,7 @@ use marram_types::caps::{
 };
 use marram_types::codec::DecodeError;
 
-use crate::envelope::{COMMAND_VERSION, Envelope, EnvelopeError};
+use crate::envelope::{COMMAND_VERSION, COMMAND_VERSION_OLDEST, Envelope, EnvelopeError};
 use crate::kinds::request::{deser_expiry_key, deser_value, ser_expiry_key, ser_key, ser_value};
 use crate::kinds::state::GroupState;
 use crate::kv::{KvError, KvWrite, Table};
@@ -27,13 +27,13 @@ pub enum ApplyError {
     /// The store failed.
     #[error(transparent)]
     Kv(#[from] KvError),
-    /// The command needs a newer release (rules.md 9).
+    /// The command needs another release (rules.md 9).
     #[error(
-        "the entry needs version {found}, this release knows versions up to {COMMAND_VERSION}: \
-         start this node with the newer release"
+        "the entry has version {found}, this release knows versions {COMMAND_VERSION_OLDEST} to \
+         {COMMAND_VERSION}: start this node with a release that knows it"
     )]
     UnknownVersion {
-        /// The version needed.
+        /// The entry's version.
         found: u8,
     },
     /// The entry or the state does not decode.

@@ -3,8 +3,10 @@
 pub(crate) mod apply;
 mod buckets;
 pub(crate) mod command;
+mod moves;
 mod nodes;
 pub(crate) mod outcome;
+mod removal;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! What every stored value has in common: an explicit, versioned encoding.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{PgId, PoolId, Profile};
+use marram_types::{DriveId, PgId, PoolId, Profile};
 
 use crate::kv::{KvError, KvRead, KvWrite, Table};
 
@@ -76,6 +76,43 @@ pub(crate) fn store<T: Stored>(
     kv.put(table, key, &value.ser_value())
 }
 
+/// Reads a version byte of which only one is read: earlier forms were never released.
+pub(crate) fn only_version(
+    from: &mut Reader<'_>,
+    what: &'static str,
+    only: u8,
+) -> Result<(), DecodeError> {
+    match from.version(what, only)? {
+        found if found == only => Ok(()),
+        found => Err(DecodeError::Unknown {
+            what,
+            found: u64::from(found),
+        }),
+    }
+}
+
+/// Appends a list of drives.
+pub(crate) fn put_drives(out: &mut Writer, drives: &[DriveId]) {
+    out.list(drives, |out, drive| {
+        out.varint(drive.0);
+    });
+}
+
+/// Reads a list of drives.
+pub(crate) fn get_drives(from: &mut Reader<'_>) -> Result<Vec<DriveId>, DecodeError> {
+    from.list(|from| from.varint().map(DriveId))
+}
+
+/// Appends a list of lists of drives.
+pub(crate) fn put_places(out: &mut Writer, places: &[Vec<DriveId>]) {
+    out.list(places, |out, drives| put_drives(out, drives));
+}
+
+/// Reads a list of lists of drives.
+pub(crate) fn get_places(from: &mut Reader<'_>) -> Result<Vec<Vec<DriveId>>, DecodeError> {
+    from.list(get_drives)
+}
+
 /// Appends a profile.
 pub(crate) fn put_profile(out: &mut Writer, profile: Profile) {
     out.u8(profile.k_byte()).u8(profile.m_byte());
@@ -104,14 +141,6 @@ pub(crate) fn get_pg(from: &mut Reader<'_>) -> Result<PgId, DecodeError> {
 pub(crate) fn deser_u64_key(key: &[u8]) -> Result<u64, DecodeError> {
     let mut from = Reader::new(key);
     let id = from.u64_be()?;
-    from.finish()?;
-    Ok(id)
-}
-
-/// Reads a key that is one big-endian `u16`.
-pub(crate) fn deser_u16_key(key: &[u8]) -> Result<u16, DecodeError> {
-    let mut from = Reader::new(key);
-    let id = from.u16_be()?;
     from.finish()?;
     Ok(id)
 }

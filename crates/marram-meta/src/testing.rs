@@ -3,13 +3,15 @@
 pub(crate) mod arb;
 
 use bytes::Bytes;
+use marram_placement::PgRow;
 use marram_types::{
-    BucketId, BucketName, DataId, GroupId, ObjectKey, PgId, PoolId, Profile, RequestId, VersionId,
+    BucketId, BucketName, DataId, DriveId, GroupId, ObjectKey, PgId, PoolId, Profile, RequestId,
+    VersionId,
 };
 
 use crate::{
-    BucketRecord, BucketState, Envelope, Extent, MemKv, NewBody, NewVersion, ObjectCommand,
-    ObjectOutcome, Precondition, apply_object, stamp,
+    BucketRecord, BucketState, Envelope, Extent, MemKv, NewBody, NewExtent, NewVersion,
+    ObjectCommand, ObjectOutcome, Precondition, apply_object, stamp,
 };
 
 pub(crate) const BUCKET: BucketId = BucketId(7);
@@ -39,14 +41,51 @@ pub(crate) fn data(begin: u64, random: u64) -> DataId {
     }
 }
 
+/// The pool that test groups know, and how many rows it has.
+pub(crate) const POOL: PoolId = PoolId(6);
+pub(crate) const PGS: u16 = 4;
+
+pub(crate) fn pg(index: u16) -> PgId {
+    PgId { pool: POOL, index }
+}
+
+/// A row as test groups know it at first: six of nine drives.
+pub(crate) fn first_row(index: u16) -> PgRow {
+    let first = u64::from(index) * 3;
+    PgRow::stable(
+        1,
+        (0..6).map(|slot| DriveId(1 + (first + slot) % 9)).collect(),
+    )
+}
+
+/// An extent of which every shard was written where a row wants it.
+pub(crate) fn wrote_by(row: &PgRow, extent: Extent) -> NewExtent {
+    let places = |(shard, slot)| {
+        let wanted = row.must_hold(slot).expect("a slot of the row");
+        wanted.iter().map(move |drive| (shard, drive))
+    };
+    let wrote = extent.shards().flat_map(places).collect();
+    NewExtent { extent, wrote }
+}
+
+/// An extent of which every shard was written where its row wanted it at first.
+pub(crate) fn wrote(extent: Extent) -> NewExtent {
+    wrote_by(&first_row(extent.pg.index), extent)
+}
+
+/// A fence of one placement group.
+pub(crate) fn fence(index: u16, row: PgRow) -> ObjectCommand {
+    ObjectCommand::LayoutFence {
+        pool: POOL,
+        rows: vec![(index, row)],
+    }
+}
+
 /// An extent of pool 6, the one that test groups know.
 pub(crate) fn extent(data: DataId, profile: Profile, length: u64) -> Extent {
     Extent {
         data,
-        pg: PgId {
-            pool: PoolId(6),
-            index: u16::try_from(data.random % 512).expect("below 512"),
-        },
+        pg: pg(u16::try_from(data.random % u64::from(PGS)).expect("below 4")),
         profile,
         cell: 65_536,
         length,
@@ -70,7 +109,7 @@ pub(crate) fn bucket_record(epoch: u64, state: BucketState) -> BucketRecord {
 pub(crate) fn put(name: &str, version: u128, body: NewBody) -> ObjectCommand {
     let size = match &body {
         NewBody::Inline { bytes, .. } => bytes.len() as u64,
-        NewBody::Extents(extents) => extents.iter().map(|e| e.length).sum(),
+        NewBody::Extents(extents) => extents.iter().map(|e| e.extent.length).sum(),
     };
     ObjectCommand::Put {
         bucket: BUCKET,
@@ -141,9 +180,9 @@ impl Group {
             1,
             BucketState::Active,
         )));
-        group.run(&ObjectCommand::PoolFence {
-            pool: PoolId(6),
-            epoch: 1,
+        group.run(&ObjectCommand::LayoutFence {
+            pool: POOL,
+            rows: (0..PGS).map(|index| (index, first_row(index))).collect(),
         });
         group
     }

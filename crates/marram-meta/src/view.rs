@@ -14,9 +14,10 @@ use crate::kinds::group::GroupRecord;
 use crate::kinds::node::NodeRecord;
 use crate::kinds::state::GroupState;
 use crate::kv::{KvRead, Table};
-use crate::stored::{StateError, Stored, load};
+use crate::stored::{StateError, Stored, load, only_version};
 
-const VERSION: u8 = 1;
+/// Only this one is read: a view is as new as the process that sends it.
+const VERSION: u8 = 2;
 
 /// The root group's decisions as of one index. Cheap to share behind an `Arc`; two views of one
 /// cluster are ordered by their index.
@@ -59,7 +60,7 @@ impl ClusterView {
     /// When the bytes are damaged or of a newer release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(bytes);
-        from.version("cluster view version", VERSION)?;
+        only_version(&mut from, "cluster view version", VERSION)?;
         let view = Self {
             index: from.varint()?,
             cluster: from.option(ClusterRecord::decode)?,

@@ -1,7 +1,6 @@
-//! Rows of placement groups: which takes a new extent, and where a shard of an old one is.
+//! Rows of placement groups: which one takes a new extent.
 
-use marram_meta::Extent;
-use marram_placement::PoolTable;
+use marram_placement::{PgRow, Phase, PoolTable};
 use marram_types::{DriveId, PgId};
 
 /// Rows that are looked at before the best of them is taken. With two of twelve nodes away, 32
@@ -13,9 +12,11 @@ const ROWS_TRIED_MAX: usize = 32;
 pub struct RowChoice {
     /// The placement group.
     pub pg: PgId,
-    /// Its drives.
+    /// Its drives; where a slot moves away from a drive that cannot take data, the one it moves to.
     pub row: Vec<DriveId>,
-    /// Which of them can take data.
+    /// By slot, the second place of one that moves (placement-protocol.md 2).
+    pub also: Vec<Option<DriveId>>,
+    /// Which of the drives can take data.
     pub living: Vec<bool>,
 }
 
@@ -36,51 +37,52 @@ pub fn choose_row(
     for step in 0..count.min(ROWS_TRIED_MAX) {
         let index = usize::try_from(start % count as u64).expect("below the count of rows");
         let index = (index + step) % count;
-        let row = &table.rows[index];
-        let living: Vec<bool> = row.iter().map(|drive| lives(*drive)).collect();
-        let alive = living.iter().filter(|lives| **lives).count();
+        let pg = table.pg(u16::try_from(index).expect("rows are numbered with 16 bits"));
+        let choice = choice_of(pg, &table.rows[index], &mut lives);
+        let alive = choice.living.iter().filter(|lives| **lives).count();
+        if alive == choice.row.len() {
+            return Some(choice);
+        }
         if best.as_ref().is_none_or(|(most, _)| alive > *most) {
-            let index = u16::try_from(index).expect("a table has at most 512 rows");
-            let choice = RowChoice {
-                pg: table.pg(index),
-                row: row.clone(),
-                living,
-            };
-            if alive == row.len() {
-                return Some(choice);
-            }
             best = Some((alive, choice));
         }
     }
     best.map(|(_, choice)| choice)
 }
 
-/// The drive that holds `shard` of `extent`: the row's override, else what the placement group's
-/// row says (placement-protocol.md 5). `None` when the table does not know the placement group.
-#[must_use]
-pub fn drive_of(extent: &Extent, shard: u8, table: &PoolTable) -> Option<DriveId> {
-    let moved = extent.overrides.iter().find(|(of, _)| *of == shard);
-    if let Some((_, drive)) = moved {
-        return Some(*drive);
+fn choice_of(pg: PgId, row: &PgRow, lives: &mut impl FnMut(DriveId) -> bool) -> RowChoice {
+    let mut choice = RowChoice {
+        pg,
+        row: row.drives.clone(),
+        also: vec![None; row.drives.len()],
+        living: row.drives.iter().map(|drive| lives(*drive)).collect(),
+    };
+    if let Some(moving) = row.moving.filter(|m| m.phase == Phase::Dual && lives(m.to)) {
+        let slot = usize::from(moving.slot);
+        if choice.living[slot] {
+            choice.also[slot] = Some(moving.to);
+        } else {
+            // What is written there only is named by the object's row.
+            choice.row[slot] = moving.to;
+            choice.living[slot] = true;
+        }
     }
-    let slot = *extent.slots.get(usize::from(shard))?;
-    table.row(extent.pg)?.get(usize::from(slot)).copied()
+    choice
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use marram_placement::Spread;
-    use marram_types::DataId;
 
     fn table() -> PoolTable {
         PoolTable {
             width: 2,
             epoch: 1,
             rows: vec![
-                vec![DriveId(1), DriveId(2)],
-                vec![DriveId(2), DriveId(3)],
-                vec![DriveId(3), DriveId(1)],
+                PgRow::stable(1, vec![DriveId(1), DriveId(2)]),
+                PgRow::stable(1, vec![DriveId(2), DriveId(3)]),
+                PgRow::stable(1, vec![DriveId(3), DriveId(1)]),
             ],
             domains: Spread::default(),
         }
@@ -103,28 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn overrides_come_before_the_row() {
-        let mut extent = Extent {
-            data: DataId {
-                group: marram_types::GroupId(1),
-                begin: 1,
-                random: 1,
-            },
-            pg: table().pg(1),
-            profile: "1+1".parse().expect("valid"),
-            cell: 1,
-            length: 1,
-            slots: vec![1, 0],
-            missing: 0,
-            overrides: vec![],
+    fn a_moving_slot_is_written_at_both_places_or_where_one_can() {
+        let mut table = table();
+        table.rows[0] = table.rows[0].begin(1, DriveId(9), 2).expect("it is stable");
+        let chosen = |dead: &[u64]| {
+            let choice = choose_row(&table, 0, |d| !dead.contains(&d.0)).expect("rows");
+            assert_eq!(choice.pg.index, 0);
+            (choice.row, choice.also)
         };
-        let drive = |e: &Extent, shard| drive_of(e, shard, &table());
-        assert_eq!(drive(&extent, 0), Some(DriveId(3)));
-        assert_eq!(drive(&extent, 1), Some(DriveId(2)));
-        assert_eq!(drive(&extent, 2), None);
-        extent.overrides.push((1, DriveId(9)));
-        assert_eq!(drive(&extent, 1), Some(DriveId(9)));
-        extent.pg.index = 3;
-        assert_eq!(drive(&extent, 0), None);
+        let both = [DriveId(1), DriveId(2)];
+        assert_eq!(chosen(&[]), (both.to_vec(), vec![None, Some(DriveId(9))]));
+        let new = [DriveId(1), DriveId(9)];
+        assert_eq!(chosen(&[2]), (new.to_vec(), vec![None, None]));
+        assert_eq!(chosen(&[9]), (both.to_vec(), vec![None, None]));
     }
 }

@@ -234,6 +234,14 @@ impl WriteSession {
         self.advance();
     }
 
+    /// Reports that a run did not become durable at the second place of a slot that moves. The
+    /// extent's shard is then known to be at its first place only.
+    pub fn second_place_failed(&mut self, run: RunId) {
+        if let Some(extent) = self.extents.get_mut(run.extent.0 as usize) {
+            extent.forget_second_place(run.shard);
+        }
+    }
+
     /// Ends the write without a commit, at any time: the client went away, or no row has place.
     pub fn abort(&mut self) {
         if self.state != State::Ended {

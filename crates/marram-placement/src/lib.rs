@@ -5,8 +5,10 @@
 //!
 //! ```text
 //! topology   the drives there are, with their node, zone and weight
-//! pool       the table of one pool: 512 rows of drives, and its stored form
-//! plan       topology + width -> table: spread first, then balance by weight
+//! row        the drives of one placement group, the move of one of them, and its stored form
+//! pool       the table of one pool: 512 rows, and its stored form
+//! plan       topology + width -> table, table + topology -> moves: spread first, then balance by
+//!            weight, then few moves
 //! defaults   the profile of a new cluster by its size
 //! voters     how many replicas vote in a Raft group, and which nodes they are on
 //! ```
@@ -14,11 +16,15 @@
 mod defaults;
 mod plan;
 mod pool;
+mod row;
 mod topology;
 mod voters;
 
 pub use defaults::default_profile;
-pub use plan::{PlanError, plan_pool};
-pub use pool::{PoolTable, Spread, pool_of};
+pub use plan::{
+    Balance, Load, NodeBytes, Plan, PlanBytes, PlanError, Unplaced, plan_change, plan_pool,
+};
+pub use pool::{PoolTable, SlotMove, Spread, pool_of};
+pub use row::{Move, MoveError, PgRow, Phase, Places};
 pub use topology::{DriveInfo, Topology};
 pub use voters::{group_voters, tolerated_by, voters_for};

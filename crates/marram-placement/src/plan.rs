@@ -1,13 +1,49 @@
-//! The planner: a topology and a width give a pool's table.
+//! The planner: a topology gives a pool's first table, and later what to move in it.
+//!
+//! Both are one computation, [`place`]: the first table is a change of a table whose places are all
+//! empty.
+//!
+//! 1. **Shares** (`quota`). The best spread of a row fixes how many of its shards a zone and a node
+//!    hold at least and at most. Inside these bounds slots follow the weights. Rounded to whole
+//!    slots, towards what is held already, that is the quota of each drive.
+//! 2. **Fill and spread** (`fill`). Empty places, of new rows and of drives that must be left, get
+//!    the drive that spreads the row best, of these the one that lacks most of its quota. Then rows
+//!    that could be spread better are, exchange by exchange.
+//! 3. **Balance** (`balance`). Drives above their quota give slots to drives below it, each exchange
+//!    keeping its row's spread, by chains of exchanges where no direct one is possible.
+//!
+//! Why so. A hash (CRUSH, rendezvous) needs no table, but balances by luck and moves more than it
+//! must; the tables are small and in the root group anyway. A minimum-cost flow over rows and
+//! drives gives the same number of moves, and is too slow for 65,536 rows. Here spread is a hard
+//! rule that every row meets by itself (a cheapest basis of a matroid), so balance is only a matter of
+//! counts: the fewest moves are what drives hold above their quota, and any row that may be changed
+//! will do for each. That leaves a choice by ordered sets, of logarithmic cost for a slot.
+//!
+//! Priorities, where they are at odds: emptying drives, spread, balance, few moves. So a node in a new
+//! zone may draw more than its share by weight, because rows reach for the zone.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use marram_types::DriveId;
 use marram_types::caps::{POOL_PGS, PROFILE_K_MAX, PROFILE_M_MAX};
 
-use crate::pool::{PoolTable, Spread};
-use crate::topology::{DriveInfo, Topology};
+use self::domains::Domains;
+use self::draft::{Draft, NONE, RowInput, mix};
+use crate::pool::PoolTable;
+use crate::row::PgRow;
+use crate::topology::Topology;
+
+mod balance;
+mod change;
+mod domains;
+mod draft;
+mod fill;
+mod quota;
+mod ranking;
+mod report;
+
+pub use change::plan_change;
+pub use report::{Balance, Load, NodeBytes, Plan, PlanBytes, Unplaced};
 
 /// Why no table could be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,187 +70,100 @@ pub enum PlanError {
         /// Which.
         drive: DriveId,
     },
-}
-
-/// A drive with what the planner has given it so far.
-struct Candidate<'a> {
-    info: &'a DriveInfo,
-    /// Index into [`Planner::nodes`].
-    node: usize,
-    /// Index of the zone.
-    zone: usize,
-    /// Slots given.
-    slots: u64,
-    /// Sum over its slots of how early they are; early slots are the data shards, read most.
-    earliness: u64,
-}
-
-/// A node's share: nodes are balanced first, then the drives inside each.
-#[derive(Default)]
-struct Share {
-    weight: u128,
-    slots: u64,
-}
-
-struct Planner<'a> {
-    width: usize,
-    drives: Vec<Candidate<'a>>,
-    nodes: Vec<Share>,
-    zones: usize,
+    /// A row of the table is not one of its width, or not sound.
+    #[error("row {row} of the table is damaged")]
+    BadRow {
+        /// Its index.
+        row: usize,
+    },
+    /// The table has more rows than placement groups can be numbered.
+    #[error("a table cannot have {rows} rows")]
+    TooManyRows {
+        /// How many it has.
+        rows: usize,
+    },
 }
 
 /// Plans the first table (epoch 1) of the pool of `width`.
 ///
 /// Spread comes first: shards of a row are on distinct nodes as far as there are nodes, then in as
-/// many zones as possible, and always on distinct drives. Among equal choices the node, then the
-/// drive, with the smallest share of its weight is taken, ties by a hash of row and drive, so that
-/// rows mix all nodes and a repair reads from many. The same topology gives the same table, in
-/// whatever order its drives are listed.
+/// many zones as possible, and always on distinct drives. Nodes, and drives in each, hold slots by
+/// their weight. Rows mix all nodes, so that a repair reads from many. The same topology gives the
+/// same table, in whatever order its drives are listed.
 ///
 /// # Errors
 /// When the width is not of a profile, there are fewer drives than it, or a drive is listed twice.
 pub fn plan_pool(topology: &Topology, width: usize) -> Result<PoolTable, PlanError> {
+    plan_rows(topology, width, usize::from(POOL_PGS))
+}
+
+fn plan_rows(topology: &Topology, width: usize, rows: usize) -> Result<PoolTable, PlanError> {
     let width_byte = u8::try_from(width)
         .ok()
         .filter(|w| (1..=PROFILE_K_MAX + PROFILE_M_MAX).contains(w))
         .ok_or(PlanError::BadWidth { width })?;
-    let mut planner = Planner::new(topology, width)?;
-    let mut domains = Spread {
-        zones: u8::MAX,
-        nodes: u8::MAX,
-        most_in_zone: 0,
-        most_in_node: 0,
+    let domains = Domains::new(topology)?;
+    if domains.drives.len() < width {
+        return Err(PlanError::TooFewDrives {
+            width,
+            drives: domains.drives.len(),
+        });
+    }
+    let empty = |_| RowInput {
+        drives: vec![NONE; width],
+        busy: false,
     };
-    let rows = (0..POOL_PGS)
-        .map(|row| planner.row(u64::from(row), &mut domains))
-        .collect();
-    Ok(PoolTable {
+    let input: Vec<RowInput> = (0..rows).map(empty).collect();
+    let draft = place(&domains, width, &input);
+    let mut order = SlotOrder::default();
+    let rows = (0..rows).map(|row| {
+        let drives = draft.slots(row).iter().map(|d| draft.drive_id(*d));
+        PgRow::stable(1, order.order(row, drives.collect()))
+    });
+    let mut table = PoolTable {
         width: width_byte,
         epoch: 1,
-        rows,
-        domains,
-    })
-}
-
-impl<'a> Planner<'a> {
-    fn new(topology: &'a Topology, width: usize) -> Result<Self, PlanError> {
-        let mut drives: Vec<&DriveInfo> = topology.usable().collect();
-        drives.sort_unstable_by_key(|d| d.drive);
-        if let Some(twice) = drives.windows(2).find(|w| w[0].drive == w[1].drive) {
-            return Err(PlanError::DuplicateDrive {
-                drive: twice[0].drive,
-            });
-        }
-        if drives.len() < width {
-            return Err(PlanError::TooFewDrives {
-                width,
-                drives: drives.len(),
-            });
-        }
-        let index_of = |set: BTreeSet<_>| set.into_iter().zip(0..).collect::<BTreeMap<_, usize>>();
-        let nodes = index_of(drives.iter().map(|d| d.node).collect());
-        let zones: BTreeSet<&str> = drives.iter().map(|d| d.zone.as_str()).collect();
-        let zones: BTreeMap<&str, usize> = zones.into_iter().zip(0..).collect();
-        let mut shares: Vec<Share> = nodes.iter().map(|_| Share::default()).collect();
-        for drive in &drives {
-            shares[nodes[&drive.node]].weight += u128::from(drive.weight);
-        }
-        let drives = drives
-            .into_iter()
-            .map(|info| Candidate {
-                info,
-                node: nodes[&info.node],
-                zone: zones[info.zone.as_str()],
-                slots: 0,
-                earliness: 0,
-            })
-            .collect();
-        Ok(Self {
-            width,
-            drives,
-            nodes: shares,
-            zones: zones.len(),
-        })
-    }
-
-    /// Chooses the drives of one row and takes note of them.
-    fn row(&mut self, row: u64, domains: &mut Spread) -> Vec<DriveId> {
-        let mut in_node = vec![0_u8; self.nodes.len()];
-        let mut in_zone = vec![0_u8; self.zones];
-        let mut chosen: Vec<usize> = Vec::with_capacity(self.width);
-        for _ in 0..self.width {
-            let best = (0..self.drives.len())
-                .filter(|i| !chosen.contains(i))
-                .min_by(|a, b| self.compare(*a, *b, row, &in_node, &in_zone))
-                .expect("there are at least as many drives as the width");
-            let drive = &mut self.drives[best];
-            drive.slots += 1;
-            in_node[drive.node] += 1;
-            in_zone[drive.zone] += 1;
-            self.nodes[drive.node].slots += 1;
-            chosen.push(best);
-        }
-        note_spread(domains, &in_node, &in_zone);
-        self.order(&mut chosen, row);
-        chosen.iter().map(|i| self.drives[*i].info.drive).collect()
-    }
-
-    /// Which drive is the better next choice for a row.
-    fn compare(&self, a: usize, b: usize, row: u64, in_node: &[u8], in_zone: &[u8]) -> Ordering {
-        let (x, y) = (&self.drives[a], &self.drives[b]);
-        let (nx, ny) = (&self.nodes[x.node], &self.nodes[y.node]);
-        in_node[x.node]
-            .cmp(&in_node[y.node])
-            .then_with(|| in_zone[x.zone].cmp(&in_zone[y.zone]))
-            .then_with(|| fuller(nx.slots, nx.weight, ny.slots, ny.weight))
-            .then_with(|| {
-                let (wx, wy) = (u128::from(x.info.weight), u128::from(y.info.weight));
-                fuller(x.slots, wx, y.slots, wy)
-            })
-            .then_with(|| mix(row, x.info.drive).cmp(&mix(row, y.info.drive)))
-            .then_with(|| a.cmp(&b))
-    }
-
-    /// Orders a row so that every drive gets its share of the early slots.
-    fn order(&mut self, chosen: &mut [usize], row: u64) {
-        chosen.sort_by(|a, b| {
-            let (x, y) = (&self.drives[*a], &self.drives[*b]);
-            (x.earliness * y.slots)
-                .cmp(&(y.earliness * x.slots))
-                .then_with(|| mix(!row, x.info.drive).cmp(&mix(!row, y.info.drive)))
-                .then_with(|| a.cmp(b))
-        });
-        for (place, drive) in chosen.iter().enumerate() {
-            self.drives[*drive].earliness += (self.width - place) as u64;
-        }
-    }
-}
-
-/// Compares `(a + 1) / weight_a` with `(b + 1) / weight_b` without rounding.
-fn fuller(a: u64, weight_a: u128, b: u64, weight_b: u128) -> Ordering {
-    (u128::from(a + 1) * weight_b).cmp(&(u128::from(b + 1) * weight_a))
-}
-
-/// Keeps the worst row's spread.
-fn note_spread(domains: &mut Spread, in_node: &[u8], in_zone: &[u8]) {
-    let reached = |counts: &[u8]| {
-        let count = counts.iter().filter(|c| **c > 0).count();
-        u8::try_from(count).expect("a row has at most 40 drives")
+        rows: rows.collect(),
+        domains: Default::default(),
     };
-    let most = |counts: &[u8]| counts.iter().copied().max().unwrap_or(0);
-    domains.nodes = domains.nodes.min(reached(in_node));
-    domains.zones = domains.zones.min(reached(in_zone));
-    domains.most_in_node = domains.most_in_node.max(most(in_node));
-    domains.most_in_zone = domains.most_in_zone.max(most(in_zone));
+    table.domains = table.spread_in(topology);
+    Ok(table)
 }
 
-/// A hash of row and drive (the `SplitMix64` mixer), for ties only.
-fn mix(row: u64, drive: DriveId) -> u64 {
-    let mut x =
-        row.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ drive.0.wrapping_mul(0xd1b5_4a32_d192_ed03);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+/// Gives every place a drive, spreads the rows, balances the drives.
+fn place<'a>(domains: &'a Domains, width: usize, input: &[RowInput]) -> Draft<'a> {
+    let mut draft = Draft::new(domains, width, input);
+    fill::fill_and_spread(&mut draft);
+    balance::balance(&mut draft);
+    draft
+}
+
+/// Orders the drives of new rows so that every drive gets its share of the early slots: they are the
+/// data shards, read most.
+#[derive(Default)]
+struct SlotOrder {
+    /// For each drive its slots so far, and the sum of how early they are.
+    given: BTreeMap<DriveId, (u64, u64)>,
+}
+
+impl SlotOrder {
+    fn order(&mut self, row: usize, mut drives: Vec<DriveId>) -> Vec<DriveId> {
+        let row = !(row as u64);
+        for drive in &drives {
+            self.given.entry(*drive).or_default().0 += 1;
+        }
+        drives.sort_by(|a, b| {
+            let ((slots_a, early_a), (slots_b, early_b)) = (self.given[a], self.given[b]);
+            let by_earliness = (early_a * slots_b).cmp(&(early_b * slots_a));
+            by_earliness
+                .then_with(|| mix(row, a.0).cmp(&mix(row, b.0)))
+                .then(a.cmp(b))
+        });
+        for (drive, early) in drives.iter().rev().zip(1..) {
+            self.given.entry(*drive).or_default().1 += early;
+        }
+        drives
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,18 @@
-//! The placement-group table of one pool.
+//! The placement-group table of one pool. Its stored form:
+//!
+//! ```text
+//! version u8 | width u8 | epoch u64 | spread: zones, nodes, most in zone, most in node, u8 each
+//!         | count varint, that many rows in their own stored form
+//! ```
 
 use marram_types::caps::{POOL_PGS, PROFILE_K_MAX, PROFILE_M_MAX};
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DriveId, PgId, PoolId};
 
-/// Newest stored form of a table.
-const TABLE_VERSION: u8 = 1;
+use crate::row::PgRow;
+
+/// The stored form of a table. Version 1, without moves, was never released and is not read.
+const TABLE_VERSION: u8 = 2;
 
 /// The pool of a width: there is one pool per `k+m` (rules.md 22), so the width is its number.
 #[must_use]
@@ -28,17 +35,29 @@ pub struct Spread {
     pub most_in_node: u8,
 }
 
-/// A pool: rows of drives, one row per placement group. Shard `i` of an extent written at full
-/// width is on drive `i` of its row.
+/// A move to be begun: an element of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotMove {
+    /// The placement group, an index into the table's rows.
+    pub pg: u16,
+    /// The slot, an index into the row's drives.
+    pub slot: u8,
+    /// The drive that holds it.
+    pub from: DriveId,
+    /// The drive that shall hold it.
+    pub to: DriveId,
+}
+
+/// A pool: rows of drives, one row per placement group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolTable {
     /// Drives in each row: `k + m` of the profiles the pool serves.
     pub width: u8,
-    /// Counts the tables of this pool; a higher one replaces a lower one.
+    /// Counts the changes of this table; a higher one replaces a lower one.
     pub epoch: u64,
-    /// The rows: drives of one row are distinct.
-    pub rows: Vec<Vec<DriveId>>,
-    /// The spread that the plan reached.
+    /// The rows, each with `width` drives.
+    pub rows: Vec<PgRow>,
+    /// The spread when the table was planned.
     pub domains: Spread,
 }
 
@@ -49,13 +68,13 @@ impl PoolTable {
         pool_of(usize::from(self.width))
     }
 
-    /// The drives of a placement group; `None` when it is not of this table.
+    /// The row of a placement group; `None` when it is not of this table.
     #[must_use]
-    pub fn row(&self, pg: PgId) -> Option<&[DriveId]> {
+    pub fn row(&self, pg: PgId) -> Option<&PgRow> {
         if pg.pool != self.pool() {
             return None;
         }
-        self.rows.get(usize::from(pg.index)).map(Vec::as_slice)
+        self.rows.get(usize::from(pg.index))
     }
 
     /// The id of row `index`.
@@ -74,11 +93,7 @@ impl PoolTable {
             .u8(self.domains.nodes)
             .u8(self.domains.most_in_zone)
             .u8(self.domains.most_in_node);
-        out.list(&self.rows, |out, row| {
-            for drive in row {
-                out.varint(drive.0);
-            }
-        });
+        out.list(&self.rows, |out, row| row.encode(out));
     }
 
     /// Reads the stored form.
@@ -86,7 +101,13 @@ impl PoolTable {
     /// # Errors
     /// When the bytes end early, a version is unknown, or a value is out of bounds.
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        from.version("pool table", TABLE_VERSION)?;
+        let found = from.version("pool table", TABLE_VERSION)?;
+        if found != TABLE_VERSION {
+            return Err(DecodeError::Unknown {
+                what: "pool table",
+                found: u64::from(found),
+            });
+        }
         let width = from.u8()?;
         if width == 0 || width > PROFILE_K_MAX + PROFILE_M_MAX {
             return Err(DecodeError::Invalid("pool width"));
@@ -98,12 +119,9 @@ impl PoolTable {
             most_in_zone: from.u8()?,
             most_in_node: from.u8()?,
         };
-        let rows = from.list(|from| {
-            (0..width)
-                .map(|_| from.varint().map(DriveId))
-                .collect::<Result<Vec<_>, _>>()
-        })?;
-        if rows.len() > usize::from(POOL_PGS) {
+        let rows = from.list(PgRow::decode)?;
+        let narrow = |row: &PgRow| row.drives.len() != usize::from(width);
+        if rows.len() > usize::from(POOL_PGS) || rows.iter().any(narrow) {
             return Err(DecodeError::Invalid("pool rows"));
         }
         Ok(Self {
@@ -124,8 +142,10 @@ mod tests {
             width: 3,
             epoch: 9,
             rows: vec![
-                vec![DriveId(1), DriveId(300), DriveId(u64::MAX)],
-                vec![DriveId(7), DriveId(8), DriveId(9)],
+                PgRow::stable(1, [1, 300, u64::MAX].map(DriveId).into()),
+                PgRow::stable(1, [7, 8, 9].map(DriveId).into())
+                    .begin(1, DriveId(2), 9)
+                    .expect("stable"),
             ],
             domains: Spread {
                 zones: 1,
@@ -147,15 +167,31 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(PoolTable::decode(&mut Reader::new(&bytes[..cut])).is_err());
         }
-        let mut newer = bytes;
-        newer[0] = TABLE_VERSION + 1;
-        assert!(PoolTable::decode(&mut Reader::new(&newer)).is_err());
+        for version in [TABLE_VERSION - 1, TABLE_VERSION + 1] {
+            let mut other = bytes.clone();
+            other[0] = version;
+            let unknown = DecodeError::Unknown {
+                what: "pool table",
+                found: u64::from(version),
+            };
+            assert_eq!(PoolTable::decode(&mut Reader::new(&other)), Err(unknown));
+        }
+    }
+
+    #[test]
+    fn a_row_of_another_width_is_not_read() {
+        let mut table = table();
+        table.rows[1].drives.pop();
+        let mut out = Writer::new();
+        table.encode(&mut out);
+        let read = PoolTable::decode(&mut Reader::new(out.as_slice()));
+        assert_eq!(read, Err(DecodeError::Invalid("pool rows")));
     }
 
     #[test]
     fn rows_are_found_by_pg_of_this_pool_only() {
         let table = table();
-        assert_eq!(table.row(table.pg(1)), Some(&table.rows[1][..]));
+        assert_eq!(table.row(table.pg(1)), Some(&table.rows[1]));
         assert_eq!(table.row(table.pg(2)), None);
         let other = PgId {
             pool: PoolId(6),

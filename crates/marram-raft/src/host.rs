@@ -216,6 +216,24 @@ impl RaftHost {
         Ok(())
     }
 
+    /// Stops this node's replica of a group that it has left, or goes on without it for a while.
+    /// Nothing is forgotten: state and vote stay on the drive, because a replica that comes back
+    /// under its id without them would split the group (rules.md 2). Only entries of the log that
+    /// the state holds durably are given up. [`Self::create_group`] starts it again.
+    pub async fn close_group(&self, group: GroupId) {
+        let _one_at_a_time = self.opening.lock().await;
+        let Some(closing) = self.groups.write().remove(&group) else {
+            return;
+        };
+        closing.shut_down().await;
+        // Entries that stay would keep parts of the log which all groups of the node share.
+        if let Some(durable) = closing.durable().await
+            && let Err(error) = self.config.wal.purge(group, durable)
+        {
+            tracing::warn!(%group, %error, "the log of a group that was left is kept");
+        }
+    }
+
     fn group(&self, group: GroupId) -> Option<Arc<Group>> {
         self.groups.read().get(&group).cloned()
     }

@@ -218,7 +218,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 }
 
-fn to_pos(id: &LogId) -> LogPos {
+pub(crate) fn to_pos(id: &LogId) -> LogPos {
     LogPos {
         term: id.leader_id.term,
         node: id.leader_id.node_id,

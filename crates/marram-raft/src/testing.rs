@@ -328,8 +328,9 @@ impl Cluster {
     /// A replica that leads and that the others can reach.
     pub(crate) async fn leader(&self) -> Arc<RaftHost> {
         let leads = |host: &Arc<RaftHost>| {
-            let status = host.status(GROUP).expect("a replica");
-            status.role == Role::Leader && !self.net.cut.read().contains(&host.replica())
+            let status = host.status(GROUP);
+            let leads = status.is_some_and(|status| status.role == Role::Leader);
+            leads && !self.net.cut.read().contains(&host.replica())
         };
         let started = Instant::now();
         loop {

@@ -405,6 +405,17 @@ impl Drive {
             .unwrap_or(Err(ReadError::Closed))
     }
 
+    /// Where the last run of a shard ends; 0 when nothing of it is here. There may be gaps before.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn shard_end(&self, shard: ShardId) -> Result<u64, ReadError> {
+        let store = self.0.store.clone();
+        tokio::task::spawn_blocking(move || read::shard_end(&store, shard))
+            .await
+            .unwrap_or(Err(ReadError::Closed))
+    }
+
     /// Figures of the drive now.
     #[must_use]
     pub fn stat(&self) -> DriveStat {

@@ -16,6 +16,9 @@ pub const DRIVES_PER_NODE_MAX: usize = 64;
 pub const EXPECTED_NODES_MAX: u16 = 1000;
 /// Bounds of a drive segment, in MiB.
 pub const SEGMENT_MIB: std::ops::RangeInclusive<u64> = 8..=1024;
+/// Bounds of the lags of garbage collection and of the time between scans, in seconds: up to 30
+/// days.
+pub const GC_SECONDS: std::ops::RangeInclusive<u64> = 1..=30 * 24 * 3600;
 
 /// What a storage server is told.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -52,6 +55,15 @@ pub struct ServerConfig {
     pub segment_mib: u64,
     /// Uses only so many bytes of each drive, where set.
     pub drive_capacity: Option<u64>,
+    /// Seconds that a write may take from its begin to its commit (rules.md 27).
+    #[serde(default = "default_gc_floor_lag_s")]
+    pub gc_floor_lag_s: u64,
+    /// Seconds that a reader may still need data that was replaced (rules.md 28).
+    #[serde(default = "default_gc_read_lag_s")]
+    pub gc_read_lag_s: u64,
+    /// Seconds between two scans of the drives for data that nothing refers to.
+    #[serde(default = "default_gc_scan_every_s")]
+    pub gc_scan_every_s: u64,
 }
 
 /// How a new cluster begins.
@@ -131,6 +143,14 @@ pub enum ConfigError {
     /// The segment size is out of range.
     #[error("segments of {0} MiB: use 8 to 1024")]
     Segment(u64),
+    /// A time of garbage collection is out of range.
+    #[error("{what} of {seconds} s: use 1 to 2592000 seconds")]
+    GcSeconds {
+        /// Which setting.
+        what: &'static str,
+        /// What was given.
+        seconds: u64,
+    },
     /// A file that must be there is not.
     #[error("{what} {} is not set or empty", .path.display())]
     EmptyPath {
@@ -155,6 +175,18 @@ fn default_mesh() -> SocketAddr {
 
 fn default_segment_mib() -> u64 {
     256
+}
+
+fn default_gc_floor_lag_s() -> u64 {
+    24 * 3600
+}
+
+fn default_gc_read_lag_s() -> u64 {
+    15 * 60
+}
+
+fn default_gc_scan_every_s() -> u64 {
+    3600
 }
 
 fn default_groups() -> u16 {
@@ -235,9 +267,22 @@ impl ServerConfig {
         if !SEGMENT_MIB.contains(&self.segment_mib) {
             return Err(ConfigError::Segment(self.segment_mib));
         }
+        self.check_gc()?;
         self.bootstrap
             .as_ref()
             .map_or(Ok(()), BootstrapConfig::validate)
+    }
+
+    fn check_gc(&self) -> Result<(), ConfigError> {
+        let settings = [
+            ("gc_floor_lag_s", self.gc_floor_lag_s),
+            ("gc_read_lag_s", self.gc_read_lag_s),
+            ("gc_scan_every_s", self.gc_scan_every_s),
+        ];
+        let wrong = settings.iter().find(|(_, s)| !GC_SECONDS.contains(s));
+        wrong.map_or(Ok(()), |&(what, seconds)| {
+            Err(ConfigError::GcSeconds { what, seconds })
+        })
     }
 }
 
@@ -290,6 +335,9 @@ mod tests {
             join: vec!["127.0.0.1:7071".into()],
             segment_mib: 256,
             drive_capacity: None,
+            gc_floor_lag_s: default_gc_floor_lag_s(),
+            gc_read_lag_s: default_gc_read_lag_s(),
+            gc_scan_every_s: default_gc_scan_every_s(),
         }
     }
 
@@ -338,6 +386,13 @@ mod tests {
             refused(|c| c.segment_mib = 1),
             ConfigError::Segment(1)
         ));
+        for zero in [
+            refused(|c| c.gc_floor_lag_s = 0),
+            refused(|c| c.gc_read_lag_s = 0),
+            refused(|c| c.gc_scan_every_s = u64::MAX),
+        ] {
+            assert!(matches!(zero, ConfigError::GcSeconds { .. }));
+        }
         assert!(matches!(
             refused(|c| c.kek_file = PathBuf::new()),
             ConfigError::EmptyPath { .. }

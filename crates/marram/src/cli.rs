@@ -199,6 +199,71 @@ pub(crate) struct SyncArgs {
 pub(crate) enum AdminCommand {
     /// Say how the cluster is, and what that means for the data
     Status,
+    /// Write no new data to a node; what it has stays and is read
+    Cordon(NodeArg),
+    /// Let a node serve again, cordoned or being drained
+    Uncordon(NodeArg),
+    /// Move everything away from a node; new data goes elsewhere at once
+    Drain(DrainArgs),
+    /// Give a node up that does not come back: what it had is rebuilt elsewhere. For good
+    Fence(FenceArgs),
+    /// Remove a node for ever, when nothing is on it any more
+    Remove(NodeArg),
+    /// Where data lies
+    #[command(subcommand)]
+    Layout(LayoutCommand),
+}
+
+/// A node.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArg {
+    /// The node's name or id
+    pub(crate) node: String,
+}
+
+/// Arguments of `admin drain`.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// The node's name or id
+    pub(crate) node: String,
+    /// Wait until nothing is left, and say how far it is
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Stop draining: the node serves again
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) cancel: bool,
+}
+
+/// Arguments of `admin fence`.
+#[derive(Debug, Args)]
+pub(crate) struct FenceArgs {
+    /// The node's name or id
+    pub(crate) node: String,
+    /// Also when the node answers
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Where data lies.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LayoutCommand {
+    /// Say what would be moved, by the nodes' present duties or by others; nothing is changed
+    Plan(LayoutPlanArgs),
+}
+
+/// Arguments of `admin layout plan`.
+#[derive(Debug, Args)]
+pub(crate) struct LayoutPlanArgs {
+    /// As if this node were drained; name or id, may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub(crate) without: Vec<String>,
+    /// As if there were one more node with a drive of this size, for example 4TiB; may be given
+    /// several times
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) with: Vec<u64>,
+    /// The zone of the nodes of --with
+    #[arg(long, value_name = "ZONE", default_value = "default")]
+    pub(crate) zone: String,
 }
 
 /// What a benchmark does.
@@ -264,6 +329,14 @@ mod tests {
             "marram cat m://photos/2026/a.jpg --range 0-99",
             "marram cat m://photos/2026/a.jpg --range -100",
             "marram admin status --json",
+            "marram admin drain node-3 --watch",
+            "marram admin drain node-3 --cancel --json",
+            "marram admin cordon 17",
+            "marram admin uncordon node-3",
+            "marram admin fence node-3 --force",
+            "marram admin remove node-3",
+            "marram admin layout plan --without node-3 --with 4TiB --with 4TiB --json",
+            "marram dev --dir d --add-node",
             "marram bench put --size 64MiB --concurrency 4 --count 10",
             "marram sync a m://b --delete --dry-run",
             "marram completions bash",
@@ -275,6 +348,10 @@ mod tests {
             "marram cp a",
             "marram cp a m://b --jobs 0",
             "marram stat",
+            "marram admin drain",
+            "marram admin drain node-3 --watch --cancel",
+            "marram admin layout",
+            "marram dev --add-node --nodes 3",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use marram_client::{Client, ClientConfig};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{AdminCommand, Command, Globals};
+use crate::cli::{Command, Globals};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -98,7 +98,7 @@ async fn dispatch(context: &Context<'_>, command: Command) -> Result<(), Failure
         Command::Rm(args) => rm::run(context, args).await,
         Command::Stat(args) => stat::run(context, args).await,
         Command::Sync(args) => sync::run(context, args).await,
-        Command::Admin(AdminCommand::Status) => admin::status(context).await,
+        Command::Admin(command) => admin::run(context, command).await,
         Command::Bench(args) => bench::run(context, args).await,
         Command::Completions { shell } => completions::print(shell),
         Command::Dev(_) | Command::Server(_) | Command::Gateway(_) => {

@@ -1,6 +1,7 @@
 //! `marram dev`: a whole cluster on one machine, each node a real `marram server` process.
 
 mod args;
+mod grow;
 mod layout;
 mod print;
 mod process;
@@ -34,6 +35,9 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     if let Some(node) = args.restart_node {
         return request_restart(&layout, node).await;
     }
+    if args.add_node {
+        return grow::request(&layout).await;
+    }
     let _lock = lock(&layout)?;
     let begun = Instant::now();
     let _ = fs::remove_file(layout.env_file());
@@ -59,7 +63,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
                 begun.elapsed(),
                 args.quiet,
             );
-            supervisor.watch_until_told_to_stop().await
+            supervisor.watch_until_told_to_stop(&key).await
         }
         Some(Err(error)) => Err(error),
         None => Ok(()),
@@ -179,9 +183,8 @@ fn gateway_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) 
     ];
     args.extend(
         settings
-            .nodes
-            .iter()
-            .map(|p| format!("--join=127.0.0.1:{}", p.mesh)),
+            .node_names()
+            .map(|(_, p)| format!("--join=127.0.0.1:{}", p.mesh)),
     );
     args
 }

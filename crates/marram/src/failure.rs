@@ -52,6 +52,8 @@ pub(crate) enum Failure {
     Partly { failed: u64, all: u64 },
     #[error("the data read is not the data written: {0}")]
     WrongBytes(String),
+    #[error("{0} is not being drained any more: somebody changed what it is there for")]
+    DrainEnded(String),
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
     #[error("interrupted")]
@@ -101,6 +103,7 @@ impl Failure {
             | Self::Local { .. }
             | Self::Partly { .. }
             | Self::WrongBytes(_)
+            | Self::DrainEnded(_)
             | Self::Output(_) => 1,
         }
     }

@@ -7,20 +7,25 @@
 //! roving     the gateway without drives: follows the root group's view from afar
 //! admission  a node asks to be a member
 //! catch_up   learns of peers that came while it was away
+//! gc         garbage collection
 //! groups     opens and starts this node's replicas
 //! view       root group's state -> cluster view -> mesh and watchers
 //! local      consensus, transport and routing, each behind the trait that needs it
 //! remote     proposals and queries on other nodes
 //! service    what peers may ask; shards: their bytes
+//! work       shards restored, looked at and cleaned for the maintenance of other nodes
+//! meshed     the seam of that maintenance: the drives of all nodes through the mesh
 //! lifetime   when to stop
 //! ```
 
 mod admission;
 mod args;
 mod catch_up;
+mod gc;
 mod groups;
 mod lifetime;
 mod local;
+mod meshed;
 mod node;
 mod remote;
 mod roving;
@@ -28,6 +33,7 @@ mod service;
 mod shards;
 mod storage;
 mod view;
+mod work;
 
 pub(crate) use args::{GatewayArgs, ServerArgs};
 

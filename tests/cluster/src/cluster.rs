@@ -44,6 +44,8 @@ pub struct Options {
     pub segment_mib: u64,
     /// Bytes used of each drive.
     pub drive_capacity: Option<u64>,
+    /// Garbage goes after some seconds instead of hours.
+    pub quick_garbage: bool,
     /// Whether the folder goes when the cluster stops, unless there is a file `keep` in it.
     pub remove: bool,
 }
@@ -57,6 +59,7 @@ impl Default for Options {
             gateways: 0,
             segment_mib: 16,
             drive_capacity: None,
+            quick_garbage: false,
             remove: false,
         }
     }
@@ -285,6 +288,23 @@ impl Cluster {
         }
     }
 
+    /// Has the cluster grow by one node, and says its number. Clients made from now on know it.
+    ///
+    /// # Panics
+    /// When `marram dev --add-node` fails.
+    pub fn add_node(&mut self) -> u16 {
+        let output = Command::new(binary())
+            .args(["dev", "--add-node", "--dir"])
+            .arg(&self.dir)
+            .output()
+            .expect("marram runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "no node was added: {said}");
+        self.options.nodes += 1;
+        self.keys = Keys::read(&self.dir.join("env")).expect("the cluster is ready");
+        self.options.nodes
+    }
+
     /// Waits until every node sees every other one, and every group has a leader and all of its
     /// voters.
     ///
@@ -394,6 +414,11 @@ fn spawn(dir: &Path, options: &Options) -> Child {
         .arg("dev");
     command.arg("--dir").arg(dir).env("KEEPER_DIR", dir);
     command.env("KEEPER_REMOVES", if options.remove { "1" } else { "" });
+    if options.quick_garbage {
+        command.env("MARRAM_GC_FLOOR_LAG", "8");
+        command.env("MARRAM_GC_READ_LAG", "4");
+        command.env("MARRAM_GC_SCAN_EVERY", "3");
+    }
     let segment = options.segment_mib.to_string();
     command.args(["--segment-mib", &segment]);
     // A cluster keeps the ports it was made with.

@@ -11,6 +11,7 @@
 //! scratch   a folder that stays when the test fails
 //! content   random bytes and sizes from a seed
 //! objects   put many objects, compare every byte of them
+//! load      puts, gets, deletes and lists that go on meanwhile, all compared
 //! commands  the command line, with the cluster's keys
 //! raw       requests that the client would never send
 //! memory    resident memory of a process
@@ -24,6 +25,7 @@ mod binary;
 mod cluster;
 mod commands;
 mod content;
+mod load;
 mod memory;
 mod objects;
 mod one_for_all;
@@ -34,6 +36,7 @@ pub use binary::binary;
 pub use cluster::{Cluster, Options, alive, until};
 pub use commands::{Ran, run};
 pub use content::{Object, Pool, log_uniform_sizes};
+pub use load::{Done, Load};
 pub use memory::{peak_resident_bytes, reset_peak, resident_bytes};
 pub use objects::{get, put, put_all, verify, verify_all};
 pub use one_for_all::Shared;

@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "a panic is how a test fails")]
 
 mod startup {
+    mod growing;
     mod refused;
     mod small;
     mod stopping;

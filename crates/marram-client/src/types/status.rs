@@ -3,6 +3,8 @@
 use marram_proto::v1;
 use serde::Serialize;
 
+use super::NodeDuty;
+
 /// How the cluster is, as the server that answered sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClusterStatus {
@@ -20,6 +22,11 @@ pub struct ClusterStatus {
     pub groups: Vec<GroupStatus>,
     /// What the state means for the data; none when the server did not say.
     pub redundancy: Option<Redundancy>,
+    /// Placement groups with a move under way.
+    pub moves_under_way: u64,
+    /// Placement groups from which data has yet to move by a plan made now, those with a move under
+    /// way included.
+    pub placement_groups_to_move: u64,
 }
 
 /// Whether a node takes part.
@@ -51,6 +58,12 @@ pub struct NodeStatus {
     pub mesh_address: String,
     /// Its drives.
     pub drives: Vec<DriveStatus>,
+    /// What it is there for.
+    pub duty: NodeDuty,
+    /// Slots of placement groups that are read from its drives.
+    pub slots: u64,
+    /// Where it gives metrics; empty where it gives none.
+    pub metrics_address: String,
 }
 
 /// Whether a drive takes part.
@@ -109,6 +122,12 @@ pub struct Redundancy {
     pub narrowed_versions: u64,
     /// Versions that survive fewer losses than their bucket's profile promises.
     pub under_protected_versions: u64,
+    /// True when every object has all of its shards where they belong.
+    pub fully_redundant: bool,
+    /// Why it is not, and what is being done, in sentences.
+    pub under_way: Vec<String>,
+    /// Extents that wait for repair or for their place; none where a group does not answer.
+    pub repairs_waiting: Option<u64>,
 }
 
 impl ClusterStatus {
@@ -121,6 +140,8 @@ impl ClusterStatus {
             nodes: status.nodes.into_iter().map(node).collect(),
             groups: status.groups.into_iter().map(group).collect(),
             redundancy: status.redundancy.map(redundancy),
+            moves_under_way: status.moves_under_way,
+            placement_groups_to_move: status.placement_groups_to_move,
         }
     }
 }
@@ -132,6 +153,9 @@ fn node(node: v1::NodeStatus) -> NodeStatus {
             v1::NodeState::Away => NodeState::Away,
             v1::NodeState::Unspecified => NodeState::Unknown,
         },
+        duty: NodeDuty::from_wire(node.duty()),
+        slots: node.slots,
+        metrics_address: node.metrics_address,
         node_id: node.node_id,
         name: node.name,
         zone: node.zone,
@@ -172,5 +196,8 @@ fn redundancy(redundancy: v1::Redundancy) -> Redundancy {
         sentences: redundancy.sentences,
         narrowed_versions: redundancy.narrowed_versions,
         under_protected_versions: redundancy.under_protected_versions,
+        fully_redundant: redundancy.fully_redundant,
+        under_way: redundancy.under_way,
+        repairs_waiting: redundancy.repairs_waiting,
     }
 }

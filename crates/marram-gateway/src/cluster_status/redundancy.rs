@@ -4,16 +4,18 @@
 //! about every object, so one weak place decides it (rules.md 7).
 
 mod sentences;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marram_meta::{BucketState, ClusterView, NodeState, Usage};
+use marram_meta::{BucketState, ClusterView, NodeRecord, NodeState, Usage};
 use marram_object::narrow;
 use marram_placement::{PoolTable, pool_of};
 use marram_proto::v1;
 use marram_types::{DriveId, NodeId, Profile};
 
 use crate::drives::{DriveHealth, DriveReport};
+use crate::layout::Standing;
 
 /// What is known.
 pub(super) struct Facts<'a> {
@@ -26,6 +28,18 @@ pub(super) struct Facts<'a> {
     full: BTreeSet<DriveId>,
     /// The counters of all groups; nothing where one does not answer.
     usage: Option<Usage>,
+    work: Work,
+}
+
+/// What has yet to be done.
+#[derive(Debug, Clone, Copy, Default)]
+struct Work {
+    /// Placement groups with a move under way.
+    moving: u64,
+    /// Placement groups to move, those under way included.
+    to_move: u64,
+    /// Extents that wait for repair or for their place; nothing where a group does not answer.
+    tickets: Option<u64>,
 }
 
 impl<'a> Facts<'a> {
@@ -63,7 +77,18 @@ impl<'a> Facts<'a> {
             retired: with(DriveHealth::Retired),
             full: with(DriveHealth::Full),
             usage,
+            work: Work::default(),
         }
+    }
+
+    /// Adds what is known of moves and repairs.
+    pub(super) fn with_work(mut self, standing: &Standing, tickets: Option<u64>) -> Self {
+        self.work = Work {
+            moving: standing.moving,
+            to_move: standing.to_move,
+            tickets,
+        };
+        self
     }
 
     /// The answer.
@@ -75,6 +100,9 @@ impl<'a> Facts<'a> {
             sentences: self.sentences(),
             narrowed_versions: usage.narrowed,
             under_protected_versions: usage.under_protected,
+            fully_redundant: self.lacks().is_empty(),
+            under_way: self.under_way(),
+            repairs_waiting: self.work.tickets,
         }
     }
 
@@ -140,7 +168,7 @@ impl<'a> Facts<'a> {
         let per_row = table.rows.iter().map(|row| {
             let mut shards: BTreeMap<NodeId, usize> = BTreeMap::new();
             let mut lost = 0;
-            for drive in row {
+            for drive in &row.drives {
                 match self.nodes.get(drive) {
                     Some(node) if !self.is_lost(*drive, *node) => {
                         *shards.entry(*node).or_default() += 1;
@@ -176,7 +204,11 @@ impl<'a> Facts<'a> {
             .rows
             .iter()
             .filter_map(|row| {
-                let living: Vec<bool> = row.iter().map(|drive| self.takes_data(*drive)).collect();
+                let living: Vec<bool> = row
+                    .drives
+                    .iter()
+                    .map(|drive| self.takes_data(*drive))
+                    .collect();
                 narrow(profile, &living).ok()
             })
             .map(|shape| shape.profile)
@@ -186,6 +218,12 @@ impl<'a> Facts<'a> {
     fn takes_data(&self, drive: DriveId) -> bool {
         self.nodes
             .get(&drive)
+            .filter(|node| {
+                self.view
+                    .nodes
+                    .get(*node)
+                    .is_some_and(NodeRecord::takes_data)
+            })
             .is_some_and(|node| !self.is_lost(drive, *node) && !self.full.contains(&drive))
     }
 

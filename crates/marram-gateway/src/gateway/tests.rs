@@ -1,5 +1,6 @@
 //! The API over a real socket, with a cluster in memory behind it.
 
+mod admin;
 mod buckets;
 mod faults;
 mod kit;

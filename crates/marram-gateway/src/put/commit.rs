@@ -33,7 +33,7 @@ pub(super) async fn run(
             (bytes.len() as u64, NewBody::Inline { data, bytes })
         }
         Content::Extents(completed) => {
-            let size = completed.extents.iter().map(|extent| extent.length).sum();
+            let size = completed.extents.iter().map(|new| new.extent.length).sum();
             (size, NewBody::Extents(completed.extents))
         }
     };
@@ -94,7 +94,9 @@ fn row(put: &Put, version: NewVersion, generation: Generation, modified_ms: u64)
         metadata: version.metadata,
         body: match version.body {
             NewBody::Inline { data, .. } => Body::Inline { data },
-            NewBody::Extents(extents) => Body::Extents(extents),
+            NewBody::Extents(extents) => {
+                Body::Extents(extents.into_iter().map(|new| new.extent).collect())
+            }
         },
         nominal: put.bucket.profile,
         narrowed: false,

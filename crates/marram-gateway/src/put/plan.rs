@@ -67,10 +67,11 @@ pub(super) fn extent(
     }
 }
 
+/// Whether new data may go to a drive: its node answers, and is there to take data (rules.md 25).
 fn answers(core: &Core, places: &Places, drive: DriveId) -> bool {
     places
         .place(drive)
-        .is_some_and(|place| core.drives.is_up(place.node))
+        .is_some_and(|place| places.takes_data(place.node) && core.drives.is_up(place.node))
 }
 
 /// Leaves at most `width` of a row's living slots: one on each node first, and others only where
@@ -111,6 +112,7 @@ fn offer(
         pg: choice.pg,
         living: spread(&choice.row, &choice.living),
         row: choice.row,
+        also: choice.also,
     })
 }
 

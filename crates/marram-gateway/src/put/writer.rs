@@ -28,7 +28,15 @@ use crate::core::{Core, MEMORY_UNIT_BYTES};
 use crate::drives::{DriveError, Place, Run};
 
 /// Runs on their way to drives.
-pub(super) type Runs = FuturesUnordered<BoxFuture<'static, (RunId, RunOutcome)>>;
+pub(super) type Runs = FuturesUnordered<BoxFuture<'static, EndedRun>>;
+
+/// How a run ended.
+pub(super) struct EndedRun {
+    run: RunId,
+    outcome: RunOutcome,
+    /// A slot that moves has a second place, and the run did not get there.
+    second_failed: bool,
+}
 
 /// Writes an object that does not fit its row. `place` is its place among the transfers.
 pub(super) async fn run<S>(
@@ -98,8 +106,11 @@ impl Writer {
             }
             let reading = self.wants_bytes();
             tokio::select! {
-                Some((run, outcome)) = self.runs.next(), if !self.runs.is_empty() => {
-                    self.session.run_ended(run, outcome);
+                Some(ended) = self.runs.next(), if !self.runs.is_empty() => {
+                    if ended.second_failed {
+                        self.session.second_place_failed(ended.run);
+                    }
+                    self.session.run_ended(ended.run, ended.outcome);
                 }
                 chunk = upload.next(), if reading => match chunk? {
                     Some(chunk) => self.filling.push(&chunk, self.window_bytes()),
@@ -199,7 +210,8 @@ impl Writer {
         let places = self.core.places();
         for (target, pieces) in write.targets.iter().zip(encoded) {
             let run = write.run(target.shard);
-            let place = places.place(target.drive);
+            let first = places.place(target.drive);
+            let second = target.also.map(|drive| places.place(drive));
             let core = self.core.clone();
             let shard = write.shard_id(target.shard);
             let (pg, offset) = (write.pg, write.shard_offset);
@@ -207,20 +219,33 @@ impl Writer {
             let sending = async move {
                 // A run that is late holds its bytes longer than the window is kept.
                 let _memory = memory;
-                let outcome = match place {
+                let data = join(pieces);
+                let to = async |place: Option<Place>| match place {
                     Some(place) => {
+                        let data = data.clone();
                         let run = Run {
                             place,
                             shard,
                             pg,
                             offset,
-                            data: join(pieces),
+                            data,
                         };
                         write_run(&core, place, run).await
                     }
                     None => RunOutcome::Failed,
                 };
-                (run, outcome)
+                let also = async {
+                    match second {
+                        Some(second) => to(second).await == RunOutcome::Failed,
+                        None => false,
+                    }
+                };
+                let (outcome, second_failed) = tokio::join!(to(first), also);
+                EndedRun {
+                    run,
+                    outcome,
+                    second_failed,
+                }
             };
             self.runs.push(sending.boxed());
         }

@@ -6,6 +6,8 @@ use marram_proto::v1;
 use marram_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
+use crate::admin;
+use crate::admin::plan;
 use crate::cluster_status;
 use crate::core::Core;
 use crate::status;
@@ -23,5 +25,35 @@ impl AdminService for Admin {
             .await
             .map_err(|error| status::of(&error))?;
         Ok(Response::new(answer))
+    }
+
+    async fn set_node_duty(
+        &self,
+        request: Request<v1::SetNodeDutyRequest>,
+    ) -> Result<Response<v1::SetNodeDutyResponse>, Status> {
+        let answer = admin::set_duty(&self.0, request.into_inner()).await;
+        answer
+            .map(Response::new)
+            .map_err(|error| status::of(&error))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::RemoveNodeResponse>, Status> {
+        let answer = admin::remove(&self.0, request.into_inner()).await;
+        answer
+            .map(Response::new)
+            .map_err(|error| status::of(&error))
+    }
+
+    async fn plan_layout(
+        &self,
+        request: Request<v1::PlanLayoutRequest>,
+    ) -> Result<Response<v1::PlanLayoutResponse>, Status> {
+        let answer = plan::plan(&self.0, request.into_inner()).await;
+        answer
+            .map(Response::new)
+            .map_err(|error| status::of(&error))
     }
 }

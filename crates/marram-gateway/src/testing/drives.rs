@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use marram_types::{DataId, DriveId, NodeId, ShardId};
+use marram_types::{DataId, DriveId, GroupId, NodeId, ShardId};
 use parking_lot::Mutex;
 
 use crate::drives::{DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run};
@@ -50,6 +50,11 @@ impl FakeDrives {
         self.0.lock().fuse = Some((node, runs));
     }
 
+    /// A drive that nothing was written to yet.
+    pub(crate) fn add(&self, drive: DriveId, node: NodeId) {
+        self.0.lock().nodes.insert(drive, node);
+    }
+
     pub(crate) fn fill(&self, drive: DriveId) {
         self.0.lock().full.insert(drive);
     }
@@ -71,6 +76,29 @@ impl FakeDrives {
         for bytes in self.0.lock().shards.values_mut() {
             bytes[0] ^= 1;
         }
+    }
+
+    /// Leaves a shard that nobody knows of on a drive.
+    pub(crate) fn litter(&self, drive: DriveId) {
+        let data = DataId {
+            group: GroupId(1),
+            begin: 1,
+            random: 1,
+        };
+        let shard = ShardId {
+            data,
+            slot: 0,
+            repair: 0,
+        };
+        let mut state = self.0.lock();
+        state.shards.insert((drive, shard), BytesMut::zeroed(10));
+    }
+
+    /// Shards on the drives of a node.
+    pub(crate) fn shards_of(&self, node: NodeId) -> usize {
+        let state = self.0.lock();
+        let its = |drive: &DriveId| state.nodes.get(drive) == Some(&node);
+        state.shards.keys().filter(|(drive, _)| its(drive)).count()
     }
 
     pub(crate) fn shards(&self) -> usize {
@@ -184,7 +212,12 @@ impl Drives for FakeDrives {
                 },
                 capacity: 1 << 40,
                 free: 1 << 39,
-                record_bytes: 1,
+                record_bytes: state
+                    .shards
+                    .iter()
+                    .filter(|((of, _), _)| of == drive)
+                    .map(|(_, bytes)| bytes.len() as u64)
+                    .sum(),
             })
             .collect())
     }

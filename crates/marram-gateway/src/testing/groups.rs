@@ -10,7 +10,8 @@ use marram_meta::{
     BucketState, ClusterView, Envelope, MemKv, ObjectCommand, ObjectOutcome, RootCommand,
     RootOutcome, answer_object, apply_object, apply_root, stamp, view,
 };
-use marram_types::{GroupId, PoolId, ReplicaId};
+use marram_placement::PoolTable;
+use marram_types::{GroupId, ReplicaId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -83,8 +84,10 @@ impl FakeGroups {
             .collect()
     }
 
-    pub(crate) fn fence_pool(&self, pool: PoolId, epoch: u64) {
-        self.fence(&ObjectCommand::PoolFence { pool, epoch });
+    pub(crate) fn fence_pool(&self, table: &PoolTable) {
+        let rows = (0..).zip(table.rows.iter().cloned()).collect();
+        let pool = table.pool();
+        self.fence(&ObjectCommand::LayoutFence { pool, rows });
     }
 
     /// What the root group's leader does: brings pending bucket records to every group.

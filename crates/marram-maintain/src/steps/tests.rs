@@ -23,6 +23,7 @@ fn node(id: u64) -> NodeRecord {
         replica: Some(ReplicaId(id)),
         replicas_past: Vec::new(),
         state: NodeState::Active,
+        duty: NodeDuty::Serving,
     }
 }
 
@@ -61,9 +62,11 @@ fn members(
 
 fn steps(view: &ClusterView, root: &Members, quiet_s: u64, fences: &Fences) -> Vec<Step> {
     let quiet = Duration::from_secs(quiet_s);
+    let up = view.nodes.values().filter_map(|n| n.replica).collect();
     next_steps(&Observed {
         view,
         root,
+        up: &up,
         quiet,
         fences,
     })
@@ -98,7 +101,13 @@ fn apply(view: &mut ClusterView, fences: &mut Fences, step: Step) {
         Step::Decide(RootCommand::CreatePool(table)) => {
             view.pools.insert(table.pool(), table);
         }
-        Step::FencePool { group, pool, epoch } => fences.note_pool(group, pool, epoch),
+        Step::FenceRows { group, pool, rows } => {
+            let held: Vec<_> = rows
+                .iter()
+                .map(|(index, row)| (*index, row.epoch))
+                .collect();
+            fences.note_rows(group, pool, &held);
+        }
         Step::FenceBucket { group, record } => {
             fences.note_bucket(group, record.bucket, record.epoch, record.state, 0);
         }
@@ -159,7 +168,7 @@ fn a_replica_that_never_ran_gets_no_vote_and_no_group() {
     let mut root = members(1..=1, 2..=6);
     root.following.retain(|r| *r != ReplicaId(3));
     let todo = steps(&cluster(6, 6), &root, 60, &Fences::default());
-    let voters = [1, 2, 4, 5].map(ReplicaId).to_vec();
+    let voters = [1, 2, 4, 5, 6].map(ReplicaId).to_vec();
     assert_eq!(todo, [Step::SetRootVoters(voters)]);
 }
 
@@ -250,4 +259,39 @@ fn a_deletion_is_taken_back_when_one_group_still_holds_something() {
         matches!(todo.as_slice(), [Step::BucketSealed { nonempty: true, .. }]),
         "{todo:?}"
     );
+}
+
+/// Votes of the root group leave a node that is drained, once others can take them.
+#[test]
+fn root_votes_leave_nodes_that_give_up_what_they_have() {
+    let mut view = cluster(6, 6);
+    let duty = |view: &mut ClusterView, id: u64, duty| {
+        view.nodes.get_mut(&NodeId(id)).expect("known").duty = duty;
+    };
+    let votes = |view: &ClusterView, root: &Members| {
+        let todo = steps(view, root, 0, &Fences::default());
+        todo.into_iter().find_map(|step| match step {
+            Step::SetRootVoters(voters) => Some(voters),
+            _ => None,
+        })
+    };
+    let mut root = members(1..=5, 6..=6);
+    duty(&mut view, 2, NodeDuty::Cordoned);
+    assert_eq!(votes(&view, &root), None);
+    duty(&mut view, 2, NodeDuty::Draining);
+    let replaced = [1, 3, 4, 5, 6].map(ReplicaId).to_vec();
+    assert_eq!(votes(&view, &root), Some(replaced));
+    root.following.retain(|r| *r != ReplicaId(6));
+    assert_eq!(votes(&view, &root), None, "nobody can take the vote");
+    duty(&mut view, 6, NodeDuty::Draining);
+    let left = [1, 3, 4, 5].map(ReplicaId).to_vec();
+    assert_eq!(votes(&view, &root), Some(left), "and nobody will");
+
+    // The only voter: the other one votes before the first goes.
+    let mut view = cluster(2, 2);
+    duty(&mut view, 1, NodeDuty::Draining);
+    let both = [1, 2].map(ReplicaId).to_vec();
+    assert_eq!(votes(&view, &members(1..=1, 2..=2)), Some(both));
+    let second = vec![ReplicaId(2)];
+    assert_eq!(votes(&view, &members(1..=2, 0..=0)), Some(second));
 }

@@ -2,7 +2,7 @@
 //! groups, so that the move of one reads only its own.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, PgId};
+use marram_types::{BucketId, DataId, GroupId, PgId};
 
 use crate::stored::{Stored, get_pg, put_pg};
 
@@ -27,6 +27,27 @@ pub(crate) fn ser_key(pg: PgId, data: DataId) -> [u8; 4 + DataId::BYTES] {
     key[2..4].copy_from_slice(&pg.index.to_be_bytes());
     key[4..].copy_from_slice(&data.to_bytes());
     key
+}
+
+/// The least data id.
+pub(crate) const FIRST: DataId = DataId {
+    group: GroupId(0),
+    begin: 0,
+    random: 0,
+};
+
+/// The greatest data id.
+pub(crate) const LAST: DataId = DataId {
+    group: GroupId(u16::MAX),
+    begin: u64::MAX,
+    random: u64::MAX,
+};
+
+pub(crate) fn deser_key(key: &[u8]) -> Result<(PgId, DataId), DecodeError> {
+    let mut from = Reader::new(key);
+    let pair = get_pair(&mut from)?;
+    from.finish()?;
+    Ok(pair)
 }
 
 /// Appends a pair that names an extent's data.

@@ -31,6 +31,20 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// The form that crosses the mesh.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.ser_value()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::deser_value(bytes)
+    }
+
     /// Whether the shape is one that a writer may make: a slot of its own for each shard, within the
     /// pool's width, which is its number; missing bits and overrides only for shards that exist.
     #[must_use]
@@ -44,6 +58,33 @@ impl Extent {
             && self.length > 0
             && self.missing >> width == 0
             && self.overrides.iter().all(|(i, _)| usize::from(*i) < width)
+    }
+
+    /// The place of a shard that lies elsewhere than the layout says.
+    #[must_use]
+    pub fn override_of(&self, shard: u8) -> Option<DriveId> {
+        let moved = self.overrides.iter().find(|(of, _)| *of == shard);
+        moved.map(|(_, drive)| *drive)
+    }
+
+    /// Whether a shard is known to be lost.
+    #[must_use]
+    pub fn is_missing(&self, shard: u8) -> bool {
+        let bits = self.missing.checked_shr(u32::from(shard));
+        bits.is_some_and(|bits| bits & 1 == 1)
+    }
+
+    /// The shards, each with its slot.
+    pub fn shards(&self) -> impl Iterator<Item = (u8, u8)> + '_ {
+        (0..=u8::MAX).zip(self.slots.iter().copied())
+    }
+
+    /// Sets or clears a shard's override; overrides stay in the order of shards, so that the same
+    /// state has one form.
+    pub(crate) fn set_override(&mut self, shard: u8, place: Option<DriveId>) {
+        self.overrides.retain(|(of, _)| *of != shard);
+        self.overrides.extend(place.map(|drive| (shard, drive)));
+        self.overrides.sort_unstable();
     }
 
     /// Whether the extent is narrower than `nominal` in data or parity shards.

@@ -1,13 +1,14 @@
-//! `Garbage`: (displacing index, data id) -> the extent that was displaced, which tells a collector
-//! where its shards are.
+//! `Garbage`: (displacing index, data id) -> the extent that was displaced, and where its shards
+//! were by then, which tells a collector where to look.
 
-use marram_types::DataId;
 use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{DataId, DriveId};
 
 use super::extent::Extent;
-use crate::stored::Stored;
+use crate::stored::{Stored, get_places, only_version, put_places};
 
-const VERSION: u8 = 1;
+/// Version 1 had no places.
+const VERSION: u8 = 2;
 
 /// Data that nothing refers to any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,9 @@ pub struct GarbageEntry {
     pub at: u64,
     /// What was displaced.
     pub extent: Extent,
+    /// By shard: every drive that may hold it, as known at that index. Placement groups move later
+    /// without this data, so the layout does not tell any more.
+    pub places: Vec<Vec<DriveId>>,
 }
 
 pub(crate) fn ser_key(at: u64, data: DataId) -> [u8; 8 + DataId::BYTES] {
@@ -32,17 +36,34 @@ pub(crate) fn deser_key(key: &[u8]) -> Result<(u64, DataId), DecodeError> {
     Ok(pair)
 }
 
-pub(crate) fn ser_value(extent: &Extent) -> Vec<u8> {
-    let mut out = Writer::with_capacity(64);
+pub(crate) fn ser_value(extent: &Extent, places: &[Vec<DriveId>]) -> Vec<u8> {
+    let mut out = Writer::with_capacity(96);
     out.u8(VERSION);
     extent.encode(&mut out);
+    put_places(&mut out, places);
     out.finish()
 }
 
-pub(crate) fn deser_value(bytes: &[u8]) -> Result<Extent, DecodeError> {
+pub(crate) fn deser_value(bytes: &[u8]) -> Result<(Extent, Vec<Vec<DriveId>>), DecodeError> {
     let mut from = Reader::new(bytes);
-    from.version("garbage entry version", VERSION)?;
-    let extent = Extent::decode(&mut from)?;
+    only_version(&mut from, "garbage entry version", VERSION)?;
+    let value = (Extent::decode(&mut from)?, get_places(&mut from)?);
     from.finish()?;
-    Ok(extent)
+    Ok(value)
+}
+
+/// An entry in an answer; the value in the table leaves out what its key says.
+impl Stored for GarbageEntry {
+    fn encode(&self, out: &mut Writer) {
+        self.extent.encode(out.varint(self.at));
+        put_places(out, &self.places);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            at: from.varint()?,
+            extent: Extent::decode(from)?,
+            places: get_places(from)?,
+        })
+    }
 }

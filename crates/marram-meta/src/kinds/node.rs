@@ -3,9 +3,11 @@
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DriveId, NodeId, ReplicaId};
 
-use crate::stored::{Stored, deser_u64_key};
+use crate::refusal::unknown;
+use crate::stored::{Stored, deser_u64_key, only_version};
 
-const VERSION: u8 = 1;
+/// Version 1 had no duty.
+const VERSION: u8 = 2;
 
 /// Whether a node belongs to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,45 @@ pub enum NodeState {
     Active = 1,
     /// Removed for ever: its key proves nothing any more (rules.md 5).
     Tombstoned = 2,
+}
+
+/// What a member is there for, as operators decide it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum NodeDuty {
+    /// Takes new data.
+    Serving = 1,
+    /// Keeps what it has and takes nothing new (rules.md 25).
+    Cordoned = 2,
+    /// Gives up what it has.
+    Draining = 3,
+    /// Does not come back: what it had is rebuilt elsewhere. Only its removal follows.
+    Fenced = 4,
+}
+
+impl NodeDuty {
+    /// Whether an operator may change this duty to `next`: one step between serving, cordoned and
+    /// draining, either way, and fenced from everywhere. A duty may always become itself.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        use NodeDuty::{Cordoned, Draining, Fenced, Serving};
+        self == next
+            || next == Fenced
+            || matches!(
+                (self, next),
+                (Serving | Draining, Cordoned) | (Cordoned, Serving | Draining)
+            )
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
+        Ok(match byte {
+            1 => Self::Serving,
+            2 => Self::Cordoned,
+            3 => Self::Draining,
+            4 => Self::Fenced,
+            other => return Err(unknown("node duty", other)),
+        })
+    }
 }
 
 /// A drive of a node.
@@ -51,6 +92,16 @@ pub struct NodeRecord {
     pub replicas_past: Vec<ReplicaId>,
     /// Whether it belongs to the cluster.
     pub state: NodeState,
+    /// What it is there for; of a tombstoned node the last one.
+    pub duty: NodeDuty,
+}
+
+impl NodeRecord {
+    /// Whether new data may go to it: a member that serves.
+    #[must_use]
+    pub fn takes_data(&self) -> bool {
+        self.state == NodeState::Active && self.duty == NodeDuty::Serving
+    }
 }
 
 pub(crate) fn ser_key(node: NodeId) -> [u8; 8] {
@@ -101,11 +152,12 @@ impl Stored for NodeRecord {
             .list(&self.replicas_past, |out, r| {
                 out.varint(r.0);
             })
-            .u8(self.state as u8);
+            .u8(self.state as u8)
+            .u8(self.duty as u8);
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        from.version("node record version", VERSION)?;
+        only_version(from, "node record version", VERSION)?;
         Ok(Self {
             node: NodeId(from.u64_be()?),
             name: from.str()?.to_owned(),
@@ -121,6 +173,7 @@ impl Stored for NodeRecord {
                 2 => NodeState::Tombstoned,
                 _ => return Err(DecodeError::Invalid("node state")),
             },
+            duty: NodeDuty::from_byte(from.u8()?)?,
         })
     }
 }

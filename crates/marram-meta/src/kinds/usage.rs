@@ -20,6 +20,17 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// The difference, for what is not counted any more.
+    #[must_use]
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self {
+            objects: self.objects - other.objects,
+            bytes: self.bytes - other.bytes,
+            narrowed: self.narrowed - other.narrowed,
+            under_protected: self.under_protected - other.under_protected,
+        }
+    }
+
     /// The sum, for totals over buckets or groups.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

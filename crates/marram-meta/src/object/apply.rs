@@ -7,7 +7,8 @@ use super::command::{ObjectCommand, TAG_PUT};
 use super::displace::discard;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
-use super::{delete, fence, floors, put};
+use super::shard::{self, Named};
+use super::{delete, fence, floors, put, reencode};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::kv::KvWrite;
 use crate::refusal::Refusal;
@@ -114,12 +115,34 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
             precondition,
         } => delete::apply(apply, *bucket, key.as_str(), precondition),
         ObjectCommand::BucketFence(record) => fence::bucket(apply, record),
-        ObjectCommand::PoolFence { pool, epoch } => fence::pool(apply, *pool, *epoch),
+        ObjectCommand::LayoutFence { pool, rows } => fence::layout(apply, *pool, rows),
         ObjectCommand::RaiseFloors {
             gc_floor,
             read_floor,
         } => Ok(floors::raise(apply, *gc_floor, *read_floor)),
         ObjectCommand::Collected(entries) => floors::collected(apply, entries),
+        ObjectCommand::ShardPlaced {
+            pg,
+            data,
+            shard,
+            at,
+            seen,
+        } => {
+            let (pg, data, shard) = (*pg, *data, *shard);
+            shard::placed(apply, Named { pg, data, shard }, at, *seen)
+        }
+        ObjectCommand::ShardMissing {
+            pg,
+            data,
+            shard,
+            at,
+        } => {
+            let (pg, data, shard) = (*pg, *data, *shard);
+            shard::missing(apply, Named { pg, data, shard }, *at)
+        }
+        ObjectCommand::Reencode { pg, data, extents } => {
+            reencode::apply(apply, (*pg, *data), extents)
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use marram_types::caps::{
     USER_METADATA_BYTES_MAX,
 };
 
+use super::new_extent::NewExtent;
 use super::put_ref::{NewBodyRef, PutRef};
-use crate::kinds::extent::Extent;
 use crate::refusal::Malformed;
 
 /// Longest `ETag` that a row keeps.
@@ -30,23 +30,35 @@ pub(super) fn check_form(put: &PutRef<'_>, index: u64) -> Result<(), Malformed> 
         }
         NewBodyRef::Inline { bytes, .. } if bytes.len() as u64 != put.size => Err(Malformed::Size),
         NewBodyRef::Inline { .. } => Ok(()),
-        NewBodyRef::Extents(extents) => check_extents(extents, put.size, index),
+        NewBodyRef::Extents(extents) => {
+            check_extents(extents, index)?;
+            // No overflow: at most 10,240 times 1 GiB.
+            let size: u64 = extents.iter().map(|new| new.extent.length).sum();
+            if size == put.size {
+                Ok(())
+            } else {
+                Err(Malformed::Size)
+            }
+        }
     }
 }
 
-fn check_extents(extents: &[Extent], size: u64, index: u64) -> Result<(), Malformed> {
-    let fits = |e: &Extent| e.is_well_formed() && e.length <= EXTENT_BYTES_MAX;
+/// What is wrong with new extents whatever the state.
+pub(super) fn check_extents(extents: &[NewExtent], index: u64) -> Result<(), Malformed> {
+    let fits = |new: &NewExtent| {
+        let extent = &new.extent;
+        extent.is_well_formed() && extent.length <= EXTENT_BYTES_MAX && extent.overrides.is_empty()
+    };
     if extents.is_empty() || extents.len() > OBJECT_EXTENTS_MAX || !extents.iter().all(fits) {
         return Err(Malformed::Extents);
     }
-    if extents.iter().any(|e| e.missing != 0) {
+    if extents.iter().any(|new| new.extent.missing != 0) {
         return Err(Malformed::Missing);
     }
-    // No overflow: at most 10,240 times 1 GiB.
-    if extents.iter().map(|e| e.length).sum::<u64>() != size {
-        return Err(Malformed::Size);
+    if !extents.iter().all(NewExtent::is_whole) {
+        return Err(Malformed::Places);
     }
-    let mut ids: Vec<DataId> = extents.iter().map(|e| e.data).collect();
+    let mut ids: Vec<DataId> = extents.iter().map(|new| new.extent.data).collect();
     ids.sort_unstable();
     let twice = ids.windows(2).any(|pair| pair[0] == pair[1]);
     if twice || ids.iter().any(|data| data.begin > index) {

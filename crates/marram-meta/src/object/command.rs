@@ -1,23 +1,29 @@
 //! What an object group can be told to do.
 
 use bytes::Bytes;
+use marram_placement::PgRow;
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, Generation, ObjectKey, PoolId, VersionId};
+use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId, PoolId, VersionId};
 
+use super::new_extent::{NewExtent, get_new_extents, put_new_extents};
 use super::put_ref::{PutRef, get_precondition, put_precondition};
 use crate::envelope::Command;
 use crate::kinds::bucket::BucketRecord;
-use crate::kinds::extent::{Extent, put_extents};
+use crate::kinds::data_ref::{get_pair, put_pair};
 use crate::kinds::object::put_metadata;
 use crate::refusal::unknown;
-use crate::stored::Stored;
+use crate::stored::{Stored, get_drives, put_drives};
 
+// 132 was a fence of a pool, in no release: the number is not used again.
 pub(super) const TAG_PUT: u8 = 129;
 pub(super) const TAG_DELETE: u8 = 130;
 const TAG_BUCKET_FENCE: u8 = 131;
-const TAG_POOL_FENCE: u8 = 132;
 const TAG_RAISE_FLOORS: u8 = 133;
 const TAG_COLLECTED: u8 = 134;
+const TAG_LAYOUT_FENCE: u8 = 135;
+const TAG_SHARD_PLACED: u8 = 136;
+const TAG_SHARD_MISSING: u8 = 137;
+const TAG_REENCODE: u8 = 138;
 
 /// Where a new version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +36,7 @@ pub enum NewBody {
         bytes: Bytes,
     },
     /// On drives already, every shard durable (rules.md 18); at least one extent.
-    Extents(Vec<Extent>),
+    Extents(Vec<NewExtent>),
 }
 
 /// A version to be committed.
@@ -98,12 +104,13 @@ pub enum ObjectCommand {
     },
     /// Brings a root decision about a bucket (rules.md 11).
     BucketFence(BucketRecord),
-    /// Brings a root decision about a pool.
-    PoolFence {
+    /// Brings root decisions about placement groups of a pool (placement-protocol.md, "who knows
+    /// what"). The group takes every row whose epoch is higher than that of its own copy.
+    LayoutFence {
         /// The pool.
         pool: PoolId,
-        /// The epoch of its table.
-        epoch: u64,
+        /// Rows by their index in its table.
+        rows: Vec<(u16, PgRow)>,
     },
     /// Raises the floors; they never fall (rules.md 27, 28).
     RaiseFloors {
@@ -115,6 +122,47 @@ pub enum ObjectCommand {
     /// The shards of these garbage entries are gone. Entries whose data begins at or above the
     /// `gc_floor` stay (placement-protocol.md 10).
     Collected(Vec<CollectedEntry>),
+    /// A shard of a live extent is durable at these places, where it was just verified. To be sent
+    /// only when all shards that the row will then claim were seen (placement-protocol.md 14).
+    ShardPlaced {
+        /// The extent's placement group.
+        pg: PgId,
+        /// Its data.
+        data: DataId,
+        /// Which shard.
+        shard: u8,
+        /// Every place where it was seen.
+        at: Vec<DriveId>,
+        /// The group's applied index from before it was looked at, as query answers tell it. The
+        /// claim is void when the placement group was fenced, or the extent reported, since.
+        seen: u64,
+    },
+    /// A shard of a live extent is not at a place that could be reached (placement-protocol.md 14).
+    ShardMissing {
+        /// The extent's placement group.
+        pg: PgId,
+        /// Its data.
+        data: DataId,
+        /// Which shard.
+        shard: u8,
+        /// Where it was looked for: it counts only if that is where readers look.
+        at: DriveId,
+    },
+    /// Replaces the data of a live extent by these extents with the same object bytes, all shards
+    /// of them durable and looked at again after the last write (placement-protocol.md 13).
+    Reencode {
+        /// The old extent's placement group.
+        pg: PgId,
+        /// The old data.
+        data: DataId,
+        /// What takes its place, in the order of the object's bytes.
+        extents: Vec<NewExtent>,
+    },
+}
+
+fn extents_hint(extents: &[NewExtent]) -> usize {
+    let one = |new: &NewExtent| 64 + 8 * new.wrote.len();
+    extents.iter().map(one).sum()
 }
 
 impl Command for ObjectCommand {
@@ -123,12 +171,18 @@ impl Command for ObjectCommand {
     }
 
     fn size_hint(&self) -> usize {
-        let Self::Put { key, content, .. } = self else {
-            return 256;
+        let (key, content) = match self {
+            Self::Put { key, content, .. } => (key, content),
+            Self::LayoutFence { rows, .. } => {
+                let row = |(_, row): &(u16, PgRow)| 32 + 8 * row.drives.len();
+                return 64 + rows.iter().map(row).sum::<usize>();
+            }
+            Self::Reencode { extents, .. } => return 64 + extents_hint(extents),
+            _ => return 256,
         };
         let body = match &content.body {
             NewBody::Inline { bytes, .. } => bytes.len(),
-            NewBody::Extents(extents) => 64 * extents.len(),
+            NewBody::Extents(extents) => extents_hint(extents),
         };
         let metadata: usize = content
             .metadata
@@ -154,7 +208,7 @@ fn encode_content(out: &mut Writer, content: &NewVersion) {
         }
         NewBody::Extents(extents) => {
             out.u8(2);
-            put_extents(out, extents);
+            put_new_extents(out, extents);
         }
     }
 }
@@ -199,9 +253,6 @@ impl Stored for ObjectCommand {
                 put_precondition(out, precondition);
             }
             Self::BucketFence(record) => record.encode(out.u8(TAG_BUCKET_FENCE)),
-            Self::PoolFence { pool, epoch } => {
-                out.u8(TAG_POOL_FENCE).u16_be(pool.0).varint(*epoch);
-            }
             Self::RaiseFloors {
                 gc_floor,
                 read_floor,
@@ -213,6 +264,34 @@ impl Stored for ObjectCommand {
             Self::Collected(entries) => {
                 out.u8(TAG_COLLECTED)
                     .list(entries, |out, entry| entry.encode(out));
+            }
+            Self::LayoutFence { pool, rows } => {
+                out.u8(TAG_LAYOUT_FENCE).u16_be(pool.0);
+                out.list(rows, |out, (index, row)| row.encode(out.u16_be(*index)));
+            }
+            Self::ShardPlaced {
+                pg,
+                data,
+                shard,
+                at,
+                seen,
+            } => {
+                put_pair(out.u8(TAG_SHARD_PLACED), (*pg, *data));
+                put_drives(out.u8(*shard), at);
+                out.varint(*seen);
+            }
+            Self::ShardMissing {
+                pg,
+                data,
+                shard,
+                at,
+            } => {
+                put_pair(out.u8(TAG_SHARD_MISSING), (*pg, *data));
+                out.u8(*shard).varint(at.0);
+            }
+            Self::Reencode { pg, data, extents } => {
+                put_pair(out.u8(TAG_REENCODE), (*pg, *data));
+                put_new_extents(out, extents);
             }
         }
     }
@@ -226,15 +305,39 @@ impl Stored for ObjectCommand {
                 precondition: get_precondition(from)?.to_owned(),
             },
             TAG_BUCKET_FENCE => Self::BucketFence(BucketRecord::decode(from)?),
-            TAG_POOL_FENCE => Self::PoolFence {
-                pool: PoolId(from.u16_be()?),
-                epoch: from.varint()?,
-            },
             TAG_RAISE_FLOORS => Self::RaiseFloors {
                 gc_floor: from.varint()?,
                 read_floor: from.varint()?,
             },
             TAG_COLLECTED => Self::Collected(from.list(CollectedEntry::decode)?),
+            TAG_LAYOUT_FENCE => Self::LayoutFence {
+                pool: PoolId(from.u16_be()?),
+                rows: from.list(|from| Ok((from.u16_be()?, PgRow::decode(from)?)))?,
+            },
+            TAG_SHARD_PLACED => {
+                let (pg, data) = get_pair(from)?;
+                Self::ShardPlaced {
+                    pg,
+                    data,
+                    shard: from.u8()?,
+                    at: get_drives(from)?,
+                    seen: from.varint()?,
+                }
+            }
+            TAG_SHARD_MISSING => {
+                let (pg, data) = get_pair(from)?;
+                Self::ShardMissing {
+                    pg,
+                    data,
+                    shard: from.u8()?,
+                    at: DriveId(from.varint()?),
+                }
+            }
+            TAG_REENCODE => {
+                let (pg, data) = get_pair(from)?;
+                let extents = get_new_extents(from)?;
+                Self::Reencode { pg, data, extents }
+            }
             other => return Err(unknown("object command", other)),
         })
     }

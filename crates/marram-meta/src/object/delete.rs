@@ -6,9 +6,11 @@ use super::command::Precondition;
 use super::displace::displace;
 use super::fence::open_bucket;
 use super::outcome::ObjectOutcome;
-use super::put::uncount;
+use super::usage;
 use crate::kinds::object::{VersionRow, ser_key};
+use crate::kinds::usage::Usage;
 use crate::kv::Table;
+use crate::layout::Layout;
 use crate::refusal::Refusal;
 use crate::requests::Apply;
 use crate::stored::{StateError, load};
@@ -34,9 +36,9 @@ pub(super) fn apply(
         }));
     }
     if let Some(row) = &current {
-        displace(apply, row)?;
+        displace(apply, &mut Layout::default(), row)?;
         apply.kv.delete(Table::Objects, &row_key)?;
-        uncount(apply, bucket, row)?;
+        usage::replace(apply, bucket, Some(row), Usage::default())?;
     }
     Ok(ObjectOutcome::Deleted {
         generation: Generation(apply.index + apply.state.generation_offset),

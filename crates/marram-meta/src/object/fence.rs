@@ -1,13 +1,16 @@
 //! The group's own copies of what the root decided (rules.md 11).
 
-use marram_types::{BucketId, PoolId};
+use std::collections::BTreeMap;
+
+use marram_placement::PgRow;
+use marram_types::{BucketId, PgId, PoolId};
 
 use super::outcome::ObjectOutcome;
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
-use crate::kinds::pool::{self, PoolFence};
+use crate::kinds::layout_row::{self, LayoutRow};
 use crate::kinds::usage::Usage;
 use crate::kv::{KvRead, Table};
-use crate::refusal::Refusal;
+use crate::refusal::{Malformed, Refusal};
 use crate::requests::Apply;
 use crate::stored::{StateError, load, store};
 
@@ -53,20 +56,59 @@ pub(super) fn bucket(
     })
 }
 
-/// Whether the group was told of a pool.
-pub(super) fn pool_is_known(kv: &dyn KvRead, pool: PoolId) -> Result<bool, StateError> {
-    Ok(kv.get(Table::PoolFences, &pool::ser_key(pool))?.is_some())
-}
-
-/// Takes a pool's epoch if it is newer than the one known.
-pub(super) fn pool(
+/// Takes the rows that are newer than the group's copies. All rows of an entry or none: a refusal
+/// changes nothing.
+pub(super) fn layout(
     apply: &mut Apply<'_>,
     pool: PoolId,
-    epoch: u64,
+    rows: &[(u16, PgRow)],
 ) -> Result<ObjectOutcome, StateError> {
-    let key = pool::ser_key(pool);
-    let held: Option<PoolFence> = load(apply.kv, Table::PoolFences, &key)?;
-    let epoch = held.map_or(epoch, |held| held.epoch.max(epoch));
-    store(apply.kv, Table::PoolFences, &key, &PoolFence { epoch })?;
-    Ok(ObjectOutcome::PoolFenced { epoch })
+    let fits = |row: &PgRow| row.is_sound() && row.drives.len() == usize::from(pool.0);
+    if !rows.iter().all(|(_, row)| fits(row)) {
+        return Ok(ObjectOutcome::Refused(Malformed::Pool.into()));
+    }
+    let mut taken: BTreeMap<PgId, LayoutRow> = BTreeMap::new();
+    let mut highest = 0;
+    for (index, row) in rows {
+        let pg = PgId {
+            pool,
+            index: *index,
+        };
+        let held = match taken.get(&pg) {
+            Some(taken) => Some(taken.clone()),
+            None => load(apply.kv, Table::LayoutRows, &layout_row::ser_key(pg))?,
+        };
+        highest = highest.max(row.epoch);
+        if let Some(LayoutRow { row: held, .. }) = &held {
+            highest = highest.max(held.epoch);
+            if held.epoch >= row.epoch {
+                continue;
+            }
+            if !may_follow(held, row) {
+                let epoch = held.epoch;
+                return Ok(ObjectOutcome::Refused(Refusal::LayoutGap { pg, epoch }));
+            }
+        }
+        let row = LayoutRow {
+            fenced_at: apply.index,
+            row: row.clone(),
+        };
+        taken.insert(pg, row);
+    }
+    for (pg, row) in &taken {
+        store(apply.kv, Table::LayoutRows, &layout_row::ser_key(*pg), row)?;
+    }
+    Ok(ObjectOutcome::LayoutFenced { epoch: highest })
+}
+
+/// Whether a row may replace the group's copy. Readers are sent to another drive only when the
+/// group itself was in the Dual phase of that very move before: what it committed until then was
+/// written to both ends, or names its place, and the rest was copied after that fence
+/// (placement-protocol.md 3). Without it the fence of the Dual phase was left out, and its rows
+/// would claim what nobody wrote.
+fn may_follow(held: &PgRow, next: &PgRow) -> bool {
+    (0..=u8::MAX).zip(&next.drives).all(|(slot, drive)| {
+        let places = held.must_hold(slot);
+        places.is_some_and(|places| places.contains(*drive))
+    })
 }

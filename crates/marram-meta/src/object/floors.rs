@@ -29,7 +29,8 @@ pub(super) fn collected(
         let Some(bytes) = apply.kv.get(Table::Garbage, &key)?.filter(|_| is_due) else {
             continue;
         };
-        let extent = garbage::deser_value(&bytes).map_err(StateError::corrupt(Table::Garbage))?;
+        let (extent, _) =
+            garbage::deser_value(&bytes).map_err(StateError::corrupt(Table::Garbage))?;
         apply.kv.delete(Table::Garbage, &key)?;
         let ref_key = data_ref::ser_key(extent.pg, extent.data);
         apply.kv.delete(Table::DataRefs, &ref_key)?;

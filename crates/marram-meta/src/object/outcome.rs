@@ -1,7 +1,7 @@
 //! What came of an object command.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{Generation, VersionId};
+use marram_types::{DriveId, Generation, VersionId};
 
 use crate::kinds::bucket::BucketState;
 use crate::refusal::{Refusal, unknown};
@@ -44,11 +44,26 @@ pub enum ObjectOutcome {
         /// The state held.
         state: BucketState,
     },
-    /// The group knows the pool at this epoch, which is the one sent unless it knew a newer one.
-    PoolFenced {
-        /// The epoch held.
+    /// The group holds every row that was sent, or a newer one of the same placement group.
+    LayoutFenced {
+        /// The highest epoch that it holds of the rows sent; 0 when none was.
         epoch: u64,
     },
+    /// What the row holds of the shard now, whether the command changed it or not.
+    Shard {
+        /// Where readers look for it.
+        place: DriveId,
+        /// It is known to be lost.
+        missing: bool,
+        /// The row names its place, because the layout does not tell it.
+        overridden: bool,
+    },
+    /// No current version holds the data: there is nothing to know about its shards.
+    NotLive,
+    /// The new data is what the row holds.
+    Reencoded,
+    /// The row did not hold the old data any more; the new data is garbage.
+    Superseded,
     /// Done; there is nothing to tell.
     Done,
     /// Nothing was changed.
@@ -71,6 +86,7 @@ impl ObjectOutcome {
     }
 }
 
+/// 5 was the outcome of a pool's fence, in no release: the number is not used again.
 impl Stored for ObjectOutcome {
     fn encode(&self, out: &mut Writer) {
         match self {
@@ -100,13 +116,29 @@ impl Stored for ObjectOutcome {
             Self::Fenced { live, epoch, state } => {
                 out.u8(4).varint(*live).varint(*epoch).u8(*state as u8);
             }
-            Self::PoolFenced { epoch } => {
-                out.u8(5).varint(*epoch);
-            }
             Self::Done => {
                 out.u8(6);
             }
             Self::Refused(refusal) => refusal.encode(out.u8(7)),
+            Self::LayoutFenced { epoch } => {
+                out.u8(8).varint(*epoch);
+            }
+            Self::Shard {
+                place,
+                missing,
+                overridden,
+            } => {
+                out.u8(9).varint(place.0).bool(*missing).bool(*overridden);
+            }
+            Self::NotLive => {
+                out.u8(10);
+            }
+            Self::Reencoded => {
+                out.u8(11);
+            }
+            Self::Superseded => {
+                out.u8(12);
+            }
         }
     }
 
@@ -129,11 +161,19 @@ impl Stored for ObjectOutcome {
                 epoch: from.varint()?,
                 state: BucketState::from_byte(from.u8()?)?,
             },
-            5 => Self::PoolFenced {
-                epoch: from.varint()?,
-            },
             6 => Self::Done,
             7 => Self::Refused(Refusal::decode(from)?),
+            8 => Self::LayoutFenced {
+                epoch: from.varint()?,
+            },
+            9 => Self::Shard {
+                place: DriveId(from.varint()?),
+                missing: from.bool()?,
+                overridden: from.bool()?,
+            },
+            10 => Self::NotLive,
+            11 => Self::Reencoded,
+            12 => Self::Superseded,
             other => return Err(unknown("object outcome", other)),
         })
     }

@@ -6,7 +6,7 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, Crc64Nvme, DataId, Generation, ObjectKey, VersionId};
 
 use super::command::{NewBody, NewVersion, ObjectCommand, Precondition, TAG_PUT};
-use crate::kinds::extent::{Extent, get_extents};
+use super::new_extent::{NewExtent, get_new_extents};
 use crate::kinds::object::{get_metadata, skip_metadata};
 
 /// A precondition as it lies in its entry.
@@ -21,7 +21,7 @@ pub(super) struct PreconditionRef<'a> {
 #[derive(Debug)]
 pub(super) enum NewBodyRef<'a> {
     Inline { data: DataId, bytes: &'a [u8] },
-    Extents(Vec<Extent>),
+    Extents(Vec<NewExtent>),
 }
 
 /// A put as it lies in its entry.
@@ -115,7 +115,7 @@ impl<'a> PutRef<'a> {
                 data: DataId::decode(from)?,
                 bytes: from.bytes()?,
             },
-            2 => NewBodyRef::Extents(get_extents(from)?),
+            2 => NewBodyRef::Extents(get_new_extents(from)?),
             _ => return Err(DecodeError::Invalid("body")),
         };
         Ok(Self {

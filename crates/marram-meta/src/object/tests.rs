@@ -3,21 +3,23 @@
 mod attempts;
 mod messages;
 mod model;
+mod places;
+mod reencode;
 
 use bytes::Bytes;
-use marram_types::{Generation, PoolId};
+use marram_types::{DriveId, Generation};
 
 use crate::kinds::state::GroupState;
 use crate::kv::{KvRead, Table};
 use crate::stored::Stored;
 use crate::testing::{
-    BUCKET, DEADLINE_AHEAD_MS, Group, bucket_record, data, delete, extent, given, inline, key,
-    profile, put, request,
+    BUCKET, DEADLINE_AHEAD_MS, Group, bucket_record, data, delete, extent, first_row, given,
+    inline, key, pg, profile, put, request, wrote,
 };
 use crate::{
     ApplyError, Body, BucketState, COMMAND_VERSION, CollectedEntry, HeadAnswer, Malformed, NewBody,
-    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Precondition, Reference, Refusal,
-    TicketReason, Usage, answer_object, apply_object,
+    NewExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Precondition, Reference,
+    Refusal, TicketReason, TicketsAnswer, Usage, answer_object, apply_object,
 };
 
 fn ask(group: &Group, query: &ObjectQuery) -> ObjectAnswer {
@@ -47,7 +49,7 @@ fn usage(group: &Group) -> Usage {
 fn striped(name: &str, version: u128, written: &str, begin: u64) -> ObjectCommand {
     let random = u64::try_from(version).unwrap();
     let one = extent(data(begin, random), profile(written), 1 << 20);
-    put(name, version, NewBody::Extents(vec![one]))
+    put(name, version, NewBody::Extents(vec![wrote(one)]))
 }
 
 fn refused(outcome: ObjectOutcome) -> Refusal {
@@ -90,7 +92,8 @@ fn many_extents_lie_in_rows_of_their_own() {
     let extents: Vec<_> = (0..40)
         .map(|i| extent(data(3, i), profile("4+2"), 1 << 20))
         .collect();
-    group.run(&put("big", 1, NewBody::Extents(extents.clone())));
+    let written = extents.iter().cloned().map(wrote).collect();
+    group.run(&put("big", 1, NewBody::Extents(written)));
     assert_eq!(group.kv.len(Table::ExtentRows), 3);
     assert_eq!(
         head(&group, "big").unwrap().row.body,
@@ -241,7 +244,7 @@ fn a_narrow_extent_files_a_ticket_and_its_displacement_takes_it_back() {
     ));
     // Small objects are asked for as copies: 1+2 is what they should have.
     let copies = extent(data(5, 3), profile("1+2"), 100_000);
-    group.run(&put("c", 3, NewBody::Extents(vec![copies])));
+    group.run(&put("c", 3, NewBody::Extents(vec![wrote(copies)])));
     let all = ObjectQuery::Tickets {
         after: None,
         limit: 10,
@@ -249,13 +252,19 @@ fn a_narrow_extent_files_a_ticket_and_its_displacement_takes_it_back() {
     let ObjectAnswer::Tickets(tickets) = ask(&group, &all) else {
         panic!("asked for tickets");
     };
-    let found: Vec<_> = tickets.iter().map(|t| (t.data.random, t.reason)).collect();
-    let expected = [
-        (1, TicketReason::Narrowed),
-        (2, TicketReason::UnderProtected),
-    ];
-    assert_eq!(found, expected);
-    assert_eq!(tickets[0].nominal, profile("4+2"));
+    let TicketsAnswer { index, tickets, .. } = tickets;
+    assert_eq!(index, group.index);
+    let reasons = |at: usize| tickets[at].ticket.reasons.iter().collect::<Vec<_>>();
+    assert_eq!(tickets.len(), 2);
+    assert_eq!(reasons(0), [TicketReason::Narrowed]);
+    assert_eq!(
+        reasons(1),
+        [TicketReason::Narrowed, TicketReason::UnderProtected]
+    );
+    assert_eq!(tickets[0].extent.key, "a");
+    assert_eq!(tickets[0].extent.nominal, profile("4+2"));
+    assert_eq!(tickets[0].row, first_row(1));
+    assert_eq!(tickets[0].extent.places, first_row(1).drives[..4]);
     assert_eq!(
         (usage(&group).narrowed, usage(&group).under_protected),
         (2, 1)
@@ -281,13 +290,14 @@ fn buckets_and_pools_are_judged_by_the_groups_own_copies() {
         BucketState::Creating,
     )));
     let no_pool = refused(group.run(&striped("a", 1, "4+2", 5)));
-    assert_eq!(no_pool, Refusal::PoolUnknown { pool: PoolId(6) });
+    assert_eq!(no_pool, Refusal::PgUnknown { pg: pg(1) });
+    assert!(no_pool.is_retryable());
     group.run(&small);
     let begin = ask(&group, &ObjectQuery::Begin { bucket: BUCKET });
     let ObjectAnswer::Begin(begin) = begin else {
         panic!("asked to begin");
     };
-    assert_eq!((begin.index, begin.pools.len()), (group.index, 0));
+    assert_eq!((begin.index, begin.time_ms), (group.index, group.time_ms));
     assert_eq!(begin.bucket.unwrap().epoch, 1);
     let gone = bucket_record(2, BucketState::Deleted);
     group.run(&ObjectCommand::BucketFence(gone));
@@ -313,14 +323,6 @@ fn fences_keep_the_newest_record_and_count_what_is_left() {
     assert_eq!(fence(3, Unsealing), (1, 3, Unsealing));
     assert_eq!(fence(3, Creating), (1, 3, Unsealing));
     assert_eq!(fence(3, Active), (1, 3, Active));
-    let pool = |group: &mut Group, epoch| {
-        group.run(&ObjectCommand::PoolFence {
-            pool: PoolId(6),
-            epoch,
-        })
-    };
-    assert_eq!(pool(&mut group, 4), ObjectOutcome::PoolFenced { epoch: 4 });
-    assert_eq!(pool(&mut group, 3), ObjectOutcome::PoolFenced { epoch: 4 });
 }
 
 #[test]
@@ -333,7 +335,13 @@ fn floors_refuse_old_writes_and_release_garbage() {
         gc_floor,
         read_floor,
     };
-    let due = |group: &Group| match ask(group, &ObjectQuery::Garbage { limit: 10 }) {
+    let due = |group: &Group| match ask(
+        group,
+        &ObjectQuery::Garbage {
+            after: None,
+            limit: 10,
+        },
+    ) {
         ObjectAnswer::Garbage(entries) => entries,
         other => panic!("{other:?}"),
     };
@@ -341,10 +349,8 @@ fn floors_refuse_old_writes_and_release_garbage() {
         at: displaced_at,
         data: data(5, 1),
     }]);
-    let references = |group: &Group| {
-        let pg = extent(data(5, 1), profile("4+2"), 1).pg;
-        ask(group, &ObjectQuery::References(vec![(pg, data(5, 1))]))
-    };
+    let references =
+        |group: &Group| ask(group, &ObjectQuery::References(vec![(pg(1), data(5, 1))]));
     group.run(&raise(6, displaced_at));
     assert_eq!(due(&group), [], "it may still have readers");
     group.run(&collected);
@@ -378,7 +384,12 @@ fn malformed_puts_are_refused() {
     let mut group = Group::ready();
     let one = || extent(data(5, 1), profile("4+2"), 1 << 20);
     let with = |change: &dyn Fn(&mut crate::Extent)| {
-        let mut changed = one();
+        let mut changed = wrote(one());
+        change(&mut changed.extent);
+        put("a", 1, NewBody::Extents(vec![changed]))
+    };
+    let at = |change: &dyn Fn(&mut NewExtent)| {
+        let mut changed = wrote(one());
         change(&mut changed);
         put("a", 1, NewBody::Extents(vec![changed]))
     };
@@ -400,10 +411,27 @@ fn malformed_puts_are_refused() {
         (with(&|e| e.slots.truncate(5)), Malformed::Extents),
         (with(&|e| e.cell = 0), Malformed::Extents),
         (with(&|e| e.length = (1 << 30) + 1), Malformed::Extents),
+        (
+            with(&|e| e.overrides.push((1, DriveId(9)))),
+            Malformed::Extents,
+        ),
         (with(&|e| e.missing = 2), Malformed::Missing),
+        (at(&|new| new.wrote.truncate(5)), Malformed::Places),
+        (
+            at(&|new| new.wrote.push((6, DriveId(99)))),
+            Malformed::Places,
+        ),
+        (
+            at(&|new| new.wrote[1].1 = new.wrote[0].1),
+            Malformed::Places,
+        ),
+        (
+            at(&|new| new.wrote.extend([(0, DriveId(98)), (0, DriveId(99))])),
+            Malformed::Places,
+        ),
         (with(&|e| e.data.begin = u64::MAX), Malformed::DataId),
         (
-            put("a", 1, NewBody::Extents(vec![one(), one()])),
+            put("a", 1, NewBody::Extents(vec![wrote(one()), wrote(one())])),
             Malformed::DataId,
         ),
         (wrong_size(with(&|_| ())), Malformed::Size),
@@ -426,7 +454,7 @@ fn what_a_replica_cannot_apply_stops_it() {
     let newer = apply_object(&mut group.kv, 99, &entry);
     assert!(matches!(
         newer,
-        Err(ApplyError::UnknownVersion { found: 2 })
+        Err(ApplyError::UnknownVersion { found }) if found == COMMAND_VERSION + 1
     ));
     assert!(crate::check_object(&entry).is_err());
     entry[0] = COMMAND_VERSION;

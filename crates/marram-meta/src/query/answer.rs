@@ -1,8 +1,9 @@
 //! What an object group answers.
 
 use bytes::Bytes;
+use marram_placement::PgRow;
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{Generation, PoolId};
+use marram_types::{BucketId, DriveId, Generation, Profile, VersionId};
 
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::extent::Extent;
@@ -11,9 +12,12 @@ use crate::kinds::object::VersionRow;
 use crate::kinds::ticket::RepairTicket;
 use crate::kinds::usage::Usage;
 use crate::refusal::unknown;
-use crate::stored::Stored;
+use crate::stored::{
+    Stored, get_drives, get_places, get_profile, only_version, put_drives, put_places, put_profile,
+};
 
-pub(super) const VERSION: u8 = 1;
+/// Version of the messages, raised with any change of their form. Only this one is read.
+pub(super) const VERSION: u8 = 2;
 pub(super) const TAG_HEAD: u8 = 1;
 
 /// An object's current version.
@@ -23,6 +27,9 @@ pub struct HeadAnswer {
     pub row: VersionRow,
     /// The bytes, when the body is inline; a slice of the answer's own bytes.
     pub inline: Option<Bytes>,
+    /// By extent and shard, where to read it: the row's override, else what the group knows of the
+    /// layout (placement-protocol.md 5). Empty when the body is inline.
+    pub places: Vec<Vec<DriveId>>,
 }
 
 /// An object in a listing.
@@ -76,21 +83,83 @@ pub struct BeginAnswer {
     pub index: u64,
     /// The group's copy of the bucket; none when the group does not know it.
     pub bucket: Option<BucketRecord>,
-    /// The pools that the group knows: a commit may name only these.
-    pub pools: Vec<(PoolId, u64)>,
+    /// The group's time, which deadlines are compared with: a leader whose clock was fast has moved
+    /// it on for all after it. A deadline is counted from the later of this and one's own clock.
+    pub time_ms: u64,
 }
 
 /// What a group knows about an extent's data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     /// Nothing: it was never committed, or it was collected. Deletable when its begin index is
     /// below the floor (rules.md 27).
-    Unreferenced = 1,
+    Unreferenced,
     /// A version holds it.
-    Live = 2,
+    Live {
+        /// The epoch of the placement group's row that the answer is from: a permission to clean up
+        /// is bound to it (rules.md 24).
+        epoch: u64,
+        /// Bit `i` set: shard `i` is known to be lost where readers look. A copy of it elsewhere
+        /// may be what a repair needs.
+        missing: u64,
+        /// By shard, the drives that it must not be taken from: where readers look for it, and
+        /// where the layout wants it. On any other drive it is left over from a move.
+        belongs: Vec<Vec<DriveId>>,
+    },
     /// In the garbage queue: the queue says when it may go.
-    Displaced = 3,
+    Displaced,
+}
+
+/// An extent that a version holds, with what work on it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveExtent {
+    /// The object's bucket.
+    pub bucket: BucketId,
+    /// Its key.
+    pub key: String,
+    /// Its version, which background work never changes.
+    pub version: VersionId,
+    /// The profile that the object should have.
+    pub nominal: Profile,
+    /// The extent, with what is missing.
+    pub extent: Extent,
+    /// By shard, where to read it.
+    pub places: Vec<DriveId>,
+}
+
+/// A page of the live extents of one placement group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowsAnswer {
+    /// The group's applied index of this view: what is found out from it is `seen` at this index.
+    pub index: u64,
+    /// The group's copy of the placement group's row; none when it was not told of it.
+    pub row: Option<PgRow>,
+    /// The extents, by data id.
+    pub extents: Vec<LiveExtent>,
+    /// There are extents after the last one.
+    pub more: bool,
+}
+
+/// A repair ticket with what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketItem {
+    /// The ticket.
+    pub ticket: RepairTicket,
+    /// The extent.
+    pub extent: LiveExtent,
+    /// The group's copy of its placement group's row.
+    pub row: PgRow,
+}
+
+/// A page of repair tickets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketsAnswer {
+    /// The group's applied index of this view: what is found out from it is `seen` at this index.
+    pub index: u64,
+    /// The tickets, by data id.
+    pub tickets: Vec<TicketItem>,
+    /// There are tickets after the last one.
+    pub more: bool,
 }
 
 /// What a group holds beside objects.
@@ -106,7 +175,14 @@ pub struct GroupCounters {
     pub read_floor: u64,
     /// Request records.
     pub requests: u64,
+    /// Repair tickets of extents that survive fewer losses than they should, or may; those that are
+    /// only narrower than asked for do not count. No more than [`TICKETS_COUNTED_MAX`].
+    pub tickets: u64,
 }
+
+/// Tickets are counted up to here: whoever asks wants to know whether there are any, and about how
+/// many.
+pub const TICKETS_COUNTED_MAX: u32 = 10_000;
 
 /// An answer of an object group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +202,9 @@ pub enum ObjectAnswer {
     /// To `References`, in the order asked.
     References(Vec<Reference>),
     /// To `Tickets`.
-    Tickets(Vec<RepairTicket>),
+    Tickets(TicketsAnswer),
+    /// To `Rows`.
+    Rows(RowsAnswer),
 }
 
 impl ObjectAnswer {
@@ -145,7 +223,7 @@ impl ObjectAnswer {
     /// When the bytes are damaged or of a newer release.
     pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let mut from = Reader::new(bytes);
-        from.version("answer version", VERSION)?;
+        only_version(&mut from, "answer version", VERSION)?;
         let answer = decode_answer(&mut from, bytes)?;
         from.finish()?;
         Ok(answer)
@@ -157,9 +235,7 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
         ObjectAnswer::Head(head) => {
             out.u8(TAG_HEAD).option(head.as_ref(), |out, head| {
                 head.row.encode(out);
-                out.option(head.inline.as_ref(), |out, bytes| {
-                    out.bytes(bytes);
-                });
+                encode_head_rest(out, head.inline.as_deref(), &head.places);
             });
         }
         ObjectAnswer::List(page) => {
@@ -169,9 +245,7 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
             out.u8(3)
                 .varint(begin.index)
                 .option(begin.bucket.as_ref(), |out, bucket| bucket.encode(out))
-                .list(&begin.pools, |out, (pool, epoch)| {
-                    out.u16_be(pool.0).varint(*epoch);
-                });
+                .varint(begin.time_ms);
         }
         ObjectAnswer::Usage(usage) => usage.encode(out.u8(4)),
         ObjectAnswer::Status(counters) => {
@@ -180,23 +254,38 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
                 .varint(counters.time_ms)
                 .varint(counters.gc_floor)
                 .varint(counters.read_floor)
-                .varint(counters.requests);
+                .varint(counters.requests)
+                .varint(counters.tickets);
         }
         ObjectAnswer::Garbage(entries) => {
-            out.u8(6).list(entries, |out, entry| {
-                out.varint(entry.at);
-                entry.extent.encode(out);
-            });
+            out.u8(6).list(entries, |out, entry| entry.encode(out));
         }
         ObjectAnswer::References(found) => {
-            out.u8(7).list(found, |out, reference| {
-                out.u8(*reference as u8);
-            });
+            out.u8(7)
+                .list(found, |out, reference| reference.encode(out));
         }
-        ObjectAnswer::Tickets(tickets) => {
-            out.u8(8).list(tickets, |out, ticket| ticket.encode(out));
+        ObjectAnswer::Tickets(page) => {
+            out.u8(8)
+                .varint(page.index)
+                .list(&page.tickets, |out, item| item.encode(out))
+                .bool(page.more);
+        }
+        ObjectAnswer::Rows(page) => {
+            out.u8(9)
+                .varint(page.index)
+                .option(page.row.as_ref(), |out, row| row.encode(out))
+                .list(&page.extents, |out, extent| extent.encode(out))
+                .bool(page.more);
         }
     }
+}
+
+/// Appends what follows a row in the answer to `Head`.
+pub(super) fn encode_head_rest(out: &mut Writer, inline: Option<&[u8]>, places: &[Vec<DriveId>]) {
+    out.option(inline.as_ref(), |out, bytes| {
+        out.bytes(bytes);
+    });
+    put_places(out, places);
 }
 
 fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, DecodeError> {
@@ -205,6 +294,7 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
             Ok(HeadAnswer {
                 row: VersionRow::decode(from)?,
                 inline: from.option(Reader::bytes)?.map(|b| whole.slice_ref(b)),
+                places: get_places(from)?,
             })
         })?),
         2 => ObjectAnswer::List(ListPage {
@@ -214,7 +304,7 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
         3 => ObjectAnswer::Begin(BeginAnswer {
             index: from.varint()?,
             bucket: from.option(BucketRecord::decode)?,
-            pools: from.list(|from| Ok((PoolId(from.u16_be()?), from.varint()?)))?,
+            time_ms: from.varint()?,
         }),
         4 => ObjectAnswer::Usage(Usage::decode(from)?),
         5 => ObjectAnswer::Status(GroupCounters {
@@ -223,22 +313,95 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
             gc_floor: from.varint()?,
             read_floor: from.varint()?,
             requests: from.varint()?,
+            tickets: from.varint()?,
         }),
-        6 => ObjectAnswer::Garbage(from.list(|from| {
-            Ok(GarbageEntry {
-                at: from.varint()?,
-                extent: Extent::decode(from)?,
-            })
-        })?),
-        7 => ObjectAnswer::References(from.list(|from| match from.u8()? {
-            1 => Ok(Reference::Unreferenced),
-            2 => Ok(Reference::Live),
-            3 => Ok(Reference::Displaced),
-            other => Err(unknown("reference", other)),
-        })?),
-        8 => ObjectAnswer::Tickets(from.list(RepairTicket::decode)?),
+        6 => ObjectAnswer::Garbage(from.list(GarbageEntry::decode)?),
+        7 => ObjectAnswer::References(from.list(Reference::decode)?),
+        8 => ObjectAnswer::Tickets(TicketsAnswer {
+            index: from.varint()?,
+            tickets: from.list(TicketItem::decode)?,
+            more: from.bool()?,
+        }),
+        9 => ObjectAnswer::Rows(RowsAnswer {
+            index: from.varint()?,
+            row: from.option(PgRow::decode)?,
+            extents: from.list(LiveExtent::decode)?,
+            more: from.bool()?,
+        }),
         other => return Err(unknown("object answer", other)),
     })
+}
+
+impl Stored for Reference {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Unreferenced => {
+                out.u8(1);
+            }
+            Self::Live {
+                epoch,
+                missing,
+                belongs,
+            } => {
+                out.u8(2).varint(*epoch).varint(*missing);
+                put_places(out, belongs);
+            }
+            Self::Displaced => {
+                out.u8(3);
+            }
+        }
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match from.u8()? {
+            1 => Self::Unreferenced,
+            2 => Self::Live {
+                epoch: from.varint()?,
+                missing: from.varint()?,
+                belongs: get_places(from)?,
+            },
+            3 => Self::Displaced,
+            other => return Err(unknown("reference", other)),
+        })
+    }
+}
+
+impl Stored for LiveExtent {
+    fn encode(&self, out: &mut Writer) {
+        out.u64_be(self.bucket.0)
+            .str(&self.key)
+            .u128_be(self.version.0);
+        put_profile(out, self.nominal);
+        self.extent.encode(out);
+        put_drives(out, &self.places);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            bucket: BucketId(from.u64_be()?),
+            key: from.str()?.to_owned(),
+            version: VersionId(from.u128_be()?),
+            nominal: get_profile(from)?,
+            extent: Extent::decode(from)?,
+            places: get_drives(from)?,
+        })
+    }
+}
+
+impl Stored for TicketItem {
+    fn encode(&self, out: &mut Writer) {
+        self.ticket.encode(out);
+        self.extent.encode(out);
+        self.row.encode(out);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            ticket: RepairTicket::decode(from)?,
+            extent: LiveExtent::decode(from)?,
+            row: PgRow::decode(from)?,
+        })
+    }
 }
 
 fn encode_item(out: &mut Writer, item: &ListItem) {

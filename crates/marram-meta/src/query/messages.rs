@@ -6,10 +6,10 @@ use marram_types::{BucketId, DataId, ObjectKey, PgId};
 use crate::kinds::data_ref::{get_pair, put_pair};
 use crate::object::command::get_key;
 use crate::refusal::unknown;
-use crate::stored::Stored;
+use crate::stored::{Stored, get_pg, only_version, put_pg};
 
-/// Version of the messages, raised with any change of their form.
-const VERSION: u8 = 1;
+/// Version of the messages, raised with any change of their form. Only this one is read.
+const VERSION: u8 = 2;
 
 /// Where a listing goes on. The order is that of the keys' bytes; a common prefix stands for all
 /// keys that begin with it.
@@ -100,6 +100,8 @@ pub enum ObjectQuery {
     Status,
     /// Garbage whose shards may be deleted now (rules.md 27, 28), oldest first.
     Garbage {
+        /// Only those after this one: the index that displaced it, and its data.
+        after: Option<(u64, DataId)>,
         /// Most entries.
         limit: u32,
     },
@@ -110,6 +112,16 @@ pub enum ObjectQuery {
         /// Only those after this one.
         after: Option<DataId>,
         /// Most tickets.
+        limit: u32,
+    },
+    /// Live extents of one placement group in the order of data ids, as a move needs them: asked
+    /// only when the group was fenced (placement-protocol.md 3).
+    Rows {
+        /// The placement group.
+        pg: PgId,
+        /// Only those after this one.
+        after: Option<DataId>,
+        /// Most extents.
         limit: u32,
     },
 }
@@ -130,7 +142,7 @@ impl ObjectQuery {
     /// When the bytes are damaged or of a newer release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(bytes);
-        from.version("query version", VERSION)?;
+        only_version(&mut from, "query version", VERSION)?;
         let query = <Self as Stored>::decode(&mut from)?;
         from.finish()?;
         Ok(query)
@@ -183,8 +195,12 @@ impl Stored for ObjectQuery {
             Self::Status => {
                 out.u8(5);
             }
-            Self::Garbage { limit } => {
-                out.u8(6).varint(u64::from(*limit));
+            Self::Garbage { after, limit } => {
+                out.u8(6)
+                    .option(after.as_ref(), |out, (at, data)| {
+                        data.encode(out.varint(*at));
+                    })
+                    .varint(u64::from(*limit));
             }
             Self::References(pairs) => {
                 out.u8(7).list(pairs, |out, pair| put_pair(out, *pair));
@@ -192,6 +208,11 @@ impl Stored for ObjectQuery {
             Self::Tickets { after, limit } => {
                 out.u8(8)
                     .option(after.as_ref(), |out, data| data.encode(out))
+                    .varint(u64::from(*limit));
+            }
+            Self::Rows { pg, after, limit } => {
+                put_pg(out.u8(9), *pg);
+                out.option(after.as_ref(), |out, data| data.encode(out))
                     .varint(u64::from(*limit));
             }
         }
@@ -212,10 +233,16 @@ impl Stored for ObjectQuery {
             },
             5 => Self::Status,
             6 => Self::Garbage {
+                after: from.option(|from| Ok((from.varint()?, DataId::decode(from)?)))?,
                 limit: get_limit(from)?,
             },
             7 => Self::References(from.list(get_pair)?),
             8 => Self::Tickets {
+                after: from.option(DataId::decode)?,
+                limit: get_limit(from)?,
+            },
+            9 => Self::Rows {
+                pg: get_pg(from)?,
                 after: from.option(DataId::decode)?,
                 limit: get_limit(from)?,
             },

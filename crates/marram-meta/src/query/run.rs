@@ -4,23 +4,25 @@ use std::ops::{Bound, ControlFlow};
 
 use marram_types::caps::LIST_PAGE_MAX;
 use marram_types::codec::{DecodeError, Writer};
-use marram_types::{BucketId, DataId, ObjectKey, PgId, PoolId};
+use marram_types::{BucketId, DataId, DriveId, ObjectKey};
 
 use super::answer::{
-    BeginAnswer, GroupCounters, HeadAnswer, ObjectAnswer, Reference, TAG_HEAD, VERSION,
+    BeginAnswer, GroupCounters, HeadAnswer, ObjectAnswer, TAG_HEAD, TICKETS_COUNTED_MAX, VERSION,
+    encode_head_rest,
 };
 use super::list::list;
+use super::live::{reference, rows, tickets};
 use super::messages::ObjectQuery;
-use crate::kinds::data_ref::{self, DataRef};
+use crate::kinds::extent::Extent;
 use crate::kinds::garbage::{self, GarbageEntry};
 use crate::kinds::object::{Body, BodyKind, VersionRow, deser_body_kind, ser_key};
-use crate::kinds::pool::{self, PoolFence};
 use crate::kinds::state::GroupState;
-use crate::kinds::ticket::{self, RepairTicket};
+use crate::kinds::ticket::{RepairTicket, TicketReason};
 use crate::kinds::usage::Usage;
 use crate::kinds::{bucket, inline};
 use crate::kv::{KvRead, Table};
-use crate::object::spilled_chunks;
+use crate::layout::Layout;
+use crate::live::spilled_chunks;
 use crate::stored::{StateError, Stored, load};
 
 /// Why a question has no answer.
@@ -41,7 +43,7 @@ pub enum QueryError {
 /// A question that does not decode, or a state that cannot be read.
 pub fn answer_object(kv: &dyn KvRead, applied: u64, query: &[u8]) -> Result<Vec<u8>, QueryError> {
     match ObjectQuery::decode(query)? {
-        // The row's bytes are the answer's bytes: nothing is decoded on the way.
+        // A small object's row and bytes are the answer's: nothing is decoded on the way.
         ObjectQuery::Head { bucket, key } => Ok(head_bytes(kv, bucket, &key)?),
         query => Ok(answer(kv, applied, &query)?.encode()),
     }
@@ -62,45 +64,41 @@ pub fn answer(
         ObjectQuery::Begin { bucket } => ObjectAnswer::Begin(BeginAnswer {
             index: applied,
             bucket: load(kv, Table::Buckets, &bucket::ser_key(*bucket))?,
-            pools: pools(kv)?,
+            time_ms: GroupState::load(kv)?.time_ms,
         }),
         ObjectQuery::Usage { bucket } => ObjectAnswer::Usage(usage(kv, *bucket)?),
         ObjectQuery::Status => ObjectAnswer::Status(counters(kv)?),
-        ObjectQuery::Garbage { limit } => ObjectAnswer::Garbage(garbage(kv, *limit)?),
-        ObjectQuery::References(pairs) => ObjectAnswer::References(
-            pairs
-                .iter()
-                .map(|pair| reference(kv, *pair))
-                .collect::<Result<_, _>>()?,
-        ),
+        ObjectQuery::Garbage { after, limit } => {
+            ObjectAnswer::Garbage(garbage(kv, *after, *limit)?)
+        }
+        ObjectQuery::References(pairs) => {
+            let mut layout = Layout::default();
+            let found = pairs.iter().map(|pair| reference(kv, &mut layout, *pair));
+            ObjectAnswer::References(found.collect::<Result<_, _>>()?)
+        }
         ObjectQuery::Tickets { after, limit } => {
-            ObjectAnswer::Tickets(tickets(kv, *after, *limit)?)
+            ObjectAnswer::Tickets(tickets(kv, applied, *after, *limit)?)
+        }
+        ObjectQuery::Rows { pg, after, limit } => {
+            ObjectAnswer::Rows(rows(kv, applied, (*pg, *after), *limit)?)
         }
     })
 }
 
-/// An object's row and inline bytes, as encoded in an answer.
+/// An object's row, inline bytes and places, as encoded in an answer.
 fn head_bytes(kv: &dyn KvRead, bucket: BucketId, key: &ObjectKey) -> Result<Vec<u8>, StateError> {
     let Some(row) = kv.get(Table::Objects, &ser_key(bucket, key.as_str()))? else {
         return Ok(ObjectAnswer::Head(None).encode());
     };
     let kind = deser_body_kind(&row).map_err(StateError::corrupt(Table::Objects))?;
-    let inline = match kind {
-        BodyKind::Inline(data) => Some(inline_value(kv, data)?),
-        BodyKind::Extents => None,
-        BodyKind::Spilled => return Ok(ObjectAnswer::Head(head(kv, bucket, key)?).encode()),
+    let BodyKind::Inline(data) = kind else {
+        return Ok(ObjectAnswer::Head(head(kv, bucket, key)?).encode());
     };
-    let inline = match &inline {
-        None => None,
-        Some(stored) => {
-            Some(inline::deser_value(stored).map_err(StateError::corrupt(Table::Inline))?)
-        }
-    };
-    let mut out = Writer::with_capacity(16 + row.len() + inline.map_or(0, <[u8]>::len));
+    let stored = inline_value(kv, data)?;
+    let bytes = inline::deser_value(&stored).map_err(StateError::corrupt(Table::Inline))?;
+    let mut out = Writer::with_capacity(16 + row.len() + bytes.len());
     out.u8(VERSION).u8(TAG_HEAD).bool(true).raw(&row);
-    out.option(inline.as_ref(), |out, bytes| {
-        out.bytes(bytes);
-    });
+    encode_head_rest(&mut out, Some(bytes), &[]);
     Ok(out.finish())
 }
 
@@ -138,50 +136,63 @@ fn head(
         _ => None,
     };
     let row = resolve(kv, row)?;
-    Ok(Some(HeadAnswer { row, inline }))
+    let places = match &row.body {
+        Body::Extents(extents) => places(kv, extents)?,
+        Body::Inline { .. } | Body::Spilled { .. } => Vec::new(),
+    };
+    Ok(Some(HeadAnswer {
+        row,
+        inline,
+        places,
+    }))
+}
+
+fn places(kv: &dyn KvRead, extents: &[Extent]) -> Result<Vec<Vec<DriveId>>, StateError> {
+    let mut layout = Layout::default();
+    let places = extents.iter().map(|e| layout.read_places(kv, e));
+    places.collect()
 }
 
 /// A whole table.
 const ALL: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Unbounded, Bound::Unbounded);
 
+/// Some of what a table holds.
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    /// There is more after them.
+    pub(super) more: bool,
+}
+
 /// Collects what `each` makes of the rows of a table, until it has `most` or the table ends. Rows
 /// that `each` makes nothing of do not count.
-fn collect<T>(
+pub(super) fn page<T>(
     kv: &dyn KvRead,
     table: Table,
     (from, to): (Bound<&[u8]>, Bound<&[u8]>),
     most: u32,
     each: impl Fn(&[u8], &[u8]) -> Result<Option<T>, DecodeError>,
-) -> Result<Vec<T>, StateError> {
+) -> Result<Page<T>, StateError> {
     let most = usize::try_from(most).expect("a u32 fits a usize");
-    let mut found = Vec::new();
+    let mut items = Vec::new();
+    let mut more = false;
     let mut damage = None;
-    if most == 0 {
-        return Ok(found);
-    }
     kv.scan(table, from, to, &mut |key, value| {
         match each(key, value) {
-            Ok(item) => found.extend(item),
+            Ok(None) => {}
+            Ok(Some(_)) if items.len() == most => more = true,
+            Ok(item) => items.extend(item),
             Err(source) => damage = Some(source),
         }
-        if damage.is_none() && found.len() < most {
+        if damage.is_none() && !more {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
         }
     })?;
     match damage {
-        None => Ok(found),
+        None => Ok(Page { items, more }),
         Some(source) => Err(StateError::Corrupt { table, source }),
     }
-}
-
-fn pools(kv: &dyn KvRead) -> Result<Vec<(PoolId, u64)>, StateError> {
-    let each = |key: &[u8], value: &[u8]| {
-        let fence = PoolFence::deser_value(value)?;
-        Ok(Some((pool::deser_key(key)?, fence.epoch)))
-    };
-    collect(kv, Table::PoolFences, ALL, u32::MAX, each)
 }
 
 fn usage(kv: &dyn KvRead, bucket: Option<BucketId>) -> Result<Usage, StateError> {
@@ -189,8 +200,8 @@ fn usage(kv: &dyn KvRead, bucket: Option<BucketId>) -> Result<Usage, StateError>
         return Ok(load(kv, Table::Usage, &bucket::ser_key(bucket))?.unwrap_or_default());
     }
     let each = |_: &[u8], value: &[u8]| Usage::deser_value(value).map(Some);
-    let all = collect(kv, Table::Usage, ALL, u32::MAX, each)?;
-    Ok(all.into_iter().fold(Usage::default(), Usage::plus))
+    let all = page(kv, Table::Usage, ALL, u32::MAX, each)?;
+    Ok(all.items.into_iter().fold(Usage::default(), Usage::plus))
 }
 
 fn counters(kv: &dyn KvRead) -> Result<GroupCounters, StateError> {
@@ -201,43 +212,46 @@ fn counters(kv: &dyn KvRead) -> Result<GroupCounters, StateError> {
         gc_floor: state.gc_floor,
         read_floor: state.read_floor,
         requests: state.requests,
+        tickets: urgent_tickets(kv)?,
     })
 }
 
-fn garbage(kv: &dyn KvRead, limit: u32) -> Result<Vec<GarbageEntry>, StateError> {
-    let state = GroupState::load(kv)?;
-    // Ordered by the displacing index: everything from the read floor on may still have readers.
-    let end = state.read_floor.to_be_bytes();
-    let range = (Bound::Unbounded, Bound::Excluded(&end[..]));
-    let each = |key: &[u8], value: &[u8]| {
-        let (at, data) = garbage::deser_key(key)?;
-        let extent = garbage::deser_value(value)?;
-        Ok((data.begin < state.gc_floor).then_some(GarbageEntry { at, extent }))
+/// Tickets with any reason but that the extent is narrower than it might be (rules.md 19).
+fn urgent_tickets(kv: &dyn KvRead) -> Result<u64, StateError> {
+    let each = |_: &[u8], value: &[u8]| {
+        let reasons = RepairTicket::deser_value(value)?.reasons;
+        let urgent = reasons
+            .iter()
+            .any(|reason| reason != TicketReason::Narrowed);
+        Ok(urgent.then_some(()))
     };
-    collect(kv, Table::Garbage, range, limit.min(LIST_PAGE_MAX), each)
+    let found = page(kv, Table::Tickets, ALL, TICKETS_COUNTED_MAX, each)?;
+    Ok(found.items.len() as u64)
 }
 
-fn reference(kv: &dyn KvRead, (pg, data): (PgId, DataId)) -> Result<Reference, StateError> {
-    let key = data_ref::ser_key(pg, data);
-    Ok(match load(kv, Table::DataRefs, &key)? {
-        None => Reference::Unreferenced,
-        Some(DataRef::Live { .. }) => Reference::Live,
-        // Both are in the garbage queue, which alone decides when they go.
-        Some(DataRef::Displaced { .. } | DataRef::Discarded { .. }) => Reference::Displaced,
-    })
-}
-
-fn tickets(
+fn garbage(
     kv: &dyn KvRead,
-    after: Option<DataId>,
+    after: Option<(u64, DataId)>,
     limit: u32,
-) -> Result<Vec<RepairTicket>, StateError> {
-    let key = after.map(ticket::ser_key);
-    let from = match &key {
+) -> Result<Vec<GarbageEntry>, StateError> {
+    let state = GroupState::load(kv)?;
+    if after.is_some_and(|(at, _)| at >= state.read_floor) {
+        return Ok(Vec::new());
+    }
+    let after = after.map(|(at, data)| garbage::ser_key(at, data));
+    let start = match &after {
         None => Bound::Unbounded,
         Some(key) => Bound::Excluded(&key[..]),
     };
-    let each = |_: &[u8], value: &[u8]| RepairTicket::deser_value(value).map(Some);
-    let range = (from, Bound::Unbounded);
-    collect(kv, Table::Tickets, range, limit.min(LIST_PAGE_MAX), each)
+    // Ordered by the displacing index: everything from the read floor on may still have readers.
+    let end = state.read_floor.to_be_bytes();
+    let range = (start, Bound::Excluded(&end[..]));
+    let each = |key: &[u8], value: &[u8]| {
+        let (at, data) = garbage::deser_key(key)?;
+        let (extent, places) = garbage::deser_value(value)?;
+        let entry = GarbageEntry { at, extent, places };
+        Ok((data.begin < state.gc_floor).then_some(entry))
+    };
+    let limit = limit.min(LIST_PAGE_MAX);
+    Ok(page(kv, Table::Garbage, range, limit, each)?.items)
 }

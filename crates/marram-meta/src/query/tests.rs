@@ -10,7 +10,8 @@ use crate::stored::Stored;
 use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
     BeginAnswer, GarbageEntry, GroupCounters, HeadAnswer, ListEntry, ListItem, ListMerge, ListPage,
-    ListQuery, ListStart, ObjectAnswer, ObjectQuery, Reference, Usage, answer,
+    ListQuery, ListStart, LiveExtent, ObjectAnswer, ObjectQuery, Reference, RowsAnswer, TicketItem,
+    TicketsAnswer, Usage, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -166,7 +167,9 @@ proptest! {
         bucket in arb::bucket(),
         extent in arb::extent(),
         ticket in arb::ticket(),
-        n in any::<[u64; 5]>(),
+        n in any::<[u64; 6]>(),
+        places in vec(vec(arb::drive(), 0..3), 0..4),
+        layout in arb::row(3),
     ) {
         let entry = ListEntry {
             key: row.content_type.clone(),
@@ -175,15 +178,27 @@ proptest! {
             modified_ms: n[1],
             generation: row.generation,
         };
+        let live = LiveExtent {
+            bucket: BUCKET,
+            key: row.etag.clone(),
+            version: row.version,
+            nominal: row.nominal,
+            extent: extent.clone(),
+            places: places.concat(),
+        };
         let items = vec![ListItem::Object(entry), ListItem::Prefix(row.etag.clone())];
         let answers = [
             ObjectAnswer::Head(None),
-            ObjectAnswer::Head(Some(HeadAnswer { row, inline: inline.map(Into::into) })),
+            ObjectAnswer::Head(Some(HeadAnswer {
+                row,
+                inline: inline.map(Into::into),
+                places: places.clone(),
+            })),
             ObjectAnswer::List(ListPage { items, more: true }),
             ObjectAnswer::Begin(BeginAnswer {
                 index: n[0],
                 bucket: Some(bucket),
-                pools: vec![(marram_types::PoolId(6), n[1])],
+                time_ms: n[1],
             }),
             ObjectAnswer::Usage(Usage { objects: n[0], bytes: n[1], ..Usage::default() }),
             ObjectAnswer::Status(GroupCounters {
@@ -192,14 +207,25 @@ proptest! {
                 gc_floor: n[2],
                 read_floor: n[3],
                 requests: n[4],
+                tickets: n[5],
             }),
-            ObjectAnswer::Garbage(vec![GarbageEntry { at: n[0], extent }]),
+            ObjectAnswer::Garbage(vec![GarbageEntry { at: n[0], extent, places: places.clone() }]),
             ObjectAnswer::References(vec![
-                Reference::Live,
+                Reference::Live { epoch: n[0], missing: n[1], belongs: places },
                 Reference::Displaced,
                 Reference::Unreferenced,
             ]),
-            ObjectAnswer::Tickets(vec![ticket]),
+            ObjectAnswer::Rows(RowsAnswer {
+                index: n[0],
+                row: Some(layout.clone()),
+                extents: vec![live.clone()],
+                more: true,
+            }),
+            ObjectAnswer::Tickets(TicketsAnswer {
+                index: n[0],
+                tickets: vec![TicketItem { ticket, extent: live, row: layout }],
+                more: false,
+            }),
         ];
         for answer in answers {
             let bytes = answer.encode();
@@ -235,9 +261,12 @@ proptest! {
             ObjectQuery::Usage { bucket: Some(BUCKET) },
             ObjectQuery::Usage { bucket: None },
             ObjectQuery::Status,
-            ObjectQuery::Garbage { limit },
+            ObjectQuery::Garbage { after: None, limit },
+            ObjectQuery::Garbage { after: Some((u64::from(limit), data)), limit },
             ObjectQuery::References(vec![(pg, data)]),
             ObjectQuery::Tickets { after: Some(data), limit },
+            ObjectQuery::Rows { pg, after: Some(data), limit },
+            ObjectQuery::Rows { pg, after: None, limit },
         ];
         for query in queries {
             let bytes = query.encode();

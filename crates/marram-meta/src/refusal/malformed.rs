@@ -35,7 +35,7 @@ pub enum Malformed {
     /// Object groups that are not 1 to the cluster's number, or without a voter.
     #[error("the groups are not well formed")]
     Groups = 9,
-    /// A pool table without rows.
+    /// A pool table without rows, or with a row that cannot be at that place.
     #[error("the pool table is not well formed")]
     Pool = 10,
     /// A mutation of a user without a request id (rules.md 14).
@@ -44,10 +44,20 @@ pub enum Malformed {
     /// A deadline so far ahead that its request record would stay for ever.
     #[error("the deadline is too far ahead")]
     Deadline = 12,
+    /// A new extent with a shard that was written nowhere, or a drive that holds two of its shards
+    /// (rules.md 18).
+    #[error("the shards of an extent were not written to distinct places")]
+    Places = 13,
+    /// A shard that the extent does not have.
+    #[error("the extent has no such shard")]
+    Shard = 14,
+    /// An index that is not from before the command.
+    #[error("an index comes from the future")]
+    Index = 15,
 }
 
 impl Malformed {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::Key,
         Self::Size,
         Self::Inline,
@@ -60,6 +70,9 @@ impl Malformed {
         Self::Pool,
         Self::NoRequestId,
         Self::Deadline,
+        Self::Places,
+        Self::Shard,
+        Self::Index,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Result<Self, DecodeError> {

@@ -1,12 +1,12 @@
 //! Applies one entry to the root group's state.
 
-use marram_placement::PoolTable;
+use marram_placement::{PgRow, PoolTable};
 use marram_types::caps::OBJECT_GROUPS_MAX;
 use marram_types::{Crc64Nvme, GroupId, Profile, ReplicaId};
 
 use super::command::RootCommand;
 use super::outcome::RootOutcome;
-use super::{buckets, nodes};
+use super::{buckets, moves, nodes, removal};
 use crate::envelope::{COMMAND_VERSION, Envelope, EnvelopeError};
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::cluster::{self, ClusterRecord};
@@ -78,7 +78,7 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
             api_addr,
         } => nodes::update(apply, node, mesh_addr, api_addr),
         RootCommand::CreateGroups(groups) => create_groups(apply, &cluster, &groups),
-        RootCommand::UpdateGroup(record) => Ok(Ok(put_group(apply, &record)?)),
+        RootCommand::UpdateGroup(record) => update_group(apply, &record),
         RootCommand::CreatePool(table) => create_pool(apply, &table),
         RootCommand::SetDefaultProfile(profile) => set_default(apply, cluster, profile),
         RootCommand::CreateBucket { name, profile } => {
@@ -93,6 +93,12 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         } => buckets::sealed(apply, bucket, epoch, nonempty),
         RootCommand::PutAccessKey(key) => Ok(Ok(put_access_key(apply, &key)?)),
         RootCommand::FinalizeVersion { version } => finalize(apply, cluster, version),
+        RootCommand::SetDuty { node, duty } => nodes::set_duty(apply, node, duty),
+        RootCommand::RemoveNode { node } => removal::remove(apply, node),
+        RootCommand::StartMoves { pool, moves } => moves::start(apply, pool, &moves),
+        RootCommand::CutMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::cut),
+        RootCommand::EndMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::end),
+        RootCommand::CancelMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::cancel),
     }
 }
 
@@ -122,6 +128,19 @@ fn put_group(apply: &mut Apply<'_>, record: &GroupRecord) -> Result<RootOutcome,
     Ok(RootOutcome::Done)
 }
 
+/// A leader's word may arrive long after another leader's: what is older changes nothing.
+fn update_group(apply: &mut Apply<'_>, record: &GroupRecord) -> Ran {
+    if record.voters.is_empty() {
+        return Ok(Err(Malformed::Groups.into()));
+    }
+    let key = group::ser_key(record.group);
+    let held: Option<GroupRecord> = load(apply.kv, Table::Groups, &key)?;
+    match held {
+        Some(held) if held.at > record.at => Ok(Err(Refusal::StaleEpoch { epoch: held.at })),
+        _ => Ok(Ok(put_group(apply, record)?)),
+    }
+}
+
 /// All object groups at once: a cluster never has some of them (rules.md 7).
 fn create_groups(apply: &mut Apply<'_>, cluster: &ClusterRecord, groups: &[GroupRecord]) -> Ran {
     let first = group::ser_key(GroupId(1));
@@ -140,7 +159,11 @@ fn create_groups(apply: &mut Apply<'_>, cluster: &ClusterRecord, groups: &[Group
 }
 
 fn create_pool(apply: &mut Apply<'_>, table: &PoolTable) -> Ran {
-    if table.rows.is_empty() {
+    let fits = |row: &PgRow| {
+        let width = usize::from(table.width);
+        row.is_sound() && row.drives.len() == width && row.moving.is_none()
+    };
+    if table.rows.is_empty() || !table.rows.iter().all(fits) {
         return Ok(Err(Malformed::Pool.into()));
     }
     let pool = table.pool();

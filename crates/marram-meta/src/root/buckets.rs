@@ -10,21 +10,20 @@
 //! Pending states (Creating, Unsealing, Deleting) are brought to every object group by the root's
 //! leader, which may stop at any moment: the record says what is still to be done.
 
-use std::ops::{Bound, ControlFlow};
-
 use marram_types::caps::BUCKETS_MAX;
 use marram_types::{BucketId, BucketName, GroupId, Profile};
 
 use super::apply::{Ran, count};
+use super::nodes::all_nodes;
 use super::outcome::RootOutcome;
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
 use crate::kinds::cluster::ClusterRecord;
 use crate::kinds::group::{self, GroupRecord};
-use crate::kinds::node::{NodeRecord, NodeState};
+use crate::kinds::node::{NodeDuty, NodeState};
 use crate::kv::{KvError, KvRead, Table};
 use crate::refusal::Refusal;
 use crate::requests::Apply;
-use crate::stored::{StateError, Stored, load, store};
+use crate::stored::{StateError, load, store};
 
 pub(super) fn create(
     apply: &mut Apply<'_>,
@@ -60,7 +59,7 @@ pub(super) fn create(
 }
 
 /// The cluster's own default is always allowed: it is what a cluster of this size can have. Any
-/// other profile must find its drives, and metadata that survive as many losses (rules.md 7).
+/// other profile must find its places, and metadata that survive as many losses (rules.md 7).
 fn choose_profile(
     kv: &dyn KvRead,
     cluster: &ClusterRecord,
@@ -72,12 +71,8 @@ fn choose_profile(
     if cluster.default_profile == Some(profile) {
         return Ok(Ok(profile));
     }
-    let drives = count_drives(kv)?;
-    if profile.width() > drives {
-        return Ok(Err(Refusal::ProfileTooWide {
-            width: small(profile.width()),
-            drives: small(drives),
-        }));
+    if let Some(refusal) = too_wide(kv, profile)? {
+        return Ok(Err(refusal));
     }
     let default_m = cluster.default_profile.map_or(0, Profile::m);
     let first: Option<GroupRecord> = load(kv, Table::Groups, &group::ser_key(GroupId(1)))?;
@@ -97,26 +92,28 @@ fn small(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
 }
 
-fn count_drives(kv: &dyn KvRead) -> Result<usize, StateError> {
-    let mut drives = Ok(0);
-    let all = (Bound::Unbounded, Bound::Unbounded);
-    kv.scan(Table::Nodes, all.0, all.1, &mut |_, bytes| match (
-        NodeRecord::deser_value(bytes),
-        &mut drives,
-    ) {
-        (Ok(node), Ok(sum)) => {
-            if node.state == NodeState::Active {
-                *sum += node.drives.len();
-            }
-            ControlFlow::Continue(())
-        }
-        (Err(source), _) => {
-            drives = Err(source);
-            ControlFlow::Break(())
-        }
-        (Ok(_), Err(_)) => ControlFlow::Break(()),
-    })?;
-    drives.map_err(StateError::corrupt(Table::Nodes))
+/// Whether a profile finds the places that it needs. With several nodes a placement group has at
+/// most one shard on each, so nodes count and not drives; one node codes over its drives. What is
+/// on its way out does not count.
+fn too_wide(kv: &dyn KvRead, profile: Profile) -> Result<Option<Refusal>, StateError> {
+    let mut nodes = all_nodes(kv)?;
+    nodes.retain(|node| {
+        let stays = matches!(node.duty, NodeDuty::Serving | NodeDuty::Cordoned);
+        node.state == NodeState::Active && stays
+    });
+    let drives: usize = nodes.iter().map(|node| node.drives.len()).sum();
+    let width = small(profile.width());
+    Ok(if nodes.len() > 1 {
+        (profile.width() > nodes.len()).then_some(Refusal::ProfileNeedsNodes {
+            width,
+            nodes: small(nodes.len()),
+        })
+    } else {
+        (profile.width() > drives).then_some(Refusal::ProfileTooWide {
+            width,
+            drives: small(drives),
+        })
+    })
 }
 
 fn put(apply: &mut Apply<'_>, record: BucketRecord) -> Result<RootOutcome, KvError> {

@@ -1,15 +1,15 @@
 //! What the root group can be told to do.
 
-use marram_placement::PoolTable;
+use marram_placement::{PoolTable, SlotMove};
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, BucketName, NodeId, Profile};
+use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile};
 
 use crate::envelope::Command;
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::bucket::get_name;
 use crate::kinds::cluster::ClusterRecord;
 use crate::kinds::group::GroupRecord;
-use crate::kinds::node::get_fingerprint;
+use crate::kinds::node::{NodeDuty, get_fingerprint};
 use crate::refusal::unknown;
 use crate::stored::{Stored, get_profile, put_profile};
 
@@ -177,6 +177,49 @@ pub enum RootCommand {
         /// The new version.
         version: u8,
     },
+    /// Changes what a node is there for, step by step: see [`NodeDuty::may_become`].
+    SetDuty {
+        /// The node.
+        node: NodeId,
+        /// What it shall be.
+        duty: NodeDuty,
+    },
+    /// Removes a node for ever, when nothing in the root names it any more (rules.md 25). What the
+    /// object groups and its drives hold was proven to be nothing before.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Begins moves (placement-protocol.md 3). Each applies alone, if its row is stable and its
+    /// slot where the plan found it, and the target's node takes data.
+    StartMoves {
+        /// The pool.
+        pool: PoolId,
+        /// What moves where.
+        moves: Vec<SlotMove>,
+    },
+    /// Sends readers of these placement groups to the new places. Only when every object group was
+    /// fenced at the Dual phase and everything was copied and verified.
+    CutMoves {
+        /// The pool.
+        pool: PoolId,
+        /// Rows by index, each with the epoch that the sender acts on.
+        pgs: Vec<(u16, u64)>,
+    },
+    /// Ends moves whose old places are clean.
+    EndMoves {
+        /// The pool.
+        pool: PoolId,
+        /// Rows by index, each with the epoch that the sender acts on.
+        pgs: Vec<(u16, u64)>,
+    },
+    /// Takes moves back that are in the Dual phase.
+    CancelMoves {
+        /// The pool.
+        pool: PoolId,
+        /// Rows by index, each with the epoch that the sender acts on.
+        pgs: Vec<(u16, u64)>,
+    },
 }
 
 impl Command for RootCommand {
@@ -187,6 +230,10 @@ impl Command for RootCommand {
     fn size_hint(&self) -> usize {
         match self {
             Self::CreatePool(table) => 64 + 8 * table.rows.len() * usize::from(table.width),
+            Self::StartMoves { moves, .. } => 64 + 16 * moves.len(),
+            Self::CutMoves { pgs, .. }
+            | Self::EndMoves { pgs, .. }
+            | Self::CancelMoves { pgs, .. } => 64 + 8 * pgs.len(),
             _ => 256,
         }
     }
@@ -240,6 +287,7 @@ impl Stored for RootCommand {
                 out.u8(13).u8(*version);
             }
             Self::UpdateGroup(group) => group.encode(out.u8(14)),
+            layout => encode_layout(out, layout),
         }
     }
 
@@ -283,7 +331,67 @@ impl Stored for RootCommand {
                 version: from.u8()?,
             },
             14 => Self::UpdateGroup(GroupRecord::decode(from)?),
-            other => return Err(unknown("root command", other)),
+            layout => return decode_layout(layout, from),
         })
     }
+}
+
+/// Commands about duties and moves.
+fn encode_layout(out: &mut Writer, command: &RootCommand) {
+    match command {
+        RootCommand::SetDuty { node, duty } => {
+            out.u8(15).varint(node.0).u8(*duty as u8);
+        }
+        RootCommand::RemoveNode { node } => {
+            out.u8(16).varint(node.0);
+        }
+        RootCommand::StartMoves { pool, moves } => {
+            out.u8(17).u16_be(pool.0).list(moves, |out, planned| {
+                out.u16_be(planned.pg).u8(planned.slot);
+                out.varint(planned.from.0).varint(planned.to.0);
+            });
+        }
+        RootCommand::CutMoves { pool, pgs } => put_steps(out.u8(18), *pool, pgs),
+        RootCommand::EndMoves { pool, pgs } => put_steps(out.u8(19), *pool, pgs),
+        RootCommand::CancelMoves { pool, pgs } => put_steps(out.u8(20), *pool, pgs),
+        _ => unreachable!("the other commands are encoded before"),
+    }
+}
+
+fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeError> {
+    let node = |from: &mut Reader<'_>| from.varint().map(NodeId);
+    Ok(match tag {
+        15 => RootCommand::SetDuty {
+            node: node(from)?,
+            duty: NodeDuty::from_byte(from.u8()?)?,
+        },
+        16 => RootCommand::RemoveNode { node: node(from)? },
+        17 => RootCommand::StartMoves {
+            pool: PoolId(from.u16_be()?),
+            moves: from.list(|from| {
+                Ok(SlotMove {
+                    pg: from.u16_be()?,
+                    slot: from.u8()?,
+                    from: DriveId(from.varint()?),
+                    to: DriveId(from.varint()?),
+                })
+            })?,
+        },
+        18..=20 => {
+            let pool = PoolId(from.u16_be()?);
+            let pgs = from.list(|from| Ok((from.u16_be()?, from.varint()?)))?;
+            match tag {
+                18 => RootCommand::CutMoves { pool, pgs },
+                19 => RootCommand::EndMoves { pool, pgs },
+                _ => RootCommand::CancelMoves { pool, pgs },
+            }
+        }
+        other => return Err(unknown("root command", other)),
+    })
+}
+
+fn put_steps(out: &mut Writer, pool: PoolId, pgs: &[(u16, u64)]) {
+    out.u16_be(pool.0).list(pgs, |out, (index, epoch)| {
+        out.u16_be(*index).varint(*epoch);
+    });
 }

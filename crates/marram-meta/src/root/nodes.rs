@@ -1,15 +1,17 @@
 //! Nodes, their drives and their Raft replicas.
 
+use std::ops::{Bound, ControlFlow};
+
 use marram_types::{DriveId, NodeId, ReplicaId};
 
 use super::apply::{FOUNDER, Ran};
 use super::command::{DriveJoin, NodeJoin};
 use super::outcome::RootOutcome;
-use crate::kinds::node::{self, DriveRecord, NodeRecord, NodeState};
+use crate::kinds::node::{self, DriveRecord, NodeDuty, NodeRecord, NodeState};
 use crate::kv::{KvRead, Table};
 use crate::refusal::{Malformed, Refusal};
 use crate::requests::Apply;
-use crate::stored::{StateError, load, store};
+use crate::stored::{StateError, Stored, load, store};
 
 /// Admits a node. Its key is who it is: the same key again is the same node (a retry, or a node
 /// that lost the answer), with new addresses perhaps.
@@ -32,6 +34,7 @@ pub(super) fn add(apply: &mut Apply<'_>, join: NodeJoin) -> Ran {
         replica: None,
         replicas_past: Vec::new(),
         state: NodeState::Active,
+        duty: NodeDuty::Serving,
     };
     let key = node::ser_key(record.node);
     apply.kv.put(Table::NodeKeys, &record.public_key, &key)?;
@@ -80,7 +83,10 @@ fn readmit(apply: &mut Apply<'_>, node: NodeId, join: NodeJoin) -> Ran {
 }
 
 /// A node that belongs to the cluster, or why there is none.
-fn member(kv: &dyn KvRead, node: NodeId) -> Result<Result<NodeRecord, Refusal>, StateError> {
+pub(super) fn member(
+    kv: &dyn KvRead,
+    node: NodeId,
+) -> Result<Result<NodeRecord, Refusal>, StateError> {
     let record: Option<NodeRecord> = load(kv, Table::Nodes, &node::ser_key(node))?;
     Ok(record
         .filter(|record| record.state == NodeState::Active)
@@ -129,4 +135,34 @@ pub(super) fn update(
     record.api_addr = api_addr;
     store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
     Ok(Ok(RootOutcome::Done))
+}
+
+/// Changes what a node is there for; what it is already, it becomes again.
+pub(super) fn set_duty(apply: &mut Apply<'_>, node: NodeId, duty: NodeDuty) -> Ran {
+    let mut record = match member(apply.kv, node)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if !record.duty.may_become(duty) {
+        return Ok(Err(Refusal::DutyChange {
+            node,
+            from: record.duty,
+            to: duty,
+        }));
+    }
+    record.duty = duty;
+    store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
+    Ok(Ok(RootOutcome::Done))
+}
+
+/// All nodes, tombstoned ones included.
+pub(super) fn all_nodes(kv: &dyn KvRead) -> Result<Vec<NodeRecord>, StateError> {
+    let mut nodes = Vec::new();
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    kv.scan(Table::Nodes, all.0, all.1, &mut |_, bytes| {
+        nodes.push(NodeRecord::deser_value(bytes));
+        ControlFlow::Continue(())
+    })?;
+    let nodes = nodes.into_iter().collect::<Result<_, _>>();
+    nodes.map_err(StateError::corrupt(Table::Nodes))
 }

@@ -30,6 +30,13 @@ pub enum RootOutcome {
     /// The bucket is gone from the root; the record is the one that the object groups may be told
     /// last, so that they answer "deleted" instead of "sealed".
     BucketRemoved(BucketRecord),
+    /// What came of a command about moves: each of its elements applies alone.
+    Moved {
+        /// Elements that changed a row; the others did not fit it any more.
+        applied: u32,
+        /// The table's epoch after the command, which is that of every row that it changed.
+        epoch: u64,
+    },
     /// Nothing was changed.
     Refused(Refusal),
 }
@@ -67,6 +74,9 @@ impl Stored for RootOutcome {
             Self::Bucket(record) => record.encode(out.u8(4)),
             Self::BucketRemoved(record) => record.encode(out.u8(5)),
             Self::Refused(refusal) => refusal.encode(out.u8(6)),
+            Self::Moved { applied, epoch } => {
+                out.u8(7).varint(u64::from(*applied)).varint(*epoch);
+            }
         }
     }
 
@@ -83,6 +93,11 @@ impl Stored for RootOutcome {
             4 => Self::Bucket(BucketRecord::decode(from)?),
             5 => Self::BucketRemoved(BucketRecord::decode(from)?),
             6 => Self::Refused(Refusal::decode(from)?),
+            7 => Self::Moved {
+                applied: u32::try_from(from.varint()?)
+                    .map_err(|_| DecodeError::Invalid("count of moves"))?,
+                epoch: from.varint()?,
+            },
             other => return Err(unknown("root outcome", other)),
         })
     }

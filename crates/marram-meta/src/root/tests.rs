@@ -1,8 +1,10 @@
 //! The root group's rules, one test each.
 
+mod duties;
 mod messages;
+mod moves;
 
-use marram_placement::{PoolTable, Spread};
+use marram_placement::{PgRow, PoolTable, Spread};
 use marram_types::{
     BucketName, ClusterId, DriveId, GroupId, NodeId, PoolId, Profile, ReplicaId, RequestId,
 };
@@ -34,10 +36,8 @@ impl Root {
         for n in 0..nodes {
             root.run(&RootCommand::AddNode(join(n)));
         }
-        let groups = (1..=2).map(|group| GroupRecord {
-            group: GroupId(group),
-            voters: (1..=voters).map(ReplicaId).collect(),
-        });
+        let groups = (1..=2)
+            .map(|group| GroupRecord::new(GroupId(group), (1..=voters).map(ReplicaId).collect()));
         root.run(&RootCommand::CreateGroups(groups.collect()));
         root
     }
@@ -194,10 +194,7 @@ fn object_groups_and_pools_are_made_once() {
     let mut root = Root::empty();
     root.run(&bootstrap());
     let groups = |ids: &[u16]| {
-        let record = |id: &u16| GroupRecord {
-            group: GroupId(*id),
-            voters: vec![FOUNDER],
-        };
+        let record = |id: &u16| GroupRecord::new(GroupId(*id), vec![FOUNDER]);
         RootCommand::CreateGroups(ids.iter().map(record).collect())
     };
     for wrong in [&[1][..], &[1, 2, 3], &[2, 1], &[0, 1], &[]] {
@@ -206,18 +203,31 @@ fn object_groups_and_pools_are_made_once() {
     }
     assert_eq!(root.run(&groups(&[1, 2])), RootOutcome::Done);
     assert_eq!(root.refused(&groups(&[1, 2])), Refusal::GroupsExist);
-    let grown = GroupRecord {
-        group: GroupId::ROOT,
-        voters: vec![FOUNDER, ReplicaId(9)],
-    };
+    let grown = GroupRecord::new(GroupId::ROOT, vec![FOUNDER, ReplicaId(9)]);
     root.run(&RootCommand::UpdateGroup(grown.clone()));
     assert_eq!(root.view().groups[&GroupId::ROOT], grown);
     assert_eq!(root.view().groups.len(), 3);
+    let changed = GroupRecord {
+        joining: vec![ReplicaId(12)],
+        at: 40,
+        ..GroupRecord::new(GroupId(1), vec![FOUNDER, ReplicaId(9)])
+    };
+    assert_eq!(
+        root.run(&RootCommand::UpdateGroup(changed.clone())),
+        RootOutcome::Done
+    );
+    let late = GroupRecord {
+        at: 39,
+        ..GroupRecord::new(GroupId(1), vec![FOUNDER])
+    };
+    let refusal = root.refused(&RootCommand::UpdateGroup(late));
+    assert_eq!(refusal, Refusal::StaleEpoch { epoch: 40 });
+    assert_eq!(root.view().groups[&GroupId(1)], changed);
 
     let table = PoolTable {
         width: 2,
         epoch: 1,
-        rows: vec![vec![DriveId(1), DriveId(2)]],
+        rows: vec![PgRow::stable(1, vec![DriveId(1), DriveId(2)])],
         domains: Spread::default(),
     };
     let pool = PoolId(2);
@@ -281,8 +291,8 @@ fn a_profile_must_find_drives_and_voters() {
     let mut root = Root::ready(6, 3);
     assert_eq!(root.refused(&create("abc", None)), Refusal::NoProfile);
     let wide = root.refused(&create("abc", Some(profile("6+1"))));
-    let (width, drives) = (7, 6);
-    assert_eq!(wide, Refusal::ProfileTooWide { width, drives });
+    let (width, nodes) = (7, 6);
+    assert_eq!(wide, Refusal::ProfileNeedsNodes { width, nodes });
     let weak = root.refused(&create("abc", Some(profile("4+2"))));
     let (m, voters, needed) = (2, 3, 5);
     assert_eq!(weak, Refusal::TooFewVoters { m, voters, needed });

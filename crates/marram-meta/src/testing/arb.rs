@@ -1,7 +1,7 @@
 //! Strategies for the types that are stored or sent.
 
 use bytes::Bytes;
-use marram_placement::{PoolTable, Spread};
+use marram_placement::{PgRow, PoolTable, Spread};
 use marram_types::{
     BucketId, BucketName, ClusterId, DataId, DriveId, Generation, GroupId, NodeId, ObjectKey, PgId,
     PoolId, Profile, ReplicaId, RequestId, VersionId,
@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use crate::{
     AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveRecord, Extent,
-    GroupRecord, NewBody, NewVersion, NodeRecord, NodeState, Precondition, RepairTicket,
-    TicketReason, VersionRow,
+    GroupRecord, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord, NodeState, Precondition,
+    RepairTicket, TicketReasons, VersionRow,
 };
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
@@ -87,6 +87,43 @@ pub(crate) fn extent() -> impl Strategy<Value = Extent> {
         )
 }
 
+pub(crate) fn drive() -> impl Strategy<Value = DriveId> {
+    any::<u64>().prop_map(DriveId)
+}
+
+pub(crate) fn new_extent() -> impl Strategy<Value = NewExtent> {
+    (extent(), vec((any::<u8>(), drive()), 0..4))
+        .prop_map(|(extent, wrote)| NewExtent { extent, wrote })
+}
+
+pub(crate) fn duty() -> impl Strategy<Value = NodeDuty> {
+    prop::sample::select(vec![
+        NodeDuty::Serving,
+        NodeDuty::Cordoned,
+        NodeDuty::Draining,
+        NodeDuty::Fenced,
+    ])
+}
+
+/// A row in any phase.
+pub(crate) fn row(width: u8) -> impl Strategy<Value = PgRow> {
+    (any::<u32>(), any::<u32>(), 0..width, 0..5_u8).prop_map(move |(epoch, first, slot, steps)| {
+        let epoch = u64::from(epoch);
+        let first = u64::from(first);
+        let drives = (0..u64::from(width)).map(|i| DriveId(first + i)).collect();
+        let target = DriveId(first + 100);
+        let stable = PgRow::stable(epoch, drives);
+        let dual = stable.begin(slot, target, epoch + 1).unwrap();
+        match steps {
+            0 => stable,
+            1 => dual,
+            2 => dual.cut(epoch + 2).unwrap(),
+            3 => dual.cancel(epoch + 2).unwrap(),
+            _ => dual.cut(epoch + 2).unwrap().end(epoch + 3).unwrap(),
+        }
+    })
+}
+
 pub(crate) fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
         data_id().prop_map(|data| Body::Inline { data }),
@@ -140,7 +177,7 @@ pub(crate) fn new_version() -> impl Strategy<Value = NewVersion> {
             data,
             bytes: Bytes::from(bytes),
         }),
-        vec(extent(), 0..20).prop_map(NewBody::Extents),
+        vec(new_extent(), 0..20).prop_map(NewBody::Extents),
     ];
     (
         (any::<u128>(), any::<u64>(), any::<u64>()),
@@ -225,27 +262,36 @@ pub(crate) fn node() -> impl Strategy<Value = NodeRecord> {
         (any::<[u8; 32]>(), text(), vec(drive, 0..4)),
         option::of(any::<u64>().prop_map(ReplicaId)),
         vec(any::<u64>().prop_map(ReplicaId), 0..3),
-        prop::sample::select(vec![NodeState::Active, NodeState::Tombstoned]),
+        (
+            prop::sample::select(vec![NodeState::Active, NodeState::Tombstoned]),
+            duty(),
+        ),
     )
-        .prop_map(|(who, rest, replica, replicas_past, state)| NodeRecord {
-            node: NodeId(who.0),
-            name: who.1,
-            mesh_addr: who.2,
-            api_addr: who.3,
-            public_key: rest.0,
-            zone: rest.1,
-            drives: rest.2,
-            replica,
-            replicas_past,
-            state,
-        })
+        .prop_map(
+            |(who, rest, replica, replicas_past, (state, duty))| NodeRecord {
+                node: NodeId(who.0),
+                name: who.1,
+                mesh_addr: who.2,
+                api_addr: who.3,
+                public_key: rest.0,
+                zone: rest.1,
+                drives: rest.2,
+                replica,
+                replicas_past,
+                state,
+                duty,
+            },
+        )
 }
 
 pub(crate) fn group() -> impl Strategy<Value = GroupRecord> {
-    (any::<u16>(), vec(any::<u64>().prop_map(ReplicaId), 0..7)).prop_map(|(group, voters)| {
+    let replicas = || vec(any::<u64>().prop_map(ReplicaId), 0..7);
+    (any::<u16>(), replicas(), replicas(), any::<u64>()).prop_map(|(group, voters, joining, at)| {
         GroupRecord {
             group: GroupId(group),
             voters,
+            joining,
+            at,
         }
     })
 }
@@ -260,23 +306,26 @@ pub(crate) fn access_key() -> impl Strategy<Value = AccessKeyRecord> {
     })
 }
 
+/// A ticket with reasons that its extent gives.
 pub(crate) fn ticket() -> impl Strategy<Value = RepairTicket> {
-    let reason = prop::sample::select(vec![TicketReason::Narrowed, TicketReason::UnderProtected]);
-    (data_id(), pg(), reason, profile(), any::<u64>()).prop_map(
-        |(data, pg, reason, nominal, since)| RepairTicket {
-            data,
-            pg,
-            reason,
-            nominal,
-            since,
+    (extent(), profile(), any::<u64>(), any::<u64>()).prop_map(
+        |(mut extent, nominal, since, missing_at)| {
+            extent.missing |= 1;
+            RepairTicket {
+                data: extent.data,
+                pg: extent.pg,
+                reasons: TicketReasons::of(&extent, nominal),
+                nominal,
+                since,
+                missing_at,
+            }
         },
     )
 }
 
 pub(crate) fn pool_table() -> impl Strategy<Value = PoolTable> {
     (1..=5_u8, any::<u64>(), any::<[u8; 4]>()).prop_flat_map(|(width, epoch, domains)| {
-        let row = vec(any::<u64>().prop_map(DriveId), usize::from(width));
-        vec(row, 1..5).prop_map(move |rows| PoolTable {
+        vec(row(width), 1..5).prop_map(move |rows| PoolTable {
             width,
             epoch,
             rows,

@@ -1,7 +1,7 @@
 //! What a write session asks of its driver, and what the driver tells it.
 
 use marram_erasure::Geometry;
-use marram_meta::Extent;
+use marram_meta::NewExtent;
 use marram_types::{DataId, DriveId, PgId, ShardId};
 
 /// A window of one session, counted from 0.
@@ -42,6 +42,8 @@ pub struct ExtentPlan {
     pub pg: PgId,
     /// Its drives.
     pub row: Vec<DriveId>,
+    /// By slot, the second place of one that moves: written too, as far as it takes the bytes.
+    pub also: Vec<Option<DriveId>>,
     /// Which of them can take data.
     pub living: Vec<bool>,
 }
@@ -55,6 +57,9 @@ pub struct Target {
     pub slot: u8,
     /// The drive in that slot.
     pub drive: DriveId,
+    /// The drive that the slot moves to. The run is durable without it; whether it was written there
+    /// too is reported with [`WriteSession::second_place_failed`](crate::WriteSession::second_place_failed).
+    pub also: Option<DriveId>,
 }
 
 /// A window to encode and send.
@@ -102,7 +107,7 @@ impl WindowWrite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completed {
     /// The object's extents in order; each has all of its shards.
-    pub extents: Vec<Extent>,
+    pub extents: Vec<NewExtent>,
     /// Some extent has another profile than was asked for: a repair ticket is due.
     pub narrowed: bool,
     /// Some extent survives fewer losses than was asked for.

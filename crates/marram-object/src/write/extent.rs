@@ -1,7 +1,7 @@
 //! An extent while it is written.
 
 use marram_erasure::{Geometry, cell_bytes, window_bytes};
-use marram_meta::Extent;
+use marram_meta::{Extent, NewExtent};
 use marram_types::DriveId;
 use marram_types::caps::EXTENT_BYTES_MAX;
 
@@ -32,6 +32,8 @@ pub(super) struct OpenExtent {
     pub(super) id: ExtentId,
     plan: ExtentPlan,
     pub(super) shape: WriteShape,
+    /// By shard, the second place as long as every run went there too.
+    also: Vec<Option<DriveId>>,
     cell: u32,
     /// Offset in the object of its first window.
     pub(super) start: u64,
@@ -46,7 +48,9 @@ pub(super) struct OpenExtent {
 impl OpenExtent {
     pub(super) fn new(id: ExtentId, plan: ExtentPlan, shape: WriteShape, sizes: &Sizes) -> Self {
         let cell = (sizes.cell)(shape.profile.k());
+        let also = |slot: &u8| plan.also.get(usize::from(*slot)).copied().flatten();
         Self {
+            also: shape.slots.iter().map(also).collect(),
             id,
             plan,
             shape,
@@ -82,6 +86,7 @@ impl OpenExtent {
                 shard,
                 slot: *slot,
                 drive: self.plan.row[usize::from(*slot)],
+                also: self.also[usize::from(shard)],
             })
             .collect();
         WindowWrite {
@@ -101,12 +106,30 @@ impl OpenExtent {
         Some(self.plan.row[usize::from(*slot)])
     }
 
+    /// A run of a shard did not reach its second place: that place does not have the shard.
+    pub(super) fn forget_second_place(&mut self, shard: u8) {
+        if let Some(also) = self.also.get_mut(usize::from(shard)) {
+            *also = None;
+        }
+    }
+
     /// A bit for each shard.
     pub(super) fn all_shards(&self) -> u64 {
         (1 << self.shape.slots.len()) - 1
     }
 
-    pub(super) fn committed(&self) -> Extent {
+    pub(super) fn committed(&self) -> NewExtent {
+        let shards = (0..=u8::MAX).zip(&self.shape.slots);
+        let first = shards.map(|(shard, slot)| (shard, self.plan.row[usize::from(*slot)]));
+        let second = (0..=u8::MAX).zip(&self.also);
+        let second = second.filter_map(|(shard, also)| Some((shard, (*also)?)));
+        NewExtent {
+            wrote: first.chain(second).collect(),
+            extent: self.extent(),
+        }
+    }
+
+    fn extent(&self) -> Extent {
         Extent {
             data: self.plan.data,
             pg: self.plan.pg,
@@ -125,6 +148,7 @@ impl OpenExtent {
             data: self.plan.data,
             drives: slots
                 .map(|slot| self.plan.row[usize::from(*slot)])
+                .chain(self.plan.also.iter().copied().flatten())
                 .collect(),
         }
     }

@@ -23,6 +23,7 @@ fn plan(random: u64, width: u64) -> ExtentPlan {
         },
         pg: PgId::default(),
         row: (1..=width).map(DriveId).collect(),
+        also: Vec::new(),
         living: vec![true; usize::try_from(width).expect("small")],
     }
 }
@@ -69,8 +70,9 @@ fn a_window_is_durable_with_its_last_shard_only() {
         panic!("not complete");
     };
     assert!(!done.narrowed && !done.under_protected);
-    assert_eq!((done.extents.len(), done.extents[0].length), (1, 1000));
-    assert_eq!(done.extents[0].slots, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(done.extents.len(), 1);
+    assert_eq!(done.extents[0].extent.length, 1000);
+    assert_eq!(done.extents[0].extent.slots, [0, 1, 2, 3, 4, 5]);
     assert_eq!(
         (session.next_command(), session.abandoned()),
         (None, vec![])
@@ -144,11 +146,42 @@ fn a_failed_run_ends_the_extent_before_its_window() {
     let shape: Vec<_> = done
         .extents
         .iter()
-        .map(|e| (e.profile, e.data.random))
+        .map(|e| (e.extent.profile, e.extent.data.random))
         .collect();
     assert_eq!(shape, [(profile("4+2"), 1), (profile("3+2"), 2)]);
-    assert!(done.extents.iter().all(|e| e.length == full as u64));
-    assert_eq!(done.extents[1].slots, [0, 1, 2, 4, 5]);
+    assert!(done.extents.iter().all(|e| e.extent.length == full as u64));
+    assert_eq!(done.extents[1].extent.slots, [0, 1, 2, 4, 5]);
+}
+
+#[test]
+fn a_second_place_counts_only_when_every_run_reached_it() {
+    let wrote = |failed: bool| {
+        let mut session = WriteSession::new(profile("1+1"));
+        session.next_command();
+        let mut plan = plan(1, 2);
+        plan.also = vec![None, Some(DriveId(9))];
+        session.extent_planned(plan).expect("both live");
+        let id = session.push_window(1000).expect("wanted");
+        session.finish();
+        let Some(Command::Write(window)) = session.next_command() else {
+            panic!("not a window");
+        };
+        assert_eq!(window.targets[1].also, Some(DriveId(9)));
+        if failed {
+            session.second_place_failed(window.run(1));
+        }
+        session.run_ended(window.run(0), RunOutcome::Durable);
+        session.run_ended(window.run(1), RunOutcome::Durable);
+        assert_eq!(session.next_command(), Some(Command::Durable(id)));
+        let Some(Command::Complete(done)) = session.next_command() else {
+            panic!("not complete");
+        };
+        done.extents[0].wrote.clone()
+    };
+    let first = [(0, DriveId(1)), (1, DriveId(2))];
+    assert_eq!(wrote(true), first);
+    assert_eq!(wrote(false)[..2], first);
+    assert_eq!(wrote(false)[2..], [(1, DriveId(9))]);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Plans of fixed and random topologies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use marram_types::{DriveId, NodeId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::topology::DriveInfo;
 
 /// `nodes[i]` = (zone, drive weights).
 fn topology(nodes: &[(u8, Vec<u64>)]) -> Topology {
@@ -25,7 +26,7 @@ fn topology(nodes: &[(u8, Vec<u64>)]) -> Topology {
 
 fn slots_of(table: &PoolTable) -> BTreeMap<DriveId, u64> {
     let mut slots = BTreeMap::new();
-    for drive in table.rows.iter().flatten() {
+    for drive in table.rows.iter().flat_map(|r| &r.drives) {
         *slots.entry(*drive).or_default() += 1;
     }
     slots
@@ -39,7 +40,7 @@ fn six_equal_nodes_share_4_2_evenly_in_every_slot() {
     assert_eq!((table.domains.nodes, table.domains.most_in_node), (6, 1));
     // Data slots, which are read most, are shared as well: 512 * 4 / 6 is about 341.
     let mut data = BTreeMap::<DriveId, i64>::new();
-    for drive in table.rows.iter().flat_map(|r| &r[..4]) {
+    for drive in table.rows.iter().flat_map(|r| &r.drives[..4]) {
         *data.entry(*drive).or_default() += 1;
     }
     assert!(data.values().all(|n| (n - 341).abs() <= 17), "{data:?}");
@@ -52,7 +53,7 @@ fn twelve_equal_nodes_are_mixed_and_balanced() {
     let sets: BTreeSet<BTreeSet<DriveId>> = table
         .rows
         .iter()
-        .map(|r| r.iter().copied().collect())
+        .map(|r| r.drives.iter().copied().collect())
         .collect();
     assert!(sets.len() > 200, "only {} different rows", sets.len());
 }
@@ -130,7 +131,7 @@ proptest! {
         let node_of: BTreeMap<_, _> = topology.drives.iter().map(|d| (d.drive, d.node)).collect();
         let zone_of: BTreeMap<_, _> =
             topology.drives.iter().map(|d| (d.drive, d.zone.clone())).collect();
-        for row in &table.rows {
+        for row in table.rows.iter().map(|r| &r.drives) {
             prop_assert_eq!(row.iter().collect::<BTreeSet<_>>().len(), width);
             let on: BTreeSet<_> = row.iter().map(|d| node_of[d]).collect();
             prop_assert_eq!(on.len(), width.min(nodes.len()));

@@ -231,6 +231,113 @@ pub struct DriveStatsResponse {
     #[prost(message, repeated, tag = "1")]
     pub drives: ::prost::alloc::vec::Vec<DriveStat>,
 }
+/// The row of a placement group as of which a request about its shards was decided.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PgEpoch {
+    /// The pool.
+    #[prost(uint32, tag = "1")]
+    pub pool: u32,
+    /// The row of the placement group.
+    #[prost(uint32, tag = "2")]
+    pub pg: u32,
+    /// The row's epoch. RPC_CODE_UNAVAILABLE when the peer does not know it yet, RPC_CODE_ABORTED when
+    /// it knows a newer one.
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+}
+/// A shard that shall be on a drive.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WantedShard {
+    /// Its extent, in the encoding of marram-meta.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub extent: ::prost::bytes::Bytes,
+    /// Which of the extent's shards.
+    #[prost(uint32, tag = "2")]
+    pub shard: u32,
+    /// The drives on which each of the extent's shards is found now.
+    #[prost(uint64, repeated, tag = "3")]
+    pub places: ::prost::alloc::vec::Vec<u64>,
+}
+/// Brings shards to one drive, copied from their places or computed from others.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RestoreShardsRequest {
+    /// The drive, which the peer has.
+    #[prost(uint64, tag = "1")]
+    pub drive: u64,
+    /// The permission.
+    #[prost(message, optional, tag = "2")]
+    pub pg: ::core::option::Option<PgEpoch>,
+    /// The shards, at most 64.
+    #[prost(message, repeated, tag = "3")]
+    pub wanted: ::prost::alloc::vec::Vec<WantedShard>,
+}
+/// A wanted shard now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoredShard {
+    /// What became of it.
+    #[prost(enumeration = "RestoreOutcome", tag = "1")]
+    pub outcome: i32,
+    /// Bytes that were written for it.
+    #[prost(uint64, tag = "2")]
+    pub written: u64,
+}
+/// What was done.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RestoreShardsResponse {
+    /// One for each wanted shard, in their order.
+    #[prost(message, repeated, tag = "1")]
+    pub restored: ::prost::alloc::vec::Vec<RestoredShard>,
+}
+/// A shard to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LookedShard {
+    /// The shard.
+    #[prost(message, optional, tag = "1")]
+    pub shard: ::core::option::Option<ShardId>,
+    /// The bytes that it must have.
+    #[prost(uint64, tag = "2")]
+    pub length: u64,
+}
+/// Reads shards of one drive through.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LookShardsRequest {
+    /// The drive, which the peer has.
+    #[prost(uint64, tag = "1")]
+    pub drive: u64,
+    /// The permission.
+    #[prost(message, optional, tag = "2")]
+    pub pg: ::core::option::Option<PgEpoch>,
+    /// The shards, at most 64.
+    #[prost(message, repeated, tag = "3")]
+    pub shards: ::prost::alloc::vec::Vec<LookedShard>,
+}
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LookShardsResponse {
+    /// One for each shard, in their order.
+    #[prost(enumeration = "ShardState", repeated, tag = "1")]
+    pub seen: ::prost::alloc::vec::Vec<i32>,
+}
+/// Removes single shards from one drive, which the layout of this epoch must not want there.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CleanShardsRequest {
+    /// The drive, which the peer has.
+    #[prost(uint64, tag = "1")]
+    pub drive: u64,
+    /// The permission.
+    #[prost(message, optional, tag = "2")]
+    pub pg: ::core::option::Option<PgEpoch>,
+    /// The shards, at most 64.
+    #[prost(message, repeated, tag = "3")]
+    pub shards: ::prost::alloc::vec::Vec<ShardId>,
+}
+/// They are gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CleanShardsResponse {
+    /// How many runs of them there were.
+    #[prost(uint64, tag = "1")]
+    pub removed: u64,
+}
 /// The requests that a peer answers. The number is on the wire: it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -265,6 +372,12 @@ pub enum Method {
     DropShards = 34,
     /// How full the drives are. DriveStatsRequest, DriveStatsResponse.
     DriveStats = 35,
+    /// Brings shards to one drive. RestoreShardsRequest, RestoreShardsResponse.
+    RestoreShards = 36,
+    /// Reads shards of one drive through. LookShardsRequest, LookShardsResponse.
+    LookShards = 37,
+    /// Removes single shards that the layout does not want. CleanShardsRequest, CleanShardsResponse.
+    CleanShards = 38,
 }
 impl Method {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -288,6 +401,9 @@ impl Method {
             Self::ReadShard => "METHOD_READ_SHARD",
             Self::DropShards => "METHOD_DROP_SHARDS",
             Self::DriveStats => "METHOD_DRIVE_STATS",
+            Self::RestoreShards => "METHOD_RESTORE_SHARDS",
+            Self::LookShards => "METHOD_LOOK_SHARDS",
+            Self::CleanShards => "METHOD_CLEAN_SHARDS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -308,6 +424,9 @@ impl Method {
             "METHOD_READ_SHARD" => Some(Self::ReadShard),
             "METHOD_DROP_SHARDS" => Some(Self::DropShards),
             "METHOD_DRIVE_STATS" => Some(Self::DriveStats),
+            "METHOD_RESTORE_SHARDS" => Some(Self::RestoreShards),
+            "METHOD_LOOK_SHARDS" => Some(Self::LookShards),
+            "METHOD_CLEAN_SHARDS" => Some(Self::CleanShards),
             _ => None,
         }
     }
@@ -422,6 +541,80 @@ impl DriveState {
             "DRIVE_STATE_ACTIVE" => Some(Self::Active),
             "DRIVE_STATE_FULL" => Some(Self::Full),
             "DRIVE_STATE_RETIRED" => Some(Self::Retired),
+            _ => None,
+        }
+    }
+}
+/// What became of a wanted shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RestoreOutcome {
+    /// Not given.
+    Unspecified = 0,
+    /// All of it is durable on the drive and was verified there.
+    Held = 1,
+    /// Neither its place nor enough of the others could be read.
+    NoSource = 2,
+    /// It could not be written or verified, or not in time.
+    Failed = 3,
+}
+impl RestoreOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RESTORE_OUTCOME_UNSPECIFIED",
+            Self::Held => "RESTORE_OUTCOME_HELD",
+            Self::NoSource => "RESTORE_OUTCOME_NO_SOURCE",
+            Self::Failed => "RESTORE_OUTCOME_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RESTORE_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "RESTORE_OUTCOME_HELD" => Some(Self::Held),
+            "RESTORE_OUTCOME_NO_SOURCE" => Some(Self::NoSource),
+            "RESTORE_OUTCOME_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// What a look at a shard found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ShardState {
+    /// Not given.
+    Unspecified = 0,
+    /// All of it is there, every block verified.
+    Whole = 1,
+    /// It, or a part of it, is not there.
+    Missing = 2,
+    /// It is there and damaged.
+    Damaged = 3,
+}
+impl ShardState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SHARD_STATE_UNSPECIFIED",
+            Self::Whole => "SHARD_STATE_WHOLE",
+            Self::Missing => "SHARD_STATE_MISSING",
+            Self::Damaged => "SHARD_STATE_DAMAGED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SHARD_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SHARD_STATE_WHOLE" => Some(Self::Whole),
+            "SHARD_STATE_MISSING" => Some(Self::Missing),
+            "SHARD_STATE_DAMAGED" => Some(Self::Damaged),
             _ => None,
         }
     }

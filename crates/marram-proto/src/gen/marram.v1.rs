@@ -26,6 +26,13 @@ pub struct GetClusterStatusResponse {
     /// The name of the server that answers.
     #[prost(string, tag = "7")]
     pub answered_by: ::prost::alloc::string::String,
+    /// Placement groups with a move under way.
+    #[prost(uint64, tag = "8")]
+    pub moves_under_way: u64,
+    /// Placement groups from which data has yet to move, by a plan made now; those with a move under
+    /// way count too.
+    #[prost(uint64, tag = "9")]
+    pub placement_groups_to_move: u64,
 }
 /// A node.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -51,6 +58,15 @@ pub struct NodeStatus {
     /// Its drives; of a node that is away only the ids.
     #[prost(message, repeated, tag = "7")]
     pub drives: ::prost::alloc::vec::Vec<DriveStatus>,
+    /// What it is there for.
+    #[prost(enumeration = "NodeDuty", tag = "8")]
+    pub duty: i32,
+    /// Slots of placement groups that are read from its drives.
+    #[prost(uint64, tag = "9")]
+    pub slots: u64,
+    /// Where it gives metrics; empty where it gives none.
+    #[prost(string, tag = "10")]
+    pub metrics_address: ::prost::alloc::string::String,
 }
 /// A drive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -107,6 +123,146 @@ pub struct Redundancy {
     /// Versions that survive fewer losses than their bucket's profile promises.
     #[prost(uint64, tag = "5")]
     pub under_protected_versions: u64,
+    /// True when every object has all of its shards where they belong: all nodes that hold data answer,
+    /// nothing moves, nothing waits for repair, no drive has failed.
+    #[prost(bool, tag = "6")]
+    pub fully_redundant: bool,
+    /// Why it is not fully redundant, and what is being done, one sentence a line.
+    #[prost(string, repeated, tag = "7")]
+    pub under_way: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Extents that wait for repair or for their place; absent where a group does not answer.
+    #[prost(uint64, optional, tag = "8")]
+    pub repairs_waiting: ::core::option::Option<u64>,
+}
+/// Changes what a node is there for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetNodeDutyRequest {
+    /// The node's name or id.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// What it shall be there for.
+    #[prost(enumeration = "NodeDuty", tag = "2")]
+    pub duty: i32,
+    /// Fence the node although it answers.
+    #[prost(bool, tag = "3")]
+    pub force: bool,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetNodeDutyResponse {
+    /// The node's id.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// What it is there for now.
+    #[prost(enumeration = "NodeDuty", tag = "3")]
+    pub duty: i32,
+    /// What it was there for before.
+    #[prost(enumeration = "NodeDuty", tag = "4")]
+    pub before: i32,
+}
+/// Removes a node for ever.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveNodeRequest {
+    /// The node's name or id; the id also of one that was removed already.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+}
+/// The node is gone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveNodeResponse {
+    /// The node's id.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Asks what would be moved.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanLayoutRequest {
+    /// Names or ids of nodes that shall give up what they have.
+    #[prost(string, repeated, tag = "1")]
+    pub without: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Nodes that shall be there beside the present ones.
+    #[prost(message, repeated, tag = "2")]
+    pub with: ::prost::alloc::vec::Vec<PlannedNode>,
+}
+/// A node that is not there yet.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlannedNode {
+    /// Its zone.
+    #[prost(string, tag = "1")]
+    pub zone: ::prost::alloc::string::String,
+    /// The size of each of its drives in bytes.
+    #[prost(uint64, repeated, tag = "2")]
+    pub drive_capacity_bytes: ::prost::alloc::vec::Vec<u64>,
+}
+/// What would be moved.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanLayoutResponse {
+    /// Pools by width.
+    #[prost(message, repeated, tag = "1")]
+    pub pools: ::prost::alloc::vec::Vec<PoolPlan>,
+    /// What each node would hold, by id; planned ones last, with the id 0.
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: ::prost::alloc::vec::Vec<NodePlan>,
+    /// Placement groups from which anything would move.
+    #[prost(uint64, tag = "3")]
+    pub placement_groups: u64,
+    /// Slots that would move.
+    #[prost(uint64, tag = "4")]
+    pub slots: u64,
+    /// About how many bytes would move: each drive's records over its slots.
+    #[prost(uint64, tag = "5")]
+    pub bytes: u64,
+    /// Whether the cluster would begin these moves by itself: a plan for balance alone has to be worth
+    /// it.
+    #[prost(bool, tag = "6")]
+    pub worth_it: bool,
+}
+/// A plan of one pool.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PoolPlan {
+    /// Its width: data and parity shards.
+    #[prost(uint32, tag = "1")]
+    pub width: u32,
+    /// Slots that would move.
+    #[prost(uint64, tag = "2")]
+    pub slots: u64,
+    /// Slots that should move and have no other place.
+    #[prost(uint64, tag = "3")]
+    pub unplaced: u64,
+    /// The largest deviation of a node from its fair share, in thousandths, before.
+    #[prost(uint64, tag = "4")]
+    pub deviation_before_permille: u64,
+    /// The same afterwards.
+    #[prost(uint64, tag = "5")]
+    pub deviation_after_permille: u64,
+}
+/// What a plan means for one node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodePlan {
+    /// Its id; 0 for a planned one.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Slots that it holds, moves under way taken as ended.
+    #[prost(uint64, tag = "3")]
+    pub slots_before: u64,
+    /// Slots that it would hold.
+    #[prost(uint64, tag = "4")]
+    pub slots_after: u64,
+    /// About how many bytes would come from other nodes.
+    #[prost(uint64, tag = "5")]
+    pub bytes_in: u64,
+    /// About how many bytes would go to other nodes.
+    #[prost(uint64, tag = "6")]
+    pub bytes_out: u64,
 }
 /// Whether a node takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -137,6 +293,47 @@ impl NodeState {
             "NODE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
             "NODE_STATE_UP" => Some(Self::Up),
             "NODE_STATE_AWAY" => Some(Self::Away),
+            _ => None,
+        }
+    }
+}
+/// What a node is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NodeDuty {
+    /// Not said.
+    Unspecified = 0,
+    /// It takes data.
+    Serving = 1,
+    /// It keeps what it has and takes nothing new.
+    Cordoned = 2,
+    /// It gives up what it has.
+    Draining = 3,
+    /// It does not come back: what it had is rebuilt elsewhere.
+    Fenced = 4,
+}
+impl NodeDuty {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NODE_DUTY_UNSPECIFIED",
+            Self::Serving => "NODE_DUTY_SERVING",
+            Self::Cordoned => "NODE_DUTY_CORDONED",
+            Self::Draining => "NODE_DUTY_DRAINING",
+            Self::Fenced => "NODE_DUTY_FENCED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NODE_DUTY_UNSPECIFIED" => Some(Self::Unspecified),
+            "NODE_DUTY_SERVING" => Some(Self::Serving),
+            "NODE_DUTY_CORDONED" => Some(Self::Cordoned),
+            "NODE_DUTY_DRAINING" => Some(Self::Draining),
+            "NODE_DUTY_FENCED" => Some(Self::Fenced),
             _ => None,
         }
     }
@@ -295,6 +492,82 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("marram.v1.AdminService", "GetClusterStatus"));
             self.inner.unary(req, path, codec).await
         }
+        /// Changes what a node is there for. What it is already, it becomes again; a change of several
+        /// steps makes them all.
+        pub async fn set_node_duty(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetNodeDutyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetNodeDutyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/SetNodeDuty",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "SetNodeDuty"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes a node for ever. Refused, with the reason, while anything is known to be on it.
+        pub async fn remove_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveNodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveNodeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/RemoveNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "RemoveNode"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says what would be moved, by the present duties of the nodes or by others. Changes nothing.
+        pub async fn plan_layout(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanLayoutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanLayoutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/PlanLayout",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "PlanLayout"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -316,6 +589,31 @@ pub mod admin_service_server {
             request: tonic::Request<super::GetClusterStatusRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetClusterStatusResponse>,
+            tonic::Status,
+        >;
+        /// Changes what a node is there for. What it is already, it becomes again; a change of several
+        /// steps makes them all.
+        async fn set_node_duty(
+            &self,
+            request: tonic::Request<super::SetNodeDutyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetNodeDutyResponse>,
+            tonic::Status,
+        >;
+        /// Removes a node for ever. Refused, with the reason, while anything is known to be on it.
+        async fn remove_node(
+            &self,
+            request: tonic::Request<super::RemoveNodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveNodeResponse>,
+            tonic::Status,
+        >;
+        /// Says what would be moved, by the present duties of the nodes or by others. Changes nothing.
+        async fn plan_layout(
+            &self,
+            request: tonic::Request<super::PlanLayoutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanLayoutResponse>,
             tonic::Status,
         >;
     }
@@ -427,6 +725,141 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetClusterStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/SetNodeDuty" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetNodeDutySvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::SetNodeDutyRequest>
+                    for SetNodeDutySvc<T> {
+                        type Response = super::SetNodeDutyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetNodeDutyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::set_node_duty(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetNodeDutySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/RemoveNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveNodeSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::RemoveNodeRequest>
+                    for RemoveNodeSvc<T> {
+                        type Response = super::RemoveNodeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::remove_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/PlanLayout" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanLayoutSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::PlanLayoutRequest>
+                    for PlanLayoutSvc<T> {
+                        type Response = super::PlanLayoutResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanLayoutRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::plan_layout(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanLayoutSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

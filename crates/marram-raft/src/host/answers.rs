@@ -116,6 +116,10 @@ pub struct GroupStatus {
     pub learners: Vec<ReplicaId>,
     /// A membership change is under way.
     pub changing: bool,
+    /// Who votes once the change under way has ended; the voters when none is.
+    pub target: Vec<ReplicaId>,
+    /// Index of the entry that made these the members, and whether it is known to be committed.
+    pub members_at: (u64, bool),
     /// On the leader: how far the other replicas' logs are known to agree, in order of their ids.
     pub matched: Vec<(ReplicaId, u64)>,
     /// Why the replica has stopped.

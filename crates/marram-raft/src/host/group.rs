@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use marram_store::wal::LogPos;
 use marram_types::caps::PROPOSALS_WAITING_MAX;
 use marram_types::{GroupId, ReplicaId};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -19,7 +20,7 @@ use super::answers::{GroupStatus, ProposeError, ReadError, Role};
 use super::receive::Incoming;
 use super::{CheckpointPolicy, HostConfig, OpenError};
 use crate::config::raft_config;
-use crate::log::LogStore;
+use crate::log::{LogStore, to_pos};
 use crate::machine::{Machine, Place, ReadView, Store};
 use crate::network::Network;
 use crate::reads::{self, Confirmed};
@@ -153,7 +154,10 @@ impl Group {
 
     pub(super) fn status(&self) -> GroupStatus {
         let metrics = self.metrics();
-        let membership = metrics.membership_config.membership();
+        let members = &metrics.membership_config;
+        let membership = members.membership();
+        let joint = membership.get_joint_config();
+        let target = joint.last().into_iter().flatten();
         let failed = metrics
             .running_state
             .as_ref()
@@ -180,7 +184,12 @@ impl Group {
             checkpoint: metrics.snapshot.as_ref().map_or(0, |at| at.index),
             voters: membership.voter_ids().map(ReplicaId).collect(),
             learners: membership.learner_ids().map(ReplicaId).collect(),
-            changing: membership.get_joint_config().len() > 1,
+            changing: joint.len() > 1,
+            target: target.copied().map(ReplicaId).collect(),
+            members_at: (
+                members.log_id().as_ref().map_or(0, |at| at.index),
+                metrics.committed_membership_config.log_id() == members.log_id(),
+            ),
             matched: matched.collect(),
             failed,
         }
@@ -201,6 +210,11 @@ impl Group {
             let group = self.store.group();
             tracing::debug!(%group, %error, "no checkpoint: the replica has stopped");
         }
+    }
+
+    /// The last entry that is durable in the state: a log may begin after it.
+    pub(super) async fn durable(&self) -> Option<LogPos> {
+        self.store.durable().await.as_ref().map(to_pos)
     }
 
     pub(super) async fn shut_down(&self) {

@@ -9,6 +9,8 @@ use super::*;
 use crate::testing::{Cluster, GROUP, PATIENCE, eventually, put, rows};
 use crate::transport::RaftMethod;
 
+mod changes;
+
 const SHORT: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -260,6 +260,11 @@ impl Store {
         self.dirty_bytes.store(0, Ordering::Release);
     }
 
+    /// The last entry that a restart does not apply again.
+    pub(crate) async fn durable(&self) -> Option<LogId> {
+        self.lock().await.durable
+    }
+
     /// Makes what was applied durable and lets go of the file's writer, at the end.
     pub(crate) async fn close(&self) -> Result<(), MachineError> {
         self.checkpoint().await.map(drop)

@@ -167,6 +167,16 @@ pub(super) fn holds(store: &Store, key: RunKey, row: RunRow, data: &[u8]) -> Opt
     read_piece(store, &piece).ok().map(|found| found == data)
 }
 
+/// Where the last run of a shard ends. Runs may overlap, so the last key is not enough.
+pub(super) fn shard_end(store: &Store, shard: ShardId) -> Result<u64, ReadError> {
+    let mut end = 0;
+    store.index.scan(keys_with(&shard.to_bytes()), |key, row| {
+        end = end.max(key.offset + u64::from(row.len));
+        true
+    })?;
+    Ok(end)
+}
+
 /// Up to `limit` shards after `after`.
 pub(super) fn list(
     store: &Store,

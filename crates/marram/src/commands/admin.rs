@@ -1,14 +1,30 @@
-//! `marram admin status`.
+//! `marram admin`: the status here, what changes nodes in a file of its own.
+
+mod nodes;
 
 use marram_client::{ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus};
 
+use crate::cli::{AdminCommand, LayoutCommand};
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::output::{Output, printable};
 use crate::units::size;
 
+/// Runs a command of operators.
+pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<(), Failure> {
+    match command {
+        AdminCommand::Status => status(context).await,
+        AdminCommand::Cordon(args) => nodes::cordon(context, args).await,
+        AdminCommand::Uncordon(args) => nodes::uncordon(context, args).await,
+        AdminCommand::Drain(args) => nodes::drain(context, args).await,
+        AdminCommand::Fence(args) => nodes::fence(context, args).await,
+        AdminCommand::Remove(args) => nodes::remove(context, args).await,
+        AdminCommand::Layout(LayoutCommand::Plan(args)) => nodes::plan(context, args).await,
+    }
+}
+
 /// Says how the cluster is, and what that means for the data.
-pub(super) async fn status(context: &Context<'_>) -> Result<(), Failure> {
+async fn status(context: &Context<'_>) -> Result<(), Failure> {
     let status = context
         .client()?
         .cluster_status()
@@ -29,10 +45,11 @@ fn print(output: &Output, status: &ClusterStatus) -> Result<(), Failure> {
         printable(&status.answered_by)
     ))?;
     output.line("")?;
-    let heads = ("id", "node", "zone", "state", "api", "drives");
-    let (id, name, zone, state, api, drives) = heads;
+    let heads = ("id", "node", "zone", "state", "duty", "slots");
+    let (id, name, zone, state, duty, slots) = heads;
+    let (api, drives) = ("api", "drives");
     output.line(&format!(
-        "{id:>6}  {name:<12} {zone:<10} {state:<7} {api:<21} {drives}"
+        "{id:>6}  {name:<12} {zone:<10} {state:<7} {duty:<9} {slots:>6}  {api:<21} {drives}"
     ))?;
     for node in &status.nodes {
         output.line(&node_line(node))?;
@@ -48,7 +65,12 @@ fn print(output: &Output, status: &ClusterStatus) -> Result<(), Failure> {
     redundancy
         .sentences
         .iter()
-        .try_for_each(|sentence| output.line(&printable(sentence)))
+        .chain(&redundancy.under_way)
+        .try_for_each(|sentence| output.line(&printable(sentence)))?;
+    if redundancy.fully_redundant {
+        output.line("Every object has all of its shards where they belong.")?;
+    }
+    Ok(())
 }
 
 fn node_line(node: &NodeStatus) -> String {
@@ -59,10 +81,12 @@ fn node_line(node: &NodeStatus) -> String {
     };
     let drives: Vec<String> = node.drives.iter().map(drive_text).collect();
     format!(
-        "{:>6}  {:<12} {:<10} {state:<7} {:<21} {}",
+        "{:>6}  {:<12} {:<10} {state:<7} {:<9} {:>6}  {:<21} {}",
         node.node_id,
         printable(&node.name),
         printable(&node.zone),
+        nodes::duty_text(node.duty),
+        node.slots,
         printable(&node.api_address),
         drives.join("; ")
     )

@@ -32,6 +32,10 @@ pub(crate) struct Args {
     /// Start node N of a running cluster again, then exit
     #[arg(long, value_name = "N")]
     pub restart_node: Option<u16>,
+    /// Add a node to the cluster and wait until it takes part, then exit. It stays: every later
+    /// start starts it too
+    #[arg(long, conflicts_with_all = ["restart_node", "nodes", "drives", "gateways", "base_port"])]
+    pub add_node: bool,
     /// Print less
     #[arg(long, short)]
     pub quiet: bool,

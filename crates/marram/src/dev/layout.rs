@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Args;
 
+/// Nodes of a development cluster, at most.
+pub(super) const NODES_MAX: u16 = 32;
 const NODES_DEFAULT: u16 = 6;
 const DRIVES_DEFAULT: u16 = 1;
 const BASE_PORT_DEFAULT: u16 = 7070;
@@ -36,6 +38,12 @@ pub(super) struct Settings {
     pub drives: u16,
     /// The nodes' ports; node N is at N-1.
     pub nodes: Vec<Ports>,
+    /// How many of them came later, by `--add-node`.
+    #[serde(default)]
+    pub added: u16,
+    /// Numbers of nodes that were removed from the cluster: they are not started any more.
+    #[serde(default)]
+    pub removed: Vec<u16>,
     /// The gateways' ports.
     pub gateways: Vec<Ports>,
     /// Segment size in MiB.
@@ -115,24 +123,57 @@ impl Layout {
         self.process_dir(name).join("restart-requested")
     }
 
+    /// Where `--add-node` leaves its wish for the running command.
+    pub(super) fn add_request(&self) -> PathBuf {
+        self.root.join("add-node-requested")
+    }
+
+    /// What the running command says to it.
+    pub(super) fn add_answer(&self) -> PathBuf {
+        self.root.join("add-node-answer")
+    }
+
+    /// Held by whoever wishes, so that one wish is dealt with after the other.
+    pub(super) fn add_lock(&self) -> PathBuf {
+        self.root.join("add-node-lock")
+    }
+
+    fn settings_file(&self) -> PathBuf {
+        self.root.join("cluster.json")
+    }
+
+    /// The settings of the cluster that is here, if there is one.
+    pub(super) fn kept(&self) -> Result<Option<Settings>> {
+        let file = self.settings_file();
+        if !file.exists() {
+            return Ok(None);
+        }
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let kept = serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} is damaged: remove the folder to begin anew",
+                file.display()
+            )
+        })?;
+        Ok(Some(kept))
+    }
+
+    /// Writes the settings down for every later start.
+    pub(super) fn keep(&self, settings: &Settings) -> Result<()> {
+        let text = serde_json::to_string_pretty(settings)?;
+        write_private(&self.settings_file(), text.as_bytes())
+    }
+
     /// The settings of a cluster that is here already, checked against the flags given now; or
     /// those of a new one.
     pub(super) fn settings(&self, args: &Args, fresh_cluster: ClusterId) -> Result<Settings> {
-        let file = self.root.join("cluster.json");
-        if file.exists() {
-            let text = fs::read_to_string(&file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            let kept: Settings = serde_json::from_str(&text).with_context(|| {
-                format!(
-                    "{} is damaged: remove the folder to begin anew",
-                    file.display()
-                )
-            })?;
+        if let Some(kept) = self.kept()? {
             kept.check(args)?;
             return Ok(kept);
         }
         let settings = Settings::fresh(args, fresh_cluster)?;
-        write_private(&file, serde_json::to_string_pretty(&settings)?.as_bytes())?;
+        self.keep(&settings)?;
         Ok(settings)
     }
 }
@@ -152,6 +193,8 @@ impl Settings {
             cluster: cluster.to_string(),
             drives: args.drives.unwrap_or(DRIVES_DEFAULT),
             nodes: ports,
+            removed: Vec::new(),
+            added: 0,
             gateways,
             segment_mib: args.segment_mib,
             drive_capacity: args.drive_capacity,
@@ -166,7 +209,11 @@ impl Settings {
             ),
             _ => Ok(()),
         };
-        differs("nodes", self.nodes.len(), args.nodes)?;
+        // The command that made the cluster starts it again, with the nodes that came later.
+        let made_with = self.nodes.len() - usize::from(self.added).min(self.nodes.len());
+        if args.nodes.map(usize::from) != Some(made_with) {
+            differs("nodes", self.nodes.len(), args.nodes)?;
+        }
         differs("drives a node", usize::from(self.drives), args.drives)?;
         differs("gateways", self.gateways.len(), args.gateways)?;
         let first = self.nodes.first().map_or(0, |p| usize::from(p.api));
@@ -177,12 +224,36 @@ impl Settings {
         )
     }
 
-    /// Names and ports of the nodes.
+    /// One node more: on the next ports of the cluster's own row where those are free, else on any.
+    pub(super) fn add_node(&mut self) -> Result<()> {
+        let used: Vec<Ports> = self.nodes.iter().chain(&self.gateways).copied().collect();
+        let ports = match next_numbered(&used) {
+            Some(next) if is_free(next.api) && is_free(next.mesh) => next,
+            _ => free_beside(&used)?,
+        };
+        self.nodes.push(ports);
+        self.added += 1;
+        Ok(())
+    }
+
+    /// Names and ports of the nodes, without removed ones.
     pub(super) fn node_names(&self) -> impl Iterator<Item = (String, Ports)> {
-        self.nodes
-            .iter()
-            .enumerate()
-            .map(|(i, ports)| (format!("node-{}", i + 1), *ports))
+        (1_u16..)
+            .zip(&self.nodes)
+            .filter(|(number, _)| !self.removed.contains(number))
+            .map(|(number, ports)| (format!("node-{number}"), *ports))
+    }
+
+    /// Forgets a node that was removed from the cluster. Says whether that is news.
+    pub(super) fn forget_node(&mut self, name: &str) -> bool {
+        let number = name.strip_prefix("node-").and_then(|n| n.parse().ok());
+        match number {
+            Some(number) if !self.removed.contains(&number) => {
+                self.removed.push(number);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Names and ports of the gateways.
@@ -214,6 +285,33 @@ fn numbered_ports(base: u16, count: u16) -> Result<Vec<Ports>> {
         .map(|i| base + i * PORTS_PER_NODE)
         .map(|api| Ports { api, mesh: api + 1 })
         .collect())
+}
+
+/// The ports after the last of a numbered row; none where the ports are no such row.
+fn next_numbered(used: &[Ports]) -> Option<Ports> {
+    let first = used.iter().map(|ports| ports.api).min()?;
+    let last = used.iter().map(|ports| ports.api).max()?;
+    let in_row = |ports: &Ports| (ports.api - first).is_multiple_of(PORTS_PER_NODE);
+    let beside = |ports: &Ports| ports.mesh == 0 || ports.mesh == ports.api.saturating_add(1);
+    let numbered = used.iter().all(|ports| in_row(ports) && beside(ports));
+    let api = last.checked_add(PORTS_PER_NODE)?;
+    numbered.then_some(Ports {
+        api,
+        mesh: api.checked_add(1)?,
+    })
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
+}
+
+/// Free ports that none of these has: one of them may belong to a node that does not run now.
+fn free_beside(used: &[Ports]) -> Result<Ports> {
+    let taken = |port: u16| used.iter().any(|p| p.api == port || p.mesh == port);
+    // More than are taken, so that one is left.
+    let found = free_ports(used.len() + 1)?;
+    let good = |ports: &Ports| !taken(ports.api) && !taken(ports.mesh);
+    found.into_iter().find(good).context("no free port")
 }
 
 /// Ports that are free now. All listeners are held until the last is found, so that no port is
@@ -265,6 +363,21 @@ mod tests {
             (7070, 7120, 7121)
         );
         assert!(numbered_ports(65_500, 6).is_err());
+    }
+
+    #[test]
+    fn a_further_node_takes_the_next_ports_of_the_row() {
+        let row = numbered_ports(7070, 3).expect("room");
+        let next = next_numbered(&row).expect("a row");
+        assert_eq!((next.api, next.mesh), (7100, 7101));
+        let odd = Ports {
+            api: 7085,
+            mesh: 7086,
+        };
+        assert!(next_numbered(&[row[0], odd]).is_none());
+        let used = free_ports(3).expect("free ports");
+        let other = free_beside(&used).expect("a free port");
+        assert!(used.iter().all(|p| p.api != other.api));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use super::secrets::AccessKey;
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How often it is asked meanwhile.
 const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How long the cluster may take to say who its members are.
+const MEMBERS_WITHIN: Duration = Duration::from_millis(500);
 /// The bucket of the check; it is removed again.
 const CHECK_BUCKET: &str = "marram-dev-check";
 const CHECK_KEY: &str = "is anybody there?";
@@ -48,6 +50,16 @@ pub(super) async fn wait(settings: &Settings, key: &AccessKey) -> Result<()> {
     }
 }
 
+/// The names of the cluster's nodes, if it says them at once.
+pub(super) async fn members(settings: &Settings, key: &AccessKey) -> Option<Vec<String>> {
+    let endpoints = settings.endpoints().join(",");
+    let mut config = ClientConfig::new(endpoints, &key.id, &key.secret);
+    config.retry = RetryPolicy::never();
+    config.call_timeout = MEMBERS_WITHIN;
+    let status = Client::connect(config).ok()?.cluster_status().await.ok()?;
+    Some(status.nodes.into_iter().map(|node| node.name).collect())
+}
+
 async fn everybody_is_here(client: &Client, settings: &Settings) -> bool {
     let Ok(status) = client.cluster_status().await else {
         return false;
@@ -59,7 +71,7 @@ async fn everybody_is_here(client: &Client, settings: &Settings) -> bool {
         .count();
     let led = status.groups.iter().all(|g| g.leader_node_id.is_some());
     let writable = status.redundancy.is_some_and(|r| r.writable);
-    up == settings.nodes.len() && led && writable
+    up == settings.node_names().count() && led && writable
 }
 
 async fn round_trip(client: &Client) -> Result<()> {

@@ -1,17 +1,21 @@
 //! Starts the processes, notices when one ends, starts one again when asked, stops them all.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::layout::{Layout, Ports, Settings};
 use super::process::{Process, Spec, log_tail};
-use super::{gateway_args, server_args};
+use super::secrets::AccessKey;
+use super::{gateway_args, grow, ready, secrets, server_args};
 
 /// How often the supervisor looks at its processes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often it asks the cluster who its members are.
+const MEMBERS_EVERY: Duration = Duration::from_secs(2);
 
 /// All processes of a development cluster.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(super) struct Supervisor {
     running: Vec<Process>,
     /// Processes that ended, kept so that they can be started again.
     ended: Vec<Spec>,
+    /// Names that were members of the cluster when it was asked last.
+    seen: BTreeSet<String>,
 }
 
 impl Supervisor {
@@ -31,21 +37,28 @@ impl Supervisor {
             settings: settings.clone(),
             running: Vec::new(),
             ended: Vec::new(),
+            seen: BTreeSet::new(),
         };
+        let _ = fs::remove_file(layout.add_request());
+        let _ = fs::remove_file(layout.add_answer());
         let nodes = settings.node_names().chain(settings.gateway_names());
         for (name, _) in nodes {
             let dir = layout.process_dir(&name);
             fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
             let _ = fs::remove_file(layout.restart_request(&name));
-            let spec = Spec {
-                args: supervisor.args(&name),
-                pid_file: layout.pid_file(&name),
-                log_file: layout.log_file(&name),
-                name,
-            };
+            let spec = supervisor.spec(name);
             supervisor.running.push(Process::start(spec)?);
         }
         Ok(supervisor)
+    }
+
+    fn spec(&self, name: String) -> Spec {
+        Spec {
+            args: self.args(&name),
+            pid_file: self.layout.pid_file(&name),
+            log_file: self.layout.log_file(&name),
+            name,
+        }
     }
 
     /// The arguments of a process now: the first node founds the cluster at its first start only.
@@ -84,9 +97,10 @@ impl Supervisor {
     }
 
     /// Keeps the cluster company until SIGINT or SIGTERM.
-    pub(super) async fn watch_until_told_to_stop(&mut self) -> Result<()> {
+    pub(super) async fn watch_until_told_to_stop(&mut self, key: &AccessKey) -> Result<()> {
         let stop = stop_signal();
         tokio::pin!(stop);
+        let mut asked = Instant::now();
         loop {
             tokio::select! {
                 told = &mut stop => return told,
@@ -94,7 +108,72 @@ impl Supervisor {
             }
             self.notice_ends();
             self.restart_requested();
+            self.add_requested();
+            if asked.elapsed() >= MEMBERS_EVERY {
+                if let Some(members) = ready::members(&self.settings, key).await {
+                    self.forget_removed(&members, key).await;
+                }
+                asked = Instant::now();
+            }
         }
+    }
+
+    /// Ends the processes of nodes that were members and are none any more, for good.
+    async fn forget_removed(&mut self, members: &[String], key: &AccessKey) {
+        let names = self.settings.node_names().map(|(name, _)| name);
+        let gone: Vec<String> = names
+            .filter(|name| self.seen.contains(name) && !members.contains(name))
+            .collect();
+        self.seen = members.iter().cloned().collect();
+        for name in gone {
+            self.settings.forget_node(&name);
+            self.ended.retain(|spec| spec.name != name);
+            let (ending, running) = std::mem::take(&mut self.running)
+                .into_iter()
+                .partition(|process| process.name() == name);
+            self.running = running;
+            futures::future::join_all(Vec::into_iter(ending).map(Process::stop)).await;
+            let kept = self
+                .layout
+                .keep(&self.settings)
+                .and_then(|()| ready::write_env(&self.layout, &self.settings, key));
+            let dir = self.layout.process_dir(&name);
+            match kept {
+                Ok(()) => eprintln!("{name} was removed; {} can be deleted", dir.display()),
+                Err(error) => eprintln!("{name} was removed, which cannot be kept: {error:#}"),
+            }
+        }
+    }
+
+    fn add_requested(&mut self) {
+        if !self.layout.add_request().exists() {
+            return;
+        }
+        let outcome = self.add_node();
+        match &outcome {
+            Ok(name) => eprintln!("{name} was added and starts"),
+            Err(error) => eprintln!("no node was added: {error:#}"),
+        }
+        if let Err(error) = grow::answer(&self.layout, &outcome) {
+            eprintln!("the wish for a node cannot be answered: {error:#}");
+        }
+    }
+
+    /// Starts one node more. From the moment that it is written down it belongs to the cluster, even
+    /// if its process does not start: it can be started again then.
+    fn add_node(&mut self) -> Result<String> {
+        let name = grow::grow(&self.layout, &mut self.settings)?;
+        let key = secrets::admin_key(&self.layout)?;
+        ready::write_env(&self.layout, &self.settings, &key)?;
+        let spec = self.spec(name.clone());
+        match Process::start(spec.clone()) {
+            Ok(process) => self.running.push(process),
+            Err(error) => {
+                self.ended.push(spec);
+                return Err(error);
+            }
+        }
+        Ok(name)
     }
 
     fn notice_ends(&mut self) {

@@ -68,6 +68,15 @@ pub(crate) struct ServerArgs {
     /// Use only so many bytes of each drive
     #[arg(long, env = "MARRAM_DRIVE_CAPACITY", value_name = "BYTES")]
     pub drive_capacity: Option<u64>,
+    /// Seconds that an upload may take until its data counts as abandoned [default: 86400]
+    #[arg(long, env = "MARRAM_GC_FLOOR_LAG", value_name = "SECONDS")]
+    pub gc_floor_lag: Option<u64>,
+    /// Seconds that replaced data is kept for those who read it [default: 900]
+    #[arg(long, env = "MARRAM_GC_READ_LAG", value_name = "SECONDS")]
+    pub gc_read_lag: Option<u64>,
+    /// Seconds between two searches of the drives for abandoned data [default: 3600]
+    #[arg(long, env = "MARRAM_GC_SCAN_EVERY", value_name = "SECONDS")]
+    pub gc_scan_every: Option<u64>,
     /// End when standard input closes: for supervisors
     #[arg(long, hide = true)]
     pub stop_when_stdin_closes: bool,
@@ -140,6 +149,9 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("kek_file", path(&args.kek_file));
     set("segment_mib", number(args.segment_mib));
     set("drive_capacity", number(args.drive_capacity));
+    set("gc_floor_lag_s", number(args.gc_floor_lag));
+    set("gc_read_lag_s", number(args.gc_read_lag));
+    set("gc_scan_every_s", number(args.gc_scan_every));
     let data: Vec<toml::Value> = args.data.iter().map(|p| path_value(p)).collect();
     set("data", (!data.is_empty()).then_some(data.into()));
     let join: Vec<toml::Value> = args.join.iter().cloned().map(toml::Value::from).collect();

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use marram_maintain::{Consensus, ConsensusError, Members};
+use marram_maintain::{Consensus, ConsensusError, Members, Membership, Standing};
 use marram_mesh::{CallError, Mesh, Method, RpcCode, RpcFailure};
-use marram_meta::{ClusterView, Envelope, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome};
+use marram_meta::{
+    ClusterView, Envelope, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, RootCommand,
+    RootOutcome,
+};
 use marram_raft::{
     HandleError, ProposeError, QueryError, RaftHost, RaftMethod, ReadError, Role, RouteError,
     Router, Transport, TransportError,
@@ -64,6 +67,11 @@ pub(super) struct Local {
     pub view: watch::Receiver<Arc<ClusterView>>,
 }
 
+/// How long the controller waits for one answer.
+const QUERY_WITHIN: Duration = Duration::from_secs(5);
+/// A replica is close to its leader when no more entries than this are missing: what comes while it
+/// gets its vote is no more trouble than that.
+const CLOSE_BY: u64 = 1_000;
 /// How long the controller waits for one proposal.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -144,7 +152,8 @@ impl Consensus for Local {
     fn root_if_leading(&self) -> Option<Members> {
         let status = self.host.status(GroupId::ROOT)?;
         (status.role == Role::Leader).then_some(Members {
-            voters: status.voters,
+            // Of a change under way its end: asking for that finishes it.
+            voters: status.target,
             learners: status.learners,
             following: following(self.host.replica(), &status.matched),
             settled: !status.changing,
@@ -170,6 +179,19 @@ impl Consensus for Local {
             .await
             .map_err(|e| unavailable(group, e))?;
         ObjectOutcome::decode(&outcome).map_err(|source| ConsensusError::Answer { group, source })
+    }
+
+    async fn ask_object(
+        &self,
+        group: GroupId,
+        query: ObjectQuery,
+    ) -> Result<ObjectAnswer, ConsensusError> {
+        let (answer, _) = self
+            .router
+            .query(group, Bytes::from(query.encode()), true, QUERY_WITHIN)
+            .await
+            .map_err(|e| unavailable(group, e))?;
+        ObjectAnswer::decode(&answer).map_err(|source| ConsensusError::Answer { group, source })
     }
 
     async fn add_root_learner(&self, replica: ReplicaId) -> Result<(), ConsensusError> {
@@ -204,5 +226,48 @@ impl Consensus for Local {
             .transfer_leader(group, to)
             .await
             .map_err(|e| unavailable(group, e))
+    }
+}
+
+#[async_trait]
+impl Membership for Local {
+    fn standing(&self, group: GroupId) -> Option<Standing> {
+        let status = self.host.status(group)?;
+        let near = |(_, index): &&(ReplicaId, u64)| index.saturating_add(CLOSE_BY) >= status.last;
+        let close = status.matched.iter().filter(near);
+        let close = close.map(|(replica, _)| *replica).collect();
+        let (at, committed) = status.members_at;
+        (status.role == Role::Leader).then_some(Standing {
+            voters: status.voters,
+            target: status.target,
+            learners: status.learners,
+            changing: status.changing,
+            committed,
+            at,
+            close,
+        })
+    }
+
+    async fn add_learner(&self, group: GroupId, replica: ReplicaId) -> Result<(), ConsensusError> {
+        let added = self.host.add_learner(group, replica, false).await;
+        added.map_err(|e| unavailable(group, e))
+    }
+
+    async fn remove_learner(
+        &self,
+        group: GroupId,
+        replica: ReplicaId,
+    ) -> Result<(), ConsensusError> {
+        let removed = self.host.remove_learner(group, replica).await;
+        removed.map_err(|e| unavailable(group, e))
+    }
+
+    async fn set_voters(
+        &self,
+        group: GroupId,
+        voters: Vec<ReplicaId>,
+    ) -> Result<(), ConsensusError> {
+        let changed = self.host.change_voters(group, &voters).await;
+        changed.map_err(|e| unavailable(group, e))
     }
 }

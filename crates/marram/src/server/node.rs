@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use marram_gateway::{Gateway, GatewayDeps, Kek};
-use marram_maintain::{Controller, spread_leaders};
+use marram_maintain::{Controller, Mover, keep_voters, spread_leaders};
 use marram_mesh::{Identity, Mesh, MeshOptions, Role};
 use marram_meta::ClusterView;
 use marram_raft::{CheckpointPolicy, HostConfig, MetaLogic, RaftHost, RaftTimers, Router};
@@ -21,10 +21,12 @@ use tokio_util::sync::CancellationToken;
 use super::args::{ServerArgs, server_config};
 use super::lifetime::{listen, now_ms, stop_when_told};
 use super::local::{Local, MeshTransport};
+use super::meshed::MeshShards;
 use super::remote::MeshCalls;
 use super::service::NodeService;
 use super::storage::{Start, Storage};
-use super::{catch_up, groups, view};
+use super::work::{MeshSources, Work};
+use super::{catch_up, gc, groups, view};
 
 mod found;
 mod join;
@@ -250,6 +252,12 @@ async fn serve(
         host: Arc::clone(&node.host),
         local: Arc::clone(&node.local),
         drives: Arc::clone(&drives),
+        work: Arc::new(Work::new(
+            Arc::clone(&drives),
+            node.view.clone(),
+            node.local.router.clone(),
+            MeshSources::new(node.mesh.clone(), node.view.clone()),
+        )),
         view: node.view.clone(),
     }));
     let gateway = Gateway::new(GatewayDeps {
@@ -276,24 +284,39 @@ async fn serve(
         node.view.clone(),
     ));
     tasks.spawn(Controller::new(Arc::clone(&node.local), node.view.clone()).run());
+    let shards = Arc::new(MeshShards::new(node.mesh.clone()));
+    let mover = Mover::new(
+        Arc::clone(&node.local),
+        Arc::clone(&shards),
+        node.view.clone(),
+    );
+    tasks.spawn(mover.run());
+    tasks.spawn(gc::run(
+        config.clone(),
+        Arc::clone(&node.local),
+        shards,
+        drives,
+    ));
+    tasks.spawn(keep_voters(Arc::clone(&node.local), node.view.clone()));
     tasks.spawn(spread_leaders(Arc::clone(&node.local), node.view.clone()));
-    let follow = view::follow(
+    tasks.spawn(follow_view(
         Arc::clone(&node.host),
         node.mesh.clone(),
         node.sender.clone(),
-    );
-    tasks.spawn(async move {
-        if let Err(error) = follow.await {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "the view of the cluster stands still"
-            );
-        }
-    });
+    ));
     tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
     let served = gateway.serve(listeners.api, stop.clone()).await;
     tasks.shutdown().await;
     served.context("the API cannot be served")
+}
+
+async fn follow_view(host: Arc<RaftHost>, mesh: Mesh, sender: watch::Sender<Arc<ClusterView>>) {
+    if let Err(error) = view::follow(host, mesh, sender).await {
+        tracing::error!(
+            error = format!("{error:#}"),
+            "the view of the cluster stands still"
+        );
+    }
 }
 
 /// What a node tells of itself.

@@ -17,6 +17,7 @@ use super::admission;
 use super::local::Local;
 use super::shards;
 use super::storage::Drives;
+use super::work::Work;
 
 /// Longest time that a peer may wait for a newer view.
 const VIEW_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -29,6 +30,7 @@ pub(super) struct NodeService {
     pub host: Arc<RaftHost>,
     pub local: Arc<Local>,
     pub drives: Arc<Drives>,
+    pub work: Arc<Work>,
     pub view: watch::Receiver<Arc<ClusterView>>,
 }
 
@@ -61,6 +63,9 @@ impl Service for NodeService {
             }
             Method::DropShards => answer(&shards::drop_all(&self.drives, parse(header)?).await?),
             Method::DriveStats => answer(&shards::stats(&self.drives, &parse(header)?)),
+            Method::RestoreShards => answer(&self.work.restore(parse(header)?).await?),
+            Method::LookShards => answer(&self.work.look(parse(header)?).await?),
+            Method::CleanShards => answer(&self.work.clean(parse(header)?).await?),
         }
     }
 }

@@ -8,21 +8,21 @@ use marram_types::{DataId, DriveId, PgId, PoolId, ShardId};
 
 use super::storage::Drives;
 
-fn drive(drives: &Drives, id: u64) -> Result<&Drive, RpcFailure> {
+pub(super) fn drive(drives: &Drives, id: u64) -> Result<&Drive, RpcFailure> {
     drives
         .get(DriveId(id))
         .ok_or_else(|| RpcFailure::new(RpcCode::NotFound, format!("this node has no drive {id}")))
 }
 
-fn bad(what: &str) -> RpcFailure {
+pub(super) fn bad(what: &str) -> RpcFailure {
     RpcFailure::new(RpcCode::Refused, format!("the request has no valid {what}"))
 }
 
-fn small<T: TryFrom<u32>>(value: u32, what: &str) -> Result<T, RpcFailure> {
+pub(super) fn small<T: TryFrom<u32>>(value: u32, what: &str) -> Result<T, RpcFailure> {
     T::try_from(value).map_err(|_| bad(what))
 }
 
-fn shard_id(shard: Option<wire::ShardId>) -> Result<ShardId, RpcFailure> {
+pub(super) fn shard_id(shard: Option<wire::ShardId>) -> Result<ShardId, RpcFailure> {
     let shard = shard.ok_or_else(|| bad("shard id"))?;
     ShardId::try_from(shard).map_err(|_| bad("shard id"))
 }
@@ -73,7 +73,7 @@ pub(super) async fn read(
     Ok((wire::ReadShardResponse {}, bytes))
 }
 
-fn read_failure(error: &ReadError) -> RpcFailure {
+pub(super) fn read_failure(error: &ReadError) -> RpcFailure {
     let code = match error {
         ReadError::NotFound { .. } => RpcCode::NotFound,
         ReadError::Corrupt { .. } => RpcCode::Corrupt,

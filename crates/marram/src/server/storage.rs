@@ -196,6 +196,15 @@ impl Drives {
         self.by_id.get(&drive)
     }
 
+    /// Drives without folders of a node, for tests.
+    #[cfg(test)]
+    pub(super) fn of(drives: impl IntoIterator<Item = Drive>) -> Self {
+        Self {
+            by_id: drives.into_iter().map(|d| (d.id(), d)).collect(),
+            _roots: Vec::new(),
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&DriveId, &Drive)> {
         self.by_id.iter()
     }

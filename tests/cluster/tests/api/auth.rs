@@ -42,6 +42,9 @@ async fn every_method(raw: &Raw, authorization: Option<&str>) -> Vec<(&'static s
     ask!(buckets.list_buckets(v1::ListBucketsRequest::default()));
     ask!(buckets.head_bucket(v1::HeadBucketRequest::default()));
     ask!(admin.get_cluster_status(v1::GetClusterStatusRequest {}));
+    ask!(admin.set_node_duty(v1::SetNodeDutyRequest::default()));
+    ask!(admin.remove_node(v1::RemoveNodeRequest::default()));
+    ask!(admin.plan_layout(v1::PlanLayoutRequest::default()));
     ask!(objects.put_object(tokio_stream::iter([Raw::header("abc", "a", None)])));
     ask!(objects.get_object(v1::GetObjectRequest::default()));
     ask!(objects.read_shard(v1::ReadShardRequest::default()));

@@ -5,7 +5,7 @@ use marram_types::NodeId;
 
 use super::Facts;
 
-fn plural(count: u64, one: &str, many: &str) -> String {
+pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     if count == 1 {
         format!("1 {one}")
     } else {
@@ -23,7 +23,7 @@ impl Facts<'_> {
         all
     }
 
-    fn name(&self, node: NodeId) -> String {
+    pub(super) fn name(&self, node: NodeId) -> String {
         let known = self.view.nodes.get(&node);
         known.map_or_else(|| format!("node {node}"), |node| node.name.clone())
     }

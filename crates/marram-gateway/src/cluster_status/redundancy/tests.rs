@@ -22,6 +22,7 @@ fn node(number: u64, drives: u64) -> NodeRecord {
         replica: Some(ReplicaId(number)),
         replicas_past: Vec::new(),
         state: NodeState::Active,
+        duty: marram_meta::NodeDuty::Serving,
     }
 }
 
@@ -46,7 +47,7 @@ fn view(nodes: u64, drives: u64, voters: u64, profile: &str) -> ClusterView {
     view.pools.insert(table.pool(), table);
     for group in [GroupId(0), GroupId(1)] {
         let voters = (1..=voters).map(ReplicaId).collect();
-        view.groups.insert(group, GroupRecord { group, voters });
+        view.groups.insert(group, GroupRecord::new(group, voters));
     }
     view.cluster = Some(ClusterRecord {
         cluster: ClusterId(1),

@@ -49,6 +49,9 @@ async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
         refused!(buckets, list_buckets, v1::ListBucketsRequest::default()),
         refused!(buckets, head_bucket, v1::HeadBucketRequest::default()),
         refused!(admin, get_cluster_status, v1::GetClusterStatusRequest {}),
+        refused!(admin, set_node_duty, v1::SetNodeDutyRequest::default()),
+        refused!(admin, remove_node, v1::RemoveNodeRequest::default()),
+        refused!(admin, plan_layout, v1::PlanLayoutRequest::default()),
         refused!(reflection, server_reflection_info, reflect()),
     ]
 }

@@ -5,7 +5,7 @@ use marram_types::Generation;
 use super::{head, refused, striped};
 use crate::kv::Table;
 use crate::testing::{
-    DEADLINE_AHEAD_MS, Group, data, delete, extent, given, inline, profile, put, request,
+    DEADLINE_AHEAD_MS, Group, data, delete, extent, given, inline, profile, put, request, wrote,
 };
 use crate::{NewBody, NewVersion, ObjectCommand, ObjectOutcome, Precondition, Refusal};
 
@@ -67,7 +67,7 @@ fn discarded_data_is_never_taken_for_committed() {
         assert_eq!(refusal, Refusal::DataDiscarded);
     }
     // With one more extent: that one can not be committed either.
-    let both = [1, 7].map(|random| extent(data(5, random), profile("4+2"), 1 << 20));
+    let both = [1, 7].map(|random| wrote(extent(data(5, random), profile("4+2"), 1 << 20)));
     let both = put("a", 3, NewBody::Extents(both.to_vec()));
     let refusal = refused(group.run_as(request(3), &both));
     assert_eq!(refusal, Refusal::DataDiscarded);

@@ -28,10 +28,13 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
             }
         }),
         arb::bucket().prop_map(ObjectCommand::BucketFence),
-        (any::<u16>(), any::<u64>()).prop_map(|(pool, epoch)| ObjectCommand::PoolFence {
-            pool: PoolId(pool),
-            epoch,
+        (any::<u16>(), vec((any::<u16>(), arb::row(4)), 0..4)).prop_map(|(pool, rows)| {
+            let pool = PoolId(pool);
+            ObjectCommand::LayoutFence { pool, rows }
         }),
+        shard_command(),
+        (arb::pg(), arb::data_id(), vec(arb::new_extent(), 0..4))
+            .prop_map(|(pg, data, extents)| ObjectCommand::Reencode { pg, data, extents }),
         (any::<u64>(), any::<u64>()).prop_map(|(gc_floor, read_floor)| {
             ObjectCommand::RaiseFloors {
                 gc_floor,
@@ -40,6 +43,54 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
         }),
         vec(entry, 0..5).prop_map(ObjectCommand::Collected),
     ]
+}
+
+fn shard_command() -> impl Strategy<Value = ObjectCommand> {
+    let named = || (arb::pg(), arb::data_id(), any::<u8>());
+    prop_oneof![
+        (named(), vec(arb::drive(), 0..3), any::<u64>()).prop_map(
+            |((pg, data, shard), at, seen)| ObjectCommand::ShardPlaced {
+                pg,
+                data,
+                shard,
+                at,
+                seen,
+            }
+        ),
+        (named(), arb::drive()).prop_map(|((pg, data, shard), at)| ObjectCommand::ShardMissing {
+            pg,
+            data,
+            shard,
+            at,
+        }),
+    ]
+}
+
+fn layout_refusal() -> impl Strategy<Value = Refusal> {
+    use marram_types::{GroupId, NodeId, ReplicaId};
+    let pair = (any::<u64>(), arb::pg(), arb::drive(), arb::duty());
+    (pair, any::<[u16; 2]>(), arb::duty()).prop_flat_map(|((n, pg, drive, from), small, to)| {
+        let node = NodeId(n);
+        prop::sample::select(vec![
+            Refusal::PgUnknown { pg },
+            Refusal::Stale { since: n },
+            Refusal::LayoutGap { pg, epoch: n },
+            Refusal::ProfileNeedsNodes {
+                width: small[0],
+                nodes: small[1],
+            },
+            Refusal::DutyChange { node, from, to },
+            Refusal::NodeServes { node },
+            Refusal::NodeInLayout { node, pg, drive },
+            Refusal::NodeInMove { node, pg, drive },
+            Refusal::NodeVotes {
+                node,
+                group: GroupId(small[0]),
+                replica: ReplicaId(n),
+            },
+            Refusal::Malformed(crate::Malformed::Index),
+        ])
+    })
 }
 
 fn refusal() -> impl Strategy<Value = Refusal> {
@@ -112,9 +163,22 @@ fn outcome() -> impl Strategy<Value = ObjectOutcome> {
         }),
         (any::<u64>(), any::<u64>(), arb::bucket_state())
             .prop_map(|(live, epoch, state)| ObjectOutcome::Fenced { live, epoch, state }),
-        any::<u64>().prop_map(|epoch| ObjectOutcome::PoolFenced { epoch }),
+        any::<u64>().prop_map(|epoch| ObjectOutcome::LayoutFenced { epoch }),
+        (arb::drive(), any::<bool>(), any::<bool>()).prop_map(|(place, missing, overridden)| {
+            ObjectOutcome::Shard {
+                place,
+                missing,
+                overridden,
+            }
+        }),
+        prop::sample::select(vec![
+            ObjectOutcome::NotLive,
+            ObjectOutcome::Reencoded,
+            ObjectOutcome::Superseded,
+        ]),
         Just(ObjectOutcome::Done),
         refusal().prop_map(ObjectOutcome::Refused),
+        layout_refusal().prop_map(ObjectOutcome::Refused),
     ]
 }
 

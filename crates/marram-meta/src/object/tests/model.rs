@@ -1,33 +1,51 @@
-//! Random histories against a model of ordinary maps, which knows the rules but no encoding.
+//! Random histories against a model of ordinary maps, which knows the rules but no encoding, in a
+//! world of drives that hold shards, lose them, and clean up.
 //!
-//! After every step the outcome, every object, the counters, the references, the garbage queue and
-//! the tickets must be what the model says; and a second replica that applies the same entries
-//! must hold the same bytes.
+//! After every step the outcome, every object with its places, the counters, the references both
+//! ways, the garbage queue, the tickets and the layout must be what the model says; every shard that
+//! a row claims must be on the drive where readers look, unless that drive itself lost it; and what
+//! is queued as garbage must be where its entry says. A second replica that applies the same entries
+//! must give the same outcomes and hold the same bytes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod check;
+mod reference;
+mod workers;
+mod world;
 
 use bytes::Bytes;
-use marram_types::{DataId, Generation, RequestId, VersionId};
+use marram_types::{Generation, RequestId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{head, usage};
-use crate::kinds::garbage;
-use crate::kv::{KvRead, Table};
+use self::reference::Model;
+use self::world::{World, some_pg};
 use crate::testing::{
-    BUCKET, Group, bucket_record, data, delete, extent, given, profile, put, request,
+    Group, PGS, data, delete, extent, first_row, given, pg, profile, put, request, wrote_by,
 };
-use crate::{
-    BucketState, NewBody, ObjectCommand, ObjectOutcome, Precondition, Refusal, Usage, apply_object,
-};
+use crate::{BucketState, Extent, NewBody, NewExtent, ObjectCommand, Precondition, apply_object};
 
 const KEYS: [&str; 4] = ["a", "a/b", "../x", "\u{1f680}"];
 const PROFILES: [&str; 4] = ["4+2", "2+2", "1+1", "5+1"];
+const BYTES: [u8; 9] = *b"123456789";
+const EXTENT_BYTES: u64 = 1 << 20;
+
+/// How an extent is written.
+#[derive(Debug, Clone)]
+struct Spec {
+    profile: usize,
+    pg: u16,
+    /// Which slot takes the first shard.
+    turn: u8,
+    /// By how many changes of its row the writer is late.
+    back: usize,
+    /// Of two places: both, the first, the second.
+    ends: u8,
+}
 
 #[derive(Debug, Clone)]
 enum Body {
     Inline(usize),
-    Extents(Vec<usize>),
+    Extents(Vec<Spec>),
 }
 
 #[derive(Debug, Clone)]
@@ -38,9 +56,21 @@ enum Guard {
     Current,
 }
 
+impl Guard {
+    fn holds(&self, present: u64, seen: u64) -> bool {
+        match self {
+            Self::None => true,
+            Self::Absent => present == 0,
+            Self::Exists => present != 0,
+            Self::Current => present == seen,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
-    Put(usize, Body, Guard),
+    /// The flag: applied now, or by a later `Replay` if ever.
+    Put(usize, Body, Guard, bool),
     Delete(usize, Guard),
     /// Another attempt of an earlier request, with ids of its own.
     Retry(usize),
@@ -51,17 +81,56 @@ enum Op {
     /// An earlier entry once more, byte for byte.
     Replay(usize),
     Fence(u64, BucketState),
+    /// Steps of moves in the root.
+    Begin(u16, u8, u64),
+    Copy(u16),
+    Cut(u16),
+    End(u16),
+    Cancel(u16),
+    /// The root's present rows come to the group.
+    Tell,
+    /// A fence made before, and applied before.
+    OldFence(usize),
+    /// A claim or a result of work, made before and perhaps applied before.
+    Late(usize),
+    /// A worker mends the nth ticket: at both ends, at one, or by what lies where the row says, or
+    /// anywhere.
+    Repair(usize, u8, bool),
+    Reencode(usize, Vec<Spec>, bool),
+    Lose(usize, usize, usize),
+    /// What a worker mended is lost again, and reported.
+    LoseAgain(usize),
+    Scrub(bool),
+    Raise(u64, u64),
+    Collect(bool),
+    /// A node asks what it may delete, and does it later.
+    Sweep(u64),
+    Clean,
 }
 
-fn op() -> impl Strategy<Value = Op> {
+fn spec() -> impl Strategy<Value = Spec> {
+    let pg = prop_oneof![3 => Just(0_u16), 1 => 0..PGS];
+    (0..PROFILES.len(), pg, 0..6_u8, 0..4_usize, 0..4_u8).prop_map(
+        |(profile, pg, turn, back, ends)| Spec {
+            profile,
+            pg,
+            turn,
+            back: back.saturating_sub(1),
+            ends,
+        },
+    )
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        1 => (0..9_usize).prop_map(Body::Inline),
+        4 => vec(spec(), 1..4).prop_map(Body::Extents),
+        1 => vec(spec(), 15..35).prop_map(Body::Extents),
+    ]
+}
+
+fn user_op() -> impl Strategy<Value = Op> {
     let key = 0..KEYS.len();
-    let body = || {
-        prop_oneof![
-            (0..9_usize).prop_map(Body::Inline),
-            vec(0..PROFILES.len(), 1..4).prop_map(Body::Extents),
-            vec(0..PROFILES.len(), 15..35).prop_map(Body::Extents),
-        ]
-    };
     let guard = prop::sample::select(vec![
         Guard::None,
         Guard::None,
@@ -74,39 +143,55 @@ fn op() -> impl Strategy<Value = Op> {
         BucketState::Unsealing,
         BucketState::Deleting,
     ]);
+    let now = prop::sample::select(vec![true, true, false]);
     prop_oneof![
-        6 => (key.clone(), body(), guard.clone()).prop_map(|(k, b, g)| Op::Put(k, b, g)),
-        3 => (key.clone(), guard).prop_map(|(k, g)| Op::Delete(k, g)),
+        8 => (key.clone(), body(), guard.clone(), now).prop_map(|(k, b, g, n)| Op::Put(k, b, g, n)),
+        2 => (key.clone(), guard).prop_map(|(k, g)| Op::Delete(k, g)),
         2 => (0..50_usize).prop_map(Op::Retry),
-        2 => (0..50_usize, key, body()).prop_map(|(n, k, b)| Op::Reuse(n, k, b)),
+        1 => (0..50_usize, key, body()).prop_map(|(n, k, b)| Op::Reuse(n, k, b)),
         2 => (0..50_usize).prop_map(Op::Reseal),
-        2 => (0..50_usize).prop_map(Op::Replay),
+        3 => (0..50_usize).prop_map(Op::Replay),
         1 => (0..6_u64, states).prop_map(|(e, s)| Op::Fence(e, s)),
     ]
 }
 
+fn system_op() -> impl Strategy<Value = Op> {
+    // Most moves are of one placement group, so that they get through all phases.
+    let moved = || prop_oneof![3 => Just(0_u16), 1 => 0..PGS];
+    let nth = || 0..60_usize;
+    prop_oneof![
+        3 => (moved(), 0..6_u8, 1..10_u64).prop_map(|(p, s, d)| Op::Begin(p, s, d)),
+        3 => moved().prop_map(Op::Copy),
+        3 => moved().prop_map(Op::Cut),
+        3 => moved().prop_map(Op::End),
+        1 => moved().prop_map(Op::Cancel),
+        6 => Just(Op::Tell),
+        1 => nth().prop_map(Op::OldFence),
+        8 => nth().prop_map(Op::Late),
+        6 => (nth(), 0..5_u8, any::<bool>()).prop_map(|(n, e, now)| Op::Repair(n, e, now)),
+        2 => (nth(), vec(spec(), 1..4), any::<bool>())
+            .prop_map(|(n, s, now)| Op::Reencode(n, s, now)),
+        3 => (nth(), 0..6_usize, 0..3_usize).prop_map(|(n, s, f)| Op::Lose(n, s, f)),
+        2 => nth().prop_map(Op::LoseAgain),
+        3 => prop::sample::select(vec![true, true, false]).prop_map(Op::Scrub),
+        1 => (0..30_u64, 0..10_u64).prop_map(|(g, r)| Op::Raise(g, r)),
+        1 => any::<bool>().prop_map(Op::Collect),
+        3 => (1..10_u64).prop_map(Op::Sweep),
+        2 => Just(Op::Clean),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![1 => user_op(), 3 => system_op()]
+}
+
+/// A version on its way in.
 #[derive(Debug, Clone)]
-struct Object {
-    generation: u64,
+struct NewObject {
     version: u128,
     size: u64,
-    extents: Vec<DataId>,
-    narrow: Vec<DataId>,
-    weak: bool,
+    extents: Vec<NewExtent>,
 }
-
-#[derive(Default)]
-struct Model {
-    objects: BTreeMap<&'static str, Object>,
-    garbage: BTreeMap<DataId, u64>,
-    /// The part of the garbage that was never committed.
-    discarded: BTreeSet<DataId>,
-    requests: HashMap<RequestId, (Asked, ObjectOutcome)>,
-    fence: Option<(u64, BucketState)>,
-}
-
-/// What a request id stands for: key, size of the new version, precondition.
-type Asked = (&'static str, Option<u64>, Precondition);
 
 /// A mutation as the model sees it.
 #[derive(Debug, Clone)]
@@ -115,7 +200,7 @@ struct Mutation {
     key: usize,
     /// None for a delete.
     body: Option<Body>,
-    object: Option<Object>,
+    object: Option<NewObject>,
     guard: Guard,
     /// The generation that `Guard::Current` names, fixed when the command was made.
     seen: u64,
@@ -126,9 +211,8 @@ impl Mutation {
         KEYS[self.key]
     }
 
-    fn asked(&self) -> Asked {
-        let size = self.object.as_ref().map(|object| object.size);
-        (self.key(), size, precondition(&self.guard, self.seen))
+    fn extents(&self) -> &[NewExtent] {
+        self.object.as_ref().map_or(&[], |object| &object.extents)
     }
 }
 
@@ -143,328 +227,212 @@ fn precondition(guard: &Guard, seen: u64) -> Precondition {
     wanted
 }
 
-impl Model {
-    fn is_known(&self, data: DataId) -> bool {
-        let live = self.objects.values().any(|o| o.extents.contains(&data));
-        live || self.garbage.contains_key(&data)
-    }
-
-    fn discard(&mut self, mutation: &Mutation, index: u64) {
-        for data in mutation.object.iter().flat_map(|o| &o.extents) {
-            if !self.is_known(*data) {
-                self.garbage.insert(*data, index);
-                self.discarded.insert(*data);
-            }
-        }
-    }
-
-    fn displace(&mut self, key: &str, index: u64) -> bool {
-        let Some(old) = self.objects.remove(key) else {
-            return false;
-        };
-        self.garbage.extend(old.extents.iter().map(|d| (*d, index)));
-        true
-    }
-
-    fn mutate(&mut self, mutation: &Mutation, index: u64, time_ms: u64) -> ObjectOutcome {
-        if let Some((asked, outcome)) = self.requests.get(&mutation.request).cloned() {
-            self.discard(mutation, index);
-            return if asked == mutation.asked() {
-                outcome
-            } else {
-                ObjectOutcome::Refused(Refusal::RequestIdReused)
-            };
-        }
-        if self.fence.is_some_and(|(_, s)| s == BucketState::Deleting) {
-            return ObjectOutcome::Refused(Refusal::BucketSealed { bucket: BUCKET });
-        }
-        let outcome = self.decide(mutation, index, time_ms);
-        if outcome != ObjectOutcome::Refused(Refusal::DataDiscarded) {
-            let record = (mutation.asked(), outcome.clone());
-            self.requests.insert(mutation.request, record);
-        }
-        outcome
-    }
-
-    fn decide(&mut self, mutation: &Mutation, index: u64, time_ms: u64) -> ObjectOutcome {
-        let current = self.objects.get(mutation.key());
-        let present = current.map_or(0, |o| o.generation);
-        if let Some(new) = &mutation.object {
-            let same = current.is_some_and(|o| o.version == new.version);
-            if !same && new.extents.iter().any(|d| self.discarded.contains(d)) {
-                self.discard(mutation, index);
-                return ObjectOutcome::Refused(Refusal::DataDiscarded);
-            }
-            if same || new.extents.iter().any(|d| self.is_known(*d)) {
-                return ObjectOutcome::AlreadyCommitted;
-            }
-        }
-        let holds = match mutation.guard {
-            Guard::None => true,
-            Guard::Absent => present == 0,
-            Guard::Exists => present != 0,
-            Guard::Current => present == mutation.seen,
-        };
-        if !holds {
-            self.discard(mutation, index);
-            return ObjectOutcome::Refused(Refusal::PreconditionFailed {
-                current: Generation(present),
-            });
-        }
-        let existed = self.displace(mutation.key(), index);
-        let Some(mut new) = mutation.object.clone() else {
-            return ObjectOutcome::Deleted {
-                generation: Generation(index),
-                existed,
-            };
-        };
-        new.generation = index;
-        let (narrowed, under_protected) = (!new.narrow.is_empty(), new.weak);
-        let version = VersionId(new.version);
-        self.objects.insert(mutation.key(), new);
-        ObjectOutcome::Committed {
-            version,
-            generation: Generation(index),
-            modified_ms: time_ms,
-            narrowed,
-            under_protected,
-        }
-    }
-
-    fn fence(&mut self, epoch: u64, state: BucketState) -> ObjectOutcome {
-        self.fence = self.fence.max(Some((epoch, state)));
-        let (epoch, state) = self.fence.expect("just set");
-        ObjectOutcome::Fenced {
-            live: self.objects.len() as u64,
-            epoch,
-            state,
-        }
-    }
-
-    fn usage(&self) -> Usage {
-        Usage {
-            objects: self.objects.len() as u64,
-            bytes: self.objects.values().map(|o| o.size).sum(),
-            narrowed: self
-                .objects
-                .values()
-                .filter(|o| !o.narrow.is_empty())
-                .count() as u64,
-            under_protected: self.objects.values().filter(|o| o.weak).count() as u64,
-        }
-    }
-}
-
-/// The real group, the model, and what was sent so far.
+/// The real group, the model, the world around them, and what was sent so far.
 struct Run {
     group: Group,
     model: Model,
+    world: World,
     ids: u64,
     sent: Vec<(ObjectCommand, Vec<u8>, Mutation)>,
-    entries: Vec<(u64, Vec<u8>)>,
+    fences: Vec<ObjectCommand>,
+    claims: Vec<ObjectCommand>,
+    /// Index, entry and outcome.
+    entries: Vec<(u64, Vec<u8>, Vec<u8>)>,
 }
-
-const BYTES: [u8; 9] = *b"123456789";
-const EXTENT_BYTES: u64 = 1 << 20;
 
 impl Run {
     fn new() -> Self {
         let group = Group::ready();
+        let fenced_at = group.index;
         let model = Model {
-            fence: Some((1, BucketState::Active)),
+            bucket: Some((1, BucketState::Active)),
+            rows: (0..PGS)
+                .map(|index| (pg(index), (fenced_at, first_row(index))))
+                .collect(),
             ..Model::default()
         };
         Self {
             group,
             model,
+            world: World::new(),
             ids: 0,
             sent: Vec::new(),
+            fences: Vec::new(),
+            claims: Vec::new(),
             entries: Vec::new(),
         }
     }
 
-    fn new_object(&mut self, body: &Body) -> (NewBody, Object) {
+    /// Writes an extent's shards as far as its writer gets, and says where.
+    fn new_extent(&mut self, spec: &Spec, length: u64) -> NewExtent {
         self.ids += 1;
-        let mut object = Object {
-            generation: 0,
-            version: u128::from(self.ids),
-            size: 0,
-            extents: Vec::new(),
-            narrow: Vec::new(),
-            weak: false,
+        let one = extent(
+            data(self.group.index, self.ids),
+            profile(PROFILES[spec.profile]),
+            length,
+        );
+        let one = Extent {
+            pg: some_pg(spec.pg),
+            slots: one.slots.iter().map(|s| (s + spec.turn) % 6).collect(),
+            ..one
         };
-        let body = match body {
+        let row = self.world.old_row(spec.pg, spec.back).clone();
+        let mut new = wrote_by(&row, one);
+        if let Some(moving) = row.moving {
+            let lacks = |drive| match spec.ends {
+                1 => drive == moving.to,
+                2 => drive == moving.from,
+                _ => false,
+            };
+            let all = new.wrote.clone();
+            new.wrote.retain(|(shard, drive)| {
+                let ends = all.iter().filter(|(of, _)| of == shard).count();
+                ends == 1 || !lacks(*drive)
+            });
+        }
+        self.world.write_all(&new, row.epoch);
+        new
+    }
+
+    fn new_object(&mut self, body: &Body) -> (NewBody, NewObject) {
+        self.ids += 1;
+        let version = u128::from(self.ids);
+        match body {
             Body::Inline(length) => {
-                object.size = *length as u64;
-                NewBody::Inline {
+                let body = NewBody::Inline {
                     data: data(0, self.ids),
                     bytes: Bytes::from_static(&BYTES[..*length]),
-                }
+                };
+                let object = NewObject {
+                    version,
+                    size: *length as u64,
+                    extents: Vec::new(),
+                };
+                (body, object)
             }
-            Body::Extents(profiles) => {
-                let mut extents = Vec::new();
-                for written in profiles {
-                    self.ids += 1;
-                    let id = data(5, self.ids);
-                    let written = profile(PROFILES[*written]);
-                    object.extents.push(id);
-                    if written.k() < 4 || written.m() < 2 {
-                        object.narrow.push(id);
-                    }
-                    object.weak |= written.m() < 2;
-                    object.size += EXTENT_BYTES;
-                    extents.push(extent(id, written, EXTENT_BYTES));
-                }
-                NewBody::Extents(extents)
+            Body::Extents(specs) => {
+                let extents: Vec<_> = specs
+                    .iter()
+                    .map(|spec| self.new_extent(spec, EXTENT_BYTES))
+                    .collect();
+                let object = NewObject {
+                    version,
+                    size: EXTENT_BYTES * extents.len() as u64,
+                    extents: extents.clone(),
+                };
+                (NewBody::Extents(extents), object)
             }
-        };
-        (body, object)
+        }
     }
 
     fn fresh(&self) -> RequestId {
         request(1000 + self.sent.len() as u64)
     }
 
-    fn send(&mut self, request: RequestId, key: usize, body: Option<&Body>, guard: Guard) {
+    fn mutation(
+        &self,
+        request: RequestId,
+        key: usize,
+        body: Option<&Body>,
+        guard: Guard,
+    ) -> Mutation {
         let current = self.model.objects.get(KEYS[key]);
-        let mutation = Mutation {
+        Mutation {
             request,
             key,
             body: body.cloned(),
             object: None,
             guard,
             seen: current.map_or(0, |o| o.generation),
-        };
-        self.attempt(mutation);
+        }
     }
 
-    /// Sends an attempt with ids of its own.
-    fn attempt(&mut self, mut mutation: Mutation) {
+    /// Makes an attempt with ids of its own, and sends it now or not yet.
+    fn attempt(&mut self, mut mutation: Mutation, now: bool) {
         let key = mutation.key();
         let command = match &mutation.body {
             None => delete(key),
             Some(body) => {
-                let (body, object) = self.new_object(body);
+                let (body, object) = self.new_object(&body.clone());
                 let version = object.version;
                 mutation.object = Some(object);
                 put(key, version, body)
             }
         };
         let command = given(command, precondition(&mutation.guard, mutation.seen));
-        self.seal(command, &mutation);
+        self.seal(command, &mutation, now);
     }
 
-    fn seal(&mut self, command: ObjectCommand, mutation: &Mutation) {
+    fn seal(&mut self, command: ObjectCommand, mutation: &Mutation, now: bool) {
         let entry = self.group.seal(Some(mutation.request), &command);
         self.sent.push((command, entry.clone(), mutation.clone()));
-        self.mutate(&entry, mutation);
+        if now {
+            self.mutate(&entry, mutation);
+        }
     }
 
     fn mutate(&mut self, entry: &[u8], mutation: &Mutation) {
         let outcome = self.group.apply(entry);
         let (index, time_ms) = (self.group.index, self.group.time_ms);
-        self.entries.push((index, entry.to_vec()));
+        self.entries.push((index, entry.to_vec(), outcome.encode()));
         assert_eq!(outcome, self.model.mutate(mutation, index, time_ms));
+    }
+
+    /// Applies a command of the system.
+    fn internal(&mut self, command: &ObjectCommand) {
+        let entry = self.group.seal(None, command);
+        let outcome = self.group.apply(&entry);
+        let index = self.group.index;
+        self.entries.push((index, entry, outcome.encode()));
+        assert_eq!(outcome, self.model.internal(command, index), "{command:?}");
+        self.check();
     }
 
     fn step(&mut self, op: &Op) {
         match op {
-            Op::Put(key, body, guard) => {
-                self.send(self.fresh(), *key, Some(body), guard.clone());
+            Op::Put(key, body, guard, now) => {
+                let put = self.mutation(self.fresh(), *key, Some(body), guard.clone());
+                self.attempt(put, *now);
             }
             Op::Delete(key, guard) => {
-                self.send(self.fresh(), *key, None, guard.clone());
+                let delete = self.mutation(self.fresh(), *key, None, guard.clone());
+                self.attempt(delete, true);
             }
             Op::Retry(nth) if !self.sent.is_empty() => {
                 let (_, _, mutation) = self.sent[nth % self.sent.len()].clone();
-                self.attempt(mutation);
+                self.attempt(mutation, true);
             }
             Op::Reuse(nth, key, body) if !self.sent.is_empty() => {
                 let reused = self.sent[nth % self.sent.len()].2.request;
-                self.send(reused, *key, Some(body), Guard::None);
+                let put = self.mutation(reused, *key, Some(body), Guard::None);
+                self.attempt(put, true);
             }
             Op::Reseal(nth) if !self.sent.is_empty() => {
                 let (command, _, mut mutation) = self.sent[nth % self.sent.len()].clone();
                 mutation.request = self.fresh();
-                self.seal(command, &mutation);
+                self.seal(command, &mutation, true);
             }
             Op::Replay(nth) if !self.sent.is_empty() => {
                 let (_, entry, mutation) = self.sent[nth % self.sent.len()].clone();
                 self.mutate(&entry, &mutation);
             }
-            Op::Fence(epoch, state) => {
-                let record = bucket_record(*epoch, *state);
-                let entry = self.group.seal(None, &ObjectCommand::BucketFence(record));
-                let outcome = self.group.apply(&entry);
-                self.entries.push((self.group.index, entry));
-                assert_eq!(outcome, self.model.fence(*epoch, *state));
-            }
-            Op::Retry(_) | Op::Reuse(..) | Op::Reseal(_) | Op::Replay(_) => {}
+            other => self.work(other),
         }
         self.check();
-    }
-
-    fn check(&self) {
-        let kv = &self.group.kv;
-        assert_eq!(usage(&self.group), self.model.usage());
-        let mut inline = 0;
-        let mut live = 0;
-        for key in KEYS {
-            let found = head(&self.group, key);
-            let wanted = self.model.objects.get(key);
-            assert_eq!(found.is_some(), wanted.is_some(), "{key}");
-            let (Some(found), Some(wanted)) = (found, wanted) else {
-                continue;
-            };
-            assert_eq!(found.row.generation.0, wanted.generation);
-            assert_eq!(found.row.version.0, wanted.version);
-            assert_eq!(found.row.size, wanted.size);
-            live += wanted.extents.len();
-            match found.row.body {
-                crate::Body::Inline { .. } => {
-                    inline += 1;
-                    let length = usize::try_from(wanted.size).unwrap();
-                    assert_eq!(found.inline.unwrap(), BYTES[..length]);
-                }
-                crate::Body::Extents(extents) => {
-                    let ids: Vec<_> = extents.iter().map(|e| e.data).collect();
-                    assert_eq!(ids, wanted.extents);
-                }
-                crate::Body::Spilled { .. } => panic!("answers hold the extents"),
-            }
-        }
-        assert_eq!(kv.len(Table::Inline), inline);
-        assert_eq!(kv.len(Table::DataRefs), live + self.model.garbage.len());
-        let tickets: usize = self.model.objects.values().map(|o| o.narrow.len()).sum();
-        assert_eq!(kv.len(Table::Tickets), tickets);
-        assert_eq!(self.garbage(), self.model.garbage);
-        assert_eq!(kv.len(Table::Requests), self.model.requests.len());
-        assert_eq!(kv.len(Table::RequestExpiry), self.model.requests.len());
-    }
-
-    fn garbage(&self) -> BTreeMap<DataId, u64> {
-        let mut found = BTreeMap::new();
-        let all = std::ops::Bound::Unbounded;
-        let each = &mut |key: &[u8], _: &[u8]| {
-            let (at, data) = garbage::deser_key(key).unwrap();
-            assert_eq!(found.insert(data, at), None, "queued twice");
-            std::ops::ControlFlow::Continue(())
-        };
-        self.group.kv.scan(Table::Garbage, all, all, each).unwrap();
-        found
     }
 }
 
 proptest! {
     #[test]
-    fn histories_match_the_model(ops in vec(op(), 1..60)) {
+    fn histories_match_the_model(ops in vec(op(), 1..160)) {
         let mut run = Run::new();
         let mut replica = run.group.kv.clone();
         for op in &ops {
             run.step(op);
         }
-        for (index, entry) in &run.entries {
-            apply_object(&mut replica, *index, entry).unwrap();
+        for (index, entry, outcome) in &run.entries {
+            let again = apply_object(&mut replica, *index, entry).unwrap();
+            prop_assert_eq!(&again, outcome);
         }
         prop_assert_eq!(replica, run.group.kv);
     }

@@ -1,6 +1,7 @@
 //! Root commands and outcomes are read back as written.
 
-use marram_types::{BucketId, DriveId, NodeId, ReplicaId};
+use marram_placement::SlotMove;
+use marram_types::{BucketId, DriveId, NodeId, PoolId, ReplicaId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -64,6 +65,23 @@ fn root_command() -> impl Strategy<Value = RootCommand> {
     ]
 }
 
+fn layout_command() -> impl Strategy<Value = RootCommand> {
+    let node = || any::<u64>().prop_map(NodeId);
+    let pool = || any::<u16>().prop_map(PoolId);
+    let planned = (any::<u16>(), any::<u8>(), arb::drive(), arb::drive())
+        .prop_map(|(pg, slot, from, to)| SlotMove { pg, slot, from, to });
+    let pgs = || vec((any::<u16>(), any::<u64>()), 0..4);
+    prop_oneof![
+        (node(), arb::duty()).prop_map(|(node, duty)| RootCommand::SetDuty { node, duty }),
+        node().prop_map(|node| RootCommand::RemoveNode { node }),
+        (pool(), vec(planned, 0..4))
+            .prop_map(|(pool, moves)| RootCommand::StartMoves { pool, moves }),
+        (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::CutMoves { pool, pgs }),
+        (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::EndMoves { pool, pgs }),
+        (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::CancelMoves { pool, pgs }),
+    ]
+}
+
 fn root_outcome() -> impl Strategy<Value = RootOutcome> {
     prop_oneof![
         Just(RootOutcome::Done),
@@ -78,13 +96,15 @@ fn root_outcome() -> impl Strategy<Value = RootOutcome> {
         }),
         arb::bucket().prop_map(RootOutcome::Bucket),
         arb::bucket().prop_map(RootOutcome::BucketRemoved),
+        (any::<u32>(), any::<u64>())
+            .prop_map(|(applied, epoch)| RootOutcome::Moved { applied, epoch }),
         Just(RootOutcome::Refused(Refusal::GroupsExist)),
     ]
 }
 
 proptest! {
     #[test]
-    fn commands_round_trip(command in root_command()) {
+    fn commands_round_trip(command in prop_oneof![3 => root_command(), 1 => layout_command()]) {
         let bytes = command.ser_value();
         prop_assert_eq!(RootCommand::deser_value(&bytes), Ok(command));
         for cut in 0..bytes.len() {

@@ -78,7 +78,7 @@ impl World {
     fn maybe_die(&mut self) {
         if self.deaths > 0 && self.random.below(20) == 0 {
             self.deaths -= 1;
-            let row = &self.table.rows[0];
+            let row = &self.table.rows[0].drives;
             let drive = row[self.random.index(row.len())];
             self.dead.insert(drive);
         }
@@ -202,6 +202,7 @@ fn drive(world: &mut World, profile: Profile, content: &[u8]) -> End {
                         data: plan_of(planned, 1).data,
                         pg: row.pg,
                         row: row.row,
+                        also: row.also,
                         living: row.living,
                     };
                     let taken = session.extent_planned(plan);
@@ -247,6 +248,16 @@ fn drive(world: &mut World, profile: Profile, content: &[u8]) -> End {
     panic!("the write came to no end");
 }
 
+/// The extents as their row will hold them; each says where all of its shards are.
+fn extents(done: &Completed) -> Vec<Extent> {
+    let settled = done.extents.iter().map(|new| {
+        let shards: BTreeSet<u8> = new.wrote.iter().map(|(shard, _)| *shard).collect();
+        assert_eq!(shards.len(), new.extent.profile.width());
+        new.extent.clone()
+    });
+    settled.collect()
+}
+
 fn check_extents(extents: &[Extent], asked: Profile, done: &Completed) {
     let ids: BTreeSet<_> = extents.iter().map(|e| e.data).collect();
     assert_eq!(ids.len(), extents.len(), "a data id twice");
@@ -280,8 +291,9 @@ proptest! {
         let content: Vec<u8> = (0..size).map(|i| (i * 31 % 251).to_le_bytes()[0]).collect();
         match drive(&mut world, asked, &content) {
             End::Complete(done) => {
-                check_extents(&done.extents, asked, &done);
-                prop_assert_eq!(world.read(done.extents), content);
+                let extents = extents(&done);
+                check_extents(&extents, asked, &done);
+                prop_assert_eq!(world.read(extents), content);
             }
             End::NoPlace(refused) => {
                 prop_assert!(deaths + faults > 0);
@@ -304,6 +316,6 @@ proptest! {
         };
         prop_assert!(!done.narrowed && !done.under_protected);
         prop_assert_eq!(done.extents.len(), size.div_ceil(192));
-        prop_assert_eq!(world.read(done.extents), content);
+        prop_assert_eq!(world.read(extents(&done)), content);
     }
 }

@@ -1,0 +1,179 @@
+//! What operators are told.
+
+use marram_proto::v1;
+use serde::Serialize;
+
+/// What a node is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeDuty {
+    /// It takes data.
+    Serving,
+    /// It keeps what it has and takes nothing new.
+    Cordoned,
+    /// It gives up what it has.
+    Draining,
+    /// It does not come back: what it had is rebuilt elsewhere.
+    Fenced,
+    /// Not said, or said in a way this release does not know.
+    Unknown,
+}
+
+impl NodeDuty {
+    pub(crate) fn from_wire(duty: v1::NodeDuty) -> Self {
+        match duty {
+            v1::NodeDuty::Serving => Self::Serving,
+            v1::NodeDuty::Cordoned => Self::Cordoned,
+            v1::NodeDuty::Draining => Self::Draining,
+            v1::NodeDuty::Fenced => Self::Fenced,
+            v1::NodeDuty::Unspecified => Self::Unknown,
+        }
+    }
+
+    pub(crate) fn to_wire(self) -> v1::NodeDuty {
+        match self {
+            Self::Serving => v1::NodeDuty::Serving,
+            Self::Cordoned => v1::NodeDuty::Cordoned,
+            Self::Draining => v1::NodeDuty::Draining,
+            Self::Fenced => v1::NodeDuty::Fenced,
+            Self::Unknown => v1::NodeDuty::Unspecified,
+        }
+    }
+}
+
+/// A change of a node's duty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DutyChange {
+    /// The node's id.
+    pub node_id: u64,
+    /// The node's name.
+    pub name: String,
+    /// What it is there for now.
+    pub duty: NodeDuty,
+    /// What it was there for before.
+    pub before: NodeDuty,
+}
+
+impl DutyChange {
+    pub(crate) fn from_wire(answer: v1::SetNodeDutyResponse) -> Self {
+        Self {
+            duty: NodeDuty::from_wire(answer.duty()),
+            before: NodeDuty::from_wire(answer.before()),
+            node_id: answer.node_id,
+            name: answer.name,
+        }
+    }
+}
+
+/// A node that is gone for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RemovedNode {
+    /// Its id.
+    pub node_id: u64,
+    /// Its name.
+    pub name: String,
+}
+
+impl RemovedNode {
+    pub(crate) fn from_wire(answer: v1::RemoveNodeResponse) -> Self {
+        Self {
+            node_id: answer.node_id,
+            name: answer.name,
+        }
+    }
+}
+
+/// A node that is not there yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlannedNode {
+    /// Its zone.
+    pub zone: String,
+    /// The size of each of its drives in bytes.
+    pub drive_capacity_bytes: Vec<u64>,
+}
+
+impl PlannedNode {
+    pub(crate) fn to_wire(&self) -> v1::PlannedNode {
+        v1::PlannedNode {
+            zone: self.zone.clone(),
+            drive_capacity_bytes: self.drive_capacity_bytes.clone(),
+        }
+    }
+}
+
+/// What data would be moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayoutPlan {
+    /// Placement groups from which anything would move.
+    pub placement_groups: u64,
+    /// Slots that would move.
+    pub slots: u64,
+    /// About how many bytes would move.
+    pub bytes: u64,
+    /// Whether the cluster begins these moves by itself.
+    pub worth_it: bool,
+    /// By pool.
+    pub pools: Vec<PoolPlan>,
+    /// By node; planned ones last.
+    pub nodes: Vec<NodePlan>,
+}
+
+/// A plan of the pool of one width.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PoolPlan {
+    /// Data and parity shards.
+    pub width: u32,
+    /// Slots that would move.
+    pub slots: u64,
+    /// Slots that should move and have no other place.
+    pub unplaced: u64,
+    /// The largest deviation of a node from its fair share, in thousandths, before.
+    pub deviation_before_permille: u64,
+    /// The same afterwards.
+    pub deviation_after_permille: u64,
+}
+
+/// What a plan means for one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodePlan {
+    /// Its id; none for a planned one.
+    pub node_id: Option<u64>,
+    /// Its name.
+    pub name: String,
+    /// Slots that it holds.
+    pub slots_before: u64,
+    /// Slots that it would hold.
+    pub slots_after: u64,
+    /// About how many bytes would come from other nodes.
+    pub bytes_in: u64,
+    /// About how many bytes would go to other nodes.
+    pub bytes_out: u64,
+}
+
+impl LayoutPlan {
+    pub(crate) fn from_wire(answer: v1::PlanLayoutResponse) -> Self {
+        let pool = |pool: v1::PoolPlan| PoolPlan {
+            width: pool.width,
+            slots: pool.slots,
+            unplaced: pool.unplaced,
+            deviation_before_permille: pool.deviation_before_permille,
+            deviation_after_permille: pool.deviation_after_permille,
+        };
+        let node = |node: v1::NodePlan| NodePlan {
+            node_id: (node.node_id != 0).then_some(node.node_id),
+            name: node.name,
+            slots_before: node.slots_before,
+            slots_after: node.slots_after,
+            bytes_in: node.bytes_in,
+            bytes_out: node.bytes_out,
+        };
+        Self {
+            placement_groups: answer.placement_groups,
+            slots: answer.slots,
+            bytes: answer.bytes,
+            worth_it: answer.worth_it,
+            pools: answer.pools.into_iter().map(pool).collect(),
+            nodes: answer.nodes.into_iter().map(node).collect(),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What operators change: duties of nodes, and their removal.
+
+pub(crate) mod plan;
+
+use std::time::{Duration, Instant};
+
+use marram_meta::{
+    ClusterView, NodeDuty, NodeRecord, NodeState, ObjectAnswer, ObjectQuery, Refusal, RootCommand,
+    RootOutcome,
+};
+use marram_placement::PlanError;
+use marram_proto::v1;
+use marram_types::caps::LIST_PAGE_MAX;
+use marram_types::{DriveId, GroupId, NodeId};
+
+use crate::core::Core;
+use crate::groups::GroupError;
+use crate::layout::Standing;
+use crate::status::{Fault, Reason};
+use crate::validate::InvalidField;
+
+/// How long an answer waits until this server sees the change itself, so that the caller's next
+/// question here is answered by it.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a node may take to say what its drives hold.
+const REPORT_TIME: Duration = Duration::from_secs(5);
+/// Pages of tickets that are gone through for one removal, in each group: with more than that much
+/// repair waiting, nobody should remove a node.
+const TICKET_PAGES_MAX: usize = 1000;
+
+/// Why an operator's wish was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdminError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    #[error("there is no node {0:?}")]
+    NoNode(String),
+    #[error("several nodes are named {0:?}: give the id of one, as the cluster's status has it")]
+    Ambiguous(String),
+    #[error("{0} was removed from the cluster")]
+    Removed(String),
+    #[error(
+        "{0} answers: fencing gives up what it has, and cannot be taken back. Drain it instead, \
+         or force it"
+    )]
+    Answers(String),
+    #[error("{name} cannot be removed: {why}")]
+    Held { name: String, why: String },
+    #[error("{name}: {refusal}")]
+    Refused { name: String, refusal: Refusal },
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("the layout cannot be planned: {0}")]
+    Plan(#[from] PlanError),
+}
+
+impl Fault for AdminError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(error) => error.reason(),
+            Self::NoNode(_) | Self::Removed(_) => Reason::NodeNotFound,
+            Self::Ambiguous(_) => Reason::InvalidArgument,
+            Self::Answers(_) | Self::Held { .. } => Reason::NodeBusy,
+            Self::Refused { refusal, .. } => refusal.reason(),
+            Self::Group(error) => error.reason(),
+            Self::Plan(_) => Reason::Internal,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Invalid(error) => error.details(),
+            Self::NoNode(name) | Self::Ambiguous(name) => vec![("node", name.clone())],
+            Self::Removed(name) | Self::Answers(name) => vec![("node", name.clone())],
+            Self::Held { name, .. } => vec![("node", name.clone())],
+            Self::Refused { name, refusal } => {
+                let mut details = refusal.details();
+                details.push(("node", name.clone()));
+                details
+            }
+            Self::Group(error) => error.details(),
+            Self::Plan(_) => Vec::new(),
+        }
+    }
+}
+
+/// The node of a name, or of an id where no node has that name. Members come before nodes that were
+/// removed.
+fn find<'v>(view: &'v ClusterView, wanted: &str) -> Result<&'v NodeRecord, AdminError> {
+    let named = |state| {
+        let of_name = |node: &&NodeRecord| node.name == wanted && node.state == state;
+        view.nodes.values().filter(of_name).collect::<Vec<_>>()
+    };
+    match named(NodeState::Active)[..] {
+        [node] => return Ok(node),
+        [] => {}
+        _ => return Err(AdminError::Ambiguous(wanted.to_owned())),
+    }
+    let of_id = wanted
+        .parse()
+        .ok()
+        .and_then(|id| view.nodes.get(&NodeId(id)));
+    of_id
+        .or_else(|| named(NodeState::Tombstoned).pop())
+        .ok_or_else(|| AdminError::NoNode(wanted.to_owned()))
+}
+
+/// A member.
+fn member<'v>(view: &'v ClusterView, wanted: &str) -> Result<&'v NodeRecord, AdminError> {
+    let node = find(view, wanted)?;
+    match node.state {
+        NodeState::Active => Ok(node),
+        NodeState::Tombstoned => Err(AdminError::Removed(node.name.clone())),
+    }
+}
+
+/// A duty as the API has it.
+pub(crate) fn to_wire(duty: NodeDuty) -> v1::NodeDuty {
+    match duty {
+        NodeDuty::Serving => v1::NodeDuty::Serving,
+        NodeDuty::Cordoned => v1::NodeDuty::Cordoned,
+        NodeDuty::Draining => v1::NodeDuty::Draining,
+        NodeDuty::Fenced => v1::NodeDuty::Fenced,
+    }
+}
+
+fn from_wire(duty: v1::NodeDuty) -> Result<NodeDuty, InvalidField> {
+    match duty {
+        v1::NodeDuty::Serving => Ok(NodeDuty::Serving),
+        v1::NodeDuty::Cordoned => Ok(NodeDuty::Cordoned),
+        v1::NodeDuty::Draining => Ok(NodeDuty::Draining),
+        v1::NodeDuty::Fenced => Ok(NodeDuty::Fenced),
+        v1::NodeDuty::Unspecified => Err(InvalidField::Wrong {
+            field: "duty",
+            rule: "it must be serving, cordoned, draining or fenced",
+        }),
+    }
+}
+
+/// The steps from one duty to another. A step that may not be made is left to the root group, which
+/// refuses it.
+fn steps(from: NodeDuty, to: NodeDuty) -> Vec<NodeDuty> {
+    if from == to {
+        Vec::new()
+    } else if from.may_become(to) || !from.may_become(NodeDuty::Cordoned) {
+        vec![to]
+    } else {
+        vec![NodeDuty::Cordoned, to]
+    }
+}
+
+/// Changes what a node is there for.
+pub(crate) async fn set_duty(
+    core: &Core,
+    request: v1::SetNodeDutyRequest,
+) -> Result<v1::SetNodeDutyResponse, AdminError> {
+    let duty = from_wire(request.duty())?;
+    let view = core.fresh_view().await?;
+    let record = member(&view, &request.node)?;
+    let (node, name, before) = (record.node, record.name.clone(), record.duty);
+    if duty == NodeDuty::Fenced && before != duty && !request.force && core.drives.is_up(node) {
+        return Err(AdminError::Answers(name));
+    }
+    for duty in steps(before, duty) {
+        decide(core, &name, &RootCommand::SetDuty { node, duty }).await?;
+    }
+    until_seen(core, |view| {
+        view.nodes
+            .get(&node)
+            .is_none_or(|record| record.duty == duty)
+    })
+    .await;
+    tracing::info!(target: "admin", node = node.0, %name, ?before, ?duty, "duty set");
+    Ok(v1::SetNodeDutyResponse {
+        node_id: node.0,
+        name,
+        duty: to_wire(duty).into(),
+        before: to_wire(before).into(),
+    })
+}
+
+/// Removes a node for ever, when nothing is known to be on it (rules.md 25).
+pub(crate) async fn remove(
+    core: &Core,
+    request: v1::RemoveNodeRequest,
+) -> Result<v1::RemoveNodeResponse, AdminError> {
+    let view = core.fresh_view().await?;
+    let record = find(&view, &request.node)?;
+    let (node, name) = (record.node, record.name.clone());
+    let answer = v1::RemoveNodeResponse {
+        node_id: node.0,
+        name: name.clone(),
+    };
+    if record.state == NodeState::Tombstoned {
+        return Ok(answer);
+    }
+    if let Some(why) = held_by_layout(&view, record) {
+        return Err(AdminError::Held { name, why });
+    }
+    let groups = view.cluster.as_ref().map_or(0, |c| c.object_groups);
+    for group in 1..=groups {
+        if let Some(why) = held_by_group(core, GroupId(group), record).await? {
+            return Err(AdminError::Held { name, why });
+        }
+    }
+    // What a fenced node has is given up.
+    if record.duty != NodeDuty::Fenced
+        && let Some(why) = held_by_drives(core, record).await
+    {
+        return Err(AdminError::Held { name, why });
+    }
+    decide(core, &name, &RootCommand::RemoveNode { node }).await?;
+    until_seen(core, |view| {
+        let record = view.nodes.get(&node);
+        record.is_none_or(|record| record.state == NodeState::Tombstoned)
+    })
+    .await;
+    tracing::info!(target: "admin", node = node.0, %name, "node removed");
+    Ok(answer)
+}
+
+/// Has the root group decide. Not tied to a request id: the same decision again changes nothing. It
+/// lapses at its deadline, so that an old attempt does not undo what was wished since.
+async fn decide(core: &Core, name: &str, command: &RootCommand) -> Result<(), AdminError> {
+    match core.root_decision(command).await? {
+        RootOutcome::Done => Ok(()),
+        RootOutcome::Refused(refusal) => Err(AdminError::Refused {
+            name: name.to_owned(),
+            refusal,
+        }),
+        _ => Err(GroupError::Kind(GroupId::ROOT).into()),
+    }
+}
+
+/// Until this server's own view shows a change that was made; not for ever, because the change is
+/// made either way.
+async fn until_seen(core: &Core, shows: impl Fn(&ClusterView) -> bool) {
+    let deadline = Instant::now() + SEEN_WITHIN;
+    while !shows(&core.view()) && Instant::now() < deadline {
+        core.wait_for_view().await;
+    }
+}
+
+fn held_by_layout(view: &ClusterView, record: &NodeRecord) -> Option<String> {
+    if record.duty == NodeDuty::Serving {
+        return Some("it serves; drain it first, or fence it if it does not come back".to_owned());
+    }
+    let slots = Standing::slots(view).remove(&record.node).unwrap_or(0);
+    (slots > 0).then(|| match record.duty {
+        NodeDuty::Cordoned => {
+            format!("it still holds {slots} slots of placement groups; drain it first")
+        }
+        NodeDuty::Serving | NodeDuty::Draining | NodeDuty::Fenced => {
+            format!("it still holds {slots} slots of placement groups; they are being moved away")
+        }
+    })
+}
+
+/// Whether a group knows of shards on the node that are not where the layout says: those are named
+/// by tickets.
+async fn held_by_group(
+    core: &Core,
+    group: GroupId,
+    record: &NodeRecord,
+) -> Result<Option<String>, AdminError> {
+    let its = |drive: &DriveId| record.drives.iter().any(|own| own.drive == *drive);
+    let mut after = None;
+    for _ in 0..TICKET_PAGES_MAX {
+        let query = ObjectQuery::Tickets {
+            after,
+            limit: LIST_PAGE_MAX,
+        };
+        let ObjectAnswer::Tickets(page) = core.ask(group, &query, true).await? else {
+            return Err(GroupError::Kind(group).into());
+        };
+        if page.tickets.iter().any(|t| t.extent.places.iter().any(its)) {
+            return Ok(Some(format!(
+                "metadata group {group} knows of objects with shards there; they are being moved \
+                 away"
+            )));
+        }
+        after = page.tickets.last().map(|ticket| ticket.ticket.data);
+        if !page.more {
+            return Ok(None);
+        }
+    }
+    Ok(Some(format!(
+        "metadata group {group} has too many repairs waiting to say that none needs the node"
+    )))
+}
+
+/// What the node's drives say themselves: no record at all must be left.
+async fn held_by_drives(core: &Core, record: &NodeRecord) -> Option<String> {
+    let away = "it does not answer, so nobody can say that its drives are empty; fence it if it \
+                does not come back";
+    let Ok(reports) = core.drives.reports(record.node, REPORT_TIME).await else {
+        return Some(away.to_owned());
+    };
+    for own in &record.drives {
+        let drive = own.drive;
+        match reports.iter().find(|report| report.drive == drive) {
+            None => return Some(format!("its drive {drive} does not say what it holds")),
+            Some(report) if report.record_bytes > 0 => {
+                let bytes = report.record_bytes;
+                return Some(format!(
+                    "its drive {drive} still holds {bytes} bytes of records"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wish_is_a_row_of_allowed_steps() {
+        use NodeDuty::{Cordoned, Draining, Fenced, Serving};
+        for from in [Serving, Cordoned, Draining] {
+            for to in [Serving, Cordoned, Draining, Fenced] {
+                let mut at = from;
+                for step in steps(from, to) {
+                    assert!(at.may_become(step), "{at:?} to {step:?}");
+                    at = step;
+                }
+                assert_eq!(at, to);
+            }
+        }
+        assert_eq!(steps(Fenced, Serving), [Serving], "which the root refuses");
+        assert_eq!(steps(Serving, Serving), []);
+    }
+}

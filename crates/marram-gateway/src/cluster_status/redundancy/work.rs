@@ -1,0 +1,82 @@
+//! What lacks until every object has all of its shards where they belong, and what is being done.
+
+use marram_meta::{NodeDuty, NodeRecord, NodeState};
+
+use super::Facts;
+use super::sentences::plural;
+use crate::layout::Standing;
+
+impl Facts<'_> {
+    /// Why not every object has all of its shards on drives that answer, one sentence each. Empty:
+    /// the cluster is fully redundant (rules.md 19). What is only narrower than asked for survives
+    /// as many losses and does not count.
+    pub(super) fn lacks(&self) -> Vec<String> {
+        let slots = Standing::slots(self.view);
+        let of_layout = |node: &&NodeRecord| {
+            slots.contains_key(&node.node)
+                || (node.state == NodeState::Active && node.duty != NodeDuty::Fenced)
+        };
+        let mut all = Vec::new();
+        for node in self.view.nodes.values().filter(of_layout) {
+            let name = &node.name;
+            if node.duty == NodeDuty::Fenced {
+                all.push(format!(
+                    "{name} is fenced; what it had is rebuilt elsewhere."
+                ));
+            } else if self.away.contains(&node.node) {
+                all.push(format!("{name} does not answer; its shards are missing."));
+            }
+        }
+        if self.work.moving > 0 {
+            let what = plural(self.work.moving, "placement group", "placement groups");
+            all.push(format!("Data of {what} is being moved."));
+        }
+        match self.work.tickets {
+            Some(0) => {}
+            Some(tickets) => {
+                let what = plural(tickets, "extent waits", "extents wait");
+                all.push(format!("{what} for repair or for their place."));
+            }
+            None => all.push("Not every metadata group says what waits for repair.".to_owned()),
+        }
+        if self.usage.is_some_and(|usage| usage.under_protected > 0) {
+            all.push("Some versions survive fewer losses than asked for.".to_owned());
+        }
+        if !self.retired.is_empty() {
+            let what = plural(self.retired.len() as u64, "drive has", "drives have");
+            all.push(format!("{what} failed."));
+        }
+        all
+    }
+
+    /// What lacks, and what is being done beside it.
+    pub(super) fn under_way(&self) -> Vec<String> {
+        let mut all = self.lacks();
+        let waiting = self.work.to_move.saturating_sub(self.work.moving);
+        if waiting > 0 {
+            let what = plural(waiting, "placement group has", "placement groups have");
+            all.push(format!("{what} data that is yet to be moved."));
+        }
+        let slots = Standing::slots(self.view);
+        for node in self.view.nodes.values() {
+            if node.state != NodeState::Active {
+                continue;
+            }
+            let (name, slots) = (&node.name, slots.get(&node.node).copied().unwrap_or(0));
+            match (node.duty, slots) {
+                (NodeDuty::Draining, 0) => {
+                    all.push(format!("{name} is drained of all placement groups."));
+                }
+                (NodeDuty::Draining, _) => {
+                    let left = plural(slots, "slot", "slots");
+                    all.push(format!("{name} is being drained: {left} to go."));
+                }
+                (NodeDuty::Cordoned, _) => {
+                    all.push(format!("{name} is cordoned: it takes no new data."));
+                }
+                (NodeDuty::Serving | NodeDuty::Fenced, _) => {}
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,256 @@
+//! Duties of nodes, their removal, plans, and what the status says meanwhile.
+
+use marram_proto::v1;
+use marram_proto::v1::NodeDuty;
+use tonic::{Code, Status};
+
+use super::kit::{Client, cluster, content, reason};
+
+impl Client {
+    async fn set(&mut self, node: &str, duty: NodeDuty) -> Result<NodeDuty, Status> {
+        self.set_with(node, duty, false).await
+    }
+
+    async fn set_with(
+        &mut self,
+        node: &str,
+        duty: NodeDuty,
+        force: bool,
+    ) -> Result<NodeDuty, Status> {
+        let request = v1::SetNodeDutyRequest {
+            node: node.to_owned(),
+            duty: duty.into(),
+            force,
+        };
+        let answer = self.admin.set_node_duty(request).await?.into_inner();
+        assert_eq!(answer.duty(), duty);
+        Ok(answer.before())
+    }
+
+    async fn remove(&mut self, node: &str) -> Result<v1::RemoveNodeResponse, Status> {
+        let request = v1::RemoveNodeRequest {
+            node: node.to_owned(),
+        };
+        Ok(self.admin.remove_node(request).await?.into_inner())
+    }
+
+    async fn plan(&mut self, request: v1::PlanLayoutRequest) -> v1::PlanLayoutResponse {
+        let answer = self.admin.plan_layout(request).await;
+        answer.unwrap().into_inner()
+    }
+
+    async fn status(&mut self) -> v1::GetClusterStatusResponse {
+        let request = v1::GetClusterStatusRequest {};
+        let answer = self.admin.get_cluster_status(request).await;
+        answer.unwrap().into_inner()
+    }
+}
+
+fn facts(status: &v1::GetClusterStatusResponse) -> (bool, String) {
+    let redundancy = status.redundancy.as_ref().unwrap();
+    (redundancy.fully_redundant, redundancy.under_way.join("\n"))
+}
+
+#[tokio::test]
+async fn duties_change_step_by_step_and_again_without_harm() {
+    let (_cluster, mut client) = cluster(6).await;
+    let before = client.set("node-2", NodeDuty::Draining).await.unwrap();
+    assert_eq!(before, NodeDuty::Serving);
+    let again = client.set("node-2", NodeDuty::Draining).await.unwrap();
+    assert_eq!(again, NodeDuty::Draining);
+    let status = client.status().await;
+    assert_eq!(status.nodes[1].duty(), NodeDuty::Draining);
+    assert!(status.nodes[1].slots > 0);
+    assert!(facts(&status).1.contains("node-2 is being drained"));
+    // By id, and all the way back.
+    let id = status.nodes[1].node_id.to_string();
+    let before = client.set(&id, NodeDuty::Serving).await.unwrap();
+    assert_eq!(before, NodeDuty::Draining);
+    assert_eq!(client.status().await.nodes[1].duty(), NodeDuty::Serving);
+
+    for (node, duty, code, why) in [
+        (
+            "nobody",
+            NodeDuty::Cordoned,
+            Code::NotFound,
+            "NODE_NOT_FOUND",
+        ),
+        ("", NodeDuty::Cordoned, Code::NotFound, "NODE_NOT_FOUND"),
+        (
+            "node-2",
+            NodeDuty::Unspecified,
+            Code::InvalidArgument,
+            "INVALID_ARGUMENT",
+        ),
+    ] {
+        let error = client.set(node, duty).await.unwrap_err();
+        assert_eq!((error.code(), reason(&error).as_str()), (code, why));
+    }
+}
+
+#[tokio::test]
+async fn no_new_data_goes_to_nodes_that_do_not_serve() {
+    let (cluster, mut client) = cluster(6).await;
+    let old = content(3_000_000, 1);
+    client.put("old", &old).await.unwrap();
+    for duty in [NodeDuty::Cordoned, NodeDuty::Draining] {
+        client.set("node-3", duty).await.unwrap();
+        let held = cluster.drives.shards_of(cluster.nodes[2]);
+        assert!(held > 0, "the first object is there too");
+        let new = content(3_000_000, 2);
+        let put = client.put("new", &new).await.unwrap();
+        assert_eq!(put.profiles, ["3+2"], "five nodes are left to write to");
+        assert_eq!(cluster.drives.shards_of(cluster.nodes[2]), held);
+        // Reads go on from it.
+        for away in [0, 1] {
+            cluster.drives.stop(cluster.nodes[away]);
+        }
+        assert!(client.get("old").await.unwrap() == old);
+        assert!(client.get("new").await.unwrap() == new);
+        for away in [0, 1] {
+            cluster.drives.start(cluster.nodes[away]);
+        }
+    }
+    client.set("node-3", NodeDuty::Serving).await.unwrap();
+    let put = client.put("new", &old).await.unwrap();
+    assert_eq!(put.profiles, ["4+2"]);
+}
+
+#[tokio::test]
+async fn a_node_that_answers_is_fenced_by_force_only_and_for_good() {
+    let (cluster, mut client) = cluster(6).await;
+    let error = client.set("node-4", NodeDuty::Fenced).await.unwrap_err();
+    assert_eq!(reason(&error), "NODE_BUSY");
+    assert!(error.message().contains("node-4 answers"), "{error:?}");
+    client
+        .set_with("node-4", NodeDuty::Fenced, true)
+        .await
+        .unwrap();
+    cluster.drives.stop(cluster.nodes[4]);
+    client.set("node-5", NodeDuty::Fenced).await.unwrap();
+    let error = client.set("node-4", NodeDuty::Serving).await.unwrap_err();
+    assert_eq!(reason(&error), "NODE_BUSY");
+    let (redundant, text) = facts(&client.status().await);
+    assert!(!redundant && text.contains("node-4 is fenced"), "{text}");
+    // It holds slots still, which are rebuilt elsewhere first.
+    let error = client.remove("node-4").await.unwrap_err();
+    assert!(error.message().contains("slots"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_node_goes_only_when_nothing_is_known_to_be_on_it() {
+    let (cluster, mut client) = cluster(3).await;
+    let added = cluster.add_node(4);
+    let refused = async |client: &mut Client, why: &str| {
+        let error = client.remove("node-4").await.unwrap_err();
+        assert_eq!(error.code(), Code::FailedPrecondition);
+        assert!(error.message().contains(why), "{error:?}");
+    };
+    refused(&mut client, "it serves").await;
+    client.set("node-4", NodeDuty::Draining).await.unwrap();
+    cluster.drives.stop(added);
+    refused(&mut client, "does not answer").await;
+    cluster.drives.start(added);
+    let removed = client.remove("node-4").await.unwrap();
+    assert_eq!(
+        (removed.node_id, removed.name.as_str()),
+        (added.0, "node-4")
+    );
+    assert_eq!(client.remove("node-4").await.unwrap(), removed);
+    assert_eq!(client.remove(&added.0.to_string()).await.unwrap(), removed);
+    assert_eq!(client.status().await.nodes.len(), 3);
+    let error = client.set("node-4", NodeDuty::Serving).await.unwrap_err();
+    assert_eq!(reason(&error), "NODE_NOT_FOUND");
+
+    client.set("node-1", NodeDuty::Cordoned).await.unwrap();
+    let error = client.remove("node-1").await.unwrap_err();
+    assert!(error.message().contains("drain it first"), "{error:?}");
+}
+
+#[tokio::test]
+async fn records_on_its_drives_keep_a_node() {
+    let (cluster, mut client) = cluster(3).await;
+    let added = cluster.add_node(4);
+    client.set("node-4", NodeDuty::Draining).await.unwrap();
+    let drive = cluster.groups.view().borrow().nodes[&added].drives[0].drive;
+    cluster.drives.litter(drive);
+    let error = client.remove("node-4").await.unwrap_err();
+    assert!(error.message().contains("bytes of records"), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_status_says_what_lacks() {
+    let (cluster, mut client) = cluster(6).await;
+    client.put("k", &content(3_000_000, 1)).await.unwrap();
+    let status = client.status().await;
+    assert_eq!(facts(&status), (true, String::new()));
+    assert_eq!(
+        (status.moves_under_way, status.placement_groups_to_move),
+        (0, 0)
+    );
+    let slots: u64 = status.nodes.iter().map(|node| node.slots).sum();
+    assert_eq!(slots, 6 * 512);
+
+    cluster.drives.stop(cluster.nodes[1]);
+    let (redundant, text) = facts(&client.status().await);
+    assert!(
+        !redundant && text.contains("node-2 does not answer"),
+        "{text}"
+    );
+    // Narrower than asked for, and as safe: no repair waits, and the counter says it.
+    let put = client.put("narrow", &content(3_000_000, 2)).await.unwrap();
+    assert_eq!(put.profiles, ["3+2"]);
+    cluster.drives.start(cluster.nodes[1]);
+    let status = client.status().await;
+    assert!(facts(&status).0, "{status:?}");
+    assert_eq!(status.redundancy.unwrap().narrowed_versions, 1);
+
+    cluster.add_node(7);
+    let status = client.status().await;
+    assert!(status.placement_groups_to_move > 100);
+    assert!(facts(&status).1.contains("yet to be moved"));
+}
+
+#[tokio::test]
+async fn a_plan_says_what_would_move_and_moves_nothing() {
+    let (cluster, mut client) = cluster(6).await;
+    for key in 0..20_u64 {
+        let data = content(1_000_000, key);
+        client.put(&format!("k{key}"), &data).await.unwrap();
+    }
+    let now = client.plan(v1::PlanLayoutRequest::default()).await;
+    assert_eq!((now.slots, now.bytes, now.worth_it), (0, 0, false));
+    let with = v1::PlannedNode {
+        zone: String::new(),
+        drive_capacity_bytes: vec![1 << 40],
+    };
+    let grown = client
+        .plan(v1::PlanLayoutRequest {
+            without: Vec::new(),
+            with: vec![with.clone()],
+        })
+        .await;
+    assert!(grown.worth_it && grown.bytes > 0);
+    let new = grown.nodes.last().unwrap();
+    assert_eq!((new.node_id, new.name.as_str()), (0, "new node 1"));
+    assert_eq!((new.slots_before, new.slots_after), (0, grown.slots));
+    assert!(grown.slots.abs_diff(6 * 512 / 7) < 10, "{grown:?}");
+    assert_eq!(new.bytes_in, grown.bytes);
+
+    let changed = client
+        .plan(v1::PlanLayoutRequest {
+            without: vec!["node-2".to_owned()],
+            with: vec![with],
+        })
+        .await;
+    let gone = &changed.nodes[1];
+    assert_eq!((gone.slots_before, gone.slots_after), (512, 0));
+    assert_eq!(changed.slots, 512);
+    let alone = v1::PlanLayoutRequest {
+        without: vec!["node-2".to_owned()],
+        with: Vec::new(),
+    };
+    assert_eq!(client.plan(alone).await.pools[0].unplaced, 512);
+    assert_eq!(client.status().await.moves_under_way, 0);
+    assert_eq!(cluster.groups.view().borrow().nodes.len(), 6);
+}

@@ -1,0 +1,220 @@
+//! Raises the floors of the object groups and has the drives drop what has fallen below them
+//! (rules.md 27, 28; placement-protocol.md 6, 7, 10, 11).
+//!
+//! Every server runs the same loop. It looks at all groups that it votes in, so that one that comes
+//! to lead knows how far the group was a lag ago, and acts for those that it leads. Floors and queue
+//! live in the groups; whoever leads next goes on.
+//!
+//! ```text
+//! floors  how far a floor may rise
+//! owners  whose drives are whose
+//! queue   the work on one group's garbage queue
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use marram_meta::{ClusterView, GroupCounters, ObjectAnswer, ObjectCommand, ObjectQuery};
+use marram_types::{GroupId, NodeId};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::consensus::{Consensus, ConsensusError};
+use crate::shards::Shards;
+
+mod floors;
+pub(crate) mod owners;
+mod queue;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use floors::GcLags;
+use floors::Lagging;
+use owners::Owners;
+use queue::{Queue, Seams};
+
+/// How often the collector looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Groups that are worked on at once.
+const GROUPS_AT_ONCE: usize = 8;
+
+/// Tells the time; tests have one of their own.
+type Clock = Box<dyn Fn() -> Instant + Send + Sync>;
+
+/// Collects the garbage of the groups that this server leads.
+pub struct Collector<C, S> {
+    consensus: Arc<C>,
+    shards: Arc<S>,
+    view: watch::Receiver<Arc<ClusterView>>,
+    lags: GcLags,
+    clock: Clock,
+    groups: BTreeMap<GroupId, Work>,
+}
+
+/// What is known of one group.
+#[derive(Debug)]
+struct Work {
+    gc: Lagging,
+    readers: Lagging,
+    /// The group's floors, as last seen or proposed.
+    floors: (u64, u64),
+    queue: Queue,
+}
+
+impl Work {
+    fn new(lags: GcLags) -> Self {
+        Self {
+            gc: Lagging::new(lags.floor),
+            readers: Lagging::new(lags.readers),
+            floors: (0, 0),
+            queue: Queue::default(),
+        }
+    }
+}
+
+/// What a turn is taken with.
+struct Round {
+    led: BTreeSet<GroupId>,
+    owners: Owners,
+    up: BTreeSet<NodeId>,
+}
+
+impl<C: Consensus, S: Shards> Collector<C, S> {
+    /// A collector that watches `view`.
+    #[must_use]
+    pub fn new(
+        consensus: Arc<C>,
+        shards: Arc<S>,
+        view: watch::Receiver<Arc<ClusterView>>,
+        lags: GcLags,
+    ) -> Self {
+        Self {
+            consensus,
+            shards,
+            view,
+            lags,
+            clock: Box::new(Instant::now),
+            groups: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until the view's sender is gone.
+    pub async fn run(mut self) {
+        while self.view.has_changed().is_ok() {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.round().await;
+        }
+    }
+
+    async fn round(&mut self) {
+        let view = self.view.borrow().clone();
+        let own = self.consensus.own_replica();
+        let object = |group: &GroupId| *group != GroupId::ROOT;
+        let led: BTreeSet<_> = self.consensus.led_groups().into_iter().collect();
+        let votes = view.groups.values().filter(|g| g.voters.contains(&own));
+        let watched: BTreeSet<_> = votes.map(|g| g.group).chain(led.iter().copied()).collect();
+        let mut known = std::mem::take(&mut self.groups);
+        let lags = self.lags;
+        let work = watched.into_iter().filter(object).map(|group| {
+            let work = known.remove(&group);
+            (group, work.unwrap_or_else(|| Work::new(lags)))
+        });
+        let work: Vec<_> = work.collect();
+        let up = view.nodes.keys().copied();
+        let round = Round {
+            led,
+            owners: Owners::of(&view),
+            up: up.filter(|node| self.shards.is_up(*node)).collect(),
+        };
+        let (this, round) = (&*self, &round);
+        let turns = work
+            .into_iter()
+            .map(|(group, work)| this.turn(round, group, work));
+        let done = futures::stream::iter(turns)
+            .buffer_unordered(GROUPS_AT_ONCE)
+            .collect()
+            .await;
+        self.groups = done;
+    }
+
+    async fn turn(&self, round: &Round, group: GroupId, mut work: Work) -> (GroupId, Work) {
+        let leads = round.led.contains(&group);
+        if !leads {
+            work.queue = Queue::default();
+        }
+        if let Err(error) = self.work(round, (group, leads), &mut work).await {
+            tracing::debug!(target: "gc", %group, %error, "the work on garbage is tried again");
+        }
+        (group, work)
+    }
+
+    async fn work(
+        &self,
+        round: &Round,
+        (group, leads): (GroupId, bool),
+        work: &mut Work,
+    ) -> Result<(), ConsensusError> {
+        let now = (self.clock)();
+        if work.gc.is_due(now) || work.readers.is_due(now) {
+            self.sample(group, work).await?;
+            if leads {
+                self.raise(group, work).await?;
+            }
+        }
+        if !leads {
+            return Ok(());
+        }
+        let seams = Seams {
+            consensus: self.consensus.as_ref(),
+            shards: &self.shards,
+            owners: &round.owners,
+            up: &round.up,
+        };
+        let now = (self.clock)();
+        work.queue.turn(&seams, group, (now, work.floors)).await
+    }
+
+    /// Notes how far the group is.
+    async fn sample(&self, group: GroupId, work: &mut Work) -> Result<(), ConsensusError> {
+        let Some(counters) = counters(self.consensus.as_ref(), group).await? else {
+            return Ok(());
+        };
+        // The time after the answer: what begins later begins at this index or above.
+        let now = (self.clock)();
+        work.gc.note(now, counters.applied);
+        work.readers.note(now, counters.applied);
+        work.floors = (counters.gc_floor, counters.read_floor);
+        Ok(())
+    }
+
+    /// Raises the floors. The entry is proposed even where it raises nothing yet: it gives the group
+    /// a new index, without which an idle group's last garbage would never be below a floor.
+    async fn raise(&self, group: GroupId, work: &mut Work) -> Result<(), ConsensusError> {
+        let now = (self.clock)();
+        let gc_floor = work.gc.reached(now).max(work.floors.0);
+        let read_floor = work.readers.reached(now).max(work.floors.1);
+        tracing::debug!(target: "gc", %group, gc_floor, read_floor, "the floors rise");
+        let command = ObjectCommand::RaiseFloors {
+            gc_floor,
+            read_floor,
+        };
+        self.consensus.propose_object(group, command).await?;
+        work.floors = (gc_floor, read_floor);
+        Ok(())
+    }
+}
+
+/// The counters of a group.
+pub(crate) async fn counters<C: Consensus>(
+    consensus: &C,
+    group: GroupId,
+) -> Result<Option<GroupCounters>, ConsensusError> {
+    let answer = consensus.ask_object(group, ObjectQuery::Status).await?;
+    let ObjectAnswer::Status(counters) = answer else {
+        tracing::error!(%group, "a group answered something else than its counters");
+        return Ok(None);
+    };
+    Ok(Some(counters))
+}

@@ -1,0 +1,48 @@
+//! Whose drives are whose, as of one view.
+
+use std::collections::BTreeMap;
+
+use marram_meta::{ClusterView, NodeDuty, NodeState};
+use marram_types::{DriveId, NodeId};
+
+/// Who has a drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A node that is there, or comes back.
+    Node(NodeId),
+    /// Nobody any more: the node was removed, or does not come back. Should it come back all the
+    /// same, its own scan finds what lies there.
+    Gone,
+}
+
+/// The owners of all drives. A drive that is not among them is one that this view does not know yet.
+#[derive(Debug, Default)]
+pub(crate) struct Owners(BTreeMap<DriveId, Owner>);
+
+impl Owners {
+    pub(crate) fn of(view: &ClusterView) -> Self {
+        let mut owners = BTreeMap::new();
+        for node in view.nodes.values() {
+            let gone = node.state == NodeState::Tombstoned || node.duty == NodeDuty::Fenced;
+            let owner = if gone {
+                Owner::Gone
+            } else {
+                Owner::Node(node.node)
+            };
+            owners.extend(node.drives.iter().map(|drive| (drive.drive, owner)));
+        }
+        Self(owners)
+    }
+
+    pub(crate) fn get(&self, drive: DriveId) -> Option<Owner> {
+        self.0.get(&drive).copied()
+    }
+
+    /// The node to be asked about a drive.
+    pub(crate) fn node(&self, drive: DriveId) -> Option<NodeId> {
+        match self.get(drive)? {
+            Owner::Node(node) => Some(node),
+            Owner::Gone => None,
+        }
+    }
+}

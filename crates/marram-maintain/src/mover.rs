@@ -1,0 +1,319 @@
+//! Moves placement groups while this server leads the root group, and brings stray and lost shards
+//! to their places (placement-protocol.md 3, 4, 5, 8, 14).
+//!
+//! ```text
+//! rounds   fences moving rows, carries each on, proposes the next phase, begins new moves
+//! carry    Dual: every shard of the slot is brought to the new place and verified
+//! clean    Cut: the place that stays is looked at, then the old one is cleaned
+//! repairs  tickets: stray and lost shards are restored where the layout wants them
+//! ```
+//!
+//! All of it is derived anew from the view and the groups, and every step names the epoch that it acts
+//! in: another leader goes on where one fell, and what one does that was replaced changes nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use marram_erasure::Geometry;
+use marram_meta::{ClusterView, Extent, LiveExtent, ObjectAnswer, ObjectQuery};
+use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, ShardId};
+use tokio::sync::watch;
+
+use crate::consensus::{Consensus, ConsensusError};
+use crate::shards::{Restored, SHARDS_PER_REQUEST_MAX, Shards, ShardsError, Wanted};
+
+mod carry;
+mod clean;
+mod repairs;
+mod rounds;
+
+use self::repairs::Repairs;
+use self::rounds::Rounds;
+
+/// Extents in one answer of a group.
+const ROWS_PAGE: u32 = 256;
+/// Bytes of shards in one request to a node, except that one shard is always asked for: what is
+/// asked for must be done within the request's deadline.
+const REQUEST_BYTES_MAX: u64 = 256 << 20;
+/// How often waiting is told of in the log.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// How patient the mover is.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Between looks when nothing changes.
+    look: Duration,
+    /// Before a move that found no source, no room or a refusal is tried again.
+    later: Duration,
+    /// The nodes must not have changed for so long before data moves only for balance.
+    quiet: Duration,
+    /// Targets away for longer lose their moves.
+    away: Duration,
+    /// Between two looks at the tickets.
+    tickets: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_millis(300),
+            later: Duration::from_secs(5),
+            quiet: Duration::from_secs(3),
+            away: Duration::from_secs(60),
+            tickets: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How far the work of the mover is, as the server that leads the root group knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MoverProgress {
+    /// This server leads the root group: elsewhere nothing else is known.
+    pub leading: bool,
+    /// Placement groups with a move under way.
+    pub under_way: usize,
+    /// Those of them that wait: a shard has no source now, or a drive is full or fails.
+    pub waiting: usize,
+    /// Placement groups that the present plan has yet to move, beside those under way. A plan whose
+    /// moves are not worth their copies counts for nothing.
+    pub to_go: usize,
+    /// Slots that must leave their drive, while no other drive can take them.
+    pub unplaced: usize,
+    /// Repair tickets of stray and lost shards seen at the last look.
+    pub tickets: usize,
+    /// Bytes written since this server began to lead.
+    pub written: u64,
+    /// When the moves under way or to go began; none when there are none.
+    pub since: Option<Instant>,
+}
+
+/// Moves placement groups and repairs shards.
+#[derive(Debug)]
+pub struct Mover<C, S> {
+    work: Arc<Work<C, S>>,
+}
+
+impl<C: Consensus, S: Shards> Mover<C, S> {
+    /// A mover that watches `view`.
+    #[must_use]
+    pub fn new(consensus: Arc<C>, shards: Arc<S>, view: watch::Receiver<Arc<ClusterView>>) -> Self {
+        Self {
+            work: Arc::new(Work::new(consensus, shards, view, Pace::default())),
+        }
+    }
+
+    /// How far it is; followed before [`Self::run`].
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<MoverProgress> {
+        self.work.progress.subscribe()
+    }
+
+    /// Runs until the view's sender is gone.
+    pub async fn run(self) {
+        let rounds = Rounds::new(Arc::clone(&self.work));
+        let repairs = Repairs::new(self.work);
+        // A long round of moves must not keep lost shards waiting.
+        tokio::join!(Box::pin(rounds.run()), Box::pin(repairs.run()));
+    }
+}
+
+/// Why something is not done yet, the more patient last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wait {
+    /// Somebody has to catch up, or answers again in a moment.
+    Soon,
+    /// It cannot be done now.
+    Later,
+}
+
+impl From<ConsensusError> for Wait {
+    fn from(error: ConsensusError) -> Self {
+        tracing::debug!(%error, "a group cannot be asked now");
+        Self::Soon
+    }
+}
+
+impl From<ShardsError> for Wait {
+    fn from(error: ShardsError) -> Self {
+        match error {
+            ShardsError::Away | ShardsError::Behind | ShardsError::Stale => Self::Soon,
+            ShardsError::Full | ShardsError::Refused => Self::Later,
+        }
+    }
+}
+
+/// What rounds and repairs share.
+#[derive(Debug)]
+struct Work<C, S> {
+    consensus: Arc<C>,
+    shards: Arc<S>,
+    view: watch::Receiver<Arc<ClusterView>>,
+    progress: watch::Sender<MoverProgress>,
+    pace: Pace,
+    told: Mutex<Option<Instant>>,
+}
+
+impl<C: Consensus, S: Shards> Work<C, S> {
+    fn new(
+        consensus: Arc<C>,
+        shards: Arc<S>,
+        view: watch::Receiver<Arc<ClusterView>>,
+        pace: Pace,
+    ) -> Self {
+        Self {
+            consensus,
+            shards,
+            view,
+            progress: watch::Sender::new(MoverProgress::default()),
+            pace,
+            told: Mutex::new(None),
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.consensus.root_if_leading().is_some()
+    }
+
+    fn is_up(&self, node: NodeId) -> bool {
+        self.shards.is_up(node)
+    }
+
+    fn wrote(&self, bytes: u64) {
+        if bytes > 0 {
+            self.progress.send_modify(|p| p.written += bytes);
+        }
+    }
+
+    /// Says that something waits, now and then.
+    fn tell(&self, pg: PgId, data: DataId, why: &'static str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            *told = Some(Instant::now());
+            tracing::warn!(?pg, %data, why, "a shard cannot be brought to its place now");
+        }
+    }
+
+    /// Has a node bring shards to a drive. For each, whether it is durable and verified there.
+    async fn restore(
+        &self,
+        (node, drive): (NodeId, DriveId),
+        (pg, epoch): (PgId, u64),
+        wanted: Vec<Wanted>,
+    ) -> Result<Vec<bool>, Wait> {
+        let data: Vec<DataId> = wanted.iter().map(|w| w.extent.data).collect();
+        let done = self.shards.restore(node, drive, (pg, epoch), wanted);
+        let done = done.await.inspect_err(|error| {
+            tracing::debug!(%node, %drive, ?pg, epoch, %error, "shards were not restored");
+        })?;
+        if done.len() != data.len() {
+            return Err(Wait::Later);
+        }
+        let each = done.into_iter().zip(data).map(|(restored, data)| {
+            match restored {
+                Restored::Held { written } => self.wrote(written),
+                Restored::NoSource => self.tell(pg, data, "neither it nor enough others are read"),
+                Restored::Failed => self.tell(pg, data, "it was not written or not verified"),
+            }
+            matches!(restored, Restored::Held { .. })
+        });
+        Ok(each.collect())
+    }
+}
+
+/// The live extents of a placement group in one group, page by page.
+struct Pages {
+    group: GroupId,
+    pg: PgId,
+    /// The epoch of the row that the group must hold: an answer from another one is of no use.
+    epoch: u64,
+    after: Option<DataId>,
+    more: bool,
+}
+
+impl Pages {
+    fn new(group: GroupId, pg: PgId, epoch: u64) -> Self {
+        Self {
+            group,
+            pg,
+            epoch,
+            after: None,
+            more: true,
+        }
+    }
+
+    async fn next<C: Consensus, S: Shards>(
+        &mut self,
+        work: &Work<C, S>,
+    ) -> Result<Option<Vec<LiveExtent>>, Wait> {
+        if !self.more {
+            return Ok(None);
+        }
+        if !work.leads() {
+            return Err(Wait::Soon);
+        }
+        let query = ObjectQuery::Rows {
+            pg: self.pg,
+            after: self.after,
+            limit: ROWS_PAGE,
+        };
+        let ObjectAnswer::Rows(page) = work.consensus.ask_object(self.group, query).await? else {
+            return Err(Wait::Later);
+        };
+        if page.row.is_none_or(|row| row.epoch != self.epoch) {
+            return Err(Wait::Soon);
+        }
+        let last = page.extents.last().map(|live| live.extent.data);
+        self.more = page.more && last.is_some();
+        self.after = last.or(self.after);
+        Ok(Some(page.extents))
+    }
+}
+
+/// The shard of an extent that uses the slot.
+fn shard_in(extent: &Extent, slot: u8) -> Option<u8> {
+    let mut shards = extent.shards();
+    shards
+        .find(|(_, used)| *used == slot)
+        .map(|(shard, _)| shard)
+}
+
+fn shard_id(wanted: &Wanted) -> ShardId {
+    ShardId {
+        data: wanted.extent.data,
+        slot: wanted.shard,
+        repair: 0,
+    }
+}
+
+/// Bytes of each shard of an extent.
+fn shard_len(extent: &Extent) -> Result<u64, Wait> {
+    let geometry = Geometry::with_cell(extent.profile, extent.cell, extent.length);
+    let geometry = geometry.map_err(|error| {
+        tracing::error!(data = %extent.data, %error, "an extent is damaged");
+        Wait::Later
+    })?;
+    Ok(geometry.shard_len())
+}
+
+/// Cuts shards into requests that a node can do within its deadline.
+fn requests(wanted: Vec<Wanted>) -> Result<Vec<Vec<Wanted>>, Wait> {
+    let mut requests: Vec<Vec<Wanted>> = Vec::new();
+    let mut room = 0;
+    for one in wanted {
+        let bytes = shard_len(&one.extent)?;
+        match requests.last_mut() {
+            Some(last) if last.len() < SHARDS_PER_REQUEST_MAX && bytes <= room => {
+                last.push(one);
+                room -= bytes;
+            }
+            _ => {
+                requests.push(vec![one]);
+                room = REQUEST_BYTES_MAX.saturating_sub(bytes);
+            }
+        }
+    }
+    Ok(requests)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! Dual: every shard of the moving slot is brought to the new place and verified there.
+
+use marram_meta::LiveExtent;
+use marram_placement::Move;
+use marram_types::GroupId;
+
+use super::rounds::Task;
+use super::{Pages, Wait, Work, requests, shard_in};
+use crate::consensus::Consensus;
+use crate::shards::{Shards, Wanted};
+
+/// Brings what one group has in the placement group to the new place. The group was fenced at this
+/// epoch before: what it commits from then on was written to both places, or names its own
+/// (placement-protocol.md 3, 5), so a page that was read is not looked at again.
+pub(super) async fn carry_group<C: Consensus, S: Shards>(
+    work: &Work<C, S>,
+    task: &Task,
+    moving: Move,
+    group: GroupId,
+) -> Result<(), Wait> {
+    let node = task.homes.node(moving.to);
+    let node = node.filter(|node| work.is_up(*node)).ok_or(Wait::Later)?;
+    let row = (task.pg, task.epoch());
+    let mut pages = Pages::new(group, task.pg, task.epoch());
+    let mut all_held = true;
+    while let Some(page) = pages.next(work).await? {
+        let wanted = page
+            .into_iter()
+            .filter_map(|live| wanted(live, moving.slot));
+        for request in requests(wanted.collect())? {
+            let held = work.restore((node, moving.to), row, request).await?;
+            all_held &= held.iter().all(|held| *held);
+        }
+    }
+    if all_held { Ok(()) } else { Err(Wait::Later) }
+}
+
+/// The extent's shard in the slot. One that lies elsewhere has a ticket: readers look for it there
+/// before the cut and after it.
+fn wanted(live: LiveExtent, slot: u8) -> Option<Wanted> {
+    let shard = shard_in(&live.extent, slot)?;
+    let strays = live.extent.override_of(shard).is_some();
+    (!strays).then_some(Wanted {
+        extent: live.extent,
+        shard,
+        places: live.places,
+    })
+}

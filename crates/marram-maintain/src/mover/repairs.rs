@@ -1,0 +1,293 @@
+//! Repair tickets: stray and lost shards are restored where the layout wants them. Extents that are
+//! narrower than they should be are not repaired here: they are written anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt;
+use futures::stream;
+use marram_meta::{
+    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, TicketItem, TicketReason,
+    TicketsAnswer,
+};
+use marram_placement::Places;
+use marram_types::{DataId, DriveId, GroupId, PgId};
+
+use super::{Wait, Work, shard_id, shard_len};
+use crate::consensus::Consensus;
+use crate::moves::Homes;
+use crate::shards::{Seen, Shards, Wanted};
+
+/// Tickets in one answer of a group.
+const TICKETS_PAGE: u32 = 128;
+/// Extents that are repaired at once.
+const REPAIRS_AT_ONCE: usize = 8;
+/// Tickets that are remembered as to be tried later.
+const LATER_MAX: usize = 100_000;
+/// Looking takes at most one part in this many of the time.
+const SHARE_OF_TIME: u32 = 4;
+
+pub(super) struct Repairs<C, S> {
+    work: Arc<Work<C, S>>,
+    later: BTreeMap<DataId, Instant>,
+}
+
+impl<C: Consensus, S: Shards> Repairs<C, S> {
+    pub(super) fn new(work: Arc<Work<C, S>>) -> Self {
+        Self {
+            work,
+            later: BTreeMap::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        while self.work.view.has_changed().is_ok() {
+            let began = Instant::now();
+            let repaired = self.pass().await;
+            let looked = began.elapsed() * (SHARE_OF_TIME - 1);
+            let pause = if repaired > 0 {
+                self.work.pace.tickets
+            } else {
+                looked.max(self.work.pace.tickets)
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Looks at all tickets once. Says how many extents were repaired.
+    pub(super) async fn pass(&mut self) -> usize {
+        if !self.work.leads() {
+            self.later.clear();
+            return 0;
+        }
+        let now = Instant::now();
+        self.later.retain(|_, until| *until > now);
+        let view = self.work.view.borrow().clone();
+        let homes = Homes::of(&view);
+        let (mut seen, mut repaired) = (0, 0);
+        for group in view.groups.keys().filter(|group| **group != GroupId::ROOT) {
+            let mut after = None;
+            while let Some(page) = self.page(*group, after).await {
+                after = page.tickets.last().map(|item| item.ticket.data);
+                let more = page.more && after.is_some();
+                let (shards, done) = self.repair_page(*group, page, &homes).await;
+                seen += shards;
+                repaired += done;
+                if !more || !self.work.leads() {
+                    break;
+                }
+            }
+        }
+        let progress = &self.work.progress;
+        progress.send_if_modified(|p| std::mem::replace(&mut p.tickets, seen) != seen);
+        repaired
+    }
+
+    async fn page(&self, group: GroupId, after: Option<DataId>) -> Option<TicketsAnswer> {
+        let limit = TICKETS_PAGE;
+        let query = ObjectQuery::Tickets { after, limit };
+        match self.work.consensus.ask_object(group, query).await {
+            Ok(ObjectAnswer::Tickets(page)) => Some(page),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::debug!(%group, %error, "a group's tickets cannot be read now");
+                None
+            }
+        }
+    }
+
+    /// Repairs the extents of a page, those with lost shards first. How many there were, and how
+    /// many are repaired.
+    async fn repair_page(
+        &mut self,
+        group: GroupId,
+        page: TicketsAnswer,
+        homes: &Homes,
+    ) -> (usize, usize) {
+        let index = page.index;
+        let lacks = |item: &TicketItem, reason| item.ticket.reasons.contains(reason);
+        let mut items = page.tickets;
+        items.retain(|i| lacks(i, TicketReason::Missing) || lacks(i, TicketReason::Misplaced));
+        items.sort_by_key(|item| !lacks(item, TicketReason::Missing));
+        let seen = items.len();
+        items.retain(|item| !self.later.contains_key(&item.ticket.data));
+        let work = &self.work;
+        let running = items.into_iter().map(|item| async move {
+            let data = item.ticket.data;
+            let repair = Repair {
+                work,
+                homes,
+                group,
+                index,
+                item,
+            };
+            (data, repair.run().await)
+        });
+        let mut running = stream::iter(running).buffer_unordered(REPAIRS_AT_ONCE);
+        let mut repaired = 0;
+        let until = Instant::now() + self.work.pace.later;
+        let mut later = Vec::new();
+        while let Some((data, done)) = running.next().await {
+            match done {
+                Ok(()) => repaired += 1,
+                Err(Wait::Soon) => {}
+                Err(Wait::Later) => later.push(data),
+            }
+        }
+        drop(running);
+        if self.later.len() < LATER_MAX {
+            self.later
+                .extend(later.into_iter().map(|data| (data, until)));
+        }
+        (seen, repaired)
+    }
+}
+
+/// The repair of one extent.
+struct Repair<'w, C, S> {
+    work: &'w Work<C, S>,
+    homes: &'w Homes,
+    group: GroupId,
+    /// The group's applied index from before anything was looked at.
+    index: u64,
+    item: TicketItem,
+}
+
+impl<C: Consensus, S: Shards> Repair<'_, C, S> {
+    fn row(&self) -> (PgId, u64) {
+        (self.item.ticket.pg, self.item.row.epoch)
+    }
+
+    fn wanted(&self, shard: u8) -> Wanted {
+        Wanted {
+            extent: self.item.extent.extent.clone(),
+            shard,
+            places: self.item.extent.places.clone(),
+        }
+    }
+
+    async fn run(&self) -> Result<(), Wait> {
+        let extent = &self.item.extent.extent;
+        let mut placed: Vec<(u8, Places)> = Vec::new();
+        let mut wait = None;
+        for (shard, slot) in extent.shards() {
+            if !extent.is_missing(shard) && extent.override_of(shard).is_none() {
+                continue;
+            }
+            let wanted = self.item.row.must_hold(slot).ok_or(Wait::Later)?;
+            match self.restore(shard, wanted).await {
+                Ok(()) => placed.push((shard, wanted)),
+                Err(why) => wait = wait.max(Some(why)),
+            }
+        }
+        // A lost shard is said to be back only when all that the row will claim then were seen
+        // (placement-protocol.md 14).
+        if extent.missing != 0 && !placed.is_empty() {
+            self.look_at_the_others(&placed).await?;
+        }
+        for (shard, wanted) in placed {
+            self.say_placed(shard, wanted).await?;
+        }
+        wait.map_or(Ok(()), Err)
+    }
+
+    /// Brings a shard to every place where the layout wants it.
+    async fn restore(&self, shard: u8, wanted: Places) -> Result<(), Wait> {
+        for drive in wanted.iter() {
+            let node = self.homes.node(drive).filter(|node| self.work.is_up(*node));
+            let node = node.ok_or(Wait::Later)?;
+            let request = vec![self.wanted(shard)];
+            let held = self
+                .work
+                .restore((node, drive), self.row(), request)
+                .await?;
+            if !held.iter().all(|held| *held) {
+                return Err(Wait::Later);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every shard that the row claims beside those. One that is not there is reported,
+    /// and comes first.
+    async fn look_at_the_others(&self, placed: &[(u8, Places)]) -> Result<(), Wait> {
+        let extent = &self.item.extent.extent;
+        let length = shard_len(extent)?;
+        let mut all_whole = true;
+        for (shard, _) in extent.shards() {
+            if extent.is_missing(shard) || placed.iter().any(|(of, _)| *of == shard) {
+                continue;
+            }
+            let place = self.item.extent.places.get(usize::from(shard)).copied();
+            let place = place.ok_or(Wait::Later)?;
+            let node = self.homes.node(place).filter(|node| self.work.is_up(*node));
+            let node = node.ok_or(Wait::Later)?;
+            let asked = vec![(shard_id(&self.wanted(shard)), length)];
+            let seen = self
+                .work
+                .shards
+                .look(node, place, self.row(), asked)
+                .await?;
+            if seen != [Seen::Whole] {
+                all_whole = false;
+                self.say_missing(shard, place).await?;
+            }
+        }
+        if all_whole { Ok(()) } else { Err(Wait::Soon) }
+    }
+
+    async fn say_missing(&self, shard: u8, at: DriveId) -> Result<(), Wait> {
+        let (pg, _) = self.row();
+        let data = self.item.ticket.data;
+        tracing::warn!(?pg, %data, shard, drive = %at, "a shard is lost");
+        let command = ObjectCommand::ShardMissing {
+            pg,
+            data,
+            shard,
+            at,
+        };
+        let told = self.work.consensus.propose_object(self.group, command);
+        told.await?;
+        Ok(())
+    }
+
+    /// Tells the group where the shard is, and takes away what is left where it lay before.
+    async fn say_placed(&self, shard: u8, wanted: Places) -> Result<(), Wait> {
+        let (pg, epoch) = self.row();
+        let command = ObjectCommand::ShardPlaced {
+            pg,
+            data: self.item.ticket.data,
+            shard,
+            at: wanted.iter().collect(),
+            seen: self.index,
+        };
+        let told = self.work.consensus.propose_object(self.group, command);
+        let place = match told.await? {
+            ObjectOutcome::Shard {
+                place,
+                missing: false,
+                overridden: false,
+            } => place,
+            // Overwritten meanwhile: there is nothing to repair.
+            ObjectOutcome::NotLive => return Ok(()),
+            _ => return Err(Wait::Soon),
+        };
+        let left = self.item.extent.extent.override_of(shard);
+        let left = left.filter(|left| wanted.contains(place) && !wanted.contains(*left));
+        let node = left.and_then(|left| self.homes.node(left));
+        if let (Some(left), Some(node)) = (left, node.filter(|node| self.work.is_up(*node))) {
+            let shards = vec![shard_id(&self.wanted(shard))];
+            // Best effort: what stays is found by the node's own scan.
+            if let Err(error) = self
+                .work
+                .shards
+                .clean(node, left, (pg, epoch), shards)
+                .await
+            {
+                tracing::debug!(%node, drive = %left, %error, "a stray shard was left over");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,404 @@
+//! The rounds of the moves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream;
+use marram_meta::{ClusterView, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome};
+use marram_placement::{PgRow, PoolTable};
+use marram_types::{GroupId, NodeId, PgId, PoolId};
+
+use super::carry::carry_group;
+use super::clean::clean_group;
+use super::{MoverProgress, Wait, Work};
+use crate::consensus::Consensus;
+use crate::moves::{self, Homes, MOVES_AT_ONCE, MOVES_MAX, Next, PoolPlan};
+use crate::observed::Fences;
+use crate::shards::Shards;
+
+/// Placement groups that are carried or cleaned at once.
+const ROWS_AT_ONCE: usize = 8;
+
+/// A move in one state of its row.
+type RowKey = (PoolId, u16, u64);
+
+/// Work on one placement group.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) pg: PgId,
+    pub(super) row: PgRow,
+    pub(super) homes: Arc<Homes>,
+    next: Next,
+    groups: Vec<GroupId>,
+    /// Groups that this server has done in this state of the row. What was verified in an epoch
+    /// stays: no permission of that epoch takes it away.
+    done: BTreeSet<GroupId>,
+}
+
+impl Task {
+    pub(super) fn epoch(&self) -> u64 {
+        self.row.epoch
+    }
+
+    fn key(&self) -> RowKey {
+        (self.pg.pool, self.pg.index, self.row.epoch)
+    }
+}
+
+/// What became of a task: `None` when the row is to go on to its next phase.
+struct Done {
+    task: Task,
+    wait: Option<Wait>,
+}
+
+pub(super) struct Rounds<C, S> {
+    work: Arc<Work<C, S>>,
+    fences: Fences,
+    /// Tables that the view must show before a pool is acted on again: those of this server's own
+    /// proposals.
+    behind: BTreeMap<PoolId, u64>,
+    later: BTreeMap<RowKey, Instant>,
+    done: BTreeMap<RowKey, BTreeSet<GroupId>>,
+    away: BTreeMap<NodeId, Instant>,
+    /// Pools that are being balanced: what was begun is brought to its end.
+    balancing: BTreeSet<PoolId>,
+    homes: Arc<Homes>,
+    changed: Instant,
+    planned: Option<(u64, BTreeMap<PoolId, PoolPlan>)>,
+}
+
+impl<C: Consensus, S: Shards> Rounds<C, S> {
+    pub(super) fn new(work: Arc<Work<C, S>>) -> Self {
+        Self {
+            work,
+            fences: Fences::default(),
+            behind: BTreeMap::new(),
+            later: BTreeMap::new(),
+            done: BTreeMap::new(),
+            away: BTreeMap::new(),
+            balancing: BTreeSet::new(),
+            homes: Arc::default(),
+            changed: Instant::now(),
+            planned: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut view = self.work.view.clone();
+        loop {
+            let pause = if self.round().await {
+                Duration::from_millis(20)
+            } else {
+                self.work.pace.look
+            };
+            view.mark_unchanged();
+            if let Ok(Err(_)) = tokio::time::timeout(pause, view.changed()).await {
+                return;
+            }
+        }
+    }
+
+    /// One round. Says whether anything was done.
+    pub(super) async fn round(&mut self) -> bool {
+        let view = self.work.view.borrow().clone();
+        if !self.work.leads() || view.cluster.is_none() {
+            if self.work.progress.borrow().leading {
+                self.work.progress.send_replace(MoverProgress::default());
+            }
+            *self = Self::new(Arc::clone(&self.work));
+            return false;
+        }
+        self.watch_nodes(&view);
+        self.fence(&view).await;
+        let tasks = self.tasks(&view);
+        let work = Arc::clone(&self.work);
+        let running = tasks.into_iter().map(|task| carry_on(&work, task));
+        let running = stream::iter(running).buffer_unordered(ROWS_AT_ONCE);
+        let done: Vec<Done> = running.collect().await;
+        let mut worked = self.propose(done).await;
+        self.plan(&view);
+        worked |= self.start(&view).await;
+        self.tell_progress(&view);
+        worked
+    }
+
+    fn watch_nodes(&mut self, view: &ClusterView) {
+        let homes = Homes::of(view);
+        if homes.all() != self.homes.all() {
+            self.homes = Arc::new(homes);
+            self.changed = Instant::now();
+        }
+        for node in view.nodes.keys() {
+            if self.work.is_up(*node) {
+                self.away.remove(node);
+            } else {
+                self.away.entry(*node).or_insert_with(Instant::now);
+            }
+        }
+        let keeps = |key: &RowKey| {
+            let table = view.pools.get(&key.0);
+            let row = table.and_then(|table| table.rows.get(usize::from(key.1)));
+            row.is_some_and(|row| row.epoch <= key.2)
+        };
+        self.later.retain(|key, _| keeps(key));
+        self.done.retain(|key, _| keeps(key));
+    }
+
+    /// Whether the view shows what this server proposed last.
+    fn is_seen(&self, table: &PoolTable) -> bool {
+        let behind = self.behind.get(&table.pool());
+        behind.is_none_or(|epoch| table.epoch >= *epoch)
+    }
+
+    /// Brings moving rows to every group, and those that moved before.
+    async fn fence(&mut self, view: &ClusterView) {
+        let mut sends = Vec::new();
+        for (pool, table) in &view.pools {
+            for group in object_groups(view) {
+                let mut rows = self.fences.missing_rows(group, table);
+                let fences = &self.fences;
+                rows.retain(|(index, row)| {
+                    row.moving.is_some() || fences.knows_row(group, *pool, *index)
+                });
+                if !rows.is_empty() {
+                    sends.push((group, *pool, rows));
+                }
+            }
+        }
+        let consensus = &self.work.consensus;
+        let sent = join_all(sends.into_iter().map(|(group, pool, rows)| async move {
+            let noted: Vec<(u16, u64)> = rows.iter().map(|(i, row)| (*i, row.epoch)).collect();
+            let command = ObjectCommand::LayoutFence { pool, rows };
+            (
+                group,
+                pool,
+                noted,
+                consensus.propose_object(group, command).await,
+            )
+        }));
+        for (group, pool, noted, outcome) in sent.await {
+            match outcome {
+                Ok(ObjectOutcome::LayoutFenced { .. }) => {
+                    self.fences.note_rows(group, pool, &noted);
+                }
+                Ok(outcome) => {
+                    tracing::error!(%group, ?outcome, "a group refused rows of the layout");
+                }
+                Err(error) => tracing::debug!(%group, %error, "a group was not fenced yet"),
+            }
+        }
+    }
+
+    /// The placement groups to work on: every object group holds their row as the view has it.
+    fn tasks(&mut self, view: &ClusterView) -> Vec<Task> {
+        let groups: Vec<GroupId> = object_groups(view).collect();
+        let now = Instant::now();
+        let mut tasks = Vec::new();
+        for (pool, table) in view.pools.iter().filter(|(_, table)| self.is_seen(table)) {
+            for (index, row) in (0_u16..).zip(&table.rows) {
+                let Some(moving) = row.moving else { continue };
+                let key = (*pool, index, row.epoch);
+                let is_fenced =
+                    |group: &GroupId| self.fences.has_row(*group, *pool, index, row.epoch);
+                let waits = self.later.get(&key).is_some_and(|until| *until > now);
+                if waits || groups.is_empty() || !groups.iter().all(is_fenced) {
+                    continue;
+                }
+                let is_lost = |node: NodeId| {
+                    let since = self.away.get(&node);
+                    since.is_some_and(|since| since.elapsed() >= self.work.pace.away)
+                };
+                let is_up = |node| self.work.is_up(node);
+                tasks.push(Task {
+                    pg: table.pg(index),
+                    row: row.clone(),
+                    homes: Arc::clone(&self.homes),
+                    next: moves::next(moving, &self.homes, is_up, is_lost),
+                    groups: groups.clone(),
+                    done: self.done.get(&key).cloned().unwrap_or_default(),
+                });
+            }
+        }
+        tasks
+    }
+
+    /// Proposes the next phase of what is done. Says whether there was any.
+    async fn propose(&mut self, done: Vec<Done>) -> bool {
+        let mut steps: BTreeMap<(PoolId, u8), Vec<(u16, u64)>> = BTreeMap::new();
+        for Done { task, wait } in done {
+            let key = task.key();
+            self.later.remove(&key);
+            match wait {
+                None => {
+                    let step = (task.pg.pool, task.next as u8);
+                    steps.entry(step).or_default().push((task.pg.index, key.2));
+                }
+                Some(wait) => {
+                    self.done.insert(key, task.done);
+                    if wait == Wait::Later {
+                        let until = Instant::now() + self.work.pace.later;
+                        self.later.insert(key, until);
+                    }
+                }
+            }
+        }
+        let any = !steps.is_empty();
+        for ((pool, next), pgs) in steps {
+            let command = match next {
+                n if n == Next::Carry as u8 => RootCommand::CutMoves { pool, pgs },
+                n if n == Next::Cancel as u8 => RootCommand::CancelMoves { pool, pgs },
+                _ => RootCommand::EndMoves { pool, pgs },
+            };
+            self.decide(pool, command).await;
+        }
+        any
+    }
+
+    async fn decide(&mut self, pool: PoolId, command: RootCommand) {
+        match self.work.consensus.propose_root(command).await {
+            Ok(RootOutcome::Moved { epoch, .. }) => {
+                self.behind.insert(pool, epoch);
+            }
+            Ok(outcome) => tracing::warn!(pool = pool.0, ?outcome, "a step of moves was refused"),
+            Err(error) => tracing::info!(pool = pool.0, %error, "a step of moves is tried again"),
+        }
+    }
+
+    fn plan(&mut self, view: &ClusterView) {
+        if self
+            .planned
+            .as_ref()
+            .is_some_and(|(at, _)| *at == view.index)
+        {
+            return;
+        }
+        let mut plans = BTreeMap::new();
+        for (pool, table) in &view.pools {
+            match moves::plan(table, view, &self.homes) {
+                Ok(plan) => {
+                    plans.insert(*pool, plan);
+                }
+                Err(error) => tracing::error!(pool = pool.0, %error, "moves cannot be planned"),
+            }
+        }
+        self.planned = Some((view.index, plans));
+    }
+
+    /// Whether a plan is carried out: what must leave its drive at once, the rest once it is quiet.
+    fn is_due(&self, pool: PoolId, plan: &PoolPlan) -> bool {
+        let goes_on = plan.worth || self.balancing.contains(&pool);
+        plan.empties || (goes_on && self.changed.elapsed() >= self.work.pace.quiet)
+    }
+
+    /// Begins moves in pools that have none under way, except such as wait for something.
+    async fn start(&mut self, view: &ClusterView) -> bool {
+        let Some((_, plans)) = self.planned.take_if(|(at, _)| *at == view.index) else {
+            return false;
+        };
+        let mut started = false;
+        for (pool, table) in view
+            .pools
+            .iter()
+            .filter(|(pool, _)| plans.contains_key(pool))
+        {
+            let plan = &plans[pool];
+            if plan.moves.is_empty() {
+                self.balancing.remove(pool);
+            }
+            let moving = (0_u16..)
+                .zip(&table.rows)
+                .filter(|(_, row)| row.moving.is_some());
+            let keys: Vec<RowKey> = moving.map(|(i, row)| (*pool, i, row.epoch)).collect();
+            let all_wait = keys.iter().all(|key| self.later.contains_key(key));
+            if !self.is_seen(table) || !all_wait || !self.is_due(*pool, plan) {
+                continue;
+            }
+            let most = MOVES_AT_ONCE.min(MOVES_MAX.saturating_sub(keys.len()));
+            let is_up = |node| self.work.is_up(node);
+            let moves = moves::choose(plan, table, &self.homes, is_up, most);
+            if !moves.is_empty() {
+                if !plan.empties {
+                    self.balancing.insert(*pool);
+                }
+                tracing::info!(
+                    pool = pool.0,
+                    moves = moves.len(),
+                    to_go = plan.pgs(),
+                    "moves begin"
+                );
+                let pool = *pool;
+                self.decide(pool, RootCommand::StartMoves { pool, moves })
+                    .await;
+                started = true;
+            }
+        }
+        self.planned = Some((view.index, plans));
+        started
+    }
+
+    fn tell_progress(&self, view: &ClusterView) {
+        let rows = view.pools.values().flat_map(|table| &table.rows);
+        let under_way = rows.filter(|row| row.moving.is_some()).count();
+        let plans = self.planned.iter().flat_map(|(_, plans)| plans);
+        let due = plans
+            .filter(|(pool, plan)| plan.empties || plan.worth || self.balancing.contains(pool));
+        let to_go = due.map(|(_, plan)| plan.pgs()).sum();
+        let plans = self.planned.iter().flat_map(|(_, plans)| plans.values());
+        let unplaced = plans.map(|plan| plan.unplaced).sum();
+        let waiting = self.later.len();
+        self.work.progress.send_if_modified(|progress| {
+            let is_busy = under_way + to_go > 0;
+            let since = progress.since.or_else(|| Some(Instant::now()));
+            let next = MoverProgress {
+                leading: true,
+                under_way,
+                waiting,
+                to_go,
+                unplaced,
+                since: since.filter(|_| is_busy),
+                ..progress.clone()
+            };
+            let differs = *progress != next;
+            *progress = next;
+            differs
+        });
+    }
+}
+
+fn object_groups(view: &ClusterView) -> impl Iterator<Item = GroupId> {
+    view.groups.keys().copied().filter(|g| *g != GroupId::ROOT)
+}
+
+/// Does what a move needs in every group.
+async fn carry_on<C: Consensus, S: Shards>(work: &Work<C, S>, mut task: Task) -> Done {
+    let mut waits = None;
+    let moving = task
+        .row
+        .moving
+        .filter(|_| matches!(task.next, Next::Carry | Next::Clean));
+    if let Some(moving) = moving {
+        for group in task.groups.clone() {
+            if task.done.contains(&group) {
+                continue;
+            }
+            let ran = match task.next {
+                Next::Clean => clean_group(work, &task, moving, group).await,
+                _ => carry_group(work, &task, moving, group).await,
+            };
+            match ran {
+                Ok(()) => {
+                    task.done.insert(group);
+                }
+                Err(Wait::Soon) => {
+                    waits = waits.max(Some(Wait::Soon));
+                    break;
+                }
+                Err(Wait::Later) => waits = Some(Wait::Later),
+            }
+        }
+    }
+    Done { task, wait: waits }
+}

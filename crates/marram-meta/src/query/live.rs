@@ -1,0 +1,130 @@
+//! Live extents with their places, as workers and scrubbing nodes ask for them.
+
+use std::ops::Bound;
+
+use marram_types::caps::LIST_PAGE_MAX;
+use marram_types::{BucketId, DataId, PgId};
+
+use super::answer::{LiveExtent, Reference, RowsAnswer, TicketItem, TicketsAnswer};
+use super::run::{Page, page};
+use crate::kinds::data_ref::{self, DataRef};
+use crate::kinds::ticket::{self, RepairTicket};
+use crate::kv::{KvRead, Table};
+use crate::layout::Layout;
+use crate::live::{self, Held};
+use crate::stored::{StateError, Stored, load};
+
+/// The live extents of one placement group, in the order of data ids. References to garbage are
+/// passed over: it does not move.
+pub(super) fn rows(
+    kv: &dyn KvRead,
+    applied: u64,
+    (pg, after): (PgId, Option<DataId>),
+    limit: u32,
+) -> Result<RowsAnswer, StateError> {
+    let mut layout = Layout::default();
+    let row = layout.row(kv, pg)?.map(|known| known.row.clone());
+    let from = data_ref::ser_key(pg, after.unwrap_or(data_ref::FIRST));
+    let to = data_ref::ser_key(pg, data_ref::LAST);
+    let from = match after {
+        None => Bound::Included(&from[..]),
+        Some(_) => Bound::Excluded(&from[..]),
+    };
+    let each = |key: &[u8], value: &[u8]| {
+        let data = data_ref::deser_key(key)?.1;
+        Ok(match DataRef::deser_value(value)? {
+            DataRef::Live { bucket, key } => Some((data, bucket, key)),
+            DataRef::Displaced { .. } | DataRef::Discarded { .. } => None,
+        })
+    };
+    let range = (from, Bound::Included(&to[..]));
+    let limit = limit.min(LIST_PAGE_MAX);
+    let Page { items, more } = page(kv, Table::DataRefs, range, limit, each)?;
+    let extents = items.into_iter().map(|(data, bucket, key)| {
+        let held = find_in(kv, pg, data, bucket, key)?;
+        live_extent(kv, &mut layout, held)
+    });
+    Ok(RowsAnswer {
+        index: applied,
+        row,
+        extents: extents.collect::<Result<_, _>>()?,
+        more,
+    })
+}
+
+fn find_in(
+    kv: &dyn KvRead,
+    pg: PgId,
+    data: DataId,
+    bucket: BucketId,
+    key: String,
+) -> Result<Held, StateError> {
+    live::find_in(kv, bucket, key, |e| e.data == data && e.pg == pg)
+}
+
+fn live_extent(kv: &dyn KvRead, layout: &mut Layout, held: Held) -> Result<LiveExtent, StateError> {
+    let extent = held.extent().clone();
+    Ok(LiveExtent {
+        places: layout.read_places(kv, &extent)?,
+        nominal: held.row.nominal,
+        version: held.row.version,
+        bucket: held.bucket,
+        key: held.key,
+        extent,
+    })
+}
+
+/// Repair tickets with the extents that they are about.
+pub(super) fn tickets(
+    kv: &dyn KvRead,
+    applied: u64,
+    after: Option<DataId>,
+    limit: u32,
+) -> Result<TicketsAnswer, StateError> {
+    let key = after.map(ticket::ser_key);
+    let from = match &key {
+        None => Bound::Unbounded,
+        Some(key) => Bound::Excluded(&key[..]),
+    };
+    let each = |_: &[u8], value: &[u8]| RepairTicket::deser_value(value).map(Some);
+    let range = (from, Bound::Unbounded);
+    let limit = limit.min(LIST_PAGE_MAX);
+    let Page { items, more } = page(kv, Table::Tickets, range, limit, each)?;
+    let mut layout = Layout::default();
+    let tickets = items.into_iter().map(|ticket| {
+        // Tickets go with their extents.
+        let held = live::find(kv, ticket.pg, ticket.data)?.ok_or_else(live::dangling)?;
+        Ok(TicketItem {
+            extent: live_extent(kv, &mut layout, held)?,
+            row: layout.held(kv, ticket.pg)?.row.clone(),
+            ticket,
+        })
+    });
+    Ok(TicketsAnswer {
+        index: applied,
+        tickets: tickets.collect::<Result<_, StateError>>()?,
+        more,
+    })
+}
+
+/// What the group knows about the data of a shard that a node holds.
+pub(super) fn reference(
+    kv: &dyn KvRead,
+    layout: &mut Layout,
+    (pg, data): (PgId, DataId),
+) -> Result<Reference, StateError> {
+    let key = data_ref::ser_key(pg, data);
+    Ok(match load(kv, Table::DataRefs, &key)? {
+        None => Reference::Unreferenced,
+        Some(DataRef::Live { bucket, key }) => {
+            let held = find_in(kv, pg, data, bucket, key)?;
+            Reference::Live {
+                epoch: layout.held(kv, pg)?.row.epoch,
+                missing: held.extent().missing,
+                belongs: layout.wanted_places(kv, held.extent())?,
+            }
+        }
+        // Both are in the garbage queue, which alone decides when they go.
+        Some(DataRef::Displaced { .. } | DataRef::Discarded { .. }) => Reference::Displaced,
+    })
+}

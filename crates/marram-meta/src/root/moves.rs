@@ -1,0 +1,95 @@
+//! Moves of placement groups, as the root decides them (placement-protocol.md 3).
+//!
+//! ```text
+//! StartMoves: Stable -> Dual --CutMoves--> Cut --EndMoves--> Stable
+//!                          \--CancelMoves--> Cut back to where it was
+//! ```
+//! Each element of a command applies alone, if the row is still as its sender saw it: a plan that is
+//! out of date, a repeated step, or one of a controller that was replaced meanwhile, does nothing.
+
+use marram_placement::{MoveError, PgRow, PoolTable, SlotMove};
+use marram_types::{DriveId, PoolId};
+
+use super::apply::Ran;
+use super::nodes::all_nodes;
+use super::outcome::RootOutcome;
+use crate::kinds::node::NodeRecord;
+use crate::kinds::pool;
+use crate::kv::Table;
+use crate::refusal::Refusal;
+use crate::requests::Apply;
+use crate::stored::{StateError, load, store};
+
+/// Begins moves of stable rows to drives that take data.
+pub(super) fn start(apply: &mut Apply<'_>, pool: PoolId, moves: &[SlotMove]) -> Ran {
+    let nodes = all_nodes(apply.kv)?;
+    change(apply, pool, |table, epoch| {
+        let mut applied = 0;
+        for planned in moves {
+            if takes_data(&nodes, planned.to)
+                && let Some(row) = table.rows.get_mut(usize::from(planned.pg))
+                && row.read_place(planned.slot) == Some(planned.from)
+                && let Ok(next) = row.begin(planned.slot, planned.to, epoch)
+            {
+                *row = next;
+                applied += 1;
+            }
+        }
+        applied
+    })
+}
+
+fn takes_data(nodes: &[NodeRecord], drive: DriveId) -> bool {
+    let has = |node: &&NodeRecord| node.drives.iter().any(|d| d.drive == drive);
+    nodes.iter().find(has).is_some_and(NodeRecord::takes_data)
+}
+
+/// Takes a step with each row that is still at the epoch given.
+pub(super) fn step(
+    apply: &mut Apply<'_>,
+    pool: PoolId,
+    pgs: &[(u16, u64)],
+    step: impl Fn(&PgRow, u64) -> Result<PgRow, MoveError>,
+) -> Ran {
+    change(apply, pool, |table, epoch| {
+        let mut applied = 0;
+        for (index, seen) in pgs {
+            if let Some(row) = table.rows.get_mut(usize::from(*index))
+                && row.epoch == *seen
+                && let Ok(next) = step(row, epoch)
+            {
+                *row = next;
+                applied += 1;
+            }
+        }
+        applied
+    })
+}
+
+/// Makes one change of a table, with one epoch for all rows that it changes. `edit` says how many.
+fn change(
+    apply: &mut Apply<'_>,
+    pool: PoolId,
+    edit: impl FnOnce(&mut PoolTable, u64) -> u32,
+) -> Ran {
+    let key = pool::ser_key(pool);
+    let Some(mut table) = load::<PoolTable>(apply.kv, Table::Pools, &key)? else {
+        return Ok(Err(Refusal::PoolUnknown { pool }));
+    };
+    let epoch = next_epoch(&table);
+    let applied = edit(&mut table, epoch);
+    if applied > 0 {
+        table.epoch = epoch;
+        store(apply.kv, Table::Pools, &key, &table).map_err(StateError::from)?;
+    }
+    Ok(Ok(RootOutcome::Moved {
+        applied,
+        epoch: table.epoch,
+    }))
+}
+
+/// Higher than the table's and than those of its rows, whatever the table was made with.
+fn next_epoch(table: &PoolTable) -> u64 {
+    let rows = table.rows.iter().map(|row| row.epoch);
+    rows.max().unwrap_or(0).max(table.epoch) + 1
+}

@@ -1,0 +1,172 @@
+//! What nodes are there for, and how they go.
+
+use marram_placement::{PgRow, PoolTable, SlotMove, Spread};
+use marram_types::{DriveId, GroupId, NodeId, PgId, PoolId, ReplicaId};
+
+use super::{Root, create, join};
+use crate::testing::profile;
+use crate::{DriveJoin, GroupRecord, NodeDuty, NodeState, Refusal, RootCommand, RootOutcome};
+
+fn nodes(root: &Root) -> Vec<NodeId> {
+    root.view().nodes.into_keys().collect()
+}
+
+fn duty(node: NodeId, duty: NodeDuty) -> RootCommand {
+    RootCommand::SetDuty { node, duty }
+}
+
+#[test]
+fn duties_change_step_by_step_and_fencing_is_for_ever() {
+    use NodeDuty::{Cordoned, Draining, Fenced, Serving};
+    let mut root = Root::ready(2, 1);
+    let node = nodes(&root)[0];
+    let allowed = [
+        (Serving, Cordoned),
+        (Cordoned, Draining),
+        (Draining, Cordoned),
+        (Cordoned, Serving),
+    ];
+    for from in [Serving, Cordoned, Draining, Fenced] {
+        for to in [Serving, Cordoned, Draining, Fenced] {
+            let expected = from == to || to == Fenced || allowed.contains(&(from, to));
+            assert_eq!(from.may_become(to), expected, "{from:?} to {to:?}");
+        }
+    }
+    assert_eq!(root.view().nodes[&node].duty, Serving);
+    assert_eq!(root.run(&duty(node, Cordoned)), RootOutcome::Done);
+    assert_eq!(root.run(&duty(node, Cordoned)), RootOutcome::Done);
+    assert!(!root.view().nodes[&node].takes_data());
+    root.run(&duty(node, Draining));
+    let refusal = root.refused(&duty(node, Serving));
+    let (from, to) = (Draining, Serving);
+    assert_eq!(refusal, Refusal::DutyChange { node, from, to });
+    root.run(&duty(node, Fenced));
+    for to in [Serving, Cordoned, Draining] {
+        let from = Fenced;
+        let refusal = root.refused(&duty(node, to));
+        assert_eq!(refusal, Refusal::DutyChange { node, from, to });
+    }
+    let node = NodeId(77);
+    let unknown = root.refused(&duty(node, Cordoned));
+    assert_eq!(unknown, Refusal::NodeUnknown { node });
+}
+
+#[test]
+fn a_node_in_the_layout_stays() {
+    let mut root = Root::ready(4, 1);
+    let all = nodes(&root);
+    let drives: Vec<_> = all.iter().map(|n| DriveId(n.0 << 8)).collect();
+    let node = all[0];
+    let drive = drives[0];
+    root.run(&RootCommand::CreatePool(PoolTable {
+        width: 3,
+        epoch: 1,
+        rows: vec![PgRow::stable(1, drives[..3].to_vec())],
+        domains: Spread::default(),
+    }));
+    let remove = RootCommand::RemoveNode { node };
+    assert_eq!(root.refused(&remove), Refusal::NodeServes { node });
+    root.run(&duty(node, NodeDuty::Cordoned));
+    let pool = PoolId(3);
+    let pg = PgId { pool, index: 0 };
+    let held = root.refused(&remove);
+    assert_eq!(held, Refusal::NodeInLayout { node, pg, drive });
+
+    let moves = vec![SlotMove {
+        pg: 0,
+        slot: 0,
+        from: drive,
+        to: drives[3],
+    }];
+    root.run(&RootCommand::StartMoves { pool, moves });
+    let pgs = |root: &Root| vec![(0, root.view().pools[&pool].epoch)];
+    let cut = RootCommand::CutMoves {
+        pool,
+        pgs: pgs(&root),
+    };
+    root.run(&cut);
+    let moving = root.refused(&remove);
+    assert_eq!(moving, Refusal::NodeInMove { node, pg, drive });
+    let end = RootCommand::EndMoves {
+        pool,
+        pgs: pgs(&root),
+    };
+    root.run(&end);
+    assert_eq!(root.run(&remove), RootOutcome::Done);
+}
+
+#[test]
+fn a_node_that_votes_stays_and_then_goes_for_ever() {
+    let mut root = Root::ready(2, 1);
+    let node = nodes(&root)[0];
+    let replica = ReplicaId(1);
+    root.run(&RootCommand::AddReplica {
+        node,
+        founder: true,
+    });
+    root.run(&duty(node, NodeDuty::Fenced));
+    let remove = RootCommand::RemoveNode { node };
+    let group = GroupId(1);
+    let votes = Refusal::NodeVotes {
+        node,
+        group,
+        replica,
+    };
+    assert_eq!(root.refused(&remove), votes);
+    // A past replica that votes is a vote of the node.
+    root.run(&RootCommand::AddReplica {
+        node,
+        founder: false,
+    });
+    assert_eq!(root.refused(&remove), votes);
+    for group in [1, 2] {
+        let voters = vec![ReplicaId(99)];
+        let record = GroupRecord::new(GroupId(group), voters);
+        root.run(&RootCommand::UpdateGroup(record));
+    }
+    assert_eq!(root.run(&remove), RootOutcome::Done);
+    assert_eq!(root.run(&remove), RootOutcome::Done, "again");
+    let record = root.view().nodes[&node].clone();
+    assert_eq!(record.state, NodeState::Tombstoned);
+    assert!(!record.takes_data());
+    let back = root.refused(&RootCommand::AddNode(join(0)));
+    assert_eq!(back, Refusal::NodeTombstoned { node });
+    let dead = root.refused(&duty(node, NodeDuty::Fenced));
+    assert_eq!(dead, Refusal::NodeUnknown { node });
+    let node = NodeId(77);
+    let unknown = root.refused(&RootCommand::RemoveNode { node });
+    assert_eq!(unknown, Refusal::NodeUnknown { node });
+}
+
+#[test]
+fn with_several_nodes_a_profile_needs_a_node_for_each_shard() {
+    let two_drives = |n| {
+        let mut join = join(n);
+        join.drives.push(DriveJoin {
+            ordinal: 1,
+            capacity: 1 << 40,
+        });
+        RootCommand::AddNode(join)
+    };
+    let mut root = Root::ready(0, 5);
+    root.run(&two_drives(0));
+    root.bucket(&create("one", Some(profile("1+1"))));
+    let wide = root.refused(&create("abc", Some(profile("2+1"))));
+    let (width, drives) = (3, 2);
+    assert_eq!(wide, Refusal::ProfileTooWide { width, drives });
+    for n in 1..3 {
+        root.run(&two_drives(n));
+    }
+    root.bucket(&create("three", Some(profile("2+1"))));
+    let wide = root.refused(&create("abc", Some(profile("2+2"))));
+    let (width, nodes) = (4, 3);
+    assert_eq!(wide, Refusal::ProfileNeedsNodes { width, nodes });
+    // A node on its way out does not count, a cordoned one does.
+    let leaving = self::nodes(&root)[0];
+    root.run(&duty(leaving, NodeDuty::Cordoned));
+    root.bucket(&create("still-three", Some(profile("2+1"))));
+    root.run(&duty(leaving, NodeDuty::Draining));
+    let wide = root.refused(&create("abc", Some(profile("2+1"))));
+    let (width, nodes) = (3, 2);
+    assert_eq!(wide, Refusal::ProfileNeedsNodes { width, nodes });
+}

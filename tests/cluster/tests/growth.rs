@@ -1,0 +1,5 @@
+//! Nodes come and go while the cluster is in use.
+
+mod growth {
+    mod one_by_one;
+}

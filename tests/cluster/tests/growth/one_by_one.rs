@@ -1,0 +1,99 @@
+//! One node more, one node less, one node lost for good, under a load that compares every answer.
+
+use std::time::Duration;
+
+use marram_client::{Client, ClusterStatus};
+use marram_cluster_tests::{
+    ALONE, Cluster, Load, Object, Options, Pool, Scratch, log_uniform_sizes, put_all, run, until,
+    verify_all,
+};
+
+const BUCKET: &str = "growth";
+const OBJECTS: usize = 80;
+const SIZE_MAX: u64 = 12 << 20;
+const TOTAL_MAX: u64 = 160 << 20;
+/// How long the data of one node may take to move on a busy machine.
+const MOVED_WITHIN: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_come_go_and_are_lost_while_the_cluster_is_used() {
+    let _alone = ALONE.lock().await;
+    let scratch = Scratch::new("growth");
+    let options = Options {
+        quick_garbage: true,
+        ..Options::default()
+    };
+    let mut cluster = Cluster::start(scratch.path(), &options);
+    let client = cluster.client();
+    client.create_bucket(BUCKET, None).await.expect("made");
+    let mut pool = Pool::new(700, 40 << 20);
+    let sizes = log_uniform_sizes(700, OBJECTS, SIZE_MAX, TOTAL_MAX);
+    let mut objects: Vec<Object> = (0..)
+        .zip(sizes)
+        .map(|(i, size)| pool.object(format!("before/{i}"), size))
+        .collect();
+    put_all(&client, BUCKET, &objects).await;
+
+    let load = Load::start(&client, BUCKET, 1);
+    assert_eq!(cluster.add_node(), 7);
+    settled(&client, &["node-7"], &[]).await;
+    verify_all(&client, BUCKET, &objects).await;
+
+    // One that holds data and votes goes.
+    let _said = run(&cluster, &["admin", "drain", "node-3", "--watch"]).done();
+    settled(&client, &[], &["node-3"]).await;
+    until("node-3 can be removed", MOVED_WITHIN, async || {
+        let removed = run(&cluster, &["admin", "remove", "node-3"]);
+        if removed.code == 0 {
+            Ok(())
+        } else {
+            Err(removed.err)
+        }
+    })
+    .await;
+    let done = load.stop().await;
+    assert!(done.calls > 100, "{} calls under load", done.calls);
+    objects.extend(done.objects);
+    verify_all(&client, BUCKET, &objects).await;
+
+    // One dies and is given up: what it had is computed again elsewhere. Then any two others may go.
+    assert_eq!(cluster.add_node(), 8);
+    settled(&client, &["node-8"], &[]).await;
+    cluster.kill(&[5]);
+    let _said = run(&cluster, &["admin", "fence", "node-5", "--force"]).done();
+    settled(&client, &[], &["node-5"]).await;
+    verify_all(&client, BUCKET, &objects).await;
+    for pair in [[1, 7], [2, 8]] {
+        println!("nodes {pair:?} are lost");
+        cluster.kill(&pair);
+        verify_all(&cluster.client_through_gateways(), BUCKET, &objects).await;
+        verify_all(&cluster.client(), BUCKET, &objects).await;
+        cluster.restart(&pair);
+        settled(&client, &[], &[]).await;
+    }
+}
+
+/// Waits until nothing moves and every shard is where it belongs, with data on some nodes and none on
+/// others.
+async fn settled(client: &Client, with: &[&str], without: &[&str]) {
+    let slots = |status: &ClusterStatus, name: &str| {
+        let node = status.nodes.iter().find(|node| node.name == name);
+        node.map_or(0, |node| node.slots)
+    };
+    until("the data is where it belongs", MOVED_WITHIN, async || {
+        let status = client.cluster_status().await.map_err(|e| e.to_string())?;
+        let placed = with.iter().all(|name| slots(&status, name) > 0)
+            && without.iter().all(|name| slots(&status, name) == 0);
+        let still = status.moves_under_way == 0 && status.placement_groups_to_move == 0;
+        let whole = status
+            .redundancy
+            .as_ref()
+            .is_some_and(|r| r.fully_redundant);
+        if placed && still && whole {
+            Ok(())
+        } else {
+            Err(format!("{:?}", status.redundancy))
+        }
+    })
+    .await;
+}
