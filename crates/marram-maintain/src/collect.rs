@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use marram_meta::{ClusterView, GroupCounters, ObjectAnswer, ObjectCommand, ObjectQuery};
+use marram_meta::{
+    ClusterView, GroupCounters, NodeDuty, NodeState, ObjectAnswer, ObjectCommand, ObjectQuery,
+};
 use marram_types::{GroupId, NodeId};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -58,6 +60,8 @@ pub struct Collector<C, S> {
 struct Work {
     gc: Lagging,
     readers: Lagging,
+    /// When a node was first seen to be emptied, and how far the group was then.
+    drain: Option<(Instant, u64)>,
     /// The group's floors, as last seen or proposed.
     floors: (u64, u64),
     queue: Queue,
@@ -68,6 +72,7 @@ impl Work {
         Self {
             gc: Lagging::new(lags.floor),
             readers: Lagging::new(lags.readers),
+            drain: None,
             floors: (0, 0),
             queue: Queue::default(),
         }
@@ -76,6 +81,8 @@ impl Work {
 
 /// What a turn is taken with.
 struct Round {
+    /// A node is to be emptied.
+    drains: bool,
     led: BTreeSet<GroupId>,
     owners: Owners,
     up: BTreeSet<NodeId>,
@@ -123,7 +130,12 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         });
         let work: Vec<_> = work.collect();
         let up = view.nodes.keys().copied();
+        let drains = view
+            .nodes
+            .values()
+            .any(|node| node.state == NodeState::Active && node.duty == NodeDuty::Draining);
         let round = Round {
+            drains,
             led,
             owners: Owners::of(&view),
             up: up.filter(|node| self.shards.is_up(*node)).collect(),
@@ -157,8 +169,12 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         work: &mut Work,
     ) -> Result<(), ConsensusError> {
         let now = (self.clock)();
-        if work.gc.is_due(now) || work.readers.is_due(now) {
-            self.sample(group, work).await?;
+        if !round.drains {
+            work.drain = None;
+        }
+        let drain_begins = round.drains && work.drain.is_none();
+        if work.gc.is_due(now) || work.readers.is_due(now) || drain_begins {
+            self.sample(group, round.drains, work).await?;
             if leads {
                 self.raise(group, work).await?;
             }
@@ -177,7 +193,12 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
     }
 
     /// Notes how far the group is.
-    async fn sample(&self, group: GroupId, work: &mut Work) -> Result<(), ConsensusError> {
+    async fn sample(
+        &self,
+        group: GroupId,
+        drains: bool,
+        work: &mut Work,
+    ) -> Result<(), ConsensusError> {
         let Some(counters) = counters(self.consensus.as_ref(), group).await? else {
             return Ok(());
         };
@@ -185,6 +206,9 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         let now = (self.clock)();
         work.gc.note(now, counters.applied);
         work.readers.note(now, counters.applied);
+        if drains {
+            work.drain.get_or_insert((now, counters.applied));
+        }
         work.floors = (counters.gc_floor, counters.read_floor);
         Ok(())
     }
@@ -193,7 +217,13 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
     /// a new index, without which an idle group's last garbage would never be below a floor.
     async fn raise(&self, group: GroupId, work: &mut Work) -> Result<(), ConsensusError> {
         let now = (self.clock)();
-        let gc_floor = work.gc.reached(now).max(work.floors.0);
+        let mut gc_floor = work.gc.reached(now).max(work.floors.0);
+        // A node that is to be emptied does not wait a day for uploads that may never end.
+        if let Some((since, index)) = work.drain
+            && now.saturating_duration_since(since) >= self.lags.drain
+        {
+            gc_floor = gc_floor.max(index);
+        }
         let read_floor = work.readers.reached(now).max(work.floors.1);
         tracing::debug!(target: "gc", %group, gc_floor, read_floor, "the floors rise");
         let command = ObjectCommand::RaiseFloors {

@@ -79,6 +79,14 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     outcome
 }
 
+/// Replaced data goes after a minute here, not after a day, unless the environment says otherwise: so
+/// that a node can be seen to be emptied.
+const GARBAGE: [(&str, &str, u32); 3] = [
+    ("MARRAM_GC_FLOOR_LAG", "gc-floor-lag", 60),
+    ("MARRAM_GC_READ_LAG", "gc-read-lag", 60),
+    ("MARRAM_GC_SCAN_EVERY", "gc-scan-every", 60),
+];
+
 /// One `marram dev` a folder.
 fn lock(layout: &Layout) -> Result<fs::File> {
     let file = fs::File::create(layout.lock_file())
@@ -136,6 +144,10 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
         format!("--segment-mib={}", settings.segment_mib),
         "--stop-when-stdin-closes".to_owned(),
     ];
+    let garbage = GARBAGE
+        .iter()
+        .filter(|(env, ..)| std::env::var_os(env).is_none());
+    args.extend(garbage.map(|(_, flag, seconds)| format!("--{flag}={seconds}")));
     if name != "node-1" || is_member(&drives[0]) || others_have_joined(layout, settings) {
         let others = settings.node_names().filter(|(other, _)| other != name);
         args.extend(others.map(|(_, ports)| format!("--join=127.0.0.1:{}", ports.mesh)));

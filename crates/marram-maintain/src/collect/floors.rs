@@ -15,6 +15,8 @@ pub struct GcLags {
     pub floor: Duration,
     /// A reader may take so long from its look-up to its last byte.
     pub readers: Duration,
+    /// Uploads that began before a node was to be emptied are waited for so long (rules.md 25).
+    pub drain: Duration,
 }
 
 impl Default for GcLags {
@@ -22,6 +24,7 @@ impl Default for GcLags {
         Self {
             floor: Duration::from_hours(24),
             readers: Duration::from_mins(15),
+            drain: Duration::from_mins(10),
         }
     }
 }

@@ -10,11 +10,13 @@ use marram_types::{DataId, DriveId, ReplicaId};
 
 const FLOOR_LAG: Duration = Duration::from_secs(40);
 const READ_LAG: Duration = Duration::from_secs(20);
+const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
 fn collector(world: &Arc<World>) -> Collector<World, World> {
     let lags = GcLags {
         floor: FLOOR_LAG,
         readers: READ_LAG,
+        drain: DRAIN_GRACE,
     };
     let view = world.view.subscribe();
     let mut collector = Collector::new(Arc::clone(world), Arc::clone(world), view, lags);
@@ -28,6 +30,22 @@ async fn run(world: &Arc<World>, collector: &mut Collector<World, World>, second
         world.advance(1);
         collector.round().await;
     }
+}
+
+/// What is displaced while a node is emptied goes when readers are done with it, long before the
+/// floor would have reached it.
+#[tokio::test]
+async fn a_drain_does_not_wait_for_uploads_of_a_day() {
+    let world = World::new();
+    let mut collector = collector(&world);
+    let old = world.put("key");
+    run(&world, &mut collector, 2).await;
+    world.put("key");
+    world.set_duty(NodeDuty::Draining);
+    run(&world, &mut collector, 18).await;
+    assert_eq!(world.drives_with(old), 6, "readers may still be at it");
+    run(&world, &mut collector, 8).await;
+    assert_eq!(world.drives_with(old), 0);
 }
 
 #[tokio::test]
@@ -143,7 +161,7 @@ async fn nobody_waits_for_nodes_that_do_not_come_back() {
         assert_eq!(world.queued(), 1);
         world.change_node(1, |node| {
             if removed {
-                node.state = marram_meta::NodeState::Tombstoned;
+                node.state = NodeState::Tombstoned;
             } else {
                 node.duty = NodeDuty::Fenced;
             }
