@@ -61,7 +61,7 @@ struct Work {
     gc: Lagging,
     readers: Lagging,
     /// When a node was first seen to be emptied, and how far the group was then.
-    drain: Option<(Instant, u64)>,
+    drains: BTreeMap<NodeId, (Instant, u64)>,
     /// The group's floors, as last seen or proposed.
     floors: (u64, u64),
     queue: Queue,
@@ -72,7 +72,7 @@ impl Work {
         Self {
             gc: Lagging::new(lags.floor),
             readers: Lagging::new(lags.readers),
-            drain: None,
+            drains: BTreeMap::new(),
             floors: (0, 0),
             queue: Queue::default(),
         }
@@ -81,8 +81,8 @@ impl Work {
 
 /// What a turn is taken with.
 struct Round {
-    /// A node is to be emptied.
-    drains: bool,
+    /// Nodes that are to be emptied.
+    drains: BTreeSet<NodeId>,
     led: BTreeSet<GroupId>,
     owners: Owners,
     up: BTreeSet<NodeId>,
@@ -133,7 +133,8 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         let drains = view
             .nodes
             .values()
-            .any(|node| node.state == NodeState::Active && node.duty == NodeDuty::Draining);
+            .filter(|node| node.state == NodeState::Active && node.duty == NodeDuty::Draining);
+        let drains = drains.map(|node| node.node).collect();
         let round = Round {
             drains,
             led,
@@ -169,12 +170,10 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         work: &mut Work,
     ) -> Result<(), ConsensusError> {
         let now = (self.clock)();
-        if !round.drains {
-            work.drain = None;
-        }
-        let drain_begins = round.drains && work.drain.is_none();
+        work.drains.retain(|node, _| round.drains.contains(node));
+        let drain_begins = work.drains.len() < round.drains.len();
         if work.gc.is_due(now) || work.readers.is_due(now) || drain_begins {
-            self.sample(group, round.drains, work).await?;
+            self.sample(group, &round.drains, work).await?;
             if leads {
                 self.raise(group, work).await?;
             }
@@ -196,7 +195,7 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
     async fn sample(
         &self,
         group: GroupId,
-        drains: bool,
+        drains: &BTreeSet<NodeId>,
         work: &mut Work,
     ) -> Result<(), ConsensusError> {
         let Some(counters) = counters(self.consensus.as_ref(), group).await? else {
@@ -206,8 +205,8 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         let now = (self.clock)();
         work.gc.note(now, counters.applied);
         work.readers.note(now, counters.applied);
-        if drains {
-            work.drain.get_or_insert((now, counters.applied));
+        for node in drains {
+            work.drains.entry(*node).or_insert((now, counters.applied));
         }
         work.floors = (counters.gc_floor, counters.read_floor);
         Ok(())
@@ -219,10 +218,10 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         let now = (self.clock)();
         let mut gc_floor = work.gc.reached(now).max(work.floors.0);
         // A node that is to be emptied does not wait a day for uploads that may never end.
-        if let Some((since, index)) = work.drain
-            && now.saturating_duration_since(since) >= self.lags.drain
-        {
-            gc_floor = gc_floor.max(index);
+        for (since, index) in work.drains.values() {
+            if now.saturating_duration_since(*since) >= self.lags.drain {
+                gc_floor = gc_floor.max(*index);
+            }
         }
         let read_floor = work.readers.reached(now).max(work.floors.1);
         tracing::debug!(target: "gc", %group, gc_floor, read_floor, "the floors rise");

@@ -62,9 +62,20 @@ impl Fences {
 
     /// The rows of a table that the group is not known to hold, by index.
     pub(crate) fn missing_rows(&self, group: GroupId, table: &PoolTable) -> Vec<(u16, PgRow)> {
+        self.missing_rows_of(group, table, |_, _| true)
+    }
+
+    /// Those of them that `wanted` picks: looked at before anything is copied.
+    pub(crate) fn missing_rows_of(
+        &self,
+        group: GroupId,
+        table: &PoolTable,
+        wanted: impl Fn(u16, &PgRow) -> bool,
+    ) -> Vec<(u16, PgRow)> {
         let pool = table.pool();
         (0_u16..)
             .zip(&table.rows)
+            .filter(|(index, row)| wanted(*index, row))
             .filter(|(index, row)| !self.has_row(group, pool, *index, row.epoch))
             .map(|(index, row)| (index, row.clone()))
             .collect()

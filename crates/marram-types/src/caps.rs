@@ -1,4 +1,5 @@
-//! Every limit of Marram, by name. A queue, retry, fan-out or page without a name here is a bug.
+//! The limits that several crates share, by name; those of one crate stand where they are used. A
+//! queue, retry, fan-out or page without a named limit is a bug.
 //!
 //! Sizes are in bytes, times in milliseconds, as the names say.
 
@@ -27,8 +28,6 @@ pub const COPIES_BYTES_MAX: usize = 128 * KIB;
 pub const BLOCK_BYTES: usize = 64 * KIB;
 /// Largest cell: the bytes of one stripe that one shard holds.
 pub const CELL_BYTES_MAX: usize = MIB;
-/// Largest object window that a gateway keeps until its shards are durable (rules.md 18).
-pub const WINDOW_BYTES_MAX: usize = 16 * MIB;
 /// Windows of one write that may be on their way to the drives at once.
 pub const WINDOWS_IN_FLIGHT_MAX: usize = 2;
 /// Largest run of one shard in one record on a drive (rules.md 20).

@@ -61,6 +61,9 @@ pub struct ServerConfig {
     /// Seconds that a reader may still need data that was replaced (rules.md 28).
     #[serde(default = "default_gc_read_lag_s")]
     pub gc_read_lag_s: u64,
+    /// Seconds that uploads are waited for which began before a node was to be emptied (rules.md 25).
+    #[serde(default = "default_gc_drain_grace_s")]
+    pub gc_drain_grace_s: u64,
     /// Seconds between two scans of the drives for data that nothing refers to.
     #[serde(default = "default_gc_scan_every_s")]
     pub gc_scan_every_s: u64,
@@ -185,6 +188,10 @@ fn default_gc_read_lag_s() -> u64 {
     15 * 60
 }
 
+fn default_gc_drain_grace_s() -> u64 {
+    10 * 60
+}
+
 fn default_gc_scan_every_s() -> u64 {
     3600
 }
@@ -277,6 +284,7 @@ impl ServerConfig {
         let settings = [
             ("gc_floor_lag_s", self.gc_floor_lag_s),
             ("gc_read_lag_s", self.gc_read_lag_s),
+            ("gc_drain_grace_s", self.gc_drain_grace_s),
             ("gc_scan_every_s", self.gc_scan_every_s),
         ];
         let wrong = settings.iter().find(|(_, s)| !GC_SECONDS.contains(s));
@@ -337,6 +345,7 @@ mod tests {
             drive_capacity: None,
             gc_floor_lag_s: default_gc_floor_lag_s(),
             gc_read_lag_s: default_gc_read_lag_s(),
+            gc_drain_grace_s: default_gc_drain_grace_s(),
             gc_scan_every_s: default_gc_scan_every_s(),
         }
     }
@@ -389,6 +398,7 @@ mod tests {
         for zero in [
             refused(|c| c.gc_floor_lag_s = 0),
             refused(|c| c.gc_read_lag_s = 0),
+            refused(|c| c.gc_drain_grace_s = 0),
             refused(|c| c.gc_scan_every_s = u64::MAX),
         ] {
             assert!(matches!(zero, ConfigError::GcSeconds { .. }));

@@ -15,7 +15,7 @@ const CONCURRENCY_MAX: i64 = 4096;
 
 /// Marram: a distributed object store.
 ///
-/// Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied.
+/// Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "marram", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
@@ -226,7 +226,7 @@ pub(crate) struct NodeArg {
 pub(crate) struct DrainArgs {
     /// The node's name or id
     pub(crate) node: String,
-    /// Wait until nothing is left, and say how far it is
+    /// Wait until it holds nothing and votes nowhere, and say how far it is
     #[arg(long)]
     pub(crate) watch: bool,
     /// Stop draining: the node serves again

@@ -79,11 +79,11 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     outcome
 }
 
-/// Replaced data goes after a minute here, not after a day, unless the environment says otherwise: so
-/// that a node can be seen to be emptied.
+/// What was replaced goes sooner here, unless the environment says otherwise, so that a node can be
+/// seen to be emptied.
 const GARBAGE: [(&str, &str, u32); 3] = [
-    ("MARRAM_GC_FLOOR_LAG", "gc-floor-lag", 60),
-    ("MARRAM_GC_READ_LAG", "gc-read-lag", 60),
+    ("MARRAM_GC_READ_LAG", "gc-read-lag", 120),
+    ("MARRAM_GC_DRAIN_GRACE", "gc-drain-grace", 60),
     ("MARRAM_GC_SCAN_EVERY", "gc-scan-every", 60),
 ];
 

@@ -415,7 +415,9 @@ fn spawn(dir: &Path, options: &Options) -> Child {
     command.arg("--dir").arg(dir).env("KEEPER_DIR", dir);
     command.env("KEEPER_REMOVES", if options.remove { "1" } else { "" });
     if options.quick_garbage {
-        command.env("MARRAM_GC_FLOOR_LAG", "8");
+        // Uploads of a busy machine take their time, while no node is drained.
+        command.env("MARRAM_GC_FLOOR_LAG", "300");
+        command.env("MARRAM_GC_DRAIN_GRACE", "15");
         command.env("MARRAM_GC_READ_LAG", "4");
         command.env("MARRAM_GC_SCAN_EVERY", "3");
     }

@@ -158,10 +158,9 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         let mut sends = Vec::new();
         for (pool, table) in &view.pools {
             for group in object_groups(view) {
-                let mut rows = self.fences.missing_rows(group, table);
                 let fences = &self.fences;
-                rows.retain(|(index, row)| {
-                    row.moving.is_some() || fences.knows_row(group, *pool, *index)
+                let rows = fences.missing_rows_of(group, table, |index, row| {
+                    row.moving.is_some() || fences.knows_row(group, *pool, index)
                 });
                 if !rows.is_empty() {
                     sends.push((group, *pool, rows));

@@ -66,7 +66,10 @@ pub(super) fn welcome(
     println!("  marram mb m://photos");
     println!("  marram cp -r ~/Pictures m://photos/2026/");
     println!("  marram ls m://photos/2026/");
+    println!("  marram cat m://photos/2026/a.jpg | sha256sum");
+    println!("  kill -9 $(cat {root}/node-2/pid) $(cat {root}/node-5/pid)");
     println!("  marram admin status");
+    println!("  marram dev --dir {root} --restart-node 2");
     println!("\nCtrl-C stops the cluster; the same command starts it again with its data.");
 }
 

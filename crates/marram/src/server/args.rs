@@ -68,12 +68,17 @@ pub(crate) struct ServerArgs {
     /// Use only so many bytes of each drive
     #[arg(long, env = "MARRAM_DRIVE_CAPACITY", value_name = "BYTES")]
     pub drive_capacity: Option<u64>,
-    /// Seconds that an upload may take until its data counts as abandoned [default: 86400]
+    /// Seconds that an upload may take until its data counts as abandoned, while no node is drained
+    /// [default: 86400]
     #[arg(long, env = "MARRAM_GC_FLOOR_LAG", value_name = "SECONDS")]
     pub gc_floor_lag: Option<u64>,
     /// Seconds that replaced data is kept for those who read it [default: 900]
     #[arg(long, env = "MARRAM_GC_READ_LAG", value_name = "SECONDS")]
     pub gc_read_lag: Option<u64>,
+    /// Seconds that uploads are waited for which began before a node was to be drained; longer ones
+    /// are refused and have to be sent again [default: 600]
+    #[arg(long, env = "MARRAM_GC_DRAIN_GRACE", value_name = "SECONDS")]
+    pub gc_drain_grace: Option<u64>,
     /// Seconds between two searches of the drives for abandoned data [default: 3600]
     #[arg(long, env = "MARRAM_GC_SCAN_EVERY", value_name = "SECONDS")]
     pub gc_scan_every: Option<u64>,
@@ -151,6 +156,7 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("drive_capacity", number(args.drive_capacity));
     set("gc_floor_lag_s", number(args.gc_floor_lag));
     set("gc_read_lag_s", number(args.gc_read_lag));
+    set("gc_drain_grace_s", number(args.gc_drain_grace));
     set("gc_scan_every_s", number(args.gc_scan_every));
     let data: Vec<toml::Value> = args.data.iter().map(|p| path_value(p)).collect();
     set("data", (!data.is_empty()).then_some(data.into()));

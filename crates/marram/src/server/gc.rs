@@ -28,9 +28,7 @@ pub(super) async fn run<S: Shards>(
     let lags = GcLags {
         floor: Duration::from_secs(config.gc_floor_lag_s),
         readers: Duration::from_secs(config.gc_read_lag_s),
-        drain: GcLags::default()
-            .drain
-            .min(Duration::from_secs(config.gc_floor_lag_s)),
+        drain: Duration::from_secs(config.gc_drain_grace_s),
     };
     let every = Duration::from_secs(config.gc_scan_every_s);
     let collector = Collector::new(Arc::clone(&local), Arc::clone(&shards), view.clone(), lags);

@@ -52,7 +52,9 @@ impl Service for NodeService {
             Method::RaftSnapshot => self.raft(RaftMethod::Snapshot, header, payload).await,
             Method::RaftTransfer => self.raft(RaftMethod::Transfer, header, payload).await,
             Method::WriteRun => {
-                answer(&shards::write(&self.drives, parse(header)?, payload).await?)
+                let request = parse(header)?;
+                self.refuse_new_shards(&request)?;
+                answer(&shards::write(&self.drives, request, payload).await?)
             }
             Method::ReadShard => {
                 let (response, bytes) = shards::read(&self.drives, parse(header)?).await?;
@@ -92,6 +94,22 @@ impl NodeService {
             }
         };
         admission::admit(&self.local, &self.view, key, &request.node_join).await
+    }
+
+    /// A node that is not there to take data takes no new shard, whatever a gateway's view says
+    /// (rules.md 25). What began before goes on, and shards of moves and repairs come another way.
+    fn refuse_new_shards(&self, request: &wire::WriteRunRequest) -> Result<(), RpcFailure> {
+        let view = self.view.borrow();
+        let own = self
+            .local
+            .mesh
+            .node()
+            .and_then(|node| view.nodes.get(&node));
+        if request.offset == 0 && own.is_some_and(|node| !node.takes_data()) {
+            let message = "this node takes no new data: it is cordoned, drained or given up";
+            return Err(RpcFailure::new(RpcCode::Unavailable, message));
+        }
+        Ok(())
     }
 
     async fn root_view(

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt};
 const MIB: u64 = 1 << 20;
 const BUCKET: &str = "memory";
 /// Much more than a process may keep of it.
-const OBJECT_MIB: u64 = 1024;
+const OBJECT_MIB: u64 = 1100;
 /// Memory of an idle process.
 const IDLE_BYTES_MAX: u64 = 64 * MIB;
 /// Bytes on drives for each byte of a large object at 4+2: 1.5, headers and checksums.

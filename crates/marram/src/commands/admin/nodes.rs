@@ -93,12 +93,15 @@ async fn watch(output: &Output, client: &Client, node: u64) -> Result<(), Failur
         if found.duty != NodeDuty::Draining {
             return Err(Failure::DrainEnded(printable(&found.name)));
         }
+        let votes = status.groups.iter();
+        let votes = votes.filter(|group| group.voter_node_ids.contains(&node));
+        let votes = votes.count();
         let now = (found.slots, record_bytes(found), status.moves_under_way);
         if said != Some(now) {
             say_progress(output, found, &status)?;
             said = Some(now);
         }
-        if found.slots == 0 && status.moves_under_way == 0 && record_bytes(found) == 0 {
+        if now == (0, 0, 0) && votes == 0 {
             return Ok(());
         }
         tokio::time::sleep(WATCH_EVERY).await;
