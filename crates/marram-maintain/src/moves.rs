@@ -235,7 +235,7 @@ pub(crate) fn next(
                 Next::Carry
             }
         }
-        // Never clean what the place that stays cannot vouch for (finding F2). What is left over
+        // Never clean what the place that stays cannot vouch for (placement-protocol.md 8). What is left over
         // is judged by its own node's scan.
         Phase::Cut if to == Standing::Gone => Next::End,
         Phase::Cut if homes.node(moving.from).is_some_and(is_up) => Next::Clean,

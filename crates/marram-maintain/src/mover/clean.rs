@@ -56,7 +56,7 @@ pub(super) async fn clean_group<C: Consensus, S: Shards>(
     if all_clean { Ok(()) } else { Err(Wait::Later) }
 }
 
-/// Those shards that were seen whole at their place, just now (finding F2): after a cancelled move
+/// Those shards that were seen whole at their place, just now (placement-protocol.md 8): after a cancelled move
 /// nothing has verified the place that stays. A shard that it lacks is brought there, from the old
 /// place if need be.
 async fn whole_at<C: Consensus, S: Shards>(

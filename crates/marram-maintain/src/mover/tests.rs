@@ -269,7 +269,7 @@ async fn what_cannot_be_read_waits_and_keeps_nothing_else() {
     assert_eq!(work.progress.borrow().waiting, 1);
 }
 
-/// Finding F2: nothing has verified the place that stays after a cancelled move.
+/// placement-protocol.md, what the models ask for: nothing has verified the place that stays after a cancelled move.
 #[tokio::test]
 async fn after_a_cancelled_move_the_last_copy_goes_back_before_it_is_cleaned() {
     let fake = Fake::new(4, 5);
