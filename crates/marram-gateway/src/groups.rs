@@ -26,6 +26,11 @@ pub(crate) enum GroupError {
     Unavailable(GroupId),
     #[error("metadata group {0} has too much to do; try again later")]
     Overloaded(GroupId),
+    #[error(
+        "the metadata drives of group {0} are full: no more objects can be written until something \
+         is deleted or the drives grow; reads and deletions go on"
+    )]
+    NoRoom(GroupId),
     #[error("metadata group {0} did not answer in time: the change may or may not have happened")]
     OutcomeUnknown(GroupId),
     #[error("the answer of a metadata group cannot be read: {0}")]
@@ -39,6 +44,7 @@ impl Fault for GroupError {
         match self {
             Self::Unavailable(_) => Reason::MetadataUnavailable,
             Self::Overloaded(_) => Reason::Overloaded,
+            Self::NoRoom(_) => Reason::MetadataFull,
             Self::OutcomeUnknown(_) => Reason::OutcomeUnknown,
             Self::Answer(_) | Self::Kind(_) => Reason::Internal,
         }
@@ -48,6 +54,7 @@ impl Fault for GroupError {
         match self {
             Self::Unavailable(group)
             | Self::Overloaded(group)
+            | Self::NoRoom(group)
             | Self::OutcomeUnknown(group)
             | Self::Kind(group) => vec![("group", group.0.to_string())],
             Self::Answer(_) => Vec::new(),

@@ -38,6 +38,7 @@ pub(crate) enum Reason {
     ChunkChecksumMismatch,
     ObjectChecksumMismatch,
     DrivesFull,
+    MetadataFull,
     NotEnoughNodes,
     DataUnavailable,
     ObjectChanged,
@@ -68,7 +69,7 @@ enum Retry {
 impl Reason {
     /// Every reason; tests go through it.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -87,6 +88,7 @@ impl Reason {
         Self::ChunkChecksumMismatch,
         Self::ObjectChecksumMismatch,
         Self::DrivesFull,
+        Self::MetadataFull,
         Self::NotEnoughNodes,
         Self::DataUnavailable,
         Self::ObjectChanged,
@@ -130,6 +132,7 @@ impl Reason {
             Self::ChunkChecksumMismatch => ("CHUNK_CHECKSUM_MISMATCH", Code::DataLoss, Never),
             Self::ObjectChecksumMismatch => ("OBJECT_CHECKSUM_MISMATCH", Code::DataLoss, Never),
             Self::DrivesFull => ("DRIVES_FULL", Code::ResourceExhausted, Never),
+            Self::MetadataFull => ("METADATA_FULL", Code::ResourceExhausted, Never),
             Self::NotEnoughNodes => ("NOT_ENOUGH_NODES", Code::Unavailable, After(RETRY_LATER)),
             Self::DataUnavailable => ("DATA_UNAVAILABLE", Code::Unavailable, After(RETRY_LATER)),
             Self::ObjectChanged => ("OBJECT_CHANGED", Code::Aborted, After(RETRY_SOON)),

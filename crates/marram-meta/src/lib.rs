@@ -51,7 +51,7 @@ pub use kinds::ticket::{RepairTicket, TicketReason, TicketReasons};
 pub use kinds::usage::Usage;
 pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
 pub use merge::{GroupAsk, ListMerge, MergedPage};
-pub use object::apply::{apply_object, check_object};
+pub use object::apply::{adds_data, apply_object, check_object};
 pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Precondition};
 pub use object::new_extent::NewExtent;
 pub use object::outcome::ObjectOutcome;

@@ -25,6 +25,7 @@ use crate::codec::KIND_COMMAND;
 use crate::config::RaftTimers;
 use crate::logic::GroupLogic;
 use crate::machine::{self, MachineError, ReadView};
+use crate::room::Room;
 use crate::transport::Transport;
 
 mod answers;
@@ -87,6 +88,8 @@ pub struct HostConfig {
     pub timers: RaftTimers,
     /// When state is made durable.
     pub checkpoint: CheckpointPolicy,
+    /// How much space the metadata drive has left. Asked for every entry: it must be quick.
+    pub room: Arc<dyn Fn() -> Room + Send + Sync>,
     /// Memory for redb's caches, all groups together.
     pub cache_bytes: usize,
     /// Groups that share it.
@@ -262,6 +265,12 @@ impl RaftHost {
         let now = (self.config.clock)();
         let stamped = self.config.logic.stamp(group, &mut stored[1..], now);
         stamped.map_err(|_| ProposeError::NotACommand)?;
+        if (self.config.room)() < Room::Ample
+            && self.config.logic.grows(group, command)
+            && replica.leads()
+        {
+            return Err(ProposeError::NoRoom { group });
+        }
         replica.propose(stored.freeze(), timeout).await
     }
 
@@ -380,6 +389,7 @@ async fn maintain(host: std::sync::Weak<RaftHost>) {
         };
         let groups: Vec<_> = host.groups.read().values().cloned().collect();
         let policy = host.config.checkpoint;
+        let room = (host.config.room)();
         drop(host);
         let due = groups
             .iter()
@@ -389,6 +399,9 @@ async fn maintain(host: std::sync::Weak<RaftHost>) {
         }
         for group in &groups {
             group.store.drop_old_snapshot();
+            if room < Room::Ample {
+                group.purge_durable().await;
+            }
         }
     }
 }

@@ -10,6 +10,7 @@
 //! transport  what the server provides: the way to other replicas
 //! logic      what the server provides: a group's decisions; MetaLogic is marram-meta's
 //! config     openraft's settings
+//! room       what is left on the metadata drive
 //! reads      one confirmation of leadership for all reads that wait
 //! log        openraft's log over the shared write-ahead log
 //! machine    openraft's state machine over redb: apply, checkpoints, snapshots
@@ -28,6 +29,7 @@ mod machine;
 mod meta_logic;
 mod network;
 mod reads;
+mod room;
 mod router;
 #[cfg(test)]
 mod testing;
@@ -43,6 +45,7 @@ pub use host::{
 pub use logic::{GroupLogic, LogicError};
 pub use machine::{MachineError, ReadView};
 pub use meta_logic::MetaLogic;
+pub use room::Room;
 pub use router::{CallError, RemoteCall, RouteError, Router};
 pub use transport::{RaftMethod, Transport, TransportError};
 pub use wire::WireError;

@@ -28,6 +28,10 @@ pub trait GroupLogic: Send + Sync + 'static {
     /// When the bytes are not a command of this group that this release can apply.
     fn stamp(&self, group: GroupId, command: &mut [u8], time_ms: u64) -> Result<(), LogicError>;
 
+    /// Whether a sealed command adds something of a user's: such commands are refused while the
+    /// metadata drive has little room, all others go on.
+    fn grows(&self, group: GroupId, command: &[u8]) -> bool;
+
     /// Carries out the command at `index` and returns the encoded outcome.
     ///
     /// # Errors

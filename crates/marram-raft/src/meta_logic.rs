@@ -21,6 +21,10 @@ impl GroupLogic for MetaLogic {
         }
     }
 
+    fn grows(&self, group: GroupId, command: &[u8]) -> bool {
+        group != GroupId::ROOT && marram_meta::adds_data(command)
+    }
+
     fn apply(
         &self,
         group: GroupId,

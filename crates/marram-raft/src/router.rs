@@ -79,6 +79,7 @@ impl Search {
             _ if self.unknown => RouteError::OutcomeUnknown,
             CallError::Refused(why) => RouteError::Refused(why),
             CallError::Overloaded => RouteError::Overloaded(self.group),
+            CallError::NoRoom => RouteError::NoRoom(self.group),
             last => RouteError::Unavailable {
                 group: self.group,
                 last: last.to_string(),
@@ -278,9 +279,9 @@ impl Router {
                 self.learn(search.group, None);
             }
             CallError::Overloaded => search.next = Some(target),
-            CallError::Refused(_) => {}
+            CallError::NoRoom | CallError::Refused(_) => {}
         }
-        let refused = matches!(error, CallError::Refused(_));
+        let refused = matches!(error, CallError::NoRoom | CallError::Refused(_));
         search.last = error;
         if refused || search.left() <= search.pause {
             return Err(search.give_up());

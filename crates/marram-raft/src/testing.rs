@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     CheckpointPolicy, GroupLogic, HostConfig, LogicError, RaftHost, RaftMethod, RaftTimers, Role,
-    Transport, TransportError,
+    Room, Transport, TransportError,
 };
 
 /// The group of most tests: not the root group, whose applies are never put off.
@@ -41,6 +41,11 @@ impl GroupLogic for TestLogic {
             .ok_or_else(|| LogicError::new("too short"))?;
         place.copy_from_slice(&time_ms.to_be_bytes());
         Ok(())
+    }
+
+    /// Everything but removals, which are written `key=`.
+    fn grows(&self, _: GroupId, command: &[u8]) -> bool {
+        command.last() != Some(&b'=')
     }
 
     fn apply(
@@ -195,6 +200,8 @@ pub(crate) struct Node {
     dir: TempDir,
     net: Arc<Net>,
     policy: CheckpointPolicy,
+    /// What the node believes to have left.
+    pub(crate) room: Arc<Mutex<Room>>,
 }
 
 pub(crate) fn open_wal(dir: &Path) -> Wal {
@@ -252,6 +259,10 @@ impl Node {
                 election_max_ms: 600,
             },
             checkpoint: self.policy,
+            room: Arc::new({
+                let room = self.room.clone();
+                move || *room.lock()
+            }),
             cache_bytes: 8 << 20,
             groups_expected: 2,
             runtime: Some(runtime.handle().clone()),
@@ -298,6 +309,7 @@ impl Cluster {
                 dir: TempDir::new().expect("a folder"),
                 net: net.clone(),
                 policy,
+                room: Arc::new(Mutex::new(Room::Ample)),
             };
             node.start().await;
             node.host().create_group(GROUP).await.expect("a group");

@@ -21,6 +21,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -414,6 +415,12 @@ impl Drive {
         tokio::task::spawn_blocking(move || read::shard_end(&store, shard))
             .await
             .unwrap_or(Err(ReadError::Closed))
+    }
+
+    /// Says how much of the capacity that [`DriveLimits::capacity`] sets is used by others than shards.
+    /// Without such a limit the file system knows it.
+    pub fn set_other_bytes(&self, bytes: u64) {
+        self.0.store.other_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Figures of the drive now.

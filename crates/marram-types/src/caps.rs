@@ -76,6 +76,16 @@ pub const REQUEST_RECORD_GRACE_MS: u64 = 5 * 60 * 1000;
 /// Request records removed by one apply, so that no apply is long.
 pub const REQUEST_RECORDS_SWEPT_PER_APPLY: usize = 16;
 
+/// Bytes of the metadata drive that new objects leave free for log, metadata and what gives space
+/// back (rules.md 21); on a small drive the share below.
+pub const METADATA_FREE_BYTES_MIN: u64 = GIB / 2;
+/// A small metadata drive keeps one byte in so many free.
+pub const METADATA_FREE_SHARE: u64 = 20;
+/// Largest segment of the Raft log.
+pub const WAL_SEGMENT_BYTES_MAX: u64 = 64 * MIB as u64;
+/// Smallest segment of the Raft log: a few of the largest commands.
+pub const WAL_SEGMENT_BYTES_MIN: u64 = 4 * MIB as u64;
+
 /// Percentage of a drive above which shard writes stop (rules.md 21).
 pub const DRIVE_FULL_PERCENT: u64 = 90;
 /// Free bytes of a drive below which shard writes stop (rules.md 21).

@@ -55,6 +55,9 @@ pub struct ServerConfig {
     pub segment_mib: u64,
     /// Uses only so many bytes of each drive, where set.
     pub drive_capacity: Option<u64>,
+    /// Bytes of the metadata drive that new objects leave free; by default 512 MiB, or 5 % of a
+    /// small drive (rules.md 21).
+    pub metadata_free: Option<u64>,
     /// Seconds that a write may take from its begin to its commit (rules.md 27).
     #[serde(default = "default_gc_floor_lag_s")]
     pub gc_floor_lag_s: u64,
@@ -343,6 +346,7 @@ mod tests {
             join: vec!["127.0.0.1:7071".into()],
             segment_mib: 256,
             drive_capacity: None,
+            metadata_free: None,
             gc_floor_lag_s: default_gc_floor_lag_s(),
             gc_read_lag_s: default_gc_read_lag_s(),
             gc_drain_grace_s: default_gc_drain_grace_s(),

@@ -9,6 +9,7 @@
 //! catch_up   learns of peers that came while it was away
 //! gc         garbage collection
 //! groups     opens and starts this node's replicas
+//! room       space left on the metadata drive
 //! view       root group's state -> cluster view -> mesh and watchers
 //! local      consensus, transport and routing, each behind the trait that needs it
 //! remote     proposals and queries on other nodes
@@ -28,6 +29,7 @@ mod local;
 mod meshed;
 mod node;
 mod remote;
+mod room;
 mod roving;
 mod service;
 mod shards;

@@ -44,6 +44,8 @@ pub struct Options {
     pub segment_mib: u64,
     /// Bytes used of each drive.
     pub drive_capacity: Option<u64>,
+    /// Bytes of the metadata drive that new objects leave free, where it is not the default.
+    pub metadata_free: Option<u64>,
     /// Garbage goes after some seconds instead of hours.
     pub quick_garbage: bool,
     /// Whether the folder goes when the cluster stops, unless there is a file `keep` in it.
@@ -59,6 +61,7 @@ impl Default for Options {
             gateways: 0,
             segment_mib: 16,
             drive_capacity: None,
+            metadata_free: None,
             quick_garbage: false,
             remove: false,
         }
@@ -420,6 +423,9 @@ fn spawn(dir: &Path, options: &Options) -> Child {
         command.env("MARRAM_GC_DRAIN_GRACE", "15");
         command.env("MARRAM_GC_READ_LAG", "4");
         command.env("MARRAM_GC_SCAN_EVERY", "3");
+    }
+    if let Some(bytes) = options.metadata_free {
+        command.env("MARRAM_METADATA_FREE", bytes.to_string());
     }
     let segment = options.segment_mib.to_string();
     command.args(["--segment-mib", &segment]);

@@ -17,6 +17,7 @@ fn error(group: GroupId, error: &RouteError) -> GroupError {
     match error {
         RouteError::OutcomeUnknown => GroupError::OutcomeUnknown(group),
         RouteError::Overloaded(_) => GroupError::Overloaded(group),
+        RouteError::NoRoom(_) => GroupError::NoRoom(group),
         RouteError::Unavailable { .. } | RouteError::NoRoute(_) => {
             tracing::info!(%group, %error, "a metadata group cannot serve");
             GroupError::Unavailable(group)

@@ -156,6 +156,13 @@ fn discard_data(apply: &mut Apply<'_>, command: &CommandRef<'_>) -> Result<(), S
     }
 }
 
+/// Whether a sealed command adds a version: what is refused first where space runs out.
+#[must_use]
+pub fn adds_data(entry: &[u8]) -> bool {
+    let envelope = Envelope::decode(entry);
+    envelope.is_ok_and(|envelope| envelope.body.first() == Some(&TAG_PUT))
+}
+
 /// Checks that a sealed command can be applied by this release, before it is proposed: an entry
 /// that cannot be would stop every replica of the group.
 ///

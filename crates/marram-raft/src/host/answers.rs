@@ -33,6 +33,12 @@ pub enum ProposeError {
     /// The bytes are not a command.
     #[error("the bytes are not a command")]
     NotACommand,
+    /// The metadata drive of this leader has no room for more; the command was not appended.
+    #[error("the metadata drive of the leader of group {group} has no room for more")]
+    NoRoom {
+        /// The group.
+        group: GroupId,
+    },
     /// The command is larger than an entry may be.
     #[error("a command of {bytes} bytes is too large for an entry")]
     TooLarge {

@@ -152,6 +152,10 @@ impl Group {
         leader.map(ReplicaId)
     }
 
+    pub(super) fn leads(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
+    }
+
     pub(super) fn status(&self) -> GroupStatus {
         let metrics = self.metrics();
         let members = &metrics.membership_config;
@@ -209,6 +213,21 @@ impl Group {
         if let Err(error) = self.raft.trigger().snapshot().await {
             let group = self.store.group();
             tracing::debug!(%group, %error, "no checkpoint: the replica has stopped");
+        }
+    }
+
+    /// Lets go of every entry that the state holds durably: a replica that needs one is sent a
+    /// snapshot.
+    pub(super) async fn purge_durable(&self) {
+        let Some(durable) = self.durable().await else {
+            return;
+        };
+        let purged = self.raft.metrics().borrow_watched().purged;
+        if purged.is_none_or(|at| at.index < durable.index)
+            && let Err(error) = self.raft.trigger().purge_log(durable.index).await
+        {
+            let group = self.store.group();
+            tracing::debug!(%group, %error, "nothing is purged: the replica has stopped");
         }
     }
 

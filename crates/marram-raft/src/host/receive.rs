@@ -13,6 +13,7 @@ use super::RaftHost;
 use super::group::Group;
 use crate::codec;
 use crate::machine::{self, MachineError, SnapshotData};
+use crate::room::Room;
 use crate::transport::RaftMethod;
 use crate::wire::{self, WireError};
 
@@ -40,6 +41,9 @@ pub enum HandleError {
     /// A received snapshot could not be written or loaded.
     #[error("the snapshot could not be received: {0}")]
     Snapshot(#[from] MachineError),
+    /// The metadata drive has no room for what was sent.
+    #[error("the metadata drive of this node has no room left")]
+    NoRoom,
     /// The replica has stopped.
     #[error("the replica has stopped: {0}")]
     Stopped(String),
@@ -88,8 +92,19 @@ impl RaftHost {
     async fn on_append(&self, request: v1::RaftAppendRequest) -> Result<Bytes, HandleError> {
         let group = self.addressee(request.group, request.target)?;
         let request = wire::append_from_wire(request)?;
+        if !request.entries.is_empty() {
+            self.require_room()?;
+        }
         let response = group.raft.append_entries(request).await.map_err(stopped)?;
         Ok(wire::encode(&wire::appended_to_wire(&response)))
+    }
+
+    /// Heartbeats and votes are always taken: they are small, and reads depend on them.
+    fn require_room(&self) -> Result<(), HandleError> {
+        match (self.config.room)() {
+            Room::Spent => Err(HandleError::NoRoom),
+            Room::Low | Room::Ample => Ok(()),
+        }
     }
 
     async fn on_vote(
@@ -129,6 +144,7 @@ impl RaftHost {
         if crc32c(piece) != request.crc32c {
             return Err(HandleError::Damaged);
         }
+        self.require_room()?;
         let mut incoming = group.incoming.lock().await;
         let current = incoming
             .as_ref()

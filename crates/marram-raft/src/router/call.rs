@@ -27,6 +27,9 @@ pub enum CallError {
     /// Too much waits there. Nothing was done.
     #[error("too much waits for the group")]
     Overloaded,
+    /// The leader's metadata drive has no room for more. Nothing was done.
+    #[error("the leader's metadata drive has no room for more")]
+    NoRoom,
     /// The request is wrong: no replica will take it.
     #[error("the request was refused: {0}")]
     Refused(String),
@@ -80,6 +83,9 @@ pub enum RouteError {
     /// Too much waits for the group; nothing was done.
     #[error("too much waits for group {0}")]
     Overloaded(GroupId),
+    /// The metadata drive of the group's leader has no room for more; nothing was done.
+    #[error("the metadata drive of the leader of group {0} has no room for more")]
+    NoRoom(GroupId),
     /// No replicas of the group are known here; nothing was done.
     #[error("the replicas of group {0} are not known here")]
     NoRoute(GroupId),
@@ -94,6 +100,7 @@ impl From<ProposeError> for CallError {
             ProposeError::NotLeader { leader } => Self::NotLeader { leader },
             ProposeError::Unknown => Self::Unknown,
             ProposeError::Overloaded => Self::Overloaded,
+            ProposeError::NoRoom { .. } => Self::NoRoom,
             ProposeError::Stopped | ProposeError::NoReplica { .. } => {
                 Self::Unavailable(error.to_string())
             }

@@ -163,6 +163,8 @@ pub(super) struct Store {
     retired: AtomicBool,
     /// Size of the last put refused for space; 0 for none.
     refused_bytes: AtomicU64,
+    /// Bytes within the capacity limit that are not shards.
+    pub(super) other_bytes: AtomicU64,
 }
 
 impl Store {
@@ -190,6 +192,7 @@ impl Store {
             open: Mutex::default(),
             retired: AtomicBool::new(retired),
             refused_bytes: AtomicU64::new(0),
+            other_bytes: AtomicU64::new(0),
         }
     }
 
@@ -306,7 +309,8 @@ impl Store {
     pub(super) fn space(&self) -> (u64, u64) {
         let books = self.books.lock();
         if let Some(capacity) = self.options.limits.capacity {
-            return (capacity, capacity.saturating_sub(books.used()));
+            let others = self.other_bytes.load(Ordering::Relaxed);
+            return (capacity, capacity.saturating_sub(books.used() + others));
         }
         let unwritten = books.unwritten(self.options.segment_bytes);
         drop(books);

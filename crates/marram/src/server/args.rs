@@ -68,6 +68,10 @@ pub(crate) struct ServerArgs {
     /// Use only so many bytes of each drive
     #[arg(long, env = "MARRAM_DRIVE_CAPACITY", value_name = "BYTES")]
     pub drive_capacity: Option<u64>,
+    /// Bytes of the metadata drive that new objects leave free
+    /// [default: 536870912, 5 % of a small drive]
+    #[arg(long, env = "MARRAM_METADATA_FREE", value_name = "BYTES")]
+    pub metadata_free: Option<u64>,
     /// Seconds that an upload may take until its data counts as abandoned, while no node is drained
     /// [default: 86400]
     #[arg(long, env = "MARRAM_GC_FLOOR_LAG", value_name = "SECONDS")]
@@ -154,6 +158,7 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("kek_file", path(&args.kek_file));
     set("segment_mib", number(args.segment_mib));
     set("drive_capacity", number(args.drive_capacity));
+    set("metadata_free", number(args.metadata_free));
     set("gc_floor_lag_s", number(args.gc_floor_lag));
     set("gc_read_lag_s", number(args.gc_read_lag));
     set("gc_drain_grace_s", number(args.gc_drain_grace));

@@ -97,6 +97,7 @@ impl Local {
             ProposeError::Unknown => RpcCode::OutcomeUnknown,
             ProposeError::Overloaded => RpcCode::Overloaded,
             ProposeError::Stopped => RpcCode::Unavailable,
+            ProposeError::NoRoom { .. } => RpcCode::Full,
             ProposeError::NotACommand | ProposeError::TooLarge { .. } => RpcCode::Refused,
         };
         RpcFailure::new(code, error.to_string())
@@ -123,6 +124,7 @@ impl Local {
         let code = match error {
             HandleError::Stopped(_) | HandleError::Snapshot(_) => RpcCode::Unavailable,
             HandleError::NoReplica(_) => RpcCode::NotFound,
+            HandleError::NoRoom => RpcCode::Full,
             HandleError::Wire(_) | HandleError::OtherReplica { .. } | HandleError::Damaged => {
                 RpcCode::Refused
             }

@@ -26,7 +26,7 @@ use super::remote::MeshCalls;
 use super::service::NodeService;
 use super::storage::{Start, Storage};
 use super::work::{MeshSources, Work};
-use super::{catch_up, gc, groups, view};
+use super::{catch_up, gc, groups, room, view};
 
 mod found;
 mod join;
@@ -51,6 +51,7 @@ struct Node {
     mesh: Mesh,
     sender: watch::Sender<Arc<ClusterView>>,
     view: watch::Receiver<Arc<ClusterView>>,
+    room: Arc<room::Gauge>,
 }
 
 pub(super) async fn run(args: ServerArgs) -> Result<()> {
@@ -162,8 +163,14 @@ fn open_log(storage: &Storage) -> Result<Wal> {
     OsVfs
         .create_dir(&dir)
         .with_context(|| format!("cannot make {}", dir.display()))?;
-    Wal::open(Arc::new(OsVfs), &dir.join("log"), WalOptions::default())
-        .context("cannot open the Raft log")
+    let space = OsVfs
+        .space(&dir)
+        .with_context(|| format!("cannot measure {}", dir.display()))?;
+    let options = WalOptions {
+        segment_bytes: storage.limits().wal_segment_bytes(space.capacity),
+        ..WalOptions::default()
+    };
+    Wal::open(Arc::new(OsVfs), &dir.join("log"), options).context("cannot open the Raft log")
 }
 
 /// A replica that has lost its log must not vote again under its old id (rules.md 2).
@@ -198,6 +205,7 @@ async fn open(
         mesh: mesh.clone(),
         view: view.clone(),
     });
+    let gauge = Arc::new(room::Gauge::default());
     let host = RaftHost::open(HostConfig {
         dir: dir.join("state"),
         vfs,
@@ -208,6 +216,10 @@ async fn open(
         clock: Arc::new(now_ms),
         timers: RaftTimers::default(),
         checkpoint: CheckpointPolicy::default(),
+        room: Arc::new({
+            let gauge = Arc::clone(&gauge);
+            move || gauge.room()
+        }),
         cache_bytes: REDB_CACHE_BYTES,
         groups_expected: OBJECT_GROUPS_DEFAULT + 1,
         runtime: Some(raft.clone()),
@@ -235,6 +247,7 @@ async fn open(
         mesh: mesh.clone(),
         sender,
         view,
+        room: gauge,
     })
 }
 
@@ -247,6 +260,7 @@ async fn serve(
     node: &Node,
     stop: &CancellationToken,
 ) -> Result<()> {
+    let (raft_dir, limits) = (storage.raft_dir(), storage.limits());
     let drives = Arc::new(storage.drives(config)?);
     node.mesh.set_service(Arc::new(NodeService {
         host: Arc::clone(&node.host),
@@ -272,6 +286,12 @@ async fn serve(
         let mesh = node.mesh.clone();
         async move { mesh.serve(listeners.mesh).await }
     });
+    tasks.spawn(room::watch(
+        Arc::clone(&node.room),
+        raft_dir,
+        Arc::clone(&drives),
+        limits,
+    ));
     tasks.spawn(catch_up::catch_up(
         Arc::clone(&node.host),
         node.mesh.clone(),

@@ -47,6 +47,7 @@ fn call_error(error: mesh::CallError, is_command: bool) -> CallError {
             leader: failure.leader.map(ReplicaId),
         },
         RpcCode::Overloaded => CallError::Overloaded,
+        RpcCode::Full => CallError::NoRoom,
         RpcCode::Refused => CallError::Refused(failure.message),
         // The other side's view lags and it does not know this node yet: another one may.
         RpcCode::Denied => CallError::Unavailable(failure.message),

@@ -11,6 +11,8 @@ use marram_store::{DriveRoot, Identity, OsVfs, Vfs};
 use marram_types::config::ServerConfig;
 use marram_types::{ClusterId, DriveId, NodeId, ReplicaId};
 
+use super::room::Limits;
+
 /// How this start begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -32,6 +34,7 @@ pub(super) enum Start {
 pub(super) struct Storage {
     cluster: ClusterId,
     roots: Vec<DriveRoot>,
+    limits: Limits,
 }
 
 impl Storage {
@@ -43,7 +46,11 @@ impl Storage {
             .iter()
             .map(|folder| Ok(DriveRoot::open(Arc::clone(&vfs), folder, Some(cluster))?))
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { cluster, roots })
+        Ok(Self {
+            cluster,
+            roots,
+            limits: Limits::of(config),
+        })
     }
 
     /// What this start has to do, refused where the folders and the settings contradict each other.
@@ -112,6 +119,11 @@ impl Storage {
         &self.roots[0]
     }
 
+    /// What may be used of the metadata drive.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Where the Raft log and the state machines lie.
     pub(super) fn raft_dir(&self) -> PathBuf {
         self.metadata().path().join("raft")
@@ -153,6 +165,7 @@ impl Storage {
     /// Opens the drives. The folders stay locked as long as the result lives.
     pub(super) fn drives(self, config: &ServerConfig) -> Result<Drives> {
         let mut drives = BTreeMap::new();
+        let mut metadata = None;
         for root in &self.roots {
             let identity = root.identity().context("the drive has no identity")?;
             let id = identity.drive.context("the drive has no id")?;
@@ -165,6 +178,7 @@ impl Storage {
                 options.limits.free_bytes_min = options.limits.free_bytes_min.min(capacity / 10);
             }
             if identity.ordinal == 0 {
+                metadata = Some(id);
                 options.on_fatal = Some(Arc::new(end_process));
             }
             let drive = Drive::open(Arc::clone(root.vfs()), root.path(), options)
@@ -173,6 +187,7 @@ impl Storage {
         }
         Ok(Drives {
             by_id: drives,
+            metadata,
             _roots: self.roots,
         })
     }
@@ -188,6 +203,7 @@ fn end_process(error: &std::io::Error) {
 #[derive(Debug)]
 pub(super) struct Drives {
     by_id: BTreeMap<DriveId, Drive>,
+    metadata: Option<DriveId>,
     _roots: Vec<DriveRoot>,
 }
 
@@ -201,8 +217,14 @@ impl Drives {
     pub(super) fn of(drives: impl IntoIterator<Item = Drive>) -> Self {
         Self {
             by_id: drives.into_iter().map(|d| (d.id(), d)).collect(),
+            metadata: None,
             _roots: Vec::new(),
         }
+    }
+
+    /// The drive that the metadata lies on.
+    pub(super) fn metadata(&self) -> Option<&Drive> {
+        self.by_id.get(&self.metadata?)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&DriveId, &Drive)> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use marram_client::{Client, ErrorKind, Preconditions};
+use futures::future::join_all;
+use marram_client::{Client, ErrorKind, NodeState, Preconditions};
 use marram_cluster_tests::{
     ALONE, Cluster, Object, Options, Pool, Raw, Scratch, put, put_all, until, verify_all,
 };
@@ -12,6 +13,14 @@ const BUCKET: &str = "full";
 /// Small drives, so that they are full soon.
 const DRIVE_BYTES: u64 = 160 << 20;
 const OBJECT: usize = 16 * MIB;
+/// Most of a drive is kept free of metadata, so that it is full soon.
+const METADATA_DRIVE_BYTES: u64 = 96 << 20;
+const METADATA_FREE: u64 = 64 << 20;
+/// Objects that live in the metadata.
+const SMALL: usize = 4096;
+const SMALL_AT_ONCE: usize = 64;
+/// More than fit.
+const SMALL_MAX: usize = 40_000;
 /// Space comes back within this time.
 const FREED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -110,4 +119,64 @@ async fn broken_uploads_leave_no_bytes(cluster: &Cluster, client: &Client) {
         .await
         .expect("no error");
     verify_all(client, BUCKET, &[object]).await;
+}
+
+/// Small objects live in the metadata. Where its drives have no room for more, they are refused, no
+/// process ends, and reads and deletions go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn full_metadata_drives_refuse_objects_and_go_on() {
+    let _alone = ALONE.lock().await;
+    let scratch = Scratch::new("full-metadata");
+    let options = Options {
+        segment_mib: 8,
+        drive_capacity: Some(METADATA_DRIVE_BYTES),
+        metadata_free: Some(METADATA_FREE),
+        ..Options::default()
+    };
+    let cluster = Cluster::start(scratch.path(), &options);
+    let (client, pids) = (cluster.client(), cluster.pids());
+    client.create_bucket(BUCKET, None).await.expect("made");
+    let mut pool = Pool::new(702, MIB);
+    let mut small = Vec::new();
+    loop {
+        let batch: Vec<Object> = (0..SMALL_AT_ONCE)
+            .map(|n| pool.object(format!("small/{}/{n}", small.len()), SMALL))
+            .collect();
+        let puts = batch.iter().map(|object| put(&client, BUCKET, object));
+        let refusals: Vec<_> = join_all(puts).await.into_iter().map(Result::err).collect();
+        for refused in refusals.iter().flatten() {
+            assert_eq!(
+                (refused.kind(), refused.reason()),
+                (ErrorKind::Exhausted, Some("METADATA_FULL")),
+                "{refused}"
+            );
+        }
+        let done = refusals.iter().all(Option::is_some);
+        let taken = batch.into_iter().zip(refusals).filter(|(_, r)| r.is_none());
+        small.extend(taken.map(|(object, _)| object));
+        assert!(
+            small.len() < SMALL_MAX,
+            "the metadata drives never got full"
+        );
+        if done {
+            break;
+        }
+    }
+    println!("metadata full after {} small objects", small.len());
+    verify_all(&client, BUCKET, &small).await;
+    let anything = Preconditions::default();
+    let deletions = small[..SMALL_AT_ONCE]
+        .iter()
+        .map(|object| client.delete(BUCKET, &object.key, &anything));
+    for deleted in join_all(deletions).await {
+        deleted.expect("deletions go on");
+    }
+    let gone = client.head(BUCKET, &small[0].key).await;
+    assert_eq!(
+        gone.expect_err("deleted").reason(),
+        Some("OBJECT_NOT_FOUND")
+    );
+    let status = client.cluster_status().await.expect("answered");
+    assert!(status.nodes.iter().all(|node| node.state == NodeState::Up));
+    assert_eq!(cluster.pids(), pids, "a process ended");
 }
