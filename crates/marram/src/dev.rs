@@ -131,6 +131,12 @@ fn flag(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.to_string_lossy())
 }
 
+/// Where peers reach a node. Tests put a forwarder before its port, and its address into a file.
+fn mesh_address(layout: &Layout, name: &str, ports: Ports) -> String {
+    let own = || format!("127.0.0.1:{}", ports.mesh);
+    fs::read_to_string(layout.advertise_file(name)).unwrap_or_else(|_| own())
+}
+
 /// Arguments that start a node.
 fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -> Vec<String> {
     let drives = layout.drives(name, settings.drives);
@@ -139,6 +145,7 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
         format!("--name={name}"),
         format!("--api-listen=127.0.0.1:{}", ports.api),
         format!("--mesh-listen=127.0.0.1:{}", ports.mesh),
+        format!("--mesh-advertise={}", mesh_address(layout, name, ports)),
         flag("tls-dir", &layout.tls_dir(name)),
         flag("kek-file", &layout.kek_file()),
         format!("--segment-mib={}", settings.segment_mib),
@@ -150,7 +157,9 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
     args.extend(garbage.map(|(_, flag, seconds)| format!("--{flag}={seconds}")));
     if name != "node-1" || is_member(&drives[0]) || others_have_joined(layout, settings) {
         let others = settings.node_names().filter(|(other, _)| other != name);
-        args.extend(others.map(|(_, ports)| format!("--join=127.0.0.1:{}", ports.mesh)));
+        args.extend(
+            others.map(|(name, ports)| format!("--join={}", mesh_address(layout, &name, ports))),
+        );
     } else {
         args.push("--bootstrap=dev".to_owned());
         args.push(format!("--expected-nodes={}", settings.nodes.len()));

@@ -1,19 +1,24 @@
 //! A cluster: one `marram dev` with its server processes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use marram_client::{Client, ClientConfig, ClusterStatus, NodeState, RetryPolicy};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::Signal;
+use serde_json::Value;
 
-use crate::binary;
+use crate::processes::read_pid;
+use crate::{Processes, binary, run};
 
 /// How long a cluster may take to be ready; loaded machines are slow.
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How long a node may take to take part again.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
+/// How long a node that holds nothing may take to be removed, and its process to be ended.
+const REMOVED_WITHIN: Duration = Duration::from_secs(120);
 /// How long everything may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(40);
 const ASK_EVERY: Duration = Duration::from_millis(50);
@@ -48,6 +53,8 @@ pub struct Options {
     pub metadata_free: Option<u64>,
     /// Garbage goes after some seconds instead of hours.
     pub quick_garbage: bool,
+    /// Further settings of the servers, as environment variables.
+    pub env: Vec<(&'static str, String)>,
     /// Whether the folder goes when the cluster stops, unless there is a file `keep` in it.
     pub remove: bool,
 }
@@ -63,6 +70,7 @@ impl Default for Options {
             drive_capacity: None,
             metadata_free: None,
             quick_garbage: false,
+            env: Vec::new(),
             remove: false,
         }
     }
@@ -73,8 +81,11 @@ impl Default for Options {
 pub struct Cluster {
     dir: PathBuf,
     options: Options,
+    /// Nodes that were removed.
+    gone: BTreeSet<u16>,
     keeper: Child,
     keys: Keys,
+    processes: Processes,
 }
 
 #[derive(Debug, Clone)]
@@ -112,8 +123,10 @@ impl Cluster {
                 return Ok(Self {
                     dir: dir.to_owned(),
                     options: options.clone(),
+                    gone: removed(dir),
                     keeper,
                     keys,
+                    processes: Processes::new(dir),
                 });
             }
             if keeper
@@ -142,10 +155,23 @@ impl Cluster {
         &self.dir
     }
 
-    /// Number of storage nodes.
+    /// Number of storage nodes that there ever were: the highest number of one.
     #[must_use]
     pub fn nodes(&self) -> u16 {
         self.options.nodes
+    }
+
+    /// The numbers of the storage nodes, without removed ones.
+    #[must_use]
+    pub fn members(&self) -> Vec<u16> {
+        let all = 1..=self.options.nodes;
+        all.filter(|node| !self.gone.contains(node)).collect()
+    }
+
+    /// The nodes' processes.
+    #[must_use]
+    pub fn processes(&self) -> &Processes {
+        &self.processes
     }
 
     /// A client of all endpoints.
@@ -190,9 +216,14 @@ impl Cluster {
     }
 
     /// Where a node, numbered from 1, serves applications; gateways follow the nodes.
+    ///
+    /// # Panics
+    /// When it was removed.
     #[must_use]
     pub fn endpoint(&self, node: u16) -> &str {
-        &self.keys.endpoints[usize::from(node) - 1]
+        assert!(!self.gone.contains(&node), "node {node} was removed");
+        let before = self.gone.range(..node).count();
+        &self.keys.endpoints[usize::from(node) - 1 - before]
     }
 
     /// Access key and secret.
@@ -223,18 +254,17 @@ impl Cluster {
     /// The process id of a node, numbered from 1; `None` when it does not run.
     #[must_use]
     pub fn pid(&self, node: u16) -> Option<u32> {
-        read_pid(&self.dir.join(format!("node-{node}/pid")))
+        self.processes.pid(node)
     }
 
     /// The process ids of everything that runs: nodes and gateways.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        let nodes = (1..=self.options.nodes).map(|n| self.dir.join(format!("node-{n}/pid")));
-        let gateways =
-            (1..=self.options.gateways).map(|n| self.dir.join(format!("gateway-{n}/pid")));
+        let nodes = (1..=self.options.nodes).map(|n| format!("node-{n}"));
+        let gateways = (1..=self.options.gateways).map(|n| format!("gateway-{n}"));
         nodes
             .chain(gateways)
-            .filter_map(|file| read_pid(&file))
+            .filter_map(|name| self.processes.pid_of(&name))
             .collect()
     }
 
@@ -249,27 +279,15 @@ impl Cluster {
     /// # Panics
     /// When the node does not run.
     pub fn signal(&self, node: u16, signal: Signal) {
-        let pid = self
-            .pid(node)
-            .unwrap_or_else(|| panic!("node {node} does not run"));
-        kill_process(as_pid(pid), signal).expect("the node can be signalled");
+        self.processes.signal(node, signal);
     }
 
-    /// Kills nodes with SIGKILL, all at once.
+    /// Kills nodes with SIGKILL, all at once, and waits until they are gone.
     ///
     /// # Panics
     /// When one does not run.
     pub fn kill(&self, nodes: &[u16]) {
-        let pids: Vec<u32> = nodes
-            .iter()
-            .map(|node| {
-                self.pid(*node)
-                    .unwrap_or_else(|| panic!("node {node} does not run"))
-            })
-            .collect();
-        for pid in pids {
-            kill_process(as_pid(pid), Signal::KILL).expect("the node can be killed");
-        }
+        self.processes.kill(nodes);
     }
 
     /// Starts killed nodes again.
@@ -277,18 +295,7 @@ impl Cluster {
     /// # Panics
     /// When `marram dev --restart-node` fails.
     pub fn restart(&self, nodes: &[u16]) {
-        for node in nodes {
-            let output = Command::new(binary())
-                .args(["dev", "--restart-node", &node.to_string(), "--dir"])
-                .arg(&self.dir)
-                .output()
-                .expect("marram runs");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                output.status.success(),
-                "node {node} was not started again: {said}"
-            );
-        }
+        self.processes.restart(nodes);
     }
 
     /// Has the cluster grow by one node, and says its number. Clients made from now on know it.
@@ -308,13 +315,54 @@ impl Cluster {
         self.options.nodes
     }
 
+    /// Removes a node that was drained or fenced, once nothing is on it any more. Clients made from
+    /// now on do not know it.
+    ///
+    /// # Panics
+    /// When that does not come to be; the message holds the last refusal.
+    pub async fn remove_node(&mut self, node: u16) {
+        let name = format!("node-{node}");
+        until(&format!("{name} is removed"), REMOVED_WITHIN, async || {
+            let removed = run(self, &["admin", "remove", &name]);
+            match removed.code {
+                0 => Ok(()),
+                _ => Err(removed.err),
+            }
+        })
+        .await;
+        // `marram dev` sees by itself that it is none of the cluster's any more.
+        until(
+            &format!("{name} is forgotten"),
+            REMOVED_WITHIN,
+            async || match removed(&self.dir).contains(&node) && self.pid(node).is_none() {
+                true => Ok(()),
+                false => Err("marram dev still keeps it".to_owned()),
+            },
+        )
+        .await;
+        let expected = self.keys.endpoints.len() - 1;
+        until(
+            "the environment follows",
+            REMOVED_WITHIN,
+            async || match Keys::read(&self.dir.join("env")) {
+                Some(keys) if keys.endpoints.len() == expected => Ok(()),
+                _ => Err("it has other endpoints".to_owned()),
+            },
+        )
+        .await;
+        self.gone.insert(node);
+        self.keys = Keys::read(&self.dir.join("env")).expect("the cluster is ready");
+    }
+
     /// Waits until every node sees every other one, and every group has a leader and all of its
     /// voters.
     ///
     /// # Panics
     /// When that does not come to be.
     pub async fn healthy(&self) {
-        for node in 1..=self.options.nodes {
+        let members = self.members();
+        for node in &members {
+            let node = *node;
             let mut config = self.config();
             config.endpoints = vec![self.endpoint(node).to_owned()];
             config.retry = RetryPolicy::never();
@@ -324,7 +372,7 @@ impl Cluster {
                 &format!("node {node} sees a healthy cluster"),
                 HEALTHY_WITHIN,
                 async || match client.cluster_status().await {
-                    Ok(status) if is_healthy(&status, self.options.nodes) => Ok(()),
+                    Ok(status) if is_healthy(&status, members.len()) => Ok(()),
                     Ok(status) => Err(format!("{:?} {:?}", status.redundancy, status.groups)),
                     Err(error) => Err(error.to_string()),
                 },
@@ -427,6 +475,7 @@ fn spawn(dir: &Path, options: &Options) -> Child {
     if let Some(bytes) = options.metadata_free {
         command.env("MARRAM_METADATA_FREE", bytes.to_string());
     }
+    command.envs(options.env.iter().map(|(name, value)| (name, value)));
     let segment = options.segment_mib.to_string();
     command.args(["--segment-mib", &segment]);
     // A cluster keeps the ports it was made with.
@@ -443,7 +492,7 @@ fn spawn(dir: &Path, options: &Options) -> Child {
     command.spawn().expect("sh can be started")
 }
 
-fn is_healthy(status: &ClusterStatus, nodes: u16) -> bool {
+fn is_healthy(status: &ClusterStatus, nodes: usize) -> bool {
     let up = status
         .nodes
         .iter()
@@ -453,29 +502,16 @@ fn is_healthy(status: &ClusterStatus, nodes: u16) -> bool {
         group.leader_node_id.is_some()
             && usize::try_from(group.voters_up) == Ok(group.voter_node_ids.len())
     });
-    up == usize::from(nodes) && groups && status.redundancy.as_ref().is_some_and(|r| r.writable)
+    up == nodes && groups && status.redundancy.as_ref().is_some_and(|r| r.writable)
 }
 
-fn read_pid(file: &Path) -> Option<u32> {
-    fs::read_to_string(file).ok()?.trim().parse().ok()
-}
-
-fn as_pid(pid: u32) -> Pid {
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id")
-}
-
-/// True while a process is there.
-#[must_use]
-pub fn alive(pid: u32) -> bool {
-    let zombie = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit(") ")
-            .next()
-            .is_some_and(|rest| rest.starts_with('Z'))
-    });
-    test_kill_process(as_pid(pid)).is_ok() && !zombie
+/// The numbers of the nodes that `marram dev` has seen removed.
+fn removed(dir: &Path) -> BTreeSet<u16> {
+    let settings = fs::read(dir.join("cluster.json")).unwrap_or_default();
+    let settings: Value = serde_json::from_slice(&settings).unwrap_or_default();
+    let numbers = settings["removed"].as_array().into_iter().flatten();
+    let numbers = numbers.filter_map(Value::as_u64);
+    numbers.filter_map(|n| u16::try_from(n).ok()).collect()
 }
 
 /// Asks again and again until the answer is good.

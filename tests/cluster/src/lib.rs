@@ -7,6 +7,10 @@
 //! ```text
 //! binary    builds `marram` once, in the profile of the tests
 //! cluster   start, stop, kill, pause, restart; wait until all is well
+//! processes the servers' processes: kill, pause, start again
+//! wires     connections between nodes that can be cut
+//! faults    random kills, pauses and cuts from a seed
+//! layout    where data lies, and whether it is where it belongs
 //! one_for_all  one cluster for all tests of a binary
 //! scratch   a folder that stays when the test fails
 //! content   random bytes and sizes from a seed
@@ -25,23 +29,31 @@ mod binary;
 mod cluster;
 mod commands;
 mod content;
+mod faults;
+mod layout;
 mod load;
 mod memory;
 mod objects;
 mod one_for_all;
+mod processes;
 mod raw;
 mod scratch;
+mod wires;
 
 pub use binary::binary;
-pub use cluster::{Cluster, Options, alive, until};
+pub use cluster::{Cluster, Options, until};
 pub use commands::{Ran, run};
 pub use content::{Object, Pool, log_uniform_sizes};
+pub use faults::{Faults, fault_seed};
+pub use layout::{Slots, moves_begun, settled, slots, total_slots};
 pub use load::{Done, Load};
 pub use memory::{peak_resident_bytes, reset_peak, resident_bytes};
 pub use objects::{get, put, put_all, verify, verify_all};
 pub use one_for_all::Shared;
+pub use processes::{Processes, alive};
 pub use raw::{Raw, Token, reason};
 pub use scratch::Scratch;
+pub use wires::Wires;
 
 /// One heavy test at a time: they load the whole machine.
 pub static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

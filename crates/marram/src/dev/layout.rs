@@ -107,6 +107,11 @@ impl Layout {
         self.process_dir(name).join("pid")
     }
 
+    /// Where peers reach the node, if not at its own port.
+    pub(super) fn advertise_file(&self, name: &str) -> PathBuf {
+        self.process_dir(name).join("mesh-advertise")
+    }
+
     pub(super) fn log_file(&self, name: &str) -> PathBuf {
         self.process_dir(name).join("server.log")
     }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use marram_client::{Client, ClusterStatus};
 use marram_cluster_tests::{
-    ALONE, Cluster, Load, Object, Options, Pool, Scratch, log_uniform_sizes, put_all, run, until,
+    ALONE, Cluster, Load, Object, Options, Pool, Scratch, log_uniform_sizes, put_all, run, settled,
     verify_all,
 };
 
@@ -36,21 +35,13 @@ async fn nodes_come_go_and_are_lost_while_the_cluster_is_used() {
 
     let load = Load::start(&client, BUCKET, 1);
     assert_eq!(cluster.add_node(), 7);
-    settled(&client, &["node-7"], &[]).await;
+    settled(&client, MOVED_WITHIN, &["node-7"], &[]).await;
     verify_all(&client, BUCKET, &objects).await;
 
     // One that holds data and votes goes.
     let _said = run(&cluster, &["admin", "drain", "node-3", "--watch"]).done();
-    settled(&client, &[], &["node-3"]).await;
-    until("node-3 can be removed", MOVED_WITHIN, async || {
-        let removed = run(&cluster, &["admin", "remove", "node-3"]);
-        if removed.code == 0 {
-            Ok(())
-        } else {
-            Err(removed.err)
-        }
-    })
-    .await;
+    settled(&client, MOVED_WITHIN, &[], &["node-3"]).await;
+    cluster.remove_node(3).await;
     let done = load.stop().await;
     assert!(done.calls > 100, "{} calls under load", done.calls);
     objects.extend(done.objects);
@@ -58,10 +49,10 @@ async fn nodes_come_go_and_are_lost_while_the_cluster_is_used() {
 
     // One dies and is given up: what it had is computed again elsewhere. Then any two others may go.
     assert_eq!(cluster.add_node(), 8);
-    settled(&client, &["node-8"], &[]).await;
+    settled(&client, MOVED_WITHIN, &["node-8"], &[]).await;
     cluster.kill(&[5]);
     let _said = run(&cluster, &["admin", "fence", "node-5", "--force"]).done();
-    settled(&client, &[], &["node-5"]).await;
+    settled(&client, MOVED_WITHIN, &[], &["node-5"]).await;
     verify_all(&client, BUCKET, &objects).await;
     for pair in [[1, 7], [2, 8]] {
         println!("nodes {pair:?} are lost");
@@ -69,31 +60,6 @@ async fn nodes_come_go_and_are_lost_while_the_cluster_is_used() {
         verify_all(&cluster.client_through_gateways(), BUCKET, &objects).await;
         verify_all(&cluster.client(), BUCKET, &objects).await;
         cluster.restart(&pair);
-        settled(&client, &[], &[]).await;
+        settled(&client, MOVED_WITHIN, &[], &[]).await;
     }
-}
-
-/// Waits until nothing moves and every shard is where it belongs, with data on some nodes and none on
-/// others.
-async fn settled(client: &Client, with: &[&str], without: &[&str]) {
-    let slots = |status: &ClusterStatus, name: &str| {
-        let node = status.nodes.iter().find(|node| node.name == name);
-        node.map_or(0, |node| node.slots)
-    };
-    until("the data is where it belongs", MOVED_WITHIN, async || {
-        let status = client.cluster_status().await.map_err(|e| e.to_string())?;
-        let placed = with.iter().all(|name| slots(&status, name) > 0)
-            && without.iter().all(|name| slots(&status, name) == 0);
-        let still = status.moves_under_way == 0 && status.placement_groups_to_move == 0;
-        let whole = status
-            .redundancy
-            .as_ref()
-            .is_some_and(|r| r.fully_redundant);
-        if placed && still && whole {
-            Ok(())
-        } else {
-            Err(format!("{:?}", status.redundancy))
-        }
-    })
-    .await;
 }

@@ -1,0 +1,53 @@
+//! Prints the figures of docs/performance.md: a cluster of real processes on this machine, measured
+//! beside what the machine itself can do in the same run.
+//!
+//! ```text
+//! cargo run --release -p marram-cluster-tests --bin figures -- repair|reads|growth [--folder DIR]
+//! ```
+//!
+//! `marram` is taken from the same profile, and built if need be. The folder needs some GiB; the
+//! default is the one for temporary files.
+#![expect(
+    clippy::panic,
+    reason = "a measurement that cannot go on says why and ends"
+)]
+
+mod foreground;
+mod growth;
+mod io;
+mod machine;
+mod reads;
+mod repair;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// One MiB, for rates.
+const MIB: f64 = 1024.0 * 1024.0;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let what = args.next().unwrap_or_default();
+    let folder = match (args.next().as_deref(), args.next()) {
+        (None, _) => std::env::temp_dir(),
+        (Some("--folder"), Some(folder)) => PathBuf::from(folder),
+        _ => return usage(),
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+    let scratch = tempfile::Builder::new()
+        .prefix("marram-figures-")
+        .tempdir_in(folder)
+        .expect("the folder can be written");
+    match what.as_str() {
+        "repair" => runtime.block_on(repair::run(scratch.path())),
+        "reads" => runtime.block_on(reads::run(scratch.path())),
+        "growth" => runtime.block_on(growth::run(scratch.path())),
+        _ => return usage(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("figures repair|reads|growth [--folder DIR]");
+    ExitCode::from(2)
+}

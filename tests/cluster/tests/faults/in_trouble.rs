@@ -1,0 +1,222 @@
+//! A cluster in trouble: every few seconds a random node is killed and started again, paused, or cut
+//! off from its peers, while nodes are added, drained, wiped and lost for good under a load that
+//! compares every answer. No call may fail beyond the client's own retries.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use marram_client::{ClusterStatus, NodeDuty};
+use marram_cluster_tests::{
+    ALONE, Cluster, Faults, Load, Object, Options, Pool, Scratch, Wires, fault_seed,
+    log_uniform_sizes, put_all, run, settled, until, verify_all,
+};
+
+const BUCKET: &str = "in-trouble";
+/// Two data shards and two of parity: four nodes are enough, any two may be away.
+const PROFILE: &str = "2+2";
+const OBJECTS: usize = 40;
+const SIZE_MAX: u64 = 6 << 20;
+const TOTAL_MAX: u64 = 48 << 20;
+/// How long the data of one node may take to move or to be computed again, with faults meanwhile.
+const MOVED_WITHIN: Duration = Duration::from_secs(240);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_come_go_and_are_lost_while_others_fail() {
+    let _alone = ALONE.lock().await;
+    let scratch = Scratch::new("in-trouble");
+    let wires = Wires::lay(scratch.path());
+    let options = Options {
+        nodes: 5,
+        quick_garbage: true,
+        ..Options::default()
+    };
+    let cluster = Cluster::start(scratch.path(), &options);
+    let client = cluster.client();
+    client
+        .create_bucket(BUCKET, Some(PROFILE))
+        .await
+        .expect("made");
+    let mut pool = Pool::new(300, 16 << 20);
+    let mut objects: Vec<Object> = (0..)
+        .zip(log_uniform_sizes(300, OBJECTS, SIZE_MAX, TOTAL_MAX))
+        .map(|(i, size)| pool.object(format!("before/{i}"), size))
+        .collect();
+    put_all(&client, BUCKET, &objects).await;
+
+    let load = Load::start(&client, BUCKET, 3);
+    let processes = cluster.processes().clone();
+    let faults = Faults::start(processes, wires, cluster.members(), fault_seed());
+    let mut trouble = Trouble {
+        cluster,
+        load,
+        began: Instant::now(),
+    };
+    trouble.add(&faults).await;
+    trouble.drain_half_way_and_cancel(2).await;
+    trouble.drain(3, &faults).await;
+    trouble.wipe(4, &faults).await;
+    trouble.add(&faults).await;
+    trouble.return_too_late(5, &faults).await;
+    trouble.add(&faults).await;
+    trouble.lose(6, &faults).await;
+    trouble.add(&faults).await;
+    trouble.lose(7, &faults).await;
+
+    let (count, wires) = faults.stop().await;
+    println!("{count} faults in {:?}", trouble.began.elapsed());
+    let done = trouble.load.stop().await;
+    println!("{} calls, the longest took {:?}", done.calls, done.longest);
+    objects.extend(done.objects);
+    let client = trouble.cluster.client();
+    settled(&client, MOVED_WITHIN, &[], &[]).await;
+    verify_all(&client, BUCKET, &objects).await;
+    verify_all(&trouble.cluster.client_through_gateways(), BUCKET, &objects).await;
+    drop((trouble.cluster, wires));
+}
+
+/// What is done while nodes fail.
+struct Trouble {
+    cluster: Cluster,
+    load: Load,
+    began: Instant,
+}
+
+impl Trouble {
+    async fn say(&mut self, what: &str) {
+        println!("{:7.1} s: {what}", self.began.elapsed().as_secs_f64());
+        self.load.check().await;
+    }
+
+    fn admin(&self, args: &[&str]) {
+        let args = [&["admin"], args].concat();
+        let _said = run(&self.cluster, &args).done();
+    }
+
+    /// Waits until nothing has to move any more. Nodes may be away meanwhile.
+    async fn moved(&mut self, with: Option<&str>, without: Option<&str>) {
+        let client = self.cluster.client();
+        until("everything is moved", MOVED_WITHIN, async || {
+            let status = client.cluster_status().await.map_err(|e| e.to_string())?;
+            let placed = with.is_none_or(|name| slots(&status, name) > 0)
+                && without.is_none_or(|name| slots(&status, name) == 0);
+            match (
+                placed,
+                status.moves_under_way + status.placement_groups_to_move,
+            ) {
+                (true, 0) => Ok(()),
+                (_, left) => Err(format!("{left} to move: {:?}", status.redundancy)),
+            }
+        })
+        .await;
+    }
+
+    async fn add(&mut self, faults: &Faults) {
+        let node = self.cluster.add_node();
+        let name = format!("node-{node}");
+        self.say(&format!("{name} is there")).await;
+        self.load.use_client(&self.cluster.client());
+        faults.only(self.cluster.members()).await;
+        self.moved(Some(&name), None).await;
+        self.say(&format!("{name} has its share")).await;
+    }
+
+    async fn drain_half_way_and_cancel(&mut self, node: u16) {
+        let name = format!("node-{node}");
+        let client = self.cluster.client();
+        let status = client.cluster_status().await.expect("answered");
+        let held = slots(&status, &name);
+        self.admin(&["drain", &name]);
+        until("half of it has gone", MOVED_WITHIN, async || {
+            let status = client.cluster_status().await.map_err(|e| e.to_string())?;
+            let left = slots(&status, &name);
+            (left <= held / 2)
+                .then_some(())
+                .ok_or_else(|| format!("{left} of {held} are left"))
+        })
+        .await;
+        self.admin(&["drain", "--cancel", &name]);
+        self.say(&format!("{name} is drained no longer")).await;
+        self.moved(Some(&name), None).await;
+        let status = client.cluster_status().await.expect("answered");
+        let again = slots(&status, &name);
+        assert!(again > held / 2, "{name} has {again} slots of {held}");
+        self.say(&format!("{name} has its share again")).await;
+    }
+
+    async fn drain(&mut self, node: u16, faults: &Faults) {
+        let name = format!("node-{node}");
+        self.admin(&["drain", &name]);
+        self.moved(None, Some(&name)).await;
+        self.say(&format!("{name} is drained")).await;
+        self.remove(node, faults).await;
+    }
+
+    /// Removes a node that holds nothing.
+    async fn remove(&mut self, node: u16, faults: &Faults) {
+        let others = self.cluster.members();
+        faults.only(others.into_iter().filter(|n| *n != node)).await;
+        self.cluster.remove_node(node).await;
+        self.load.use_client(&self.cluster.client());
+        self.say(&format!("node-{node} is removed")).await;
+    }
+
+    /// Kills a node for good, or for so long that nobody waits for it.
+    async fn give_up(&mut self, node: u16, faults: &Faults) {
+        let others = self.cluster.members();
+        let others = others.into_iter().filter(|n| *n != node);
+        faults.only(others).await;
+        let name = format!("node-{node}");
+        self.cluster.kill(&[node]);
+        self.admin(&["fence", &name, "--force"]);
+        self.say(&format!("{name} is lost")).await;
+    }
+
+    async fn lose(&mut self, node: u16, faults: &Faults) {
+        self.give_up(node, faults).await;
+        let name = format!("node-{node}");
+        self.moved(None, Some(&name)).await;
+        {
+            let _truce = faults.truce().await;
+            settled(&self.cluster.client(), MOVED_WITHIN, &[], &[&name]).await;
+        }
+        self.say("every object has all of its shards again").await;
+        self.remove(node, faults).await;
+    }
+
+    /// A machine loses its drives. What comes back is another node, whatever it is called.
+    async fn wipe(&mut self, node: u16, faults: &Faults) {
+        self.give_up(node, faults).await;
+        fs::remove_dir_all(self.cluster.drive(node)).expect("its drive can be wiped");
+        let name = format!("node-{node}");
+        self.moved(None, Some(&name)).await;
+        self.remove(node, faults).await;
+    }
+
+    /// A node comes back when everything that it had was computed again elsewhere.
+    async fn return_too_late(&mut self, node: u16, faults: &Faults) {
+        self.give_up(node, faults).await;
+        let name = format!("node-{node}");
+        self.moved(None, Some(&name)).await;
+        self.cluster.restart(&[node]);
+        self.say(&format!("{name} is back, too late")).await;
+        let client = self.cluster.client();
+        until("what it had is collected", MOVED_WITHIN, async || {
+            let status = client.cluster_status().await.map_err(|e| e.to_string())?;
+            let found = status.nodes.iter().find(|n| n.name == name);
+            let found = found.ok_or("it is not there")?;
+            assert_eq!(found.duty, NodeDuty::Fenced);
+            let bytes: u64 = found.drives.iter().map(|d| d.record_bytes).sum();
+            match (found.drives.iter().all(|d| d.capacity_bytes > 0), bytes) {
+                (true, 0) => Ok(()),
+                other => Err(format!("it answers and has {other:?} bytes")),
+            }
+        })
+        .await;
+        self.remove(node, faults).await;
+    }
+}
+
+fn slots(status: &ClusterStatus, name: &str) -> u64 {
+    let node = status.nodes.iter().find(|node| node.name == name);
+    node.map_or(0, |node| node.slots)
+}
