@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use marram_client::{ClusterStatus, NodeDuty};
+use marram_client::{Client, ClusterStatus, NodeDuty, Preconditions};
 use marram_cluster_tests::{
     ALONE, Cluster, Faults, Load, Object, Options, Pool, Scratch, Wires, fault_seed,
     log_uniform_sizes, put_all, run, settled, until, verify_all,
@@ -19,6 +19,10 @@ const SIZE_MAX: u64 = 6 << 20;
 const TOTAL_MAX: u64 = 48 << 20;
 /// How long the data of one node may take to move or to be computed again, with faults meanwhile.
 const MOVED_WITHIN: Duration = Duration::from_secs(240);
+/// Seconds after which what an upload has written counts as abandoned.
+const FLOOR_LAG: &str = "30";
+/// How long the last garbage may take: the lag, a search of the drives, and a busy machine.
+const EMPTY_WITHIN: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_come_go_and_are_lost_while_others_fail() {
@@ -28,6 +32,7 @@ async fn nodes_come_go_and_are_lost_while_others_fail() {
     let options = Options {
         nodes: 5,
         quick_garbage: true,
+        env: vec![("MARRAM_GC_FLOOR_LAG", FLOOR_LAG.to_owned())],
         ..Options::default()
     };
     let cluster = Cluster::start(scratch.path(), &options);
@@ -46,10 +51,11 @@ async fn nodes_come_go_and_are_lost_while_others_fail() {
     let load = Load::start(&client, BUCKET, 3);
     let processes = cluster.processes().clone();
     let faults = Faults::start(processes, wires, cluster.members(), fault_seed());
+    let began = Instant::now();
     let mut trouble = Trouble {
         cluster,
         load,
-        began: Instant::now(),
+        began,
     };
     trouble.add(&faults).await;
     trouble.drain_half_way_and_cancel(2).await;
@@ -61,17 +67,79 @@ async fn nodes_come_go_and_are_lost_while_others_fail() {
     trouble.lose(6, &faults).await;
     trouble.add(&faults).await;
     trouble.lose(7, &faults).await;
+    // From five nodes on the metadata survives the loss of two as well.
+    trouble.add(&faults).await;
 
     let (count, wires) = faults.stop().await;
-    println!("{count} faults in {:?}", trouble.began.elapsed());
+    trouble.say(&format!("{count} faults have been")).await;
     let done = trouble.load.stop().await;
     println!("{} calls, the longest took {:?}", done.calls, done.longest);
     objects.extend(done.objects);
     let client = trouble.cluster.client();
     settled(&client, MOVED_WITHIN, &[], &[]).await;
     verify_all(&client, BUCKET, &objects).await;
-    verify_all(&trouble.cluster.client_through_gateways(), BUCKET, &objects).await;
+    pairs_may_go(&trouble.cluster, &objects).await;
+    println!("{:7.1} s: any two may go", began.elapsed().as_secs_f64());
+    nothing_stays_behind(&client, &objects).await;
+    println!(
+        "{:7.1} s: the drives are empty",
+        began.elapsed().as_secs_f64()
+    );
     drop((trouble.cluster, wires));
+}
+
+/// What the metadata claims is on the drives: without any two nodes everything is read. Each node is
+/// away twice.
+async fn pairs_may_go(cluster: &Cluster, objects: &[Object]) {
+    let members = cluster.members();
+    let others = members.iter().cycle().skip(1);
+    for pair in members
+        .iter()
+        .zip(others)
+        .map(|(one, other)| [*one, *other])
+    {
+        two_may_go(cluster).await;
+        cluster.kill(&pair);
+        verify_all(&cluster.client_through_gateways(), BUCKET, objects).await;
+        cluster.restart(&pair);
+    }
+    two_may_go(cluster).await;
+}
+
+/// Waits until every object has all of its shards, and every group the voters, so that any two nodes
+/// may be lost.
+async fn two_may_go(cluster: &Cluster) {
+    let client = cluster.client();
+    settled(&client, MOVED_WITHIN, &[], &[]).await;
+    until("two nodes may be lost", MOVED_WITHIN, async || {
+        let status = client.cluster_status().await.map_err(|e| e.to_string())?;
+        match status.redundancy {
+            Some(redundancy) if redundancy.tolerated_losses >= 2 => Ok(()),
+            other => Err(format!("{other:?} {:?}", status.groups)),
+        }
+    })
+    .await;
+}
+
+/// What is on the drives is what the metadata claims: when all objects are deleted, nothing is left.
+async fn nothing_stays_behind(client: &Client, objects: &[Object]) {
+    for object in objects {
+        let any = Preconditions::default();
+        let gone = client.delete(BUCKET, &object.key, &any).await;
+        gone.expect("deleted");
+    }
+    until("the drives are empty", EMPTY_WITHIN, async || {
+        let status = client.cluster_status().await.map_err(|e| e.to_string())?;
+        let nodes = status.nodes.iter().map(|node| {
+            let bytes = node.drives.iter().map(|drive| drive.record_bytes);
+            (node.name.clone(), bytes.sum::<u64>())
+        });
+        let left: Vec<_> = nodes.filter(|(_, bytes)| *bytes > 0).collect();
+        left.is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{left:?}"))
+    })
+    .await;
 }
 
 /// What is done while nodes fail.
