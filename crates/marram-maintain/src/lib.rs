@@ -17,6 +17,7 @@
 //! mover       carries moves out and brings stray and lost shards back, over the two seams
 //! collect     floors and garbage queues, by the leaders of the groups
 //! scan        each node judges what its own drives hold
+//! pace        how fast background work of a node may go
 //! ```
 //!
 //! Repair, rebalance, scrub and garbage collection of later issues are plans executed here too.
@@ -28,6 +29,7 @@ mod leaders;
 mod mover;
 mod moves;
 mod observed;
+mod pace;
 mod scan;
 mod shards;
 mod steps;
@@ -39,6 +41,7 @@ pub use controller::Controller;
 pub use leaders::spread_leaders;
 pub use mover::{Mover, MoverProgress};
 pub use observed::{Fences, Observed};
+pub use pace::{Foreground, Lane, Pace, PaceSettings};
 pub use scan::{HeldShard, OwnDriveError, OwnDrives, Scanner};
 pub use shards::{Restored, SHARDS_PER_REQUEST_MAX, Seen, Shards, ShardsError, Wanted};
 pub use steps::{Step, next_steps};

@@ -34,13 +34,13 @@ use self::rounds::Rounds;
 const ROWS_PAGE: u32 = 256;
 /// Bytes of shards in one request to a node, except that one shard is always asked for: what is
 /// asked for must be done within the request's deadline.
-const REQUEST_BYTES_MAX: u64 = 256 << 20;
+const REQUEST_BYTES_MAX: u64 = 64 << 20;
 /// How often waiting is told of in the log.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// How patient the mover is.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct Patience {
     /// Between looks when nothing changes.
     look: Duration,
     /// Before a move that found no source, no room or a refusal is tried again.
@@ -53,7 +53,7 @@ struct Pace {
     tickets: Duration,
 }
 
-impl Default for Pace {
+impl Default for Patience {
     fn default() -> Self {
         Self {
             look: Duration::from_millis(300),
@@ -98,7 +98,7 @@ impl<C: Consensus, S: Shards> Mover<C, S> {
     #[must_use]
     pub fn new(consensus: Arc<C>, shards: Arc<S>, view: watch::Receiver<Arc<ClusterView>>) -> Self {
         Self {
-            work: Arc::new(Work::new(consensus, shards, view, Pace::default())),
+            work: Arc::new(Work::new(consensus, shards, view, Patience::default())),
         }
     }
 
@@ -149,7 +149,7 @@ struct Work<C, S> {
     shards: Arc<S>,
     view: watch::Receiver<Arc<ClusterView>>,
     progress: watch::Sender<MoverProgress>,
-    pace: Pace,
+    patience: Patience,
     told: Mutex<Option<Instant>>,
 }
 
@@ -158,14 +158,14 @@ impl<C: Consensus, S: Shards> Work<C, S> {
         consensus: Arc<C>,
         shards: Arc<S>,
         view: watch::Receiver<Arc<ClusterView>>,
-        pace: Pace,
+        patience: Patience,
     ) -> Self {
         Self {
             consensus,
             shards,
             view,
             progress: watch::Sender::new(MoverProgress::default()),
-            pace,
+            patience,
             told: Mutex::new(None),
         }
     }

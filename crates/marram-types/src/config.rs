@@ -10,6 +10,10 @@ use serde::Deserialize;
 
 use crate::caps::{OBJECT_GROUPS_DEFAULT, OBJECT_GROUPS_MAX};
 
+mod background;
+
+pub use background::BackgroundConfig;
+
 /// Most drives of one node.
 pub const DRIVES_PER_NODE_MAX: usize = 64;
 /// Most nodes that a bootstrap may wait for.
@@ -70,6 +74,9 @@ pub struct ServerConfig {
     /// Seconds between two scans of the drives for data that nothing refers to.
     #[serde(default = "default_gc_scan_every_s")]
     pub gc_scan_every_s: u64,
+    /// What moves, repairs, scrubs and re-encoding may use of drives and link.
+    #[serde(default)]
+    pub background: BackgroundConfig,
 }
 
 /// How a new cluster begins.
@@ -156,6 +163,18 @@ pub enum ConfigError {
         what: &'static str,
         /// What was given.
         seconds: u64,
+    },
+    /// A bound of background work is out of range.
+    #[error("{what} of {value}: use {least} to {most}")]
+    Background {
+        /// Which setting.
+        what: &'static str,
+        /// What was given.
+        value: u64,
+        /// The least that is allowed.
+        least: u64,
+        /// The most.
+        most: u64,
     },
     /// A file that must be there is not.
     #[error("{what} {} is not set or empty", .path.display())]
@@ -278,6 +297,7 @@ impl ServerConfig {
             return Err(ConfigError::Segment(self.segment_mib));
         }
         self.check_gc()?;
+        self.background.validate()?;
         self.bootstrap
             .as_ref()
             .map_or(Ok(()), BootstrapConfig::validate)
@@ -351,6 +371,7 @@ mod tests {
             gc_read_lag_s: default_gc_read_lag_s(),
             gc_drain_grace_s: default_gc_drain_grace_s(),
             gc_scan_every_s: default_gc_scan_every_s(),
+            background: BackgroundConfig::default(),
         }
     }
 
@@ -407,6 +428,10 @@ mod tests {
         ] {
             assert!(matches!(zero, ConfigError::GcSeconds { .. }));
         }
+        assert!(matches!(
+            refused(|c| c.background.share_percent = 0),
+            ConfigError::Background { value: 0, .. }
+        ));
         assert!(matches!(
             refused(|c| c.kek_file = PathBuf::new()),
             ConfigError::EmptyPath { .. }

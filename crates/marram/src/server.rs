@@ -28,6 +28,7 @@ mod lifetime;
 mod local;
 mod meshed;
 mod node;
+mod pace;
 mod remote;
 mod room;
 mod roving;

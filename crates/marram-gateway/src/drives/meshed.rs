@@ -84,6 +84,7 @@ impl Drives for Meshed {
             shard: Some(part.shard.into()),
             offset: part.offset,
             length: part.len,
+            background: false,
         };
         let call = self
             .0

@@ -47,9 +47,9 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
             let repaired = self.pass().await;
             let looked = began.elapsed() * (SHARE_OF_TIME - 1);
             let pause = if repaired > 0 {
-                self.work.pace.tickets
+                self.work.patience.tickets
             } else {
-                looked.max(self.work.pace.tickets)
+                looked.max(self.work.patience.tickets)
             };
             tokio::time::sleep(pause).await;
         }
@@ -126,7 +126,7 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         });
         let mut running = stream::iter(running).buffer_unordered(REPAIRS_AT_ONCE);
         let mut repaired = 0;
-        let until = Instant::now() + self.work.pace.later;
+        let until = Instant::now() + self.work.patience.later;
         let mut later = Vec::new();
         while let Some((data, done)) = running.next().await {
             match done {

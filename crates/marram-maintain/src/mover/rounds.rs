@@ -92,7 +92,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             let pause = if self.round().await {
                 Duration::from_millis(20)
             } else {
-                self.work.pace.look
+                self.work.patience.look
             };
             view.mark_unchanged();
             if let Ok(Err(_)) = tokio::time::timeout(pause, view.changed()).await {
@@ -208,7 +208,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                 }
                 let is_lost = |node: NodeId| {
                     let since = self.away.get(&node);
-                    since.is_some_and(|since| since.elapsed() >= self.work.pace.away)
+                    since.is_some_and(|since| since.elapsed() >= self.work.patience.away)
                 };
                 let is_up = |node| self.work.is_up(node);
                 tasks.push(Task {
@@ -238,7 +238,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                 Some(wait) => {
                     self.done.insert(key, task.done);
                     if wait == Wait::Later {
-                        let until = Instant::now() + self.work.pace.later;
+                        let until = Instant::now() + self.work.patience.later;
                         self.later.insert(key, until);
                     }
                 }
@@ -289,7 +289,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
     /// Whether a plan is carried out: what must leave its drive at once, the rest once it is quiet.
     fn is_due(&self, pool: PoolId, plan: &PoolPlan) -> bool {
         let goes_on = plan.worth || self.balancing.contains(&pool);
-        plan.empties || (goes_on && self.changed.elapsed() >= self.work.pace.quiet)
+        plan.empties || (goes_on && self.changed.elapsed() >= self.work.patience.quiet)
     }
 
     /// Begins moves in pools that have none under way, except such as wait for something.

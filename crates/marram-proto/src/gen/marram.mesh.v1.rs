@@ -174,6 +174,9 @@ pub struct ReadShardRequest {
     /// How many bytes.
     #[prost(uint32, tag = "4")]
     pub length: u32,
+    /// For work in the background: the peer's pace decides when, RPC_CODE_OVERLOADED until then.
+    #[prost(bool, tag = "5")]
+    pub background: bool,
 }
 /// The payload is the part, verified, with the length that was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

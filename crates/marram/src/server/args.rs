@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use marram_types::config::{BootstrapConfig, GatewayConfig, ServerConfig};
 
+use super::pace::BackgroundArgs;
+
 /// Runs a storage node, which also answers the API.
 ///
 /// A node with empty drives either founds a cluster (--bootstrap) or joins one (--join); a node
@@ -86,6 +88,8 @@ pub(crate) struct ServerArgs {
     /// Seconds between two searches of the drives for abandoned data [default: 3600]
     #[arg(long, env = "MARRAM_GC_SCAN_EVERY", value_name = "SECONDS")]
     pub gc_scan_every: Option<u64>,
+    #[command(flatten)]
+    pub background: BackgroundArgs,
     /// End when standard input closes: for supervisors
     #[arg(long, hide = true)]
     pub stop_when_stdin_closes: bool,
@@ -133,6 +137,8 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
         Some(file) => read_toml(file)?,
         None => toml::Table::new(),
     };
+    let background = args.background.over(table.remove("background"))?;
+    table.insert("background".to_owned(), background);
     let mut set = |key: &str, value: Option<toml::Value>| {
         if let Some(value) = value {
             table.insert(key.to_owned(), value);

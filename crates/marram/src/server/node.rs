@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use marram_gateway::{Gateway, GatewayDeps, Kek};
-use marram_maintain::{Controller, Mover, keep_voters, spread_leaders};
+use marram_maintain::{Controller, Mover, Pace, keep_voters, spread_leaders};
 use marram_mesh::{Identity, Mesh, MeshOptions, Role};
 use marram_meta::ClusterView;
 use marram_raft::{CheckpointPolicy, HostConfig, MetaLogic, RaftHost, RaftTimers, Router};
@@ -26,7 +26,7 @@ use super::remote::MeshCalls;
 use super::service::NodeService;
 use super::storage::{Start, Storage};
 use super::work::{MeshSources, Work};
-use super::{catch_up, gc, groups, room, view};
+use super::{catch_up, gc, groups, pace, room, view};
 
 mod found;
 mod join;
@@ -262,6 +262,7 @@ async fn serve(
 ) -> Result<()> {
     let (raft_dir, limits) = (storage.raft_dir(), storage.limits());
     let drives = Arc::new(storage.drives(config)?);
+    let pace = Arc::new(Pace::new(pace::settings(&config.background)));
     node.mesh.set_service(Arc::new(NodeService {
         host: Arc::clone(&node.host),
         local: Arc::clone(&node.local),
@@ -270,8 +271,10 @@ async fn serve(
             Arc::clone(&drives),
             node.view.clone(),
             node.local.router.clone(),
-            MeshSources::new(node.mesh.clone(), node.view.clone()),
+            MeshSources::new(node.mesh.clone(), node.view.clone(), Arc::clone(&pace)),
+            Arc::clone(&pace),
         )),
+        pace,
         view: node.view.clone(),
     }));
     let gateway = Gateway::new(GatewayDeps {

@@ -1,15 +1,16 @@
 //! What this node answers to its peers: each method of the mesh and who carries it out.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use marram_maintain::{Foreground, Lane, Pace};
 use marram_mesh::{Method, Peer, RpcCode, RpcFailure, Service};
 use marram_meta::{ClusterView, NodeRecord};
 use marram_proto::mesh::v1 as wire;
 use marram_raft::{RaftHost, RaftMethod};
-use marram_types::GroupId;
+use marram_types::{DriveId, GroupId};
 use prost::Message;
 use tokio::sync::watch;
 
@@ -31,6 +32,7 @@ pub(super) struct NodeService {
     pub local: Arc<Local>,
     pub drives: Arc<Drives>,
     pub work: Arc<Work>,
+    pub pace: Arc<Pace>,
     pub view: watch::Receiver<Arc<ClusterView>>,
 }
 
@@ -54,10 +56,13 @@ impl Service for NodeService {
             Method::WriteRun => {
                 let request = parse(header)?;
                 self.refuse_new_shards(&request)?;
-                answer(&shards::write(&self.drives, request, payload).await?)
+                let (began, bytes) = (Instant::now(), payload.len() as u64);
+                let written = shards::write(&self.drives, request, payload).await?;
+                self.pace.served(Foreground::Write, bytes, began.elapsed());
+                answer(&written)
             }
             Method::ReadShard => {
-                let (response, bytes) = shards::read(&self.drives, parse(header)?).await?;
+                let (response, bytes) = self.read_shard(peer, parse(header)?).await?;
                 Ok((
                     Bytes::from(wire::ReadShardResponse::encode_to_vec(&response)),
                     bytes,
@@ -94,6 +99,30 @@ impl NodeService {
             }
         };
         admission::admit(&self.local, &self.view, key, &request.node_join).await
+    }
+
+    /// Background work reads when the pace lets it, and does not wait for that here, where each
+    /// request takes one of the places that readers need.
+    async fn read_shard(
+        &self,
+        peer: Peer,
+        request: wire::ReadShardRequest,
+    ) -> Result<(wire::ReadShardResponse, Bytes), RpcFailure> {
+        let bytes = u64::from(request.length);
+        if request.background {
+            let not_yet = |_| RpcFailure::new(RpcCode::Overloaded, "background work has to wait");
+            let is_own = matches!(peer, Peer::Node(node) if self.local.mesh.node() == Some(node));
+            let drive = Lane::Drive(DriveId(request.drive));
+            self.pace.try_take(drive, bytes).map_err(not_yet)?;
+            if !is_own {
+                self.pace.try_take(Lane::Sent, bytes).map_err(not_yet)?;
+            }
+            return shards::read(&self.drives, request).await;
+        }
+        let began = Instant::now();
+        let read = shards::read(&self.drives, request).await?;
+        self.pace.served(Foreground::Read, bytes, began.elapsed());
+        Ok(read)
     }
 
     /// A node that is not there to take data takes no new shard, whatever a gateway's view says

@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use marram_maintain::{Restored, SHARDS_PER_REQUEST_MAX, Wanted};
+use marram_maintain::{Pace, Restored, SHARDS_PER_REQUEST_MAX, Wanted};
 use marram_mesh::{RpcCode, RpcFailure};
 use marram_meta::{ClusterView, Extent};
 use marram_placement::PgRow;
@@ -42,7 +42,7 @@ mod source;
 mod tests;
 
 use gate::{Gate, Pass};
-use inspect::Found;
+use inspect::{Found, Inspect};
 use restore::{Restore, Stop};
 pub(super) use source::{MeshSources, Sources};
 
@@ -92,6 +92,7 @@ pub(super) struct Work {
     /// The root's index at some time after this process began.
     began_at: OnceCell<u64>,
     sources: Arc<dyn Sources>,
+    pace: Arc<Pace>,
     gate: Gate,
     requests: Arc<Semaphore>,
     shards: Semaphore,
@@ -103,6 +104,7 @@ impl Work {
         view: watch::Receiver<Arc<ClusterView>>,
         root: Arc<dyn RootIndex>,
         sources: impl Sources,
+        pace: Arc<Pace>,
     ) -> Self {
         Self {
             drives,
@@ -110,6 +112,7 @@ impl Work {
             root,
             began_at: OnceCell::new(),
             sources: Arc::new(sources),
+            pace,
             gate: Gate::default(),
             requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             shards: Semaphore::new(SHARDS_AT_ONCE),
@@ -153,6 +156,7 @@ impl Work {
         let restore = Restore {
             drive: &permit.drive,
             sources: &*self.sources,
+            pace: &self.pace,
             until: permit.until,
         };
         let shard = restore::shard_of(&wanted);
@@ -203,7 +207,12 @@ impl Work {
     ) -> Result<i32, RpcFailure> {
         let _place = self.shards.acquire().await;
         self.still_holds(permit)?;
-        let found = inspect::inspect(&permit.drive, shard, 0..length, permit.until).await;
+        let look = Inspect {
+            drive: &permit.drive,
+            pace: &self.pace,
+            until: permit.until,
+        };
+        let found = look.run(shard, 0..length).await;
         let seen = match found.map_err(|error| read_failure(&error))? {
             Found::Whole => wire::ShardState::Whole,
             Found::Until(_) | Found::Holes => wire::ShardState::Missing,

@@ -469,7 +469,7 @@ impl Fake {
     }
 
     pub(super) fn work(self: &Arc<Self>) -> Arc<Work<Self, Self>> {
-        let pace = Pace {
+        let patience = Patience {
             look: Duration::ZERO,
             later: Duration::ZERO,
             quiet: Duration::ZERO,
@@ -477,7 +477,12 @@ impl Fake {
             tickets: Duration::ZERO,
         };
         let view = self.view.subscribe();
-        Arc::new(Work::new(Arc::clone(self), Arc::clone(self), view, pace))
+        Arc::new(Work::new(
+            Arc::clone(self),
+            Arc::clone(self),
+            view,
+            patience,
+        ))
     }
 
     /// One call of the mover: where it may die.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use marram_maintain::{Lane, Pace};
 use marram_store::{Drive, ReadError};
 use marram_types::ShardId;
 use marram_types::caps::MIB;
@@ -25,41 +26,49 @@ pub(super) enum Found {
     Late,
 }
 
-/// Reads a range of a shard through.
-///
-/// # Errors
-/// When the drive as a whole does not serve.
-pub(super) async fn inspect(
-    drive: &Drive,
-    shard: ShardId,
-    range: Range<u64>,
-    until: Instant,
-) -> Result<Found, ReadError> {
-    let mut at = range.start;
-    let mut end = range.end;
-    let mut gap = false;
-    while at < end {
-        if Instant::now() >= until {
-            return Ok(Found::Late);
-        }
-        let next = end.min(at + READ_BYTES);
-        let len = usize::try_from(next - at).expect("at most 4 MiB");
-        match drive.read(shard, at, len).await {
-            Ok(_) => at = next,
-            Err(ReadError::NotFound { offset, .. }) => {
-                // Bytes before the gap may be of the same read, which verified none of them.
-                end = offset.clamp(at, next);
-                gap = true;
+/// Looks at shards of one drive.
+pub(super) struct Inspect<'a> {
+    pub(super) drive: &'a Drive,
+    pub(super) pace: &'a Pace,
+    /// When to stop.
+    pub(super) until: Instant,
+}
+
+impl Inspect<'_> {
+    /// Reads a range of a shard through.
+    ///
+    /// # Errors
+    /// When the drive as a whole does not serve.
+    pub(super) async fn run(&self, shard: ShardId, range: Range<u64>) -> Result<Found, ReadError> {
+        let mut at = range.start;
+        let mut end = range.end;
+        let mut gap = false;
+        while at < end {
+            if Instant::now() >= self.until {
+                return Ok(Found::Late);
             }
-            Err(ReadError::Corrupt { .. } | ReadError::Io(_)) => return Ok(Found::Damaged),
-            Err(error) => return Err(error),
+            let next = end.min(at + READ_BYTES);
+            let len = usize::try_from(next - at).expect("at most 4 MiB");
+            self.pace
+                .take(Lane::Drive(self.drive.id()), next - at)
+                .await;
+            match self.drive.read(shard, at, len).await {
+                Ok(_) => at = next,
+                Err(ReadError::NotFound { offset, .. }) => {
+                    // Bytes before the gap may be of the same read, which verified none of them.
+                    end = offset.clamp(at, next);
+                    gap = true;
+                }
+                Err(ReadError::Corrupt { .. } | ReadError::Io(_)) => return Ok(Found::Damaged),
+                Err(error) => return Err(error),
+            }
         }
+        if !gap {
+            return Ok(Found::Whole);
+        }
+        if self.drive.shard_end(shard).await? > at {
+            return Ok(Found::Holes);
+        }
+        Ok(Found::Until(at))
     }
-    if !gap {
-        return Ok(Found::Whole);
-    }
-    if drive.shard_end(shard).await? > at {
-        return Ok(Found::Holes);
-    }
-    Ok(Found::Until(at))
 }

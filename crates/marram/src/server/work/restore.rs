@@ -5,13 +5,13 @@
 //! elsewhere: they may be the last good bytes there are.
 
 use marram_erasure::{CODEC_ID, Geometry, MATRIX_ID};
-use marram_maintain::Wanted;
+use marram_maintain::{Lane, Pace, Wanted};
 use marram_store::{Drive, PutError, RunHeader};
 use marram_types::ShardId;
 use marram_types::caps::MIB;
 use tokio::time::Instant;
 
-use super::inspect::{Found, inspect};
+use super::inspect::{Found, Inspect};
 use super::source::{Source, Sources, shard_id};
 
 /// Largest run that is written: what one shard has in memory.
@@ -41,6 +41,7 @@ pub(super) fn shard_of(wanted: &Wanted) -> ShardId {
 pub(super) struct Restore<'a> {
     pub(super) drive: &'a Drive,
     pub(super) sources: &'a dyn Sources,
+    pub(super) pace: &'a Pace,
     /// When to stop: what is durable by then is gone on from by the next request.
     pub(super) until: Instant,
 }
@@ -52,7 +53,12 @@ impl Restore<'_> {
         let geometry = Geometry::with_cell(extent.profile, extent.cell, extent.length);
         let len = geometry.map_err(|e| failed(&e))?.shard_len();
         let shard = shard_of(wanted);
-        let found = inspect(self.drive, shard, 0..len, self.until).await;
+        let look = Inspect {
+            drive: self.drive,
+            pace: self.pace,
+            until: self.until,
+        };
+        let found = look.run(shard, 0..len).await;
         let kept = match found.map_err(|e| failed(&e))? {
             Found::Whole => return Ok(0),
             Found::Until(kept) => kept,
@@ -63,7 +69,7 @@ impl Restore<'_> {
             Found::Late => return Err(failed(&"there was no time to read what is there")),
         };
         self.write(wanted, kept, len).await?;
-        let found = inspect(self.drive, shard, kept..len, self.until).await;
+        let found = look.run(shard, kept..len).await;
         match found.map_err(|e| failed(&e))? {
             Found::Whole => Ok(len - kept),
             found => Err(failed(&format!("read back it was {found:?}"))),
@@ -93,6 +99,7 @@ impl Restore<'_> {
                 codec: CODEC_ID,
                 matrix: MATRIX_ID,
             };
+            self.pace.take(Lane::Drive(self.drive.id()), end - at).await;
             match self.drive.put_run(header, bytes).await {
                 Ok(()) => at = end,
                 Err(PutError::Full { .. }) => return Err(Stop::Full),

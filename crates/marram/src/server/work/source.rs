@@ -12,13 +12,14 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use marram_erasure::{Codec, Shard, codec_for};
-use marram_maintain::Wanted;
-use marram_mesh::{Mesh, ReadShard};
+use marram_maintain::{Lane, Pace, Wanted};
+use marram_mesh::{CallError, Mesh, ReadShard, RpcCode};
 use marram_meta::{ClusterView, NodeState};
 use marram_proto::mesh::v1 as wire;
 use marram_types::caps::{BLOCK_BYTES, MIB};
 use marram_types::{DriveId, NodeId, ShardId};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Bytes asked of a drive by one request.
 const PART_BYTES: u64 = MIB as u64;
@@ -28,6 +29,11 @@ const PARTS_AT_ONCE: usize = 4;
 const COMPUTE_BYTES: usize = 8 * MIB;
 /// How long a drive may take for one part.
 const PART_WITHIN: Duration = Duration::from_secs(10);
+/// How long its node may say that it is not the time yet, and how often it is asked meanwhile: it has
+/// others to serve, and what it does not give is read from `k` others.
+const TURN_WITHIN: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+const ASK_AGAIN_MAX: Duration = Duration::from_millis(400);
 
 /// The drives that shards are read from.
 #[async_trait]
@@ -43,11 +49,36 @@ pub(in crate::server) trait Sources: Send + Sync + 'static {
 pub(in crate::server) struct MeshSources {
     mesh: Mesh,
     view: watch::Receiver<Arc<ClusterView>>,
+    pace: Arc<Pace>,
 }
 
 impl MeshSources {
-    pub(in crate::server) fn new(mesh: Mesh, view: watch::Receiver<Arc<ClusterView>>) -> Self {
-        Self { mesh, view }
+    pub(in crate::server) fn new(
+        mesh: Mesh,
+        view: watch::Receiver<Arc<ClusterView>>,
+        pace: Arc<Pace>,
+    ) -> Self {
+        Self { mesh, view, pace }
+    }
+
+    /// Asks until it is this reader's turn there.
+    async fn ask(&self, node: NodeId, request: wire::ReadShardRequest) -> Result<Bytes, CallError> {
+        let until = Instant::now() + TURN_WITHIN;
+        let mut pause = ASK_AGAIN;
+        loop {
+            let call = self
+                .mesh
+                .call::<ReadShard>(node, request, Bytes::new(), PART_WITHIN);
+            match call.await {
+                Err(CallError::Failed(failure))
+                    if failure.code == RpcCode::Overloaded && Instant::now() < until =>
+                {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(ASK_AGAIN_MAX);
+                }
+                answer => return answer.map(|(_, bytes)| bytes),
+            }
+        }
     }
 
     fn node(&self, drive: DriveId) -> Option<NodeId> {
@@ -71,13 +102,14 @@ impl Sources for MeshSources {
             shard: Some(shard.into()),
             offset,
             length: len,
+            background: true,
         };
         let node = self.node(drive)?;
-        let call = self
-            .mesh
-            .call::<ReadShard>(node, request, Bytes::new(), PART_WITHIN);
-        match call.await {
-            Ok((_, bytes)) if bytes.len() == len as usize => Some(bytes),
+        if self.mesh.node() != Some(node) {
+            self.pace.take(Lane::Received, u64::from(len)).await;
+        }
+        match self.ask(node, request).await {
+            Ok(bytes) if bytes.len() == len as usize => Some(bytes),
             Ok(_) => None,
             Err(error) => {
                 tracing::debug!(%shard, %drive, %error, "a shard is taken from elsewhere");

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use marram_erasure::{CODEC_ID, Geometry, MATRIX_ID, codec_for, encode_window};
+use marram_maintain::PaceSettings;
 use marram_placement::{PoolTable, Spread, pool_of};
 use marram_store::{DriveOptions, OsVfs, RunHeader};
 use marram_types::{ClusterId, DataId, Profile};
@@ -135,6 +136,7 @@ impl Bench {
             receiver,
             root.clone(),
             Arc::clone(&others),
+            Arc::new(Pace::new(PaceSettings::default())),
         );
         let bench = Self {
             dir,
