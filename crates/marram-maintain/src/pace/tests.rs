@@ -12,7 +12,7 @@ fn drive(id: u64) -> Lane {
 #[test]
 fn a_bucket_lets_its_rate_through_whatever_the_sizes() {
     for size in [1_000, 40_000, 3_000_000] {
-        let mut bucket = bucket::Bucket::default();
+        let mut bucket = Bucket::default();
         let (mut now, mut passed) = (Duration::ZERO, 0_u64);
         while now < Duration::from_secs(60) {
             match bucket.take(now, 1e6, size) {
@@ -30,7 +30,7 @@ fn a_bucket_lets_its_rate_through_whatever_the_sizes() {
 
 #[test]
 fn after_a_pause_only_a_burst_passes_at_once() {
-    let mut bucket = bucket::Bucket::default();
+    let mut bucket = Bucket::default();
     let now = Duration::from_secs(1000);
     let passed = (0..1000).take_while(|_| bucket.take(now, 1e6, 10_000).is_ok());
     assert_eq!(passed.count(), 11, "a tenth of a second, and one on top");
@@ -39,7 +39,7 @@ fn after_a_pause_only_a_burst_passes_at_once() {
 
 #[test]
 fn another_rate_holds_for_what_is_owed_already() {
-    let mut bucket = bucket::Bucket::default();
+    let mut bucket = Bucket::default();
     bucket.take(Duration::ZERO, 1e6, 1_000_000).expect("free");
     let slow = bucket.take(Duration::ZERO, 1e5, 1).expect_err("owed");
     let fast = bucket.take(Duration::ZERO, 1e7, 1).expect_err("owed");

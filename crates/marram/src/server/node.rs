@@ -24,7 +24,7 @@ use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
 use super::remote::MeshCalls;
 use super::service::NodeService;
-use super::storage::{Start, Storage};
+use super::storage::{Drives, Start, Storage};
 use super::work::{MeshSources, Work};
 use super::{catch_up, gc, groups, pace, room, view};
 
@@ -267,13 +267,7 @@ async fn serve(
         host: Arc::clone(&node.host),
         local: Arc::clone(&node.local),
         drives: Arc::clone(&drives),
-        work: Arc::new(Work::new(
-            Arc::clone(&drives),
-            node.view.clone(),
-            node.local.router.clone(),
-            MeshSources::new(node.mesh.clone(), node.view.clone(), Arc::clone(&pace)),
-            Arc::clone(&pace),
-        )),
+        work: worker(node, &drives, &pace),
         pace,
         view: node.view.clone(),
     }));
@@ -331,6 +325,19 @@ async fn serve(
     let served = gateway.serve(listeners.api, stop.clone()).await;
     tasks.shutdown().await;
     served.context("the API cannot be served")
+}
+
+/// What works on this node's shards for those who move and repair.
+fn worker(node: &Node, drives: &Arc<Drives>, pace: &Arc<Pace>) -> Arc<Work> {
+    let sources = MeshSources::new(node.mesh.clone(), node.view.clone(), Arc::clone(pace));
+    let (view, root) = (node.view.clone(), node.local.router.clone());
+    Arc::new(Work::new(
+        Arc::clone(drives),
+        view,
+        root,
+        sources,
+        Arc::clone(pace),
+    ))
 }
 
 async fn follow_view(host: Arc<RaftHost>, mesh: Mesh, sender: watch::Sender<Arc<ClusterView>>) {
