@@ -23,12 +23,15 @@ impl Fault for Refusal {
             | Self::NodeServes { .. }
             | Self::NodeInLayout { .. }
             | Self::NodeInMove { .. }
+            | Self::NodeTooOld { .. }
+            | Self::VersionNotHigher { .. }
             | Self::NodeVotes { .. } => Reason::NodeBusy,
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed
             | Self::PoolUnknown { .. }
             | Self::PgUnknown { .. }
             | Self::NotBootstrapped
+            | Self::LayoutHeld { .. }
             | Self::NoProfile => Reason::MetadataUnavailable,
             // The gateway sends none of the commands that are refused so.
             Self::Malformed(_)
@@ -38,8 +41,7 @@ impl Fault for Refusal {
             | Self::ReplicaExists { .. }
             | Self::GroupsExist
             | Self::PoolExists { .. }
-            | Self::StaleEpoch { .. }
-            | Self::VersionNotHigher { .. } => Reason::Internal,
+            | Self::StaleEpoch { .. } => Reason::Internal,
         }
     }
 

@@ -230,7 +230,11 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
             read_floor,
         };
         self.consensus.propose_object(group, command).await?;
-        work.floors = (gc_floor, read_floor);
+        // What it rose to is for the group to say: it may be held for a backup, and what is deleted
+        // by a floor that the group does not have is lost.
+        if let Some(counters) = counters(self.consensus.as_ref(), group).await? {
+            work.floors = (counters.gc_floor, counters.read_floor);
+        }
         Ok(())
     }
 }

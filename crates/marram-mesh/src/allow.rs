@@ -26,7 +26,8 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::WriteRun
         | Method::ReadShard
         | Method::DropShards
-        | Method::DriveStats => matches!(role, PeerRole::Node | PeerRole::Gateway),
+        | Method::DriveStats
+        | Method::DumpGroup => matches!(role, PeerRole::Node | PeerRole::Gateway),
         Method::RaftAppend
         | Method::RaftVote
         | Method::RaftPreVote
@@ -34,7 +35,8 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::RaftTransfer
         | Method::RestoreShards
         | Method::LookShards
-        | Method::CleanShards => role == PeerRole::Node,
+        | Method::CleanShards
+        | Method::RenewReplica => role == PeerRole::Node,
     }
 }
 
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out a second time: (method, node, joiner, gateway).
-    const CELLS: [(Method, bool, bool, bool); 18] = [
+    const CELLS: [(Method, bool, bool, bool); 20] = [
         (Method::Unspecified, false, false, false),
         (Method::Ping, true, true, true),
         (Method::Join, true, true, false),
@@ -76,6 +78,8 @@ mod tests {
         (Method::RestoreShards, true, false, false),
         (Method::LookShards, true, false, false),
         (Method::CleanShards, true, false, false),
+        (Method::RenewReplica, true, false, false),
+        (Method::DumpGroup, true, false, true),
     ];
 
     #[test]

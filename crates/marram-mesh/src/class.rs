@@ -37,8 +37,9 @@ impl Class {
             | Method::DriveStats
             | Method::RestoreShards
             | Method::LookShards
-            | Method::CleanShards => Some(Self::Control),
-            Method::WriteRun | Method::ReadShard => Some(Self::Bulk),
+            | Method::CleanShards
+            | Method::RenewReplica => Some(Self::Control),
+            Method::WriteRun | Method::ReadShard | Method::DumpGroup => Some(Self::Bulk),
         }
     }
 

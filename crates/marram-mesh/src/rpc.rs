@@ -80,6 +80,14 @@ rpc!(
     /// Removes single shards that the layout does not want on a drive.
     CleanShards, CleanShardsRequest, CleanShardsResponse
 );
+rpc!(
+    /// Gives the caller, which has lost its Raft log, a fresh replica id.
+    RenewReplica, RenewReplicaRequest, RenewReplicaResponse
+);
+rpc!(
+    /// One piece of a copy of a group's state: the answer's payload.
+    DumpGroup, DumpGroupRequest, DumpGroupResponse
+);
 
 /// What a peer answered instead of a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

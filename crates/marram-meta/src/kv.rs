@@ -6,7 +6,7 @@
 //!
 //! | no. | table | groups | key | value |
 //! |----:|-------|:------:|-----|-------|
-//! | 1 | `Meta` | R O | `state`, `cluster` | group state, cluster record |
+//! | 1 | `Meta` | R O | `state`, `cluster`, `layout_hold` | group state, cluster record, until when the layout rests |
 //! | 2 | `Requests` | R O | request id (24) | expiry, outcome |
 //! | 3 | `RequestExpiry` | R O | expiry ms (8), request id (24) | empty |
 //! | 4 | `Nodes` | R | node (8) | node record |
@@ -25,6 +25,7 @@
 //! | 22 | `Tickets` | O | data id (18) | repair ticket |
 //! | 23 | `Usage` | O | bucket (8) | counters |
 //! | 24 | `LayoutRows` | O | pg (4) | index of the fence that brought it, row of the pool's table |
+//! | 48 | `Versions` | R | node (8) | the newest version of commands that the node knows |
 //!
 //! 16 was a table of pools, in no release: the number is not used again.
 
@@ -77,11 +78,13 @@ pub enum Table {
     Usage = 23,
     /// Rows of the layout; an object group's own copies (placement-protocol.md, "who knows what").
     LayoutRows = 24,
+    /// Up to which version each node knows commands (rules.md 9).
+    Versions = 48,
 }
 
 impl Table {
     /// Every table, in the order of the numbers. A snapshot holds the tables in this order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Meta,
         Self::Requests,
         Self::RequestExpiry,
@@ -101,6 +104,7 @@ impl Table {
         Self::Tickets,
         Self::Usage,
         Self::LayoutRows,
+        Self::Versions,
     ];
 
     /// The stored number.
@@ -138,6 +142,7 @@ impl Table {
             Self::Tickets => "tickets",
             Self::Usage => "usage",
             Self::LayoutRows => "layout_rows",
+            Self::Versions => "versions",
         }
     }
 }

@@ -18,8 +18,11 @@
 //! live       the row that holds an extent's data, by its back reference
 //! merge      group pages of a listing into one
 //! view       what a gateway needs of the root's state
+//! backup     the file of a backup
+//! refound    a new beginning from an old state
 //! ```
 
+mod backup;
 mod envelope;
 mod kinds;
 mod kv;
@@ -28,6 +31,7 @@ mod live;
 mod merge;
 mod object;
 mod query;
+mod refound;
 mod refusal;
 mod requests;
 mod root;
@@ -36,6 +40,10 @@ mod stored;
 mod testing;
 mod view;
 
+pub use backup::{
+    BACKUP_PIECE_BYTES_MAX, BackupCheck, BackupError, BackupFrame, BackupGroup, BackupHeader,
+    BackupKind, BackupSummary, FrameReader,
+};
 pub use envelope::{
     COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, Envelope, EnvelopeError, stamp,
 };
@@ -61,6 +69,7 @@ pub use query::answer::{
 };
 pub use query::messages::{ListQuery, ListStart, ObjectQuery};
 pub use query::run::{QueryError, answer, answer_object};
+pub use refound::{INDEX_JUMP, RefoundError, Refounded, layout_rows, refound_root, refounded_at};
 pub use refusal::{Malformed, Refusal};
 pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};

@@ -228,6 +228,20 @@ pub enum Refusal {
         /// The version now.
         current: u8,
     },
+    /// A member does not know the version yet (rules.md 9).
+    #[error("node {node} knows commands up to version {version} only: give it a newer release")]
+    NodeTooOld {
+        /// Which.
+        node: NodeId,
+        /// The newest version that it has reported; 0 when it never did.
+        version: u8,
+    },
+    /// A backup is being made: no move takes a step meanwhile.
+    #[error("the layout rests until leader time {until_ms} ms, for a backup of the metadata")]
+    LayoutHeld {
+        /// Until when, in milliseconds since 1970.
+        until_ms: u64,
+    },
 }
 
 impl Refusal {
@@ -246,6 +260,7 @@ impl Refusal {
                 | Self::DataDiscarded
                 | Self::NotBootstrapped
                 | Self::NoProfile
+                | Self::LayoutHeld { .. }
         )
     }
 }
@@ -306,6 +321,8 @@ impl Stored for Refusal {
                 group,
                 replica,
             } => out.u8(35).varint(node.0).u16_be(group.0).varint(replica.0),
+            Self::NodeTooOld { node, version } => out.u8(100).varint(node.0).u8(version),
+            Self::LayoutHeld { until_ms } => out.u8(101).varint(until_ms),
         };
     }
 
@@ -418,6 +435,13 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
             node: node(from)?,
             group: GroupId(from.u16_be()?),
             replica: ReplicaId(from.varint()?),
+        },
+        100 => Refusal::NodeTooOld {
+            node: node(from)?,
+            version: from.u8()?,
+        },
+        101 => Refusal::LayoutHeld {
+            until_ms: from.varint()?,
         },
         other => return Err(unknown("refusal", other)),
     })

@@ -3,10 +3,12 @@
 pub(crate) mod apply;
 mod buckets;
 pub(crate) mod command;
+pub(crate) mod hold;
 mod moves;
-mod nodes;
+pub(crate) mod nodes;
 pub(crate) mod outcome;
 mod removal;
+pub(crate) mod versions;
 
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,11 @@ use crate::kinds::group::GroupRecord;
 use crate::kinds::node::NodeRecord;
 use crate::kinds::state::GroupState;
 use crate::kv::{KvRead, Table};
+use crate::root::versions;
 use crate::stored::{StateError, Stored, load, only_version};
 
 /// Only this one is read: a view is as new as the process that sends it.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The root group's decisions as of one index. Cheap to share behind an `Arc`; two views of one
 /// cluster are ordered by their index.
@@ -37,6 +38,8 @@ pub struct ClusterView {
     pub buckets: BTreeMap<BucketName, BucketRecord>,
     /// Access keys, disabled ones included.
     pub access_keys: BTreeMap<String, AccessKeyRecord>,
+    /// The newest version of commands that each node has said it knows (rules.md 9).
+    pub versions: BTreeMap<NodeId, u8>,
 }
 
 impl ClusterView {
@@ -51,6 +54,10 @@ impl ClusterView {
         put_values(&mut out, &self.pools);
         put_values(&mut out, &self.buckets);
         put_values(&mut out, &self.access_keys);
+        out.varint(self.versions.len() as u64);
+        for (node, version) in &self.versions {
+            out.varint(node.0).u8(*version);
+        }
         out.finish()
     }
 
@@ -69,6 +76,10 @@ impl ClusterView {
             pools: get_values(&mut from, PoolTable::pool)?,
             buckets: get_values(&mut from, |bucket: &BucketRecord| bucket.name.clone())?,
             access_keys: get_values(&mut from, |key: &AccessKeyRecord| key.id.clone())?,
+            versions: from
+                .list(|from| Ok((NodeId(from.varint()?), from.u8()?)))?
+                .into_iter()
+                .collect(),
         };
         from.finish()?;
         Ok(view)
@@ -107,6 +118,7 @@ pub fn view(kv: &dyn KvRead) -> Result<ClusterView, StateError> {
         access_keys: load_all(kv, Table::AccessKeys, |key: &AccessKeyRecord| {
             key.id.clone()
         })?,
+        versions: versions::all(kv)?,
     })
 }
 

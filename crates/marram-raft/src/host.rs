@@ -5,6 +5,7 @@
 //! group      one group: its openraft instance, its state, its tasks
 //! members    initializing, learners, voters, leadership
 //! receive    requests of other replicas
+//! copy       a group's state in pieces, for a backup
 //! ```
 
 use std::collections::BTreeMap;
@@ -29,11 +30,13 @@ use crate::room::Room;
 use crate::transport::Transport;
 
 mod answers;
+mod copy;
 mod group;
 mod members;
 mod receive;
 
 pub use answers::{GroupStatus, ProposeError, QueryError, ReadError, Role};
+pub use copy::{CopyError, CopyPiece};
 pub use members::{ChangeError, InitializeError};
 pub use receive::HandleError;
 
@@ -399,6 +402,7 @@ async fn maintain(host: std::sync::Weak<RaftHost>) {
         }
         for group in &groups {
             group.store.drop_old_snapshot();
+            group.drop_old_copy();
             if room < Room::Ample {
                 group.purge_durable().await;
             }

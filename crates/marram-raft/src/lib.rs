@@ -16,6 +16,7 @@
 //! machine    openraft's state machine over redb: apply, checkpoints, snapshots
 //! network    openraft's network over the transport
 //! wire       messages between peers and openraft's
+//! offline    groups that nobody runs: read for a way back, seeded for a new beginning
 //! codec      stored forms of votes, log ids, memberships, entries
 //! types      openraft's type parameters
 //! ```
@@ -28,6 +29,7 @@ mod logic;
 mod machine;
 mod meta_logic;
 mod network;
+mod offline;
 mod reads;
 mod room;
 mod router;
@@ -39,12 +41,13 @@ mod wire;
 
 pub use config::RaftTimers;
 pub use host::{
-    ChangeError, CheckpointPolicy, GroupStatus, HandleError, HostConfig, InitializeError,
-    OpenError, ProposeError, QueryError, RaftHost, ReadError, Role,
+    ChangeError, CheckpointPolicy, CopyError, CopyPiece, GroupStatus, HandleError, HostConfig,
+    InitializeError, OpenError, ProposeError, QueryError, RaftHost, ReadError, Role,
 };
 pub use logic::{GroupLogic, LogicError};
 pub use machine::{MachineError, ReadView};
 pub use meta_logic::MetaLogic;
+pub use offline::{OfflineError, OfflineGroup, OfflineReplica, SeedAt};
 pub use room::Room;
 pub use router::{CallError, RemoteCall, RouteError, Router};
 pub use transport::{RaftMethod, Transport, TransportError};

@@ -60,7 +60,7 @@ impl LogStore {
 
     /// Entries of `range`, from its beginning, as many as `max_bytes` allow. What lies before the
     /// purged or after the last entry is left out; a hole is an error.
-    fn read(&self, range: Range<u64>, max_bytes: usize) -> io::Result<Vec<Entry>> {
+    pub(crate) fn read(&self, range: Range<u64>, max_bytes: usize) -> io::Result<Vec<Entry>> {
         let mut state = self.state();
         loop {
             match self.read_at(&state, range.clone(), max_bytes) {

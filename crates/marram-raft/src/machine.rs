@@ -31,9 +31,10 @@ mod dump;
 mod store;
 mod tables;
 
-pub(crate) use dump::{DumpFile, LoadedFile, SnapshotData, load, open_incoming};
-pub(crate) use store::{Store, blocking};
+pub(crate) use dump::{DumpFile, LoadedFile, SnapshotData, load, load_edited, open_incoming};
+pub(crate) use store::{Store, blocking, replayed};
 pub use tables::ReadView;
+pub(crate) use tables::open_view;
 
 /// Why a group's state cannot be used. The replica stops; nothing a user does causes it.
 #[derive(Debug, thiserror::Error)]

@@ -28,6 +28,8 @@ use crate::wire::{self, Address, WireError};
 
 mod send_snapshot;
 
+pub(crate) use send_snapshot::PIECE_BYTES;
+
 /// How long entries may take: above a heartbeat, because a loaded disk may need it and sending
 /// the same entries again would load it more.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(2);

@@ -14,6 +14,7 @@
 //! local      consensus, transport and routing, each behind the trait that needs it
 //! remote     proposals and queries on other nodes
 //! service    what peers may ask; shards: their bytes
+//! wayback    when something of the metadata is gone
 //! work       shards restored, looked at and cleaned for the maintenance of other nodes
 //! meshed     the seam of that maintenance: the drives of all nodes through the mesh
 //! lifetime   when to stop
@@ -36,6 +37,7 @@ mod service;
 mod shards;
 mod storage;
 mod view;
+mod wayback;
 mod work;
 
 pub(crate) use args::{GatewayArgs, ServerArgs};

@@ -1,8 +1,8 @@
 //! `LayoutRows`: pg -> the placement group's row as the group was told it, and when.
 
 use marram_placement::PgRow;
-use marram_types::PgId;
 use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{PgId, PoolId};
 
 use crate::stored::{Stored, only_version};
 
@@ -24,6 +24,17 @@ pub(crate) fn ser_key(pg: PgId) -> [u8; 4] {
     key[..2].copy_from_slice(&pg.pool.0.to_be_bytes());
     key[2..].copy_from_slice(&pg.index.to_be_bytes());
     key
+}
+
+/// Reads what [`ser_key`] wrote.
+pub(crate) fn deser_key(key: &[u8]) -> Result<PgId, DecodeError> {
+    let mut from = Reader::new(key);
+    let pg = PgId {
+        pool: PoolId(from.u16_be()?),
+        index: from.u16_be()?,
+    };
+    from.finish()?;
+    Ok(pg)
 }
 
 /// The row's encoding is its own crate's, version byte included.

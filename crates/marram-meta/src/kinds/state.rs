@@ -3,9 +3,9 @@
 use marram_types::codec::{DecodeError, Reader, Writer};
 
 use crate::kv::{KvError, KvRead, KvWrite, Table};
-use crate::stored::{StateError, Stored, load, store};
+use crate::stored::{StateError, Stored, load, only_version, store};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const KEY: &[u8] = b"state";
 
@@ -26,6 +26,10 @@ pub(crate) struct GroupState {
     pub(crate) requests: u64,
     /// No record expires before this time: an apply sweeps only when it has come.
     pub(crate) sweep_ms: u64,
+    /// Until this leader time a backup is to find everything that was there at `held_at`.
+    pub(crate) held_until_ms: u64,
+    /// Data displaced at this index or above stays while it is held.
+    pub(crate) held_at: u64,
 }
 
 impl GroupState {
@@ -47,11 +51,13 @@ impl Stored for GroupState {
             .varint(self.gc_floor)
             .varint(self.read_floor)
             .varint(self.requests)
-            .varint(self.sweep_ms);
+            .varint(self.sweep_ms)
+            .varint(self.held_until_ms)
+            .varint(self.held_at);
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        from.version("group state version", VERSION)?;
+        only_version(from, "group state version", VERSION)?;
         Ok(Self {
             applied: from.varint()?,
             time_ms: from.varint()?,
@@ -60,6 +66,8 @@ impl Stored for GroupState {
             read_floor: from.varint()?,
             requests: from.varint()?,
             sweep_ms: from.varint()?,
+            held_until_ms: from.varint()?,
+            held_at: from.varint()?,
         })
     }
 }

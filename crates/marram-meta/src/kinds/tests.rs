@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn small_values(
-        numbers in any::<[u64; 7]>(),
+        numbers in any::<[u64; 9]>(),
         ticket in arb::ticket(),
         bucket in any::<u64>(),
         key in arb::text(),
@@ -80,16 +80,16 @@ proptest! {
         round_trip(&DataRef::Displaced { at: numbers[0] });
         round_trip(&DataRef::Discarded { at: numbers[0] });
         round_trip(&DataRef::Live { bucket: marram_types::BucketId(bucket), key });
-        let [applied, time_ms, generation_offset, gc_floor, read_floor, requests, sweep_ms] =
-            numbers;
         round_trip(&GroupState {
-            applied,
-            time_ms,
-            generation_offset,
-            gc_floor,
-            read_floor,
-            requests,
-            sweep_ms,
+            applied: numbers[0],
+            time_ms: numbers[1],
+            generation_offset: numbers[2],
+            gc_floor: numbers[3],
+            read_floor: numbers[4],
+            requests: numbers[5],
+            sweep_ms: numbers[6],
+            held_until_ms: numbers[7],
+            held_at: numbers[8],
         });
         round_trip(&Usage {
             objects: numbers[0],

@@ -143,6 +143,7 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
         ObjectCommand::Reencode { pg, data, extents } => {
             reencode::apply(apply, (*pg, *data), extents)
         }
+        ObjectCommand::HoldFloors { until_ms } => Ok(floors::hold(apply, *until_ms)),
     }
 }
 

@@ -24,6 +24,7 @@ const TAG_LAYOUT_FENCE: u8 = 135;
 const TAG_SHARD_PLACED: u8 = 136;
 const TAG_SHARD_MISSING: u8 = 137;
 const TAG_REENCODE: u8 = 138;
+const TAG_HOLD_FLOORS: u8 = 150;
 
 /// Where a new version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +158,12 @@ pub enum ObjectCommand {
         data: DataId,
         /// What takes its place, in the order of the object's bytes.
         extents: Vec<NewExtent>,
+    },
+    /// Keeps the data of every version that is there at this entry, whatever displaces it, until a
+    /// leader time: a backup names it. An earlier hold that still lasts goes on; 0 ends all.
+    HoldFloors {
+        /// Milliseconds since 1970.
+        until_ms: u64,
     },
 }
 
@@ -293,6 +300,9 @@ impl Stored for ObjectCommand {
                 put_pair(out.u8(TAG_REENCODE), (*pg, *data));
                 put_new_extents(out, extents);
             }
+            Self::HoldFloors { until_ms } => {
+                out.u8(TAG_HOLD_FLOORS).varint(*until_ms);
+            }
         }
     }
 
@@ -338,6 +348,9 @@ impl Stored for ObjectCommand {
                 let extents = get_new_extents(from)?;
                 Self::Reencode { pg, data, extents }
             }
+            TAG_HOLD_FLOORS => Self::HoldFloors {
+                until_ms: from.varint()?,
+            },
             other => return Err(unknown("object command", other)),
         })
     }

@@ -13,7 +13,31 @@ pub(super) fn raise(apply: &mut Apply<'_>, gc_floor: u64, read_floor: u64) -> Ob
     let index = apply.index;
     let state = &mut apply.state;
     state.gc_floor = state.gc_floor.max(gc_floor.min(index));
-    state.read_floor = state.read_floor.max(read_floor.min(index));
+    let mut reached = read_floor.min(index);
+    if state.held_until_ms > state.time_ms {
+        // What a hold keeps was displaced after it: the queue gives up only what lies below.
+        reached = reached.min(state.held_at);
+    }
+    state.read_floor = state.read_floor.max(reached);
+    ObjectOutcome::Done
+}
+
+/// Longest time for which data is kept for a backup, in milliseconds: 31 days.
+const HOLD_MS_MAX: u64 = 31 * 24 * 60 * 60 * 1000;
+
+/// Keeps what is referred to now until `until_ms`. Holds overlap: the oldest that lasts decides from
+/// where on, the latest how long.
+pub(super) fn hold(apply: &mut Apply<'_>, until_ms: u64) -> ObjectOutcome {
+    let (now_ms, index) = (apply.now_ms(), apply.index);
+    let state = &mut apply.state;
+    if until_ms == 0 {
+        (state.held_until_ms, state.held_at) = (0, 0);
+        return ObjectOutcome::Done;
+    }
+    let lasts = state.held_until_ms > now_ms;
+    state.held_at = if lasts { state.held_at } else { index };
+    let until_ms = until_ms.min(now_ms.saturating_add(HOLD_MS_MAX));
+    state.held_until_ms = state.held_until_ms.max(until_ms);
     ObjectOutcome::Done
 }
 

@@ -380,6 +380,47 @@ fn floors_refuse_old_writes_and_release_garbage() {
 }
 
 #[test]
+fn what_a_hold_keeps_is_not_released() {
+    let mut group = Group::ready();
+    let raise = |index| ObjectCommand::RaiseFloors {
+        gc_floor: index,
+        read_floor: index,
+    };
+    let floors = |group: &Group| {
+        let state = GroupState::load(&group.kv).unwrap();
+        (state.gc_floor, state.read_floor)
+    };
+    let hold = |until_ms| ObjectCommand::HoldFloors { until_ms };
+    group.run(&striped("a", 1, "4+2", 5));
+    let until_ms = group.time_ms + 5_000;
+    group.run(&hold(until_ms));
+    let held_at = group.index;
+    group.run(&delete("a"));
+    group.run(&raise(u64::MAX));
+    assert_eq!(
+        floors(&group),
+        (group.index, held_at),
+        "uploads are judged as ever"
+    );
+    // A second hold does not let go of what the first one keeps.
+    group.run(&hold(until_ms + 1_000));
+    group.run(&raise(u64::MAX));
+    assert_eq!(floors(&group).1, held_at);
+    group.time_ms = until_ms + 1_000;
+    group.run(&raise(u64::MAX));
+    assert_eq!(floors(&group).1, group.index, "it is over");
+    // It can be ended, and never lasts for ever.
+    let begun = group.time_ms;
+    group.run(&hold(u64::MAX));
+    let state = GroupState::load(&group.kv).unwrap();
+    assert_eq!(state.held_until_ms, begun + 31 * 24 * 60 * 60 * 1000);
+    assert_eq!(state.held_at, group.index);
+    group.run(&hold(0));
+    group.run(&raise(u64::MAX));
+    assert_eq!(floors(&group).1, group.index);
+}
+
+#[test]
 fn malformed_puts_are_refused() {
     let mut group = Group::ready();
     let one = || extent(data(5, 1), profile("4+2"), 1 << 20);

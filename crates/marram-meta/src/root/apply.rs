@@ -6,7 +6,7 @@ use marram_types::{Crc64Nvme, GroupId, Profile, ReplicaId};
 
 use super::command::RootCommand;
 use super::outcome::RootOutcome;
-use super::{buckets, moves, nodes, removal};
+use super::{buckets, hold, moves, nodes, removal, versions};
 use crate::envelope::{COMMAND_VERSION, Envelope, EnvelopeError};
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::cluster::{self, ClusterRecord};
@@ -92,13 +92,27 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
             nonempty,
         } => buckets::sealed(apply, bucket, epoch, nonempty),
         RootCommand::PutAccessKey(key) => Ok(Ok(put_access_key(apply, &key)?)),
-        RootCommand::FinalizeVersion { version } => finalize(apply, cluster, version),
+        RootCommand::FinalizeVersion { version } => versions::finalize(apply, cluster, version),
+        RootCommand::ReportVersion { node, version } => versions::report(apply, node, version),
+        RootCommand::RenewReplica { node, lost } => nodes::renew_replica(apply, node, lost),
+        RootCommand::HoldLayout { until_ms } => hold::set(apply, until_ms),
         RootCommand::SetDuty { node, duty } => nodes::set_duty(apply, node, duty),
         RootCommand::RemoveNode { node } => removal::remove(apply, node),
+        layout => run_layout(apply, layout),
+    }
+}
+
+/// Steps of moves, none of which is taken while a backup wants the layout to rest.
+fn run_layout(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
+    if let Some(until_ms) = hold::until(apply)? {
+        return Ok(Err(Refusal::LayoutHeld { until_ms }));
+    }
+    match command {
         RootCommand::StartMoves { pool, moves } => moves::start(apply, pool, &moves),
         RootCommand::CutMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::cut),
         RootCommand::EndMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::end),
         RootCommand::CancelMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::cancel),
+        _ => unreachable!("the other commands are run before"),
     }
 }
 
@@ -180,17 +194,6 @@ fn create_pool(apply: &mut Apply<'_>, table: &PoolTable) -> Ran {
 
 fn set_default(apply: &mut Apply<'_>, mut cluster: ClusterRecord, profile: Profile) -> Ran {
     cluster.default_profile = Some(profile);
-    store(apply.kv, Table::Meta, cluster::KEY, &cluster)?;
-    Ok(Ok(RootOutcome::Done))
-}
-
-fn finalize(apply: &mut Apply<'_>, mut cluster: ClusterRecord, version: u8) -> Ran {
-    if version <= cluster.version {
-        return Ok(Err(Refusal::VersionNotHigher {
-            current: cluster.version,
-        }));
-    }
-    cluster.version = version;
     store(apply.kv, Table::Meta, cluster::KEY, &cluster)?;
     Ok(Ok(RootOutcome::Done))
 }

@@ -2,7 +2,7 @@
 
 use marram_placement::{PoolTable, SlotMove};
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile};
+use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, ReplicaId};
 
 use crate::envelope::Command;
 use crate::kinds::access_key::AccessKeyRecord;
@@ -220,6 +220,28 @@ pub enum RootCommand {
         /// Rows by index, each with the epoch that the sender acts on.
         pgs: Vec<(u16, u64)>,
     },
+    /// Gives a node a fresh replica id in the place of one whose log it has lost, which never
+    /// returns (rules.md 2). Sent with a request id: an attempt that arrives late must not take the
+    /// id away that an earlier one brought.
+    RenewReplica {
+        /// The node.
+        node: NodeId,
+        /// The replica whose log is gone.
+        lost: ReplicaId,
+    },
+    /// A node says up to which version it knows commands (rules.md 9).
+    ReportVersion {
+        /// The node.
+        node: NodeId,
+        /// The newest version that it knows.
+        version: u8,
+    },
+    /// Lets no move begin, turn or end before this leader time: a backup wants one layout in all
+    /// groups. 0 takes that back.
+    HoldLayout {
+        /// Milliseconds since 1970.
+        until_ms: u64,
+    },
 }
 
 impl Command for RootCommand {
@@ -354,6 +376,15 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::CutMoves { pool, pgs } => put_steps(out.u8(18), *pool, pgs),
         RootCommand::EndMoves { pool, pgs } => put_steps(out.u8(19), *pool, pgs),
         RootCommand::CancelMoves { pool, pgs } => put_steps(out.u8(20), *pool, pgs),
+        RootCommand::RenewReplica { node, lost } => {
+            out.u8(50).varint(node.0).varint(lost.0);
+        }
+        RootCommand::ReportVersion { node, version } => {
+            out.u8(51).varint(node.0).u8(*version);
+        }
+        RootCommand::HoldLayout { until_ms } => {
+            out.u8(52).varint(*until_ms);
+        }
         _ => unreachable!("the other commands are encoded before"),
     }
 }
@@ -376,6 +407,17 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
                     to: DriveId(from.varint()?),
                 })
             })?,
+        },
+        50 => RootCommand::RenewReplica {
+            node: node(from)?,
+            lost: ReplicaId(from.varint()?),
+        },
+        51 => RootCommand::ReportVersion {
+            node: node(from)?,
+            version: from.u8()?,
+        },
+        52 => RootCommand::HoldLayout {
+            until_ms: from.varint()?,
         },
         18..=20 => {
             let pool = PoolId(from.u16_be()?);

@@ -120,6 +120,25 @@ pub(super) fn add_replica(apply: &mut Apply<'_>, node: NodeId, founder: bool) ->
     answer
 }
 
+/// Gives a node that has lost the log of a replica a fresh id; whatever it was before never returns.
+pub(super) fn renew_replica(apply: &mut Apply<'_>, node: NodeId, lost: ReplicaId) -> Ran {
+    let mut record = match member(apply.kv, node)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let replica = ReplicaId(apply.index);
+    for past in record.replica.take().into_iter().chain([lost]) {
+        if !record.replicas_past.contains(&past) {
+            record.replicas_past.push(past);
+        }
+    }
+    record.replica = Some(replica);
+    let key = node::ser_replica_key(replica);
+    apply.kv.put(Table::Replicas, &key, &node::ser_key(node))?;
+    store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
+    Ok(Ok(RootOutcome::ReplicaAdded { replica }))
+}
+
 /// Changes a node's addresses.
 pub(super) fn update(
     apply: &mut Apply<'_>,
@@ -156,7 +175,7 @@ pub(super) fn set_duty(apply: &mut Apply<'_>, node: NodeId, duty: NodeDuty) -> R
 }
 
 /// All nodes, tombstoned ones included.
-pub(super) fn all_nodes(kv: &dyn KvRead) -> Result<Vec<NodeRecord>, StateError> {
+pub(crate) fn all_nodes(kv: &dyn KvRead) -> Result<Vec<NodeRecord>, StateError> {
     let mut nodes = Vec::new();
     let all = (Bound::Unbounded, Bound::Unbounded);
     kv.scan(Table::Nodes, all.0, all.1, &mut |_, bytes| {

@@ -3,6 +3,7 @@
 mod duties;
 mod messages;
 mod moves;
+mod wayback;
 
 use marram_placement::{PgRow, PoolTable, Spread};
 use marram_types::{

@@ -381,6 +381,12 @@ pub enum Method {
     LookShards = 37,
     /// Removes single shards that the layout does not want. CleanShardsRequest, CleanShardsResponse.
     CleanShards = 38,
+    /// Gives a node that has lost its Raft log a fresh replica id. RenewReplicaRequest,
+    /// RenewReplicaResponse.
+    RenewReplica = 68,
+    /// One piece of a copy of a group's state, which is the answer's payload. DumpGroupRequest,
+    /// DumpGroupResponse.
+    DumpGroup = 69,
 }
 impl Method {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -407,6 +413,8 @@ impl Method {
             Self::RestoreShards => "METHOD_RESTORE_SHARDS",
             Self::LookShards => "METHOD_LOOK_SHARDS",
             Self::CleanShards => "METHOD_CLEAN_SHARDS",
+            Self::RenewReplica => "METHOD_RENEW_REPLICA",
+            Self::DumpGroup => "METHOD_DUMP_GROUP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -430,6 +438,8 @@ impl Method {
             "METHOD_RESTORE_SHARDS" => Some(Self::RestoreShards),
             "METHOD_LOOK_SHARDS" => Some(Self::LookShards),
             "METHOD_CLEAN_SHARDS" => Some(Self::CleanShards),
+            "METHOD_RENEW_REPLICA" => Some(Self::RenewReplica),
+            "METHOD_DUMP_GROUP" => Some(Self::DumpGroup),
             _ => None,
         }
     }
@@ -911,4 +921,59 @@ pub mod raft_transfer_response {
             }
         }
     }
+}
+/// A node has lost the log of its replica, which must not vote again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewReplicaRequest {
+    /// The replica whose log is gone.
+    #[prost(uint64, tag = "1")]
+    pub lost: u64,
+    /// The request id of this attempt, 24 bytes: however often it is sent, it brings one replica.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub request: ::prost::bytes::Bytes,
+    /// Until when it may be carried out, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub deadline_ms: u64,
+}
+/// What the node is from now on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewReplicaResponse {
+    /// The outcome of giving it a replica id, in the encoding of marram-meta.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub outcome: ::prost::bytes::Bytes,
+    /// A ClusterView in the encoding of marram-meta, which has that replica.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub view: ::prost::bytes::Bytes,
+}
+/// Asks for a piece of a copy of a group's state.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DumpGroupRequest {
+    /// The group.
+    #[prost(uint32, tag = "1")]
+    pub group: u32,
+    /// The copy, by the name that the first answer gave it; empty begins one.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// Where the piece begins.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    /// With an empty name: the state must hold the group's entry of this index.
+    #[prost(uint64, tag = "4")]
+    pub at_least: u64,
+}
+/// The piece is the payload; an empty one ends the copy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DumpGroupResponse {
+    /// The name of the copy.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Bytes of all of it.
+    #[prost(uint64, tag = "2")]
+    pub total_bytes: u64,
+    /// Index of the last entry in it.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// The term of that entry.
+    #[prost(uint64, tag = "4")]
+    pub term: u64,
 }

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::answers::{GroupStatus, ProposeError, ReadError, Role};
+use super::copy::Copying;
 use super::receive::Incoming;
 use super::{CheckpointPolicy, HostConfig, OpenError};
 use crate::config::raft_config;
@@ -35,6 +36,8 @@ pub(super) struct Group {
     pub(super) store: Arc<Store>,
     /// A snapshot that is being received.
     pub(super) incoming: Mutex<Option<Incoming>>,
+    /// A copy of the state that is read in pieces.
+    pub(super) copy: Mutex<Option<Copying>>,
     /// One membership change at a time: openraft has panicked on rapid ones.
     pub(super) changes: Mutex<()>,
     reads: mpsc::Sender<oneshot::Sender<Confirmed>>,
@@ -83,6 +86,7 @@ impl Group {
             raft,
             store,
             incoming: Mutex::new(None),
+            copy: Mutex::new(None),
             changes: Mutex::new(()),
             reads,
             proposals: AtomicUsize::new(0),

@@ -103,8 +103,14 @@ impl LocalSnapshot {
         let (term, leader, index) = last.map_or((0, 0, 0), |last| {
             (last.leader_id.term, last.leader_id.node_id, last.index)
         });
+        let id = format!("{}-{term}-{leader}-{index}", place.replica.0);
+        Self::named(place, txn, id)
+    }
+
+    /// A copy for somebody who is not a replica, under a name of its own.
+    pub(super) fn named(place: Place, txn: ReadTransaction, id: String) -> Self {
         Self {
-            id: format!("{}-{term}-{leader}-{index}", place.replica.0),
+            id,
             place,
             txn: Mutex::new(Some(txn)),
             dump: OnceCell::new(),
@@ -120,7 +126,8 @@ impl LocalSnapshot {
                 let txn = txn.ok_or(MachineError::Snapshot(
                     "an earlier attempt to write it failed",
                 ))?;
-                write(&this.place, &this.id, &txn).map(Arc::new)
+                let rows = |each: &mut tables::EachRow<'_>| tables::each_row(&txn, each);
+                write(&this.place, &this.id, rows).map(Arc::new)
             })
             .await
         });
@@ -155,6 +162,13 @@ pub(crate) struct DumpFile {
 }
 
 impl DumpFile {
+    /// A piece of the bytes, read where the caller is.
+    pub(crate) fn read_here(&self, offset: u64, bytes: u64) -> io::Result<Bytes> {
+        let mut piece = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
+        self.file.read_at(offset, &mut piece)?;
+        Ok(Bytes::from(piece))
+    }
+
     /// A piece of the bytes.
     pub(crate) async fn read(&self, offset: u64, bytes: u64) -> io::Result<Bytes> {
         let file = self.file.clone();
@@ -193,7 +207,12 @@ impl Out<'_> {
     }
 }
 
-fn write(place: &Place, id: &str, txn: &ReadTransaction) -> Result<DumpFile, MachineError> {
+/// Writes the rows that `rows` gives, in the order of tables and keys.
+pub(crate) fn write(
+    place: &Place,
+    id: &str,
+    rows: impl FnOnce(&mut tables::EachRow<'_>) -> Result<(), MachineError>,
+) -> Result<DumpFile, MachineError> {
     let path = place.dir.join(format!("group-{}.dump-{id}", place.group.0));
     let file = open_fresh(place, &path)?;
     let temporary = TemporaryFile {
@@ -208,8 +227,8 @@ fn write(place: &Place, id: &str, txn: &ReadTransaction) -> Result<DumpFile, Mac
     };
     out.put(MAGIC)?;
     out.put(&[FORMAT])?;
-    let mut rows = 0_u64;
-    tables::each_row(txn, &mut |table, key, value| {
+    let mut count = 0_u64;
+    rows(&mut |table, key, value| {
         let too_long = |_| MachineError::Snapshot("a row is too long");
         let key_len = u32::try_from(key.len()).map_err(too_long)?;
         let value_len = u32::try_from(value.len()).map_err(too_long)?;
@@ -218,11 +237,11 @@ fn write(place: &Place, id: &str, txn: &ReadTransaction) -> Result<DumpFile, Mac
         out.put(&value_len.to_be_bytes())?;
         out.put(key)?;
         out.put(value)?;
-        rows += 1;
+        count += 1;
         Ok(())
     })?;
     out.put(&[END])?;
-    out.put(&rows.to_be_bytes())?;
+    out.put(&count.to_be_bytes())?;
     out.flush()?;
     let bytes = out.written;
     Ok(DumpFile {
@@ -258,7 +277,7 @@ pub(crate) struct LoadedFile {
 
 impl LoadedFile {
     /// Renames it over the group's file.
-    pub(super) fn install(mut self, place: &Place) -> Result<Database, MachineError> {
+    pub(crate) fn install(mut self, place: &Place) -> Result<Database, MachineError> {
         let from = self.temporary.path.take().expect("only install takes it");
         place
             .vfs
@@ -330,12 +349,25 @@ impl In<'_> {
     }
 }
 
+/// Changes a state that was loaded, before it is used.
+pub(crate) type Edit<'a> = dyn FnMut(&mut dyn KvWrite) -> Result<(), MachineError> + 'a;
+
 /// Loads `bytes` of a dump into a new file of tables, durably.
 pub(crate) fn load(
     place: &Place,
     meta: &SnapshotMeta,
     file: &dyn VfsFile,
     bytes: u64,
+) -> Result<LoadedFile, MachineError> {
+    load_edited(place, meta, (file, bytes), &mut |_| Ok(()))
+}
+
+/// The same with a change of the state in the same transaction.
+pub(crate) fn load_edited(
+    place: &Place,
+    meta: &SnapshotMeta,
+    (file, bytes): (&dyn VfsFile, u64),
+    edit: &mut Edit<'_>,
 ) -> Result<LoadedFile, MachineError> {
     let path = place.dir.join(format!("{}.received", place.file_name()));
     let mut from = In {
@@ -365,6 +397,7 @@ pub(crate) fn load(
                 "it does not hold the rows that it counts",
             ));
         }
+        edit(kv)?;
         kv.put_applied(meta.last_log_id.as_ref(), Some(&meta.last_membership))
     };
     let db = tables::create(place, &path, Some(&mut fill))?;

@@ -299,6 +299,21 @@ impl Store {
         }))
     }
 
+    /// A copy of the state as it is now under a name of its own, to be read in pieces; none while
+    /// nothing was applied.
+    pub(crate) async fn copy(
+        &self,
+        name: String,
+    ) -> Result<Option<(LogId, SnapshotData)>, MachineError> {
+        let writer = self.flush_locked(self.lock().await).await?;
+        let Some(last) = writer.applied else {
+            return Ok(None);
+        };
+        let txn = self.database().begin_read().map_err(MachineError::store)?;
+        let local = dump::LocalSnapshot::named(self.place.clone(), txn, name);
+        Ok(Some((last, SnapshotData::local(Arc::new(local)))))
+    }
+
     /// Gives up a snapshot that nobody has asked for in a while: it pins pages.
     pub(crate) fn drop_old_snapshot(&self) {
         if let Ok(mut writer) = self.writer.try_lock() {
@@ -358,24 +373,14 @@ fn apply_all(
     {
         let mut kv = WriteKv::new(&txn);
         for entry in entries {
-            let index = entry.log_id.index;
-            if let Some(last) = applied.as_ref().filter(|last| last.index >= index) {
-                let applied = last.index;
-                return Err(MachineError::Order { index, applied });
-            }
-            outcomes.push(match &entry.payload {
-                EntryPayload::Normal(command) => logic
-                    .apply(group, &mut kv, index, &command.0[1..])
-                    .map(Bytes::from)
-                    .map_err(|source| MachineError::Logic { index, source })?,
-                EntryPayload::Blank => Bytes::new(),
-                EntryPayload::Membership(new) => {
-                    let set_at = Some(entry.log_id);
-                    membership = Some(StoredMembership::new(set_at, new.clone()));
-                    Bytes::new()
-                }
-            });
-            applied = Some(entry.log_id);
+            let outcome = apply_one(
+                &mut kv,
+                (logic, group),
+                entry,
+                &mut applied,
+                &mut membership,
+            );
+            outcomes.push(outcome?);
         }
         kv.put_applied(applied.as_ref(), membership.as_ref())?;
     }
@@ -385,4 +390,87 @@ fn apply_all(
         writer.membership = membership;
     }
     Ok(outcomes)
+}
+
+/// Applies one entry that follows `applied`.
+fn apply_one(
+    kv: &mut WriteKv<'_>,
+    (logic, group): (&dyn GroupLogic, GroupId),
+    entry: &Entry,
+    applied: &mut Option<LogId>,
+    membership: &mut Option<StoredMembership>,
+) -> Result<Bytes, MachineError> {
+    let index = entry.log_id.index;
+    if let Some(last) = applied.as_ref().filter(|last| last.index >= index) {
+        let applied = last.index;
+        return Err(MachineError::Order { index, applied });
+    }
+    let outcome = match &entry.payload {
+        EntryPayload::Normal(command) => logic
+            .apply(group, kv, index, &command.0[1..])
+            .map(Bytes::from)
+            .map_err(|source| MachineError::Logic { index, source })?,
+        EntryPayload::Blank => Bytes::new(),
+        EntryPayload::Membership(new) => {
+            let set_at = Some(entry.log_id);
+            *membership = Some(StoredMembership::new(set_at, new.clone()));
+            Bytes::new()
+        }
+    };
+    *applied = Some(entry.log_id);
+    Ok(outcome)
+}
+
+/// A state with all of its log applied, and what it is then.
+pub(crate) struct Replayed {
+    /// Its rows.
+    pub(crate) dump: dump::DumpFile,
+    /// The last entry.
+    pub(crate) last: Option<LogId>,
+    /// The last entry that the file itself had applied.
+    pub(crate) applied: Option<LogId>,
+    /// The members.
+    pub(crate) membership: StoredMembership,
+}
+
+/// The state of a file that nobody uses, with the entries of `more` applied after its own last one,
+/// committed or not. The file stays as it is.
+pub(crate) fn replayed(
+    place: &Place,
+    logic: &dyn GroupLogic,
+    more: &mut dyn FnMut(u64) -> std::io::Result<Vec<Entry>>,
+) -> Result<Replayed, MachineError> {
+    let db = tables::open(place)?;
+    let txn = db.begin_read().map_err(MachineError::store)?;
+    let (applied, members) = tables::applied_state(&txn)?;
+    drop(txn);
+    let mut txn = db.begin_write().map_err(MachineError::store)?;
+    txn.set_durability(Durability::None)
+        .map_err(MachineError::store)?;
+    let (mut last, mut membership) = (applied, None);
+    let dump = {
+        let mut kv = WriteKv::new(&txn);
+        loop {
+            let next = last.as_ref().map_or(0, |last| last.index + 1);
+            let entries = more(next).map_err(|source| MachineError::Io {
+                path: place.path(),
+                source,
+            })?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in &entries {
+                let what = (logic, place.group);
+                apply_one(&mut kv, what, entry, &mut last, &mut membership)?;
+            }
+        }
+        dump::write(place, "offline", |each| tables::each_row_of(&kv, each))?
+    };
+    txn.abort().map_err(MachineError::store)?;
+    Ok(Replayed {
+        dump,
+        last,
+        applied,
+        membership: membership.unwrap_or(members),
+    })
 }

@@ -36,7 +36,7 @@ const MEMBERSHIP: &[u8] = b"membership";
 const CHECKPOINT: &[u8] = b"checkpoint";
 const FORMAT: u8 = 1;
 /// Above every number of [`Table`].
-const TABLES: usize = 32;
+const TABLES: usize = 64;
 
 fn definition(table: Table) -> Definition {
     TableDefinition::new(table.name())
@@ -59,6 +59,11 @@ pub(super) fn open(place: &Place) -> Result<Database, MachineError> {
     let db = database(place.vfs.as_ref(), place, &place.path(), OpenMode::Existing)?;
     check_identity(place, &db)?;
     Ok(db)
+}
+
+/// A view of the file at `place`, which nobody else has open.
+pub(crate) fn open_view(place: &Place) -> Result<ReadView, MachineError> {
+    ReadView::new(Arc::new(open(place)?))
 }
 
 /// Makes a new file at `path` with its identity and every table, durably; `fill` adds rows in the
@@ -259,6 +264,29 @@ pub(super) fn each_row(txn: &ReadTransaction, each: &mut EachRow<'_>) -> Result<
             let (key, value) = row.map_err(MachineError::store)?;
             each(table, key.value(), value.value())?;
         }
+    }
+    Ok(())
+}
+
+/// The same of a state that is being changed.
+pub(super) fn each_row_of(kv: &dyn KvRead, each: &mut EachRow<'_>) -> Result<(), MachineError> {
+    for table in Table::ALL {
+        let mut failed = None;
+        let (from, to) = (Bound::Unbounded, Bound::Unbounded);
+        let scanned = kv.scan(
+            table,
+            from,
+            to,
+            &mut |key, value| match each(table, key, value) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        );
+        scanned.map_err(MachineError::Kv)?;
+        failed.map_or(Ok(()), Err)?;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ use super::remote::MeshCalls;
 use super::service::NodeService;
 use super::storage::{Drives, Start, Storage};
 use super::work::{MeshSources, Work};
-use super::{catch_up, gc, groups, pace, room, view};
+use super::{catch_up, gc, groups, pace, room, view, wayback};
 
 mod found;
 mod join;
@@ -45,7 +45,7 @@ struct Listeners {
 }
 
 /// What a running node is made of.
-struct Node {
+pub(super) struct Node {
     host: Arc<RaftHost>,
     local: Arc<Local>,
     mesh: Mesh,
@@ -112,10 +112,12 @@ async fn start_and_serve(
     })?;
     let node = match start {
         Start::Resume { node, replica } => {
-            require_log(&storage)?;
-            let running = open(&storage, &mesh, replica, &raft, None).await?;
-            settle(&mesh, node);
-            running
+            let resumed =
+                wayback::resume(&config, &mut storage, &mesh, &raft, (node, replica), false);
+            tokio::select! {
+                resumed = resumed => resumed?,
+                () = stop.cancelled() => return Ok(()),
+            }
         }
         Start::Found => found::found(&config, &kek, &mut storage, &mesh, &raft).await?,
         Start::Join => tokio::select! {
@@ -158,7 +160,7 @@ impl Drop for RaftThreads {
     }
 }
 
-fn open_log(storage: &Storage) -> Result<Wal> {
+pub(super) fn open_log(storage: &Storage) -> Result<Wal> {
     let dir = storage.raft_dir();
     OsVfs
         .create_dir(&dir)
@@ -173,22 +175,9 @@ fn open_log(storage: &Storage) -> Result<Wal> {
     Wal::open(Arc::new(OsVfs), &dir.join("log"), options).context("cannot open the Raft log")
 }
 
-/// A replica that has lost its log must not vote again under its old id (rules.md 2).
-fn require_log(storage: &Storage) -> Result<()> {
-    let log = storage.raft_dir().join("log");
-    if OsVfs.list(&log).is_ok_and(|files| !files.is_empty()) {
-        return Ok(());
-    }
-    bail!(
-        "the Raft log {} is gone: this replica may have voted and must not vote again; put the log \
-         back, or let the node join anew with empty folders and a new certificate",
-        log.display()
-    )
-}
-
 /// Opens log and replicas. `admitted` is the view that came with the answer to a join; a node that
 /// resumes reads its own.
-async fn open(
+pub(super) async fn open(
     storage: &Storage,
     mesh: &Mesh,
     replica: ReplicaId,
@@ -295,6 +284,7 @@ async fn serve(
         config.join.clone(),
         node.sender.clone(),
     ));
+    tasks.spawn(wayback::report_version(Arc::clone(&node.local)));
     tasks.spawn(groups::follow(Arc::clone(&node.host), node.view.clone()));
     tasks.spawn(view::routes(
         Arc::clone(&node.local.router),
@@ -369,7 +359,7 @@ fn describe(
 }
 
 /// The node that this server is, once it is known.
-fn settle(mesh: &Mesh, node: NodeId) {
+pub(super) fn settle(mesh: &Mesh, node: NodeId) {
     tracing::info!(%node, "this server is a member");
     mesh.set_node(node);
 }

@@ -9,7 +9,7 @@ use marram_maintain::{Foreground, Lane, Pace};
 use marram_mesh::{Method, Peer, RpcCode, RpcFailure, Service};
 use marram_meta::{ClusterView, NodeRecord};
 use marram_proto::mesh::v1 as wire;
-use marram_raft::{RaftHost, RaftMethod};
+use marram_raft::{CopyError, RaftHost, RaftMethod};
 use marram_types::{DriveId, GroupId};
 use prost::Message;
 use tokio::sync::watch;
@@ -18,6 +18,7 @@ use super::admission;
 use super::local::Local;
 use super::shards;
 use super::storage::Drives;
+use super::wayback;
 use super::work::Work;
 
 /// Longest time that a peer may wait for a newer view.
@@ -73,6 +74,11 @@ impl Service for NodeService {
             Method::RestoreShards => answer(&self.work.restore(parse(header)?).await?),
             Method::LookShards => answer(&self.work.look(parse(header)?).await?),
             Method::CleanShards => answer(&self.work.clean(parse(header)?).await?),
+            Method::RenewReplica => {
+                let request = parse(header)?;
+                answer(&wayback::renewed(&self.local, &self.view, peer, request).await?)
+            }
+            Method::DumpGroup => self.dump_group(parse(header)?).await,
         }
     }
 }
@@ -185,6 +191,31 @@ impl NodeService {
             .await
             .map_err(|error| Local::read_failure(&error))?;
         Ok(wire::QueryResponse { answer, applied })
+    }
+
+    /// A piece of a copy of a group's state, for a backup.
+    async fn dump_group(&self, request: wire::DumpGroupRequest) -> Answer {
+        let piece = self.host.copy_piece(
+            group(request.group)?,
+            &request.id,
+            request.offset,
+            request.at_least,
+        );
+        let piece = piece.await.map_err(|error| {
+            let code = match error {
+                CopyError::NoReplica(_) | CopyError::Behind { .. } => RpcCode::Unavailable,
+                CopyError::Gone(_) => RpcCode::Aborted,
+                CopyError::Machine(_) | CopyError::Io(_) => RpcCode::Internal,
+            };
+            RpcFailure::new(code, error.to_string())
+        })?;
+        let header = wire::DumpGroupResponse {
+            id: piece.id,
+            total_bytes: piece.total_bytes,
+            index: piece.last.1,
+            term: piece.last.0,
+        };
+        Ok((Bytes::from(header.encode_to_vec()), piece.bytes))
     }
 
     async fn raft(&self, method: RaftMethod, header: Bytes, payload: Bytes) -> Answer {

@@ -13,6 +13,9 @@ use marram_types::{ClusterId, DriveId, NodeId, ReplicaId};
 
 use super::room::Limits;
 
+/// Folder of the Raft log and the state machines, on the metadata drive.
+const RAFT_DIR: &str = "raft";
+
 /// How this start begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -126,7 +129,7 @@ impl Storage {
 
     /// Where the Raft log and the state machines lie.
     pub(super) fn raft_dir(&self) -> PathBuf {
-        self.metadata().path().join("raft")
+        self.metadata().path().join(RAFT_DIR)
     }
 
     /// Writes down who the drives are, the metadata drive last: it is the one that counts.
@@ -148,6 +151,40 @@ impl Storage {
             root.write_identity(identity)?;
         }
         Ok(())
+    }
+
+    /// Names the node's present replica, on the metadata drive.
+    pub(super) fn give_replica(&mut self, replica: ReplicaId) -> Result<()> {
+        let metadata = &mut self.roots[0];
+        let identity = metadata.identity().context("the drive has no identity")?;
+        let identity = Identity {
+            replica: Some(replica),
+            ..identity.clone()
+        };
+        Ok(metadata.write_identity(identity)?)
+    }
+
+    /// Moves log and state of a replica that never returns out of the way; says where to. Nothing is
+    /// deleted.
+    pub(super) fn set_metadata_aside(&self, replica: ReplicaId) -> Result<Option<PathBuf>> {
+        let root = self.metadata();
+        let names = root.vfs().list(root.path())?;
+        if !names.iter().any(|name| name == RAFT_DIR) {
+            return Ok(None);
+        }
+        let name = (0_u32..)
+            .map(|n| match n {
+                0 => format!("{RAFT_DIR}.lost-{replica}"),
+                n => format!("{RAFT_DIR}.lost-{replica}-{n}"),
+            })
+            .find(|name| !names.contains(name))
+            .context("no name is free")?;
+        let aside = root.path().join(name);
+        root.vfs()
+            .rename(&self.raft_dir(), &aside)
+            .with_context(|| format!("cannot move the old metadata to {}", aside.display()))?;
+        root.vfs().sync_dir(root.path())?;
+        Ok(Some(aside))
     }
 
     /// What the node tells of its drives when it joins.

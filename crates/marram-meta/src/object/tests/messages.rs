@@ -63,6 +63,7 @@ fn shard_command() -> impl Strategy<Value = ObjectCommand> {
             shard,
             at,
         }),
+        any::<u64>().prop_map(|until_ms| ObjectCommand::HoldFloors { until_ms }),
     ]
 }
 
@@ -88,6 +89,8 @@ fn layout_refusal() -> impl Strategy<Value = Refusal> {
                 group: GroupId(small[0]),
                 replica: ReplicaId(n),
             },
+            Refusal::NodeTooOld { node, version: 7 },
+            Refusal::LayoutHeld { until_ms: n },
             Refusal::Malformed(crate::Malformed::Index),
         ])
     })

@@ -79,6 +79,13 @@ fn layout_command() -> impl Strategy<Value = RootCommand> {
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::CutMoves { pool, pgs }),
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::EndMoves { pool, pgs }),
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::CancelMoves { pool, pgs }),
+        (node(), any::<u64>()).prop_map(|(node, lost)| RootCommand::RenewReplica {
+            node,
+            lost: ReplicaId(lost),
+        }),
+        (node(), any::<u8>())
+            .prop_map(|(node, version)| RootCommand::ReportVersion { node, version }),
+        any::<u64>().prop_map(|until_ms| RootCommand::HoldLayout { until_ms }),
     ]
 }
 

@@ -321,6 +321,7 @@ impl Model {
                 data, shard, at, ..
             } => self.missing(*data, *shard, *at, index),
             ObjectCommand::Reencode { data, extents, .. } => self.reencode(*data, extents, index),
+            ObjectCommand::HoldFloors { .. } => unreachable!("this model has no backups"),
             ObjectCommand::Put { .. } | ObjectCommand::Delete { .. } => unreachable!("a user's"),
         }
     }

@@ -1,0 +1,179 @@
+//! A new beginning from an old state: one replica alone goes on with it, every other one is past
+//! (decision 0021). Used where a backup is restored, or a majority of voters is lost; it edits a state
+//! before the first entry of its new log.
+//!
+//! Every id, generation and begin index is an index of a log. The new logs begin [`INDEX_JUMP`] behind
+//! the old ones, so none of them is used twice whatever happened after the state was taken.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use marram_placement::{PgRow, PoolTable};
+use marram_types::{DriveId, GroupId, NodeId, PgId, ReplicaId};
+
+use crate::envelope::Envelope;
+use crate::kinds::cluster::{self, ClusterRecord};
+use crate::kinds::group::{self, GroupRecord};
+use crate::kinds::layout_row::{self, LayoutRow};
+use crate::kinds::node;
+use crate::kinds::pool;
+use crate::kv::{KvRead, KvWrite, Table};
+use crate::requests::ApplyError;
+use crate::root::apply::apply_root;
+use crate::root::command::{NodeJoin, RootCommand};
+use crate::root::hold;
+use crate::root::nodes::all_nodes;
+use crate::root::outcome::RootOutcome;
+use crate::stored::{StateError, Stored, load, store};
+
+/// How far behind the last index that is known a new log begins: more entries than a group commits
+/// in years, and few enough that an index stays exact in every program that reads it as a number.
+pub const INDEX_JUMP: u64 = 1 << 40;
+
+/// Why a state cannot be the beginning of a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum RefoundError {
+    /// The state holds no cluster.
+    #[error("the state holds no cluster")]
+    NoCluster,
+    /// The root's state refuses the node.
+    #[error("the root group refuses this node: {0}")]
+    Refused(crate::refusal::Refusal),
+    /// The state cannot be read.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+impl From<StateError> for RefoundError {
+    fn from(error: StateError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl From<crate::kv::KvError> for RefoundError {
+    fn from(error: crate::kv::KvError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+/// Who goes on with a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refounded {
+    /// The node.
+    pub node: NodeId,
+    /// Its drives, in the order of their ordinals.
+    pub drives: Vec<DriveId>,
+    /// Its replica, the only voter of every group.
+    pub replica: ReplicaId,
+    /// Rows of the layout that an object group knew newer than the root's state did.
+    pub newer_rows: usize,
+}
+
+/// The index at which [`refound_root`] leaves the root group, when the state's last entry is `index`.
+#[must_use]
+pub fn refounded_at(index: u64) -> u64 {
+    index + INDEX_JUMP + 1
+}
+
+/// Makes the node that describes itself so the only one with the metadata. `index` is that of the
+/// state's last entry, `rows` the object groups' copies of the layout: what a group knows, the root
+/// has decided, even where its own last entries are lost.
+///
+/// # Errors
+/// See [`RefoundError`]; `kv` must be thrown away then.
+pub fn refound_root(
+    kv: &mut dyn KvWrite,
+    index: u64,
+    join: NodeJoin,
+    rows: &BTreeMap<PgId, PgRow>,
+) -> Result<Refounded, RefoundError> {
+    let cluster: Option<ClusterRecord> = load(kv, Table::Meta, cluster::KEY)?;
+    let cluster = cluster.ok_or(RefoundError::NoCluster)?;
+    for mut record in all_nodes(kv)? {
+        record.replicas_past.extend(record.replica.take());
+        store(kv, Table::Nodes, &node::ser_key(record.node), &record)?;
+    }
+    hold::clear(kv)?;
+    let newer_rows = take_newer_rows(kv, rows)?;
+    let RootOutcome::NodeAdded { node, drives } =
+        run(kv, index + INDEX_JUMP, &RootCommand::AddNode(join))?
+    else {
+        unreachable!("a node is added or refused");
+    };
+    let add = RootCommand::AddReplica {
+        node,
+        founder: false,
+    };
+    let at = refounded_at(index);
+    let RootOutcome::ReplicaAdded { replica } = run(kv, at, &add)? else {
+        unreachable!("a replica is added or refused");
+    };
+    for group in (0..=cluster.object_groups).map(GroupId) {
+        let mut record = GroupRecord::new(group, vec![replica]);
+        // Below every index of the new logs: whatever they say later replaces this.
+        record.at = INDEX_JUMP;
+        store(kv, Table::Groups, &group::ser_key(group), &record)?;
+    }
+    Ok(Refounded {
+        node,
+        drives,
+        replica,
+        newer_rows,
+    })
+}
+
+/// Applies one command outside of any log.
+fn run(
+    kv: &mut dyn KvWrite,
+    index: u64,
+    command: &RootCommand,
+) -> Result<RootOutcome, RefoundError> {
+    let outcome = apply_root(kv, index, &Envelope::seal_internal(command))?;
+    match RootOutcome::decode(&outcome).map_err(ApplyError::bad_command)? {
+        RootOutcome::Refused(refusal) => Err(RefoundError::Refused(refusal)),
+        done => Ok(done),
+    }
+}
+
+fn take_newer_rows(
+    kv: &mut dyn KvWrite,
+    rows: &BTreeMap<PgId, PgRow>,
+) -> Result<usize, StateError> {
+    let mut newer = 0;
+    for (pg, row) in rows {
+        let key = pool::ser_key(pg.pool);
+        let Some(mut table) = load::<PoolTable>(kv, Table::Pools, &key)? else {
+            continue;
+        };
+        let held = table.rows.get_mut(usize::from(pg.index));
+        if let Some(held) = held.filter(|held| held.epoch < row.epoch) {
+            *held = row.clone();
+            table.epoch = table.epoch.max(row.epoch);
+            newer += 1;
+            store(kv, Table::Pools, &key, &table)?;
+        }
+    }
+    Ok(newer)
+}
+
+/// An object group's copies of the layout's rows.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn layout_rows(kv: &dyn KvRead) -> Result<BTreeMap<PgId, PgRow>, StateError> {
+    let mut found = Vec::new();
+    let (from, to) = (Bound::Unbounded, Bound::Unbounded);
+    kv.scan(Table::LayoutRows, from, to, &mut |key, value| {
+        let row = layout_row::deser_key(key)
+            .and_then(|pg| LayoutRow::deser_value(value).map(|row| (pg, row.row)));
+        found.push(row);
+        ControlFlow::Continue(())
+    })?;
+    found
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .map_err(StateError::corrupt(Table::LayoutRows))
+}
+
+#[cfg(test)]
+mod tests;
