@@ -32,6 +32,7 @@
 //! ```
 
 mod admin;
+mod backup;
 mod bucket;
 mod client;
 mod config;
@@ -62,7 +63,8 @@ pub use put::{PutOptions, Watcher};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
-    BucketInfo, ByteRange, ClusterStatus, DriveState, DriveStatus, DutyChange, GroupStatus,
-    LayoutPlan, ListPage, NodeDuty, NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary,
-    PlannedNode, PoolPlan, Preconditions, Redundancy, RemovedNode,
+    Backup, BackupPiece, BackupPlace, BucketInfo, ByteRange, ClusterStatus, DriveState,
+    DriveStatus, DutyChange, FinalizedVersion, GroupStatus, LayoutPlan, ListPage, NodeDuty,
+    NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PlannedNode, PoolPlan,
+    Preconditions, Redundancy, RemovedNode,
 };

@@ -6,8 +6,10 @@ use marram_proto::v1;
 use serde::Serialize;
 
 mod admin;
+mod backup;
 mod status;
 pub use admin::{DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan, RemovedNode};
+pub use backup::{Backup, BackupPiece, BackupPlace, FinalizedVersion};
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,
 };

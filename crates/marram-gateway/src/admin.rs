@@ -1,6 +1,8 @@
 //! What operators change: duties of nodes, and their removal.
 
+pub(crate) mod backup;
 pub(crate) mod plan;
+pub(crate) mod version;
 
 use std::time::{Duration, Instant};
 
@@ -52,6 +54,19 @@ pub(crate) enum AdminError {
     Group(#[from] GroupError),
     #[error("the layout cannot be planned: {0}")]
     Plan(#[from] PlanError),
+    #[error("the cluster is not ready yet")]
+    NotReady,
+    #[error("there is no group {0}")]
+    NoGroup(u32),
+    #[error("group {group} cannot be copied now: {why}")]
+    NoCopy { group: GroupId, why: String },
+    #[error("the copy of group {group} broke off: {why}; begin the backup again")]
+    Copy { group: GroupId, why: String },
+    #[error(
+        "version {version} cannot be used yet: {}. Give these nodes this release, or fence those \
+         that do not come back", .behind.join(", ")
+    )]
+    TooOld { version: u8, behind: Vec<String> },
 }
 
 impl Fault for AdminError {
@@ -64,6 +79,9 @@ impl Fault for AdminError {
             Self::Refused { refusal, .. } => refusal.reason(),
             Self::Group(error) => error.reason(),
             Self::Plan(_) => Reason::Internal,
+            Self::NotReady | Self::NoCopy { .. } => Reason::MetadataUnavailable,
+            Self::NoGroup(_) => Reason::InvalidArgument,
+            Self::Copy { .. } | Self::TooOld { .. } => Reason::NodeBusy,
         }
     }
 
@@ -79,7 +97,12 @@ impl Fault for AdminError {
                 details
             }
             Self::Group(error) => error.details(),
-            Self::Plan(_) => Vec::new(),
+            Self::NoGroup(group) => vec![("group", group.to_string())],
+            Self::NoCopy { group, .. } | Self::Copy { group, .. } => {
+                vec![("group", group.to_string())]
+            }
+            Self::TooOld { version, .. } => vec![("version", version.to_string())],
+            Self::Plan(_) | Self::NotReady => Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use marram_types::{DataId, DriveId, NodeId, PgId, ShardId};
+use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, ShardId};
 
 pub(crate) use condition::Conditions;
 pub(crate) use meshed::Meshed;
@@ -78,6 +78,27 @@ pub(crate) struct DriveReport {
     pub(crate) record_bytes: u64,
 }
 
+/// A piece of a copy of a group's state.
+#[derive(Debug, Clone)]
+pub(crate) struct CopyAsk {
+    pub(crate) group: GroupId,
+    /// The copy; empty begins one.
+    pub(crate) copy: String,
+    pub(crate) offset: u64,
+    /// A new copy shows at least the entry of this index.
+    pub(crate) at_least: u64,
+}
+
+/// The piece.
+#[derive(Debug, Clone)]
+pub(crate) struct CopyPiece {
+    pub(crate) copy: String,
+    pub(crate) total_bytes: u64,
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) bytes: Bytes,
+}
+
 /// The drives of the cluster.
 #[async_trait]
 pub(crate) trait Drives: Send + Sync {
@@ -104,4 +125,13 @@ pub(crate) trait Drives: Send + Sync {
     /// How full the drives of a node are.
     async fn reports(&self, node: NodeId, within: Duration)
     -> Result<Vec<DriveReport>, DriveError>;
+
+    /// A piece of a copy of a group's state, from a node with a replica of it. `Away` also when the
+    /// replica is not far enough; `NotFound` when the copy is gone.
+    async fn copy_piece(
+        &self,
+        node: NodeId,
+        ask: CopyAsk,
+        within: Duration,
+    ) -> Result<CopyPiece, DriveError>;
 }

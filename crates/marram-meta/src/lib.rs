@@ -69,7 +69,9 @@ pub use query::answer::{
 };
 pub use query::messages::{ListQuery, ListStart, ObjectQuery};
 pub use query::run::{QueryError, answer, answer_object};
-pub use refound::{INDEX_JUMP, RefoundError, Refounded, layout_rows, refound_root, refounded_at};
+pub use refound::{
+    INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,
+};
 pub use refusal::{Malformed, Refusal};
 pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};

@@ -17,6 +17,7 @@ use crate::kinds::group::{self, GroupRecord};
 use crate::kinds::layout_row::{self, LayoutRow};
 use crate::kinds::node;
 use crate::kinds::pool;
+use crate::kinds::state::GroupState;
 use crate::kv::{KvRead, KvWrite, Table};
 use crate::requests::ApplyError;
 use crate::root::apply::apply_root;
@@ -156,11 +157,23 @@ fn take_newer_rows(
     Ok(newer)
 }
 
-/// An object group's copies of the layout's rows.
+/// Prepares an object group's state for a log that begins behind `at`, and says what it knows of the
+/// layout.
 ///
 /// # Errors
-/// When the state cannot be read.
-pub fn layout_rows(kv: &dyn KvRead) -> Result<BTreeMap<PgId, PgRow>, StateError> {
+/// When the state cannot be read or written.
+pub fn refound_object(
+    kv: &mut dyn KvWrite,
+    at: u64,
+) -> Result<BTreeMap<PgId, PgRow>, RefoundError> {
+    let mut state = GroupState::load(kv)?;
+    state.applied = at;
+    state.store(kv)?;
+    Ok(layout_rows(kv)?)
+}
+
+/// An object group's copies of the layout's rows.
+fn layout_rows(kv: &dyn KvRead) -> Result<BTreeMap<PgId, PgRow>, StateError> {
     let mut found = Vec::new();
     let (from, to) = (Bound::Unbounded, Bound::Unbounded);
     kv.scan(Table::LayoutRows, from, to, &mut |key, value| {

@@ -45,7 +45,7 @@ pub use host::{
     InitializeError, OpenError, ProposeError, QueryError, RaftHost, ReadError, Role,
 };
 pub use logic::{GroupLogic, LogicError};
-pub use machine::{MachineError, ReadView};
+pub use machine::{DumpRows, MachineError, ReadView};
 pub use meta_logic::MetaLogic;
 pub use offline::{OfflineError, OfflineGroup, OfflineReplica, SeedAt};
 pub use room::Room;

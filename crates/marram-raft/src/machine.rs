@@ -31,6 +31,7 @@ mod dump;
 mod store;
 mod tables;
 
+pub use dump::DumpRows;
 pub(crate) use dump::{DumpFile, LoadedFile, SnapshotData, load, load_edited, open_incoming};
 pub(crate) use store::{Store, blocking, replayed};
 pub use tables::ReadView;

@@ -1,18 +1,47 @@
 //! The state machines of marram-meta as a [`GroupLogic`].
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use marram_meta::{KvRead, KvWrite};
 use marram_types::GroupId;
 
 use crate::logic::{GroupLogic, LogicError};
 
 /// The root group's and the object groups' state machines.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct MetaLogic;
+#[derive(Debug, Default)]
+pub struct MetaLogic {
+    /// The cluster's version; 0 while it is not known.
+    gate: AtomicU8,
+}
+
+/// A command of a version that the cluster does not use yet.
+#[derive(Debug, thiserror::Error)]
+#[error("the command has version {version}, the cluster is at version {gate}")]
+struct AboveGate {
+    version: u8,
+    gate: u8,
+}
+
+impl MetaLogic {
+    /// Takes note of the cluster's version: commands of a later one are not proposed (rules.md 9).
+    pub fn set_gate(&self, version: u8) {
+        self.gate.store(version, Ordering::Release);
+    }
+
+    fn pass_gate(&self, command: &[u8]) -> Result<(), AboveGate> {
+        let gate = self.gate.load(Ordering::Acquire);
+        match command.first().copied() {
+            Some(version) if gate > 0 && version > gate => Err(AboveGate { version, gate }),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl GroupLogic for MetaLogic {
     /// Reads the command, too: one that no replica could read must not get into the log, where it
     /// would stop all of them.
     fn stamp(&self, group: GroupId, command: &mut [u8], time_ms: u64) -> Result<(), LogicError> {
+        self.pass_gate(command).map_err(LogicError::new)?;
         marram_meta::stamp(command, time_ms).map_err(LogicError::new)?;
         if group == GroupId::ROOT {
             marram_meta::check_root(command).map_err(LogicError::new)
@@ -66,19 +95,29 @@ mod tests {
     #[test]
     fn what_no_replica_could_apply_is_refused_before_it_is_proposed() {
         let seal = |version| Envelope::seal_internal(&RootCommand::FinalizeVersion { version });
+        let logic = MetaLogic::default();
         let mut good = seal(COMMAND_VERSION);
-        MetaLogic.stamp(GroupId::ROOT, &mut good, 77).unwrap();
+        logic.stamp(GroupId::ROOT, &mut good, 77).unwrap();
         assert_eq!(Envelope::decode(&good).unwrap().time_ms, 77);
-        let newer = MetaLogic.stamp(GroupId::ROOT, &mut seal(COMMAND_VERSION + 1), 77);
+        let newer = logic.stamp(GroupId::ROOT, &mut seal(COMMAND_VERSION + 1), 77);
         assert!(newer.is_err());
         for group in [GroupId::ROOT, GroupId(1)] {
             let cut = good.len() - 1;
-            assert!(
-                MetaLogic
-                    .stamp(group, &mut good.clone()[..cut], 77)
-                    .is_err()
-            );
-            assert!(MetaLogic.stamp(group, &mut [0; 64], 77).is_err());
+            assert!(logic.stamp(group, &mut good.clone()[..cut], 77).is_err());
+            assert!(logic.stamp(group, &mut [0; 64], 77).is_err());
         }
+    }
+
+    #[test]
+    fn a_leader_proposes_nothing_that_the_cluster_does_not_use_yet() {
+        let logic = MetaLogic::default();
+        let seal = || Envelope::seal_internal(&RootCommand::HoldLayout { until_ms: 0 });
+        let propose = || logic.stamp(GroupId::ROOT, &mut seal(), 5);
+        propose().expect("nothing is known of the gate");
+        logic.set_gate(COMMAND_VERSION - 1);
+        let refused = propose().expect_err("it is above").to_string();
+        assert!(refused.contains(&format!("at version {}", COMMAND_VERSION - 1)));
+        logic.set_gate(COMMAND_VERSION);
+        propose().expect("the gate was raised");
     }
 }

@@ -226,3 +226,6 @@ impl OfflineReplica {
         saved.map_err(log)
     }
 }
+
+#[cfg(test)]
+mod tests;

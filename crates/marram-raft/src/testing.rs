@@ -213,6 +213,30 @@ pub(crate) fn open_wal(dir: &Path) -> Wal {
 }
 
 impl Node {
+    /// A node that does not run, with this folder.
+    pub(crate) fn at(
+        dir: TempDir,
+        replica: ReplicaId,
+        net: &Arc<Net>,
+        policy: CheckpointPolicy,
+    ) -> Self {
+        Self {
+            replica,
+            wal: None,
+            host: None,
+            runtime: None,
+            dir,
+            net: net.clone(),
+            policy,
+            room: Arc::new(Mutex::new(Room::Ample)),
+        }
+    }
+
+    /// Its folder.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub(crate) fn host(&self) -> Arc<RaftHost> {
         self.host.clone().expect("the node runs")
     }
@@ -301,16 +325,8 @@ impl Cluster {
         let net = Arc::new(Net::default());
         let mut nodes = Vec::new();
         for at in 0..count {
-            let mut node = Node {
-                replica: ReplicaId(11 + at),
-                wal: None,
-                host: None,
-                runtime: None,
-                dir: TempDir::new().expect("a folder"),
-                net: net.clone(),
-                policy,
-                room: Arc::new(Mutex::new(Room::Ample)),
-            };
+            let dir = TempDir::new().expect("a folder");
+            let mut node = Node::at(dir, ReplicaId(11 + at), &net, policy);
             node.start().await;
             node.host().create_group(GROUP).await.expect("a group");
             nodes.push(node);

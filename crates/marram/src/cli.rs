@@ -1,6 +1,7 @@
 //! What can be said on the command line. The comments are the help texts.
 
 mod admin;
+mod wayback;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 pub(crate) use admin::{
     AdminCommand, DrainArgs, FenceArgs, LayoutCommand, LayoutPlanArgs, NodeArg,
 };
+pub(crate) use wayback::{BackupArgs, BackupCommand, BackupVerifyArgs};
 
 use crate::units::{parse_duration, parse_size};
 

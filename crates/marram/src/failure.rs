@@ -54,6 +54,13 @@ pub(crate) enum Failure {
     WrongBytes(String),
     #[error("{0} is not being drained any more: somebody changed what it is there for")]
     DrainEnded(String),
+    #[error(
+        "buckets were made or removed, or data moved, during each of {0} attempts: try again when it \
+         is quieter"
+    )]
+    BackupChanged(u32),
+    #[error("{0}: this is no backup to rely on")]
+    BadBackup(String),
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
     #[error("interrupted")]
@@ -104,6 +111,8 @@ impl Failure {
             | Self::Partly { .. }
             | Self::WrongBytes(_)
             | Self::DrainEnded(_)
+            | Self::BackupChanged(_)
+            | Self::BadBackup(_)
             | Self::Output(_) => 1,
         }
     }

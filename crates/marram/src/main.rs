@@ -6,9 +6,11 @@
 //! server, dev   the servers; daemon   how they begin and end
 //! failure    what can go wrong in a command, and the exit code of each
 //! location, paths, units   m://bucket/key, keys <-> file names, sizes and times as text (pure)
+//! backup_file   backups of the metadata on this machine
 //! walk, transfer, output   files below a folder; moving one object; what is printed
 //! ```
 
+mod backup_file;
 mod cli;
 mod commands;
 mod daemon;

@@ -38,6 +38,7 @@ mod one_for_all;
 mod processes;
 mod raw;
 mod scratch;
+mod server;
 mod wires;
 
 pub use binary::binary;
@@ -53,6 +54,7 @@ pub use one_for_all::Shared;
 pub use processes::{Processes, alive};
 pub use raw::{Raw, Token, reason};
 pub use scratch::Scratch;
+pub use server::Server;
 pub use wires::Wires;
 
 /// One heavy test at a time: they load the whole machine.

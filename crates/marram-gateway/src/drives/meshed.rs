@@ -5,11 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_erasure::{CODEC_ID, MATRIX_ID};
-use marram_mesh::{CallError, DriveStats, DropShards, Mesh, ReadShard, RpcCode, WriteRun};
+use marram_mesh::{
+    CallError, DriveStats, DropShards, DumpGroup, Mesh, ReadShard, RpcCode, WriteRun,
+};
 use marram_proto::mesh::v1 as wire;
 use marram_types::{DataId, DriveId, NodeId};
 
-use super::{DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run};
+use super::{CopyAsk, CopyPiece, DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run};
 
 /// The drives of the cluster.
 pub(crate) struct Meshed(pub(crate) Mesh);
@@ -124,5 +126,33 @@ impl Drives for Meshed {
             .call::<DriveStats>(node, request, Bytes::new(), within);
         let (answer, _) = call.await.map_err(|e| error(&e))?;
         Ok(answer.drives.iter().map(report).collect())
+    }
+
+    async fn copy_piece(
+        &self,
+        node: NodeId,
+        ask: CopyAsk,
+        within: Duration,
+    ) -> Result<CopyPiece, DriveError> {
+        let request = wire::DumpGroupRequest {
+            group: u32::from(ask.group.0),
+            id: ask.copy,
+            offset: ask.offset,
+            at_least: ask.at_least,
+        };
+        let call = self
+            .0
+            .call::<DumpGroup>(node, request, Bytes::new(), within);
+        match call.await {
+            Ok((answer, bytes)) => Ok(CopyPiece {
+                copy: answer.id,
+                total_bytes: answer.total_bytes,
+                index: answer.index,
+                term: answer.term,
+                bytes,
+            }),
+            Err(failed) if failed.code() == Some(RpcCode::Aborted) => Err(DriveError::NotFound),
+            Err(failed) => Err(error(&failed)),
+        }
     }
 }

@@ -7,7 +7,7 @@ use marram_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
 use crate::admin;
-use crate::admin::plan;
+use crate::admin::{backup, plan, version};
 use crate::cluster_status;
 use crate::core::Core;
 use crate::status;
@@ -56,4 +56,45 @@ impl AdminService for Admin {
             .map(Response::new)
             .map_err(|error| status::of(&error))
     }
+
+    async fn begin_backup(
+        &self,
+        request: Request<v1::BeginBackupRequest>,
+    ) -> Result<Response<v1::BeginBackupResponse>, Status> {
+        answered(backup::begin(&self.0, request.into_inner()).await)
+    }
+
+    async fn read_backup(
+        &self,
+        request: Request<v1::ReadBackupRequest>,
+    ) -> Result<Response<v1::ReadBackupResponse>, Status> {
+        answered(backup::read(&self.0, request.into_inner()).await)
+    }
+
+    async fn end_backup(
+        &self,
+        request: Request<v1::EndBackupRequest>,
+    ) -> Result<Response<v1::EndBackupResponse>, Status> {
+        answered(backup::end(&self.0, request.into_inner()).await)
+    }
+
+    async fn release_backups(
+        &self,
+        _request: Request<v1::ReleaseBackupsRequest>,
+    ) -> Result<Response<v1::ReleaseBackupsResponse>, Status> {
+        answered(backup::release(&self.0).await)
+    }
+
+    async fn finalize_version(
+        &self,
+        _request: Request<v1::FinalizeVersionRequest>,
+    ) -> Result<Response<v1::FinalizeVersionResponse>, Status> {
+        answered(version::finalize(&self.0).await)
+    }
+}
+
+fn answered<T>(answer: Result<T, admin::AdminError>) -> Result<Response<T>, Status> {
+    answer
+        .map(Response::new)
+        .map_err(|error| status::of(&error))
 }

@@ -8,7 +8,9 @@ use bytes::{Bytes, BytesMut};
 use marram_types::{DataId, DriveId, GroupId, NodeId, ShardId};
 use parking_lot::Mutex;
 
-use crate::drives::{DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run};
+use crate::drives::{
+    CopyAsk, CopyPiece, DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run,
+};
 
 type Shards = BTreeMap<(DriveId, ShardId), BytesMut>;
 
@@ -190,6 +192,15 @@ impl Drives for FakeDrives {
             .shards
             .retain(|(drive, shard), _| *drive != place.drive || !data.contains(&shard.data));
         Ok(())
+    }
+
+    async fn copy_piece(
+        &self,
+        _node: NodeId,
+        _ask: CopyAsk,
+        _within: Duration,
+    ) -> Result<CopyPiece, DriveError> {
+        Err(DriveError::Refused)
     }
 
     async fn reports(

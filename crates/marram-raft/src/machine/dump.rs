@@ -23,6 +23,10 @@ use tokio::sync::OnceCell;
 use super::{MachineError, Place, blocking, tables};
 use crate::types::SnapshotMeta;
 
+mod rows;
+
+pub use rows::DumpRows;
+
 const MAGIC: &[u8; 8] = b"MARRAMSM";
 const FORMAT: u8 = 1;
 const END: u8 = 0;

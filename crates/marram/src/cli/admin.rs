@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::wayback::BackupCommand;
 use crate::units::parse_size;
 
 /// Operating the cluster.
@@ -22,6 +23,11 @@ pub(crate) enum AdminCommand {
     /// Where data lies
     #[command(subcommand)]
     Layout(LayoutCommand),
+    /// Backups of the metadata
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Let the cluster use what this release can do, once every node runs it. For good
+    FinalizeVersion,
 }
 
 /// A node.

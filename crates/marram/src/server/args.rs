@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::wayback::WaybackArgs;
 use anyhow::{Context, Result};
 use marram_types::config::{BootstrapConfig, GatewayConfig, ServerConfig};
 
@@ -93,6 +94,9 @@ pub(crate) struct ServerArgs {
     /// End when standard input closes: for supervisors
     #[arg(long, hide = true)]
     pub stop_when_stdin_closes: bool,
+    /// Ways back.
+    #[command(flatten)]
+    pub wayback: WaybackArgs,
 }
 
 /// Runs a gateway without drives: stateless, as many as one likes.

@@ -33,6 +33,7 @@ pub(super) async fn catch_up(
         if host.leader(GroupId::ROOT).is_some() {
             return;
         }
+        warn_if_past(&host, &mesh, &sender.borrow());
         for server in &servers {
             if let Err(error) = ask(&mesh, server, &sender).await {
                 tracing::debug!(
@@ -42,6 +43,19 @@ pub(super) async fn catch_up(
                 );
             }
         }
+    }
+}
+
+/// A cluster that began anew while this server was away goes on without its replica.
+fn warn_if_past(host: &RaftHost, mesh: &Mesh, view: &ClusterView) {
+    let record = mesh.node().and_then(|node| view.nodes.get(&node));
+    let replica = host.replica();
+    if record.is_some_and(|record| record.replicas_past.contains(&replica)) {
+        tracing::warn!(
+            %replica,
+            "the cluster goes on without this replica, which is past: it began anew from a backup, or \
+             this drive is an old copy. Start this server with --give-up-metadata to let it come back"
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! A storage node: it founds a cluster, joins one or resumes, and then runs every role.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,9 @@ use super::meshed::MeshShards;
 use super::remote::MeshCalls;
 use super::service::NodeService;
 use super::storage::{Drives, Start, Storage};
+use super::wayback::{self, WaybackArgs};
 use super::work::{MeshSources, Work};
-use super::{catch_up, gc, groups, pace, room, view, wayback};
+use super::{catch_up, gc, groups, pace, room, view};
 
 mod found;
 mod join;
@@ -47,6 +49,7 @@ struct Listeners {
 /// What a running node is made of.
 pub(super) struct Node {
     host: Arc<RaftHost>,
+    logic: Arc<MetaLogic>,
     local: Arc<Local>,
     mesh: Mesh,
     sender: watch::Sender<Arc<ClusterView>>,
@@ -60,14 +63,32 @@ pub(super) async fn run(args: ServerArgs) -> Result<()> {
     let identity = Identity::load(&config.tls_dir)?;
     check_certificate(&identity, &config)?;
     let storage = Storage::open(&config, identity.certificate().cluster)?;
-    let start = storage.start(&config)?;
+    let start = if args.wayback.begins_anew() {
+        Start::Anew
+    } else {
+        storage.start(&config)?
+    };
+    if let Some(target) = &args.wayback.export_metadata {
+        let Start::Resume { node, replica } = start else {
+            bail!("this server is no member yet: it has no metadata to export");
+        };
+        return wayback::export(&storage, (node, replica), target);
+    }
     let listeners = Listeners {
         api: listen("the API", config.api_listen).await?,
         mesh: listen("the mesh", config.mesh_listen).await?,
     };
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
     tokio::select! {
-        ran = start_and_serve(config, kek, identity, storage, start, listeners, stop.clone()) => ran,
+        ran = start_and_serve(
+            (config, args.wayback),
+            kek,
+            identity,
+            storage,
+            start,
+            listeners,
+            stop.clone(),
+        ) => ran,
         () = overdue(&stop) => {
             tracing::warn!("the orderly stop took too long");
             Ok(())
@@ -95,7 +116,7 @@ fn check_certificate(identity: &Identity, config: &ServerConfig) -> Result<()> {
 }
 
 async fn start_and_serve(
-    config: ServerConfig,
+    (config, way_back): (ServerConfig, WaybackArgs),
     kek: Kek,
     identity: Identity,
     mut storage: Storage,
@@ -111,11 +132,16 @@ async fn start_and_serve(
         raft_runtime: Some(raft.clone()),
     })?;
     let node = match start {
+        Start::Anew => {
+            let own = wayback::begin_anew(&config, &kek, &mut storage, &mesh, &way_back).await?;
+            wayback::resume(&config, &mut storage, &mesh, &raft, own, false).await?
+        }
         Start::Resume { node, replica } => {
-            let resumed =
-                wayback::resume(&config, &mut storage, &mesh, &raft, (node, replica), false);
+            let (own, given_up) = ((node, replica), way_back.give_up_metadata);
             tokio::select! {
-                resumed = resumed => resumed?,
+                resumed = wayback::resume(&config, &mut storage, &mesh, &raft, own, given_up) => {
+                    resumed?
+                }
                 () = stop.cancelled() => return Ok(()),
             }
         }
@@ -161,12 +187,16 @@ impl Drop for RaftThreads {
 }
 
 pub(super) fn open_log(storage: &Storage) -> Result<Wal> {
-    let dir = storage.raft_dir();
+    open_log_in(storage, &storage.raft_dir())
+}
+
+/// Opens the log in another folder of the metadata drive.
+pub(super) fn open_log_in(storage: &Storage, dir: &Path) -> Result<Wal> {
     OsVfs
-        .create_dir(&dir)
+        .create_dir(dir)
         .with_context(|| format!("cannot make {}", dir.display()))?;
     let space = OsVfs
-        .space(&dir)
+        .space(dir)
         .with_context(|| format!("cannot measure {}", dir.display()))?;
     let options = WalOptions {
         segment_bytes: storage.limits().wal_segment_bytes(space.capacity),
@@ -195,13 +225,14 @@ pub(super) async fn open(
         view: view.clone(),
     });
     let gauge = Arc::new(room::Gauge::default());
+    let logic = Arc::new(MetaLogic::default());
     let host = RaftHost::open(HostConfig {
         dir: dir.join("state"),
         vfs,
         wal,
         replica,
         transport,
-        logic: Arc::new(MetaLogic),
+        logic: logic.clone(),
         clock: Arc::new(now_ms),
         timers: RaftTimers::default(),
         checkpoint: CheckpointPolicy::default(),
@@ -232,6 +263,7 @@ pub(super) async fn open(
     });
     Ok(Node {
         host,
+        logic,
         local,
         mesh: mesh.clone(),
         sender,
@@ -284,12 +316,7 @@ async fn serve(
         config.join.clone(),
         node.sender.clone(),
     ));
-    tasks.spawn(wayback::report_version(Arc::clone(&node.local)));
-    tasks.spawn(groups::follow(Arc::clone(&node.host), node.view.clone()));
-    tasks.spawn(view::routes(
-        Arc::clone(&node.local.router),
-        node.view.clone(),
-    ));
+    follow_the_cluster(&mut tasks, node);
     tasks.spawn(Controller::new(Arc::clone(&node.local), node.view.clone()).run());
     let shards = Arc::new(MeshShards::new(node.mesh.clone()));
     let mover = Mover::new(
@@ -306,15 +333,29 @@ async fn serve(
     ));
     tasks.spawn(keep_voters(Arc::clone(&node.local), node.view.clone()));
     tasks.spawn(spread_leaders(Arc::clone(&node.local), node.view.clone()));
+    tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
+    let served = gateway.serve(listeners.api, stop.clone()).await;
+    tasks.shutdown().await;
+    served.context("the API cannot be served")
+}
+
+/// What this node does and says because of what the cluster has decided.
+fn follow_the_cluster(tasks: &mut tokio::task::JoinSet<()>, node: &Node) {
+    tasks.spawn(wayback::follow_gate(
+        Arc::clone(&node.logic),
+        node.view.clone(),
+    ));
+    tasks.spawn(wayback::report_version(Arc::clone(&node.local)));
+    tasks.spawn(groups::follow(Arc::clone(&node.host), node.view.clone()));
+    tasks.spawn(view::routes(
+        Arc::clone(&node.local.router),
+        node.view.clone(),
+    ));
     tasks.spawn(follow_view(
         Arc::clone(&node.host),
         node.mesh.clone(),
         node.sender.clone(),
     ));
-    tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
-    let served = gateway.serve(listeners.api, stop.clone()).await;
-    tasks.shutdown().await;
-    served.context("the API cannot be served")
 }
 
 /// What works on this node's shards for those who move and repair.
@@ -340,7 +381,7 @@ async fn follow_view(host: Arc<RaftHost>, mesh: Mesh, sender: watch::Sender<Arc<
 }
 
 /// What a node tells of itself.
-fn describe(
+pub(super) fn describe(
     config: &ServerConfig,
     storage: &Storage,
     mesh: &Mesh,

@@ -23,6 +23,8 @@ pub(super) enum Start {
     Found,
     /// The drives are empty and this server asks to be admitted.
     Join,
+    /// This server begins the cluster anew from an old state.
+    Anew,
     /// The drives know who they are.
     Resume {
         /// The node.
@@ -185,6 +187,59 @@ impl Storage {
             .with_context(|| format!("cannot move the old metadata to {}", aside.display()))?;
         root.vfs().sync_dir(root.path())?;
         Ok(Some(aside))
+    }
+
+    /// A restore is for a server that has no metadata any more.
+    pub(super) fn refuse_own_metadata(&self) -> Result<()> {
+        let dir = self.raft_dir();
+        if self.metadata().vfs().list(&dir).is_err() {
+            return Ok(());
+        }
+        bail!(
+            "{} is there: this server has metadata of its own, which may be newer than the backup. \
+             Start without --restore to go on with it; only if it is of no use, move that folder \
+             away by hand",
+            dir.display()
+        )
+    }
+
+    /// The replica that the metadata drive names.
+    pub(super) fn replica(&self) -> Option<ReplicaId> {
+        self.metadata()
+            .identity()
+            .and_then(|identity| identity.replica)
+    }
+
+    /// Names the drives of the node that begins the cluster anew, the metadata drive last.
+    pub(super) fn adopt(&mut self, begun: &marram_meta::Refounded) -> Result<()> {
+        if begun.drives.len() != self.roots.len() {
+            bail!(
+                "node {} has {} drives and {} data folders are given: give all of them, in their \
+                 order, an empty one in the place of a drive that is lost",
+                begun.node,
+                begun.drives.len(),
+                self.roots.len()
+            );
+        }
+        for (root, drive) in self.roots.iter().zip(&begun.drives) {
+            let path = root.path().display();
+            match root
+                .identity()
+                .map(|identity| (identity.node, identity.drive))
+            {
+                Some((Some(node), _)) if node != begun.node => {
+                    bail!("{path} belongs to node {node}, this is node {}", begun.node)
+                }
+                Some((_, Some(found))) if found != *drive => {
+                    bail!(
+                        "{path} is drive {found}, in this place belongs drive {drive}: keep the order"
+                    )
+                }
+                Some(_) => {}
+                None => tracing::warn!(%path, %drive, "the drive is empty: its shards are rebuilt"),
+            }
+        }
+        self.identify(Some(begun.node), &begun.drives, Some(begun.replica))
     }
 
     /// What the node tells of its drives when it joins.

@@ -6,17 +6,11 @@ use std::time::Duration;
 
 use marram_cluster_tests::{ALONE, Cluster, Load, Options, Scratch, until, verify_all};
 
+use super::support::replica;
+
 const BUCKET: &str = "lost-log";
 /// Where records begin in a segment of the log; before them is a header.
 const RECORDS_AT: usize = 4096;
-
-/// The replica that a node's metadata drive names: the last eight bytes before the checksum.
-fn replica(drive: &Path) -> u64 {
-    let identity = fs::read(drive.join("marram.identity")).expect("the drive has an identity");
-    let end = identity.len() - 4;
-    let bytes = identity[end - 8..end].try_into().expect("eight bytes");
-    u64::from_be_bytes(bytes)
-}
 
 /// The files that hold shards.
 fn segments(drive: &Path) -> Vec<PathBuf> {

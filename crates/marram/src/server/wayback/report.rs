@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marram_maintain::Consensus;
-use marram_meta::{COMMAND_VERSION, RootCommand, RootOutcome};
+use marram_meta::{COMMAND_VERSION, ClusterView, RootCommand, RootOutcome};
+use marram_raft::MetaLogic;
+use tokio::sync::watch;
 
 use super::super::local::Local;
 
@@ -29,5 +31,19 @@ pub(in super::super) async fn report_version(local: Arc<Local>) {
             Some(_) | None => {}
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Follows the cluster's version: this server's leaders propose nothing above it.
+pub(in super::super) async fn follow_gate(
+    logic: Arc<MetaLogic>,
+    mut view: watch::Receiver<Arc<ClusterView>>,
+) {
+    loop {
+        let version = view.borrow_and_update().cluster.as_ref().map(|c| c.version);
+        logic.set_gate(version.unwrap_or(0));
+        if view.changed().await.is_err() {
+            return;
+        }
     }
 }

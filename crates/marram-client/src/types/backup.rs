@@ -1,0 +1,102 @@
+//! What a backup of the metadata is made of.
+
+use bytes::Bytes;
+use marram_proto::v1;
+use serde::Serialize;
+
+/// A backup that has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// The cluster's id, 32 hexadecimal digits.
+    pub cluster_id: String,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// How many object groups it has.
+    pub object_groups: u16,
+    /// When it began, in milliseconds since 1970.
+    pub made_ms: u64,
+    /// Until when everything that it names is kept.
+    pub kept_until_ms: u64,
+    /// The groups, in the order in which they are read.
+    pub groups: Vec<BackupPlace>,
+    pub(crate) layout: u64,
+}
+
+/// Where the state of a group is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupPlace {
+    /// The group; 0 is the root group.
+    pub group: u32,
+    pub(crate) at_least: u64,
+    pub(crate) copy: String,
+    pub(crate) node_id: u64,
+}
+
+/// A piece of a group's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupPiece {
+    /// Where the next one is read.
+    pub place: BackupPlace,
+    /// Bytes of all pieces.
+    pub total_bytes: u64,
+    /// Index of the last entry in the state.
+    pub index: u64,
+    /// The term of that entry.
+    pub term: u64,
+    /// The piece; empty at the end.
+    pub bytes: Bytes,
+}
+
+/// The version gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FinalizedVersion {
+    /// The version from now on.
+    pub version: u32,
+    /// The version before.
+    pub before: u32,
+}
+
+impl Backup {
+    pub(crate) fn from_wire(answer: v1::BeginBackupResponse) -> Self {
+        let place = |mark: v1::BackupMark| BackupPlace {
+            group: mark.group,
+            at_least: mark.at_least,
+            copy: String::new(),
+            node_id: 0,
+        };
+        Self {
+            cluster_id: answer.cluster_id,
+            cluster_name: answer.cluster_name,
+            object_groups: u16::try_from(answer.object_groups).unwrap_or(u16::MAX),
+            made_ms: answer.made_ms,
+            kept_until_ms: answer.kept_until_ms,
+            groups: answer.marks.into_iter().map(place).collect(),
+            layout: answer.layout,
+        }
+    }
+}
+
+impl BackupPiece {
+    pub(crate) fn from_wire(asked: &BackupPlace, answer: v1::ReadBackupResponse) -> Self {
+        Self {
+            place: BackupPlace {
+                copy: answer.copy,
+                node_id: answer.node_id,
+                ..asked.clone()
+            },
+            total_bytes: answer.total_bytes,
+            index: answer.index,
+            term: answer.term,
+            bytes: answer.piece,
+        }
+    }
+}
+
+impl FinalizedVersion {
+    pub(crate) fn from_wire(answer: v1::FinalizeVersionResponse) -> Self {
+        Self {
+            version: answer.version,
+            before: answer.before,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! All metadata is lost, and comes back from a backup onto the old drives.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use marram_client::{Client, Preconditions};
+use marram_cluster_tests::{
+    ALONE, Cluster, Object, Options, Pool, Scratch, Server, put_all, run, until, verify_all,
+};
+
+use super::support::{answers, record_bytes, refused, replica};
+
+const BUCKET: &str = "restore";
+const NODES: u16 = 3;
+/// How long garbage may take to go.
+const COLLECTED_WITHIN: Duration = Duration::from_secs(90);
+/// How long the drives are watched for what must not go: three times what readers are given.
+const OBSERVED_FOR: Duration = Duration::from_secs(12);
+const AWARE: &str = "--i-know-that-newer-writes-are-lost";
+
+fn options() -> Options {
+    Options {
+        nodes: NODES,
+        quick_garbage: true,
+        ..Options::default()
+    }
+}
+
+/// One object of each class and size, twice.
+fn objects(pool: &mut Pool, name: &str) -> Vec<Object> {
+    let sizes = [0, 700, 60_000, 900_000, 5 << 20];
+    let sizes = sizes.iter().cycle().take(10).enumerate();
+    sizes
+        .map(|(i, size)| pool.object(format!("{name}/{i}"), *size))
+        .collect()
+}
+
+/// The files of a backup: the whole one, and one with a flipped bit.
+struct Files {
+    whole: PathBuf,
+    damaged: PathBuf,
+}
+
+/// Makes backups of the cluster, and a damaged copy, and has all of them looked at.
+fn back_up(cluster: &Cluster) -> Files {
+    let whole = cluster.dir().join("meta.backup");
+    let path = whole.to_str().expect("a plain path");
+    let made = run(cluster, &["--json", "admin", "backup", "metadata", path]).done();
+    assert_eq!(made.json_lines()[0]["objects"], 10);
+    let verified = run(cluster, &["admin", "backup", "verify", path]).done();
+    assert!(verified.text().starts_with("whole"), "{}", verified.text());
+    let there = run(
+        cluster,
+        &["admin", "backup", "metadata", "m://restore/meta"],
+    )
+    .done();
+    assert!(there.text().contains("backup of dev"), "{}", there.text());
+    let mut bytes = fs::read(&whole).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let damaged = cluster.dir().join("damaged.backup");
+    fs::write(&damaged, bytes).expect("written");
+    let path = damaged.to_str().expect("a plain path");
+    let said = run(cluster, &["admin", "backup", "verify", path]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("damaged"), "{}", said.err);
+    Files { whole, damaged }
+}
+
+/// Overwrites half of what is in the backup, deletes the other half and adds to it; returns the keys
+/// that the backup does not have, and the newest generation. Nothing that it names may go.
+async fn move_on(cluster: &Cluster, client: &Client, pool: &mut Pool) -> (Vec<Object>, u64) {
+    let mut newer = objects(pool, "kept");
+    let overwritten = newer.len() / 2;
+    let deleted = newer.split_off(overwritten);
+    newer.extend(objects(pool, "newer"));
+    let written = put_all(client, BUCKET, &newer).await;
+    let any = Preconditions::default();
+    for object in &deleted {
+        let deleted = client.delete(BUCKET, &object.key, &any).await;
+        deleted.expect("deleted");
+    }
+    let held = record_bytes(cluster).await;
+    let began = Instant::now();
+    while began.elapsed() < OBSERVED_FOR {
+        let now = record_bytes(cluster).await;
+        assert!(
+            now >= held,
+            "{now} of {held} bytes: something was given up that the backup names"
+        );
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let generations = written.iter().map(|info| info.generation);
+    let newest = generations.max().expect("some");
+    (newer.split_off(overwritten), newest)
+}
+
+/// A server with its own metadata, a file that is damaged, another key file: each is refused. After
+/// that the metadata of all nodes is gone.
+fn lose_all(cluster: &Cluster, files: &Files) {
+    let dir = cluster.dir();
+    let refuses = |more: &[String], parts: &[&str]| refused(Server::run(dir, 1, more), parts);
+    let restore = |file: &Path| format!("--restore={}", file.display());
+    let aware = AWARE.to_owned();
+    refuses(&[restore(&files.whole)], &["lost", AWARE]);
+    let own = ["metadata of its own", "raft"];
+    refuses(&[restore(&files.whole), aware.clone()], &own);
+    for node in 1..=NODES {
+        fs::remove_dir_all(cluster.drive(node).join("raft")).expect("removed");
+    }
+    refuses(&[restore(&files.damaged), aware.clone()], &["damaged"]);
+    let kek = dir.join("kek");
+    let own = fs::read(&kek).expect("read");
+    fs::write(&kek, "ab".repeat(32)).expect("written");
+    refuses(&[restore(&files.whole), aware], &["key file", "secret"]);
+    fs::write(&kek, own).expect("put back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_in_a_backup_comes_back_after_all_metadata_was_lost() {
+    let _alone = ALONE.lock().await;
+    let scratch = Scratch::new("restore");
+    let dir = scratch.path();
+    let mut cluster = Cluster::start(dir, &options());
+    let client = cluster.client();
+    client.create_bucket(BUCKET, None).await.expect("made");
+    let mut pool = Pool::new(34, 16 << 20);
+    let kept = objects(&mut pool, "kept");
+    put_all(&client, BUCKET, &kept).await;
+    let early = [pool.object("early", 9 << 20)];
+    put_all(&client, BUCKET, &early).await;
+    let full = record_bytes(&cluster).await;
+    let any = Preconditions::default();
+    client.delete(BUCKET, "early", &any).await.expect("deleted");
+    let files = back_up(&cluster);
+    // What was deleted before goes; what is overwritten and deleted from now on is kept.
+    until(
+        "what was deleted before goes",
+        COLLECTED_WITHIN,
+        async || {
+            let now = record_bytes(&cluster).await;
+            let gone = now + (9 << 20) <= full;
+            gone.then_some(())
+                .ok_or_else(|| format!("{now} of {full} bytes"))
+        },
+    )
+    .await;
+    let (newer, newest) = move_on(&cluster, &client, &mut pool).await;
+    cluster.stop();
+    let old: Vec<_> = (1..=NODES)
+        .map(|node| replica(&cluster.drive(node)))
+        .collect();
+    lose_all(&cluster, &files);
+
+    let restore = format!("--restore={}", files.whole.display());
+    let mut server = Server::start(dir, 1, &[restore, AWARE.to_owned()]);
+    answers(&cluster.client_of(1), &mut server).await;
+    server.stop();
+    // From now on everybody starts as ever; the others have no metadata and get fresh replicas.
+    let mut cluster = Cluster::start(dir, &options());
+    cluster.healthy().await;
+    for (node, old) in (1..=NODES).zip(old) {
+        let fresh = replica(&cluster.drive(node));
+        assert!(fresh > old + (1 << 39), "node {node}: {fresh} after {old}");
+    }
+    let client = cluster.client();
+    verify_all(&client, BUCKET, &kept).await;
+    for object in &newer {
+        let there = client.get(BUCKET, &object.key, None).await;
+        assert!(there.is_err(), "{} is newer than the backup", object.key);
+    }
+    let again = objects(&mut pool, "again");
+    let written = put_all(&client, BUCKET, &again).await;
+    let later = written.iter().all(|info| info.generation > newest);
+    assert!(later, "no generation is used twice");
+    verify_all(&client, BUCKET, &again).await;
+    let finalized = run(&cluster, &["admin", "finalize-version"]).done();
+    assert!(finalized.text().contains("already"), "{}", finalized.text());
+    let released = run(&cluster, &["admin", "backup", "release"]);
+    assert_eq!(released.code, 0, "{}", released.err);
+    cluster.stop();
+}

@@ -1,0 +1,45 @@
+//! What the ways back have in common.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use marram_client::Client;
+use marram_cluster_tests::{Cluster, Server, until};
+
+/// How long a server may take to begin the cluster anew.
+const ANEW_WITHIN: Duration = Duration::from_secs(120);
+
+/// The replica that a node's metadata drive names: the last eight bytes before the checksum.
+pub(crate) fn replica(drive: &Path) -> u64 {
+    let identity = fs::read(drive.join("marram.identity")).expect("the drive has an identity");
+    let end = identity.len() - 4;
+    let bytes = identity[end - 8..end].try_into().expect("eight bytes");
+    u64::from_be_bytes(bytes)
+}
+
+/// Waits until a server that was started by hand answers operators.
+pub(crate) async fn answers(client: &Client, server: &mut Server) {
+    until("the server answers", ANEW_WITHIN, async || {
+        assert!(!server.ended(), "it ended:\n{}", server.said());
+        let status = client.cluster_status().await;
+        status.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
+/// Checks that what a refused server said names these things.
+#[track_caller]
+pub(crate) fn refused((done, said): (bool, String), parts: &[&str]) {
+    assert!(!done, "it did it:\n{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part:?} is missing in:\n{said}");
+    }
+}
+
+/// Bytes of live records on all drives.
+pub(crate) async fn record_bytes(cluster: &Cluster) -> u64 {
+    let status = cluster.client().cluster_status().await.expect("a status");
+    let drives = status.nodes.iter().flat_map(|node| &node.drives);
+    drives.map(|drive| drive.record_bytes).sum()
+}
