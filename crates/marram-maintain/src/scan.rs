@@ -5,7 +5,8 @@
 //! ```text
 //! unreferenced, begun below the floor    removed with all of its data's shards on the drive
 //! live, and not wanted here              removed when the place that readers look at has it whole,
-//!                                        by a permission of the row's epoch (rules.md 24)
+//!                                        by a permission of the row's epoch (rules.md 24); brought
+//!                                        there when it does not
 //! anything else                          stays
 //! ```
 
@@ -22,7 +23,7 @@ use tokio::sync::watch;
 use crate::collect::counters;
 use crate::collect::owners::Owners;
 use crate::consensus::{Consensus, ConsensusError};
-use crate::shards::{Seen, Shards};
+use crate::shards::{Restored, Seen, Shards, Wanted};
 
 #[cfg(test)]
 mod tests;
@@ -267,7 +268,7 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         let Some(node) = self.own.node() else {
             return Ok(());
         };
-        let Some((extent, place)) = self.place(group, leftover).await? else {
+        let Some((extent, place, places)) = self.place(group, leftover).await? else {
             return Ok(());
         };
         let owner = Owners::of(&self.view.borrow()).node(place);
@@ -285,6 +286,16 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
             .await;
         match looked.as_deref() {
             Ok([Seen::Whole]) => {}
+            Ok([Seen::Missing | Seen::Damaged]) => {
+                let wanted = Wanted {
+                    extent,
+                    shard: shard.slot,
+                    places,
+                };
+                self.bring_home(other, place, leftover, (drive, wanted))
+                    .await;
+                return Ok(());
+            }
             Ok(seen) => {
                 tracing::warn!(target: "gc", %shard, %place, ?seen, "a left over copy stays: the shard's own place does not have it whole");
                 return Ok(());
@@ -307,13 +318,43 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         Ok(())
     }
 
-    /// The extent of a leftover and where readers look for the shard, if the group still knows it by
-    /// the same row.
+    /// The shard's own place does not have it whole, and gets it from here: so those shards come home
+    /// that lie where a layout wanted them which older metadata, restored, knows nothing of. This copy
+    /// goes when a later scan finds the other one.
+    async fn bring_home(
+        &self,
+        node: NodeId,
+        place: DriveId,
+        leftover: Leftover,
+        (from, mut wanted): (DriveId, Wanted),
+    ) {
+        let Leftover { held, epoch } = leftover;
+        if let Some(read) = wanted.places.get_mut(usize::from(wanted.shard)) {
+            *read = from;
+        }
+        let row = (held.pg, epoch);
+        let restored = self.shards.restore(node, place, row, vec![wanted]).await;
+        let shard = held.shard;
+        match restored.as_deref() {
+            Ok([Restored::Held { written }]) => {
+                tracing::info!(target: "gc", %shard, %from, %place, written, "a shard that its own place had lost was brought there");
+            }
+            Ok(restored) => {
+                tracing::warn!(target: "gc", %shard, %from, %place, ?restored, "a shard stays where it is: its own place cannot take it");
+            }
+            Err(error) => {
+                tracing::info!(target: "gc", %shard, %from, %place, %error, "a shard is brought to its own place later");
+            }
+        }
+    }
+
+    /// The extent of a leftover, where readers look for the shard and for all of them, if the group
+    /// still knows it by the same row.
     async fn place(
         &self,
         group: GroupId,
         leftover: Leftover,
-    ) -> Result<Option<(Extent, DriveId)>, ScanError> {
+    ) -> Result<Option<(Extent, DriveId, Vec<DriveId>)>, ScanError> {
         let Leftover { held, epoch } = leftover;
         let query = ObjectQuery::Rows {
             pg: held.pg,
@@ -331,7 +372,8 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
             // Extents have no other number as yet: what has one is for a later release to judge.
             let plain = held.shard.repair == 0 && !live.extent.is_missing(held.shard.slot);
             let place = live.places.get(usize::from(held.shard.slot)).copied();
-            place.filter(|_| plain).map(|place| (live.extent, place))
+            let found = place.filter(|_| plain);
+            found.map(|place| (live.extent, place, live.places))
         }))
     }
 }

@@ -117,6 +117,29 @@ async fn a_copy_that_may_be_the_last_one_stays() {
     }
 }
 
+/// As after a restore of metadata from before a move.
+#[tokio::test]
+async fn a_copy_whose_own_place_lost_it_goes_there_first() {
+    let wrongs: [fn(&World, DataId); 2] = [
+        |world, data| world.lose(DriveId(4), data),
+        |world, _| {
+            world.damaged.lock().unwrap().insert(DriveId(4));
+        },
+    ];
+    for wrong in wrongs {
+        let world = World::new();
+        let data = world.put("key");
+        world.hold(OWN, data, 3);
+        wrong(&world, data);
+        scan(&world).await;
+        assert!(world.has(OWN, data) && world.has(DriveId(4), data));
+        assert!(world.damaged.lock().unwrap().is_empty());
+        scan(&world).await;
+        assert!(!world.has(OWN, data));
+        assert_eq!(world.drives_with(data), 6);
+    }
+}
+
 #[tokio::test]
 async fn nothing_goes_while_the_row_moves_or_is_not_agreed_on() {
     let world = World::new();

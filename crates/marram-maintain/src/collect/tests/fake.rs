@@ -462,12 +462,31 @@ impl Shards for World {
 
     async fn restore(
         &self,
-        _: NodeId,
-        _: DriveId,
-        _: (PgId, u64),
-        _: Vec<Wanted>,
+        node: NodeId,
+        drive: DriveId,
+        (pg, _): (PgId, u64),
+        wanted: Vec<Wanted>,
     ) -> Result<Vec<Restored>, ShardsError> {
-        unreachable!("not the collector's")
+        self.reach(node, drive)?;
+        let mut drives = self.drives.lock().unwrap();
+        let mut bring = |wanted: &Wanted| {
+            let shard = ShardId {
+                data: wanted.extent.data,
+                slot: wanted.shard,
+                repair: 0,
+            };
+            let from = wanted.places[usize::from(wanted.shard)];
+            let there = drives
+                .get(&from)
+                .is_some_and(|held| held.contains_key(&shard));
+            if !there {
+                return Restored::NoSource;
+            }
+            drives.entry(drive).or_default().insert(shard, pg);
+            self.damaged.lock().unwrap().remove(&drive);
+            Restored::Held { written: 250 }
+        };
+        Ok(wanted.iter().map(&mut bring).collect())
     }
 
     async fn look(
