@@ -38,6 +38,28 @@ pub async fn settled(
     with: &[&str],
     without: &[&str],
 ) -> ClusterStatus {
+    placed(client, limit, (with, without), true).await
+}
+
+/// The same for a cluster with nodes that are away now and then: nothing has to move any more.
+///
+/// # Panics
+/// As [`settled`].
+pub async fn moved(
+    client: &Client,
+    limit: Duration,
+    with: &[&str],
+    without: &[&str],
+) -> ClusterStatus {
+    placed(client, limit, (with, without), false).await
+}
+
+async fn placed(
+    client: &Client,
+    limit: Duration,
+    (with, without): (&[&str], &[&str]),
+    whole: bool,
+) -> ClusterStatus {
     let slots = |status: &ClusterStatus, name: &str| {
         let node = status.nodes.iter().find(|node| node.name == name);
         node.map_or(0, |node| node.slots)
@@ -47,14 +69,14 @@ pub async fn settled(
         let status = client.cluster_status().await.map_err(|e| e.to_string())?;
         let placed = with.iter().all(|name| slots(&status, name) > 0)
             && without.iter().all(|name| slots(&status, name) == 0);
-        let still = status.moves_under_way == 0 && status.placement_groups_to_move == 0;
+        let left = status.moves_under_way + status.placement_groups_to_move;
         let redundancy = status.redundancy.clone();
-        let whole = redundancy.as_ref().is_some_and(|r| r.fully_redundant);
+        let is_whole = redundancy.as_ref().is_some_and(|r| r.fully_redundant);
         last = Some(status);
-        if placed && still && whole {
+        if placed && left == 0 && (is_whole || !whole) {
             Ok(())
         } else {
-            Err(format!("{redundancy:?}"))
+            Err(format!("{left} to move: {redundancy:?}"))
         }
     })
     .await;

@@ -46,7 +46,7 @@ pub use cluster::{Cluster, Options, until};
 pub use commands::{Ran, run};
 pub use content::{Object, Pool, log_uniform_sizes};
 pub use faults::{Faults, fault_seed};
-pub use layout::{Slots, moves_begun, settled, slots, total_slots};
+pub use layout::{Slots, moved, moves_begun, settled, slots, total_slots};
 pub use load::{Done, Load};
 pub use memory::{peak_resident_bytes, reset_peak, resident_bytes};
 pub use objects::{get, put, put_all, verify, verify_all};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use marram_client::{Client, ClusterStatus, NodeDuty, Preconditions};
 use marram_cluster_tests::{
     ALONE, Cluster, Faults, Load, Object, Options, Pool, Scratch, Wires, fault_seed,
-    log_uniform_sizes, put_all, run, settled, until, verify_all,
+    log_uniform_sizes, moved, put_all, run, settled, until, verify_all,
 };
 
 const BUCKET: &str = "in-trouble";
@@ -161,21 +161,8 @@ impl Trouble {
     }
 
     /// Waits until nothing has to move any more. Nodes may be away meanwhile.
-    async fn moved(&mut self, with: Option<&str>, without: Option<&str>) {
-        let client = self.cluster.client();
-        until("everything is moved", MOVED_WITHIN, async || {
-            let status = client.cluster_status().await.map_err(|e| e.to_string())?;
-            let placed = with.is_none_or(|name| slots(&status, name) > 0)
-                && without.is_none_or(|name| slots(&status, name) == 0);
-            match (
-                placed,
-                status.moves_under_way + status.placement_groups_to_move,
-            ) {
-                (true, 0) => Ok(()),
-                (_, left) => Err(format!("{left} to move: {:?}", status.redundancy)),
-            }
-        })
-        .await;
+    async fn moved(&self, with: &[&str], without: &[&str]) {
+        moved(&self.cluster.client(), MOVED_WITHIN, with, without).await;
     }
 
     async fn add(&mut self, faults: &Faults) {
@@ -184,7 +171,7 @@ impl Trouble {
         self.say(&format!("{name} is there")).await;
         self.load.use_client(&self.cluster.client());
         faults.only(self.cluster.members()).await;
-        self.moved(Some(&name), None).await;
+        self.moved(&[&name], &[]).await;
         self.say(&format!("{name} has its share")).await;
     }
 
@@ -204,7 +191,7 @@ impl Trouble {
         .await;
         self.admin(&["drain", "--cancel", &name]);
         self.say(&format!("{name} is drained no longer")).await;
-        self.moved(Some(&name), None).await;
+        self.moved(&[&name], &[]).await;
         let status = client.cluster_status().await.expect("answered");
         let again = slots(&status, &name);
         assert!(again > held / 2, "{name} has {again} slots of {held}");
@@ -214,7 +201,7 @@ impl Trouble {
     async fn drain(&mut self, node: u16, faults: &Faults) {
         let name = format!("node-{node}");
         self.admin(&["drain", &name]);
-        self.moved(None, Some(&name)).await;
+        self.moved(&[], &[&name]).await;
         self.say(&format!("{name} is drained")).await;
         self.remove(node, faults).await;
     }
@@ -242,7 +229,7 @@ impl Trouble {
     async fn lose(&mut self, node: u16, faults: &Faults) {
         self.give_up(node, faults).await;
         let name = format!("node-{node}");
-        self.moved(None, Some(&name)).await;
+        self.moved(&[], &[&name]).await;
         {
             let _truce = faults.truce().await;
             settled(&self.cluster.client(), MOVED_WITHIN, &[], &[&name]).await;
@@ -256,7 +243,7 @@ impl Trouble {
         self.give_up(node, faults).await;
         fs::remove_dir_all(self.cluster.drive(node)).expect("its drive can be wiped");
         let name = format!("node-{node}");
-        self.moved(None, Some(&name)).await;
+        self.moved(&[], &[&name]).await;
         self.remove(node, faults).await;
     }
 
@@ -264,7 +251,7 @@ impl Trouble {
     async fn return_too_late(&mut self, node: u16, faults: &Faults) {
         self.give_up(node, faults).await;
         let name = format!("node-{node}");
-        self.moved(None, Some(&name)).await;
+        self.moved(&[], &[&name]).await;
         self.cluster.restart(&[node]);
         self.say(&format!("{name} is back, too late")).await;
         let client = self.cluster.client();

@@ -37,7 +37,10 @@ pub(crate) async fn run(folder: &Path) {
         let body = PutBody::reader(Repeated::new(&period, size));
         let began = Instant::now();
         let put = direct.put(BUCKET, &key, body, PutOptions::default());
-        put.await.expect("written");
+        if let Err(error) = put.await {
+            println!("{mib:5} MiB: {error}");
+            break;
+        }
         let written = mib as f64 / began.elapsed().as_secs_f64();
         let (mut by_nodes, mut by_gateway) = (0.0, 0.0);
         for _ in 0..TRIES {

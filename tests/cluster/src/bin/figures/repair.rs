@@ -13,7 +13,7 @@ use crate::{MIB, machine};
 
 const BUCKET: &str = "figures";
 /// Objects, and the bytes of each.
-const OBJECTS: usize = 96;
+const OBJECTS: usize = 64;
 const OBJECT_BYTES: usize = 16 << 20;
 /// How long applications are measured.
 const MEASURED_FOR: Duration = Duration::from_secs(20);
