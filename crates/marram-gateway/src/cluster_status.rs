@@ -3,6 +3,7 @@
 mod redundancy;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,14 +18,25 @@ use crate::admin;
 use crate::core::{BucketError, Core};
 use crate::drives::{DriveHealth, DriveReport};
 use crate::groups::GroupError;
+use crate::layout::Standing;
 use redundancy::Facts;
 
 /// How long a node may take to say how full its drives are: a status must not wait for the slowest.
 const REPORT_TIME: Duration = Duration::from_secs(2);
 
-/// How the cluster is.
+/// How long the root group may take to say how new a view must be.
+const VIEW_TIME: Duration = Duration::from_secs(1);
+/// What is said when it does not.
+const MAY_BE_OLD: &str = "The root group does not answer this server: what it says of nodes and \
+                          moves may be old.";
+
+/// How the cluster is. An operator decides by it, so it holds everything that was decided before it
+/// was asked for; where the root group cannot be asked, it says so, and promises nothing.
 pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, BucketError> {
-    let view = core.view();
+    let latest = tokio::time::timeout(VIEW_TIME, core.fresh_view()).await;
+    let latest = latest.ok().and_then(Result::ok);
+    let may_be_old = latest.is_none();
+    let view = latest.unwrap_or_else(|| core.view());
     let cluster = view.cluster.as_ref().ok_or(BucketError::NotReady)?;
     let reports = join_all(members(&view).map(|node| report(core, node)));
     let usage = usage(core, cluster.object_groups);
@@ -32,7 +44,10 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
     let asked = tokio::join!(reports, usage, tickets, learn_root_leader(core));
     let (reports, usage, tickets, ()) = asked;
     let reports: BTreeMap<NodeId, Option<Vec<DriveReport>>> = reports.into_iter().collect();
-    let standing = core.standing();
+    let standing = match core.standing() {
+        own if own.index == view.index => own,
+        _ => Arc::new(Standing::of(&view)),
+    };
     let facts = Facts::new(&view, &reports, usage, |node| core.drives.is_up(node))
         .with_work(&standing, tickets);
     let nodes = members(&view)
@@ -49,12 +64,17 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
         .values()
         .map(|group| group_status(core, &view, group))
         .collect();
+    let mut redundancy = facts.redundancy();
+    if may_be_old {
+        redundancy.fully_redundant = false;
+        redundancy.under_way.push(MAY_BE_OLD.to_owned());
+    }
     Ok(v1::GetClusterStatusResponse {
         cluster_id: cluster.cluster.to_string(),
         cluster_name: cluster.name.clone(),
         nodes,
         groups,
-        redundancy: Some(facts.redundancy()),
+        redundancy: Some(redundancy),
         default_profile: cluster
             .default_profile
             .map(|profile| profile.to_string())

@@ -233,3 +233,22 @@ async fn the_status_says_what_losses_mean() {
     );
     assert!(text.contains("written 2+2 for now"), "{text}");
 }
+
+#[tokio::test]
+async fn a_status_that_may_be_old_promises_nothing() {
+    let (cluster, client) = cluster(6).await;
+    let mut admin = client.admin.clone();
+    let mut redundancy = async || {
+        let request = v1::GetClusterStatusRequest {};
+        let status = admin.get_cluster_status(request).await.unwrap();
+        status.into_inner().redundancy.unwrap()
+    };
+    assert!(redundancy().await.fully_redundant);
+    cluster.groups.silence(GroupId::ROOT);
+    let old = redundancy().await;
+    let text = old.under_way.join("\n");
+    assert!(
+        !old.fully_redundant && text.contains("may be old"),
+        "{text}"
+    );
+}
