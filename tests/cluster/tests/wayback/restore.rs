@@ -15,14 +15,20 @@ const BUCKET: &str = "restore";
 const NODES: u16 = 3;
 /// How long garbage may take to go.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(90);
-/// How long the drives are watched for what must not go: three times what readers are given.
-const OBSERVED_FOR: Duration = Duration::from_secs(12);
+/// How long the drives are watched for what must not go: twice what uploads are given.
+const OBSERVED_FOR: Duration = Duration::from_secs(20);
 const AWARE: &str = "--i-know-that-newer-writes-are-lost";
 
+/// Garbage goes after some seconds, if nothing keeps it.
 fn options() -> Options {
+    let env = [
+        ("MARRAM_GC_FLOOR_LAG", "10"),
+        ("MARRAM_GC_READ_LAG", "4"),
+        ("MARRAM_GC_SCAN_EVERY", "3"),
+    ];
     Options {
         nodes: NODES,
-        quick_garbage: true,
+        env: env.map(|(name, value)| (name, value.to_owned())).into(),
         ..Options::default()
     }
 }
