@@ -4,7 +4,7 @@ use marram_proto::v1;
 
 use crate::client::Client;
 use crate::error::{ClientError, ErrorKind};
-use crate::types::{Backup, BackupPiece, BackupPlace, FinalizedVersion};
+use crate::types::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
 
 impl Client {
     /// Begins a backup of the metadata; until [`Self::end_backup`] no data moves, and everything that
@@ -86,5 +86,22 @@ impl Client {
             lane.admin().finalize_version(request).await
         });
         Ok(FinalizedVersion::from_wire(answer.await?))
+    }
+
+    /// Looks whether the shards of a page of a bucket's objects are there; `token` is that of the
+    /// last page, empty for the first.
+    ///
+    /// # Errors
+    /// `NotFound` (the bucket), `Invalid`, and what any call can meet.
+    pub async fn audit_objects(&self, bucket: &str, token: &str) -> Result<AuditPage, ClientError> {
+        let message = v1::AuditObjectsRequest {
+            bucket: bucket.to_owned(),
+            page_token: token.to_owned(),
+            page_size: 0,
+        };
+        let answer = self.unary(message, |lane, request| async move {
+            lane.admin().audit_objects(request).await
+        });
+        Ok(AuditPage::from_wire(answer.await?))
     }
 }

@@ -63,7 +63,7 @@ pub use put::{PutOptions, Watcher};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
-    Backup, BackupPiece, BackupPlace, BucketInfo, ByteRange, ClusterStatus, DriveState,
+    AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, ByteRange, ClusterStatus, DriveState,
     DriveStatus, DutyChange, FinalizedVersion, GroupStatus, LayoutPlan, ListPage, NodeDuty,
     NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PlannedNode, PoolPlan,
     Preconditions, Redundancy, RemovedNode,

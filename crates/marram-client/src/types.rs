@@ -9,7 +9,7 @@ mod admin;
 mod backup;
 mod status;
 pub use admin::{DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan, RemovedNode};
-pub use backup::{Backup, BackupPiece, BackupPlace, FinalizedVersion};
+pub use backup::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,
 };

@@ -1,5 +1,6 @@
 //! What operators change: duties of nodes, and their removal.
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod plan;
 pub(crate) mod version;
@@ -18,6 +19,7 @@ use marram_types::{DriveId, GroupId, NodeId};
 use crate::core::Core;
 use crate::groups::GroupError;
 use crate::layout::Standing;
+use crate::objects::{ListError, LookupError};
 use crate::status::{Fault, Reason};
 use crate::validate::InvalidField;
 
@@ -56,6 +58,10 @@ pub(crate) enum AdminError {
     Plan(#[from] PlanError),
     #[error("the cluster is not ready yet")]
     NotReady,
+    #[error(transparent)]
+    List(ListError),
+    #[error(transparent)]
+    Lookup(LookupError),
     #[error("there is no group {0}")]
     NoGroup(u32),
     #[error("group {group} cannot be copied now: {why}")]
@@ -79,6 +85,8 @@ impl Fault for AdminError {
             Self::Refused { refusal, .. } => refusal.reason(),
             Self::Group(error) => error.reason(),
             Self::Plan(_) => Reason::Internal,
+            Self::List(error) => error.reason(),
+            Self::Lookup(error) => error.reason(),
             Self::NotReady | Self::NoCopy { .. } => Reason::MetadataUnavailable,
             Self::NoGroup(_) => Reason::InvalidArgument,
             Self::Copy { .. } | Self::TooOld { .. } => Reason::NodeBusy,
@@ -97,6 +105,8 @@ impl Fault for AdminError {
                 details
             }
             Self::Group(error) => error.details(),
+            Self::List(error) => error.details(),
+            Self::Lookup(error) => error.details(),
             Self::NoGroup(group) => vec![("group", group.to_string())],
             Self::NoCopy { group, .. } | Self::Copy { group, .. } => {
                 vec![("group", group.to_string())]

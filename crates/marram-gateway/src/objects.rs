@@ -15,7 +15,7 @@ use crate::groups::GroupError;
 use crate::status::{Fault, Reason};
 use crate::validate::{self, InvalidField};
 
-pub(crate) use list::list;
+pub(crate) use list::{ListError, list};
 pub(crate) use mutate::mutate;
 
 /// Why an object was not found or looked at.

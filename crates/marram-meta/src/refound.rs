@@ -111,8 +111,10 @@ pub fn refound_root(
     };
     for group in (0..=cluster.object_groups).map(GroupId) {
         let mut record = GroupRecord::new(group, vec![replica]);
-        // Below every index of the new logs: whatever they say later replaces this.
-        record.at = INDEX_JUMP;
+        if group != GroupId::ROOT {
+            // Begun already, and below every index of the new logs: what they say later replaces it.
+            record.at = INDEX_JUMP;
+        }
         store(kv, Table::Groups, &group::ser_key(group), &record)?;
     }
     Ok(Refounded {

@@ -12,7 +12,7 @@ use clap_complete::Shell;
 pub(crate) use admin::{
     AdminCommand, DrainArgs, FenceArgs, LayoutCommand, LayoutPlanArgs, NodeArg,
 };
-pub(crate) use wayback::{BackupArgs, BackupCommand, BackupVerifyArgs};
+pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};
 
 use crate::units::{parse_duration, parse_size};
 

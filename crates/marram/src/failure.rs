@@ -59,6 +59,8 @@ pub(crate) enum Failure {
          is quieter"
     )]
     BackupChanged(u32),
+    #[error("{0} objects have too few shards left to be read")]
+    Lost(u64),
     #[error("{0}: this is no backup to rely on")]
     BadBackup(String),
     #[error("cannot write the output: {0}")]
@@ -113,6 +115,7 @@ impl Failure {
             | Self::DrainEnded(_)
             | Self::BackupChanged(_)
             | Self::BadBackup(_)
+            | Self::Lost(_)
             | Self::Output(_) => 1,
         }
     }

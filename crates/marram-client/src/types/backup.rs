@@ -56,6 +56,33 @@ pub struct FinalizedVersion {
     pub before: u32,
 }
 
+/// What was found on a page of a bucket's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPage {
+    /// Objects that were looked at.
+    pub checked: u64,
+    /// Those that can be read and have fewer shards than they should.
+    pub degraded: u64,
+    /// Keys of objects with too few shards left to be read.
+    pub lost: Vec<String>,
+    /// Keys of objects about which nobody can say, because nodes do not answer.
+    pub unknown: Vec<String>,
+    /// Asks for the next page; empty at the end.
+    pub next_token: String,
+}
+
+impl AuditPage {
+    pub(crate) fn from_wire(answer: v1::AuditObjectsResponse) -> Self {
+        Self {
+            checked: answer.checked,
+            degraded: answer.degraded,
+            lost: answer.lost,
+            unknown: answer.unknown,
+            next_token: answer.next_page_token,
+        }
+    }
+}
+
 impl Backup {
     pub(crate) fn from_wire(answer: v1::BeginBackupResponse) -> Self {
         let place = |mark: v1::BackupMark| BackupPlace {

@@ -7,7 +7,7 @@ use marram_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
 use crate::admin;
-use crate::admin::{backup, plan, version};
+use crate::admin::{audit, backup, plan, version};
 use crate::cluster_status;
 use crate::core::Core;
 use crate::status;
@@ -83,6 +83,13 @@ impl AdminService for Admin {
         _request: Request<v1::ReleaseBackupsRequest>,
     ) -> Result<Response<v1::ReleaseBackupsResponse>, Status> {
         answered(backup::release(&self.0).await)
+    }
+
+    async fn audit_objects(
+        &self,
+        request: Request<v1::AuditObjectsRequest>,
+    ) -> Result<Response<v1::AuditObjectsResponse>, Status> {
+        answered(audit::audit(&self.0, request.into_inner()).await)
     }
 
     async fn finalize_version(

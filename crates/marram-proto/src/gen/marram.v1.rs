@@ -120,6 +120,39 @@ pub struct FinalizeVersionResponse {
     #[prost(uint32, tag = "2")]
     pub before: u32,
 }
+/// Asks whether the shards of objects are there: the metadata may be older than what lies on the
+/// drives.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditObjectsRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// From the last answer; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Most objects of a page; 0: as many as there may be.
+    #[prost(uint32, tag = "3")]
+    pub page_size: u32,
+}
+/// What was found on one page of a bucket's objects.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditObjectsResponse {
+    /// Objects that were looked at.
+    #[prost(uint64, tag = "1")]
+    pub checked: u64,
+    /// Those of them that can be read and have fewer shards than they should.
+    #[prost(uint64, tag = "2")]
+    pub degraded: u64,
+    /// Keys of objects with too few shards left to be read.
+    #[prost(string, repeated, tag = "3")]
+    pub lost: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Keys of objects about which nobody can say, because nodes do not answer.
+    #[prost(string, repeated, tag = "4")]
+    pub unknown: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Asks for the next page; empty at the end.
+    #[prost(string, tag = "5")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// Asks how the cluster is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetClusterStatusRequest {}
@@ -789,6 +822,31 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("marram.v1.AdminService", "ReleaseBackups"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says of which objects shards are missing. Reads one byte of each shard, not the data.
+        pub async fn audit_objects(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AuditObjectsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AuditObjectsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/AuditObjects",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "AuditObjects"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Lets the cluster use the commands of this release. Refused, with their names, while nodes do not
         /// know them.
         pub async fn finalize_version(
@@ -893,6 +951,14 @@ pub mod admin_service_server {
             request: tonic::Request<super::ReleaseBackupsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ReleaseBackupsResponse>,
+            tonic::Status,
+        >;
+        /// Says of which objects shards are missing. Reads one byte of each shard, not the data.
+        async fn audit_objects(
+            &self,
+            request: tonic::Request<super::AuditObjectsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AuditObjectsResponse>,
             tonic::Status,
         >;
         /// Lets the cluster use the commands of this release. Refused, with their names, while nodes do not
@@ -1328,6 +1394,51 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReleaseBackupsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/AuditObjects" => {
+                    #[allow(non_camel_case_types)]
+                    struct AuditObjectsSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::AuditObjectsRequest>
+                    for AuditObjectsSvc<T> {
+                        type Response = super::AuditObjectsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AuditObjectsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::audit_objects(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AuditObjectsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

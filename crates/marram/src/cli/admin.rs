@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::wayback::BackupCommand;
+use super::wayback::{AuditArgs, BackupCommand};
 use crate::units::parse_size;
 
 /// Operating the cluster.
@@ -23,6 +23,8 @@ pub(crate) enum AdminCommand {
     /// Where data lies
     #[command(subcommand)]
     Layout(LayoutCommand),
+    /// Say of which objects shards are missing, after a restore for example
+    Audit(AuditArgs),
     /// Backups of the metadata
     #[command(subcommand)]
     Backup(BackupCommand),

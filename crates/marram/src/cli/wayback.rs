@@ -36,3 +36,10 @@ pub(crate) struct BackupVerifyArgs {
     /// The file; - for standard input
     pub(crate) file: PathBuf,
 }
+
+/// Arguments of `admin audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// The bucket, m://BUCKET; without it all of them
+    pub(crate) bucket: Option<String>,
+}

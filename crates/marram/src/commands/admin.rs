@@ -1,5 +1,6 @@
 //! `marram admin`: the status here, what changes nodes in a file of its own.
 
+mod audit;
 mod backup;
 mod nodes;
 
@@ -21,6 +22,7 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Fence(args) => nodes::fence(context, args).await,
         AdminCommand::Remove(args) => nodes::remove(context, args).await,
         AdminCommand::Layout(LayoutCommand::Plan(args)) => nodes::plan(context, args).await,
+        AdminCommand::Audit(args) => audit::run(context, args).await,
         AdminCommand::Backup(command) => backup::run(context, command).await,
         AdminCommand::FinalizeVersion => backup::finalize(context).await,
     }

@@ -18,6 +18,8 @@ use super::view;
 
 /// How long to wait for the root group's leader before asking, and between rounds.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Rounds between two lines in the log.
+const ROUNDS_PER_LINE: u32 = 60;
 /// How long one server may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -28,12 +30,14 @@ pub(super) async fn catch_up(
     servers: Vec<String>,
     sender: watch::Sender<Arc<ClusterView>>,
 ) {
-    loop {
+    for round in 0_u32.. {
         tokio::time::sleep(PAUSE).await;
         if host.leader(GroupId::ROOT).is_some() {
             return;
         }
-        warn_if_past(&host, &mesh, &sender.borrow());
+        if round % ROUNDS_PER_LINE == 1 {
+            warn_if_past(&host, &mesh, &sender.borrow());
+        }
         for server in &servers {
             if let Err(error) = ask(&mesh, server, &sender).await {
                 tracing::debug!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use marram_cluster_tests::{ALONE, Cluster, Load, Options, Scratch, until, verify_all};
 
-use super::support::replica;
+use super::support::{replica, voters};
 
 const BUCKET: &str = "lost-log";
 /// Where records begin in a segment of the log; before them is a header.
@@ -101,5 +101,6 @@ async fn a_node_without_its_log_or_with_a_damaged_one_goes_on_with_a_fresh_repli
     cluster.stop();
     let cluster = Cluster::start(scratch.path(), &options);
     cluster.healthy().await;
+    voters(&cluster, 5).await;
     verify_all(&cluster.client(), BUCKET, &done.objects).await;
 }

@@ -7,7 +7,7 @@ use marram_cluster_tests::{
     ALONE, Cluster, Options, Pool, Scratch, Server, put_all, until, verify_all,
 };
 
-use super::support::{answers, refused, replica};
+use super::support::{answers, refused, replica, voters};
 
 const BUCKET: &str = "majority";
 /// How long a node may take to come back with a fresh replica.
@@ -33,7 +33,7 @@ async fn export_and_be_refused(dir: &Path) {
     for node in 1..=3 {
         let export = [format!("--export-metadata={}", file(dir, node))];
         let (done, said) = Server::run(dir, node, &export);
-        assert!(done && said.contains("group 0: entry"), "{said}");
+        assert!(done && said.contains("group root: entry"), "{said}");
     }
     let refuses = |more: &[String], parts: &[&str]| refused(Server::run(dir, 1, more), parts);
     refuses(&recover(dir, &[1, 2, 3], GONE), &["nothing is lost"]);
@@ -105,6 +105,7 @@ async fn two_survivors_of_five_voters_go_on() {
 
     let mut cluster = Cluster::start(dir, &options);
     cluster.healthy().await;
+    voters(&cluster, 5).await;
     let client = cluster.client();
     verify_all(&client, BUCKET, &objects).await;
     let more = [pool.object("more", 900_000)];

@@ -9,7 +9,7 @@ use marram_cluster_tests::{
     ALONE, Cluster, Object, Options, Pool, Scratch, Server, put_all, run, until, verify_all,
 };
 
-use super::support::{answers, record_bytes, refused, replica};
+use super::support::{answers, record_bytes, refused, replica, voters};
 
 const BUCKET: &str = "restore";
 const NODES: u16 = 3;
@@ -166,6 +166,7 @@ async fn everything_in_a_backup_comes_back_after_all_metadata_was_lost() {
     // From now on everybody starts as ever; the others have no metadata and get fresh replicas.
     let mut cluster = Cluster::start(dir, &options());
     cluster.healthy().await;
+    voters(&cluster, usize::from(NODES)).await;
     for (node, old) in (1..=NODES).zip(old) {
         let fresh = replica(&cluster.drive(node));
         assert!(fresh > old + (1 << 39), "node {node}: {fresh} after {old}");
@@ -181,6 +182,10 @@ async fn everything_in_a_backup_comes_back_after_all_metadata_was_lost() {
     let later = written.iter().all(|info| info.generation > newest);
     assert!(later, "no generation is used twice");
     verify_all(&client, BUCKET, &again).await;
+    let audited = run(&cluster, &["--json", "admin", "audit"]).done();
+    let found = &audited.json_lines()[0];
+    assert!(found["checked"].as_u64() >= Some(20), "{found}");
+    assert_eq!((&found["lost"], &found["unknown"]), (&0.into(), &0.into()));
     let finalized = run(&cluster, &["admin", "finalize-version"]).done();
     assert!(finalized.text().contains("already"), "{}", finalized.text());
     let released = run(&cluster, &["admin", "backup", "release"]);

@@ -43,3 +43,17 @@ pub(crate) async fn record_bytes(cluster: &Cluster) -> u64 {
     let drives = status.nodes.iter().flat_map(|node| &node.drives);
     drives.map(|drive| drive.record_bytes).sum()
 }
+
+/// Waits until every group, the root group too, has this many voters, and all of them answer.
+pub(crate) async fn voters(cluster: &Cluster, count: usize) {
+    let client = cluster.client();
+    until("every group has its voters", ANEW_WITHIN, async || {
+        let status = client.cluster_status().await;
+        let groups = status.map_err(|error| error.to_string())?.groups;
+        let full = groups.iter().all(|group| {
+            group.voter_node_ids.len() == count && usize::try_from(group.voters_up) == Ok(count)
+        });
+        full.then_some(()).ok_or_else(|| format!("{groups:?}"))
+    })
+    .await;
+}

@@ -254,3 +254,36 @@ async fn a_plan_says_what_would_move_and_moves_nothing() {
     assert_eq!(client.status().await.moves_under_way, 0);
     assert_eq!(cluster.groups.view().borrow().nodes.len(), 6);
 }
+
+#[tokio::test]
+async fn an_audit_names_what_has_too_few_shards_left() {
+    let (cluster, mut client) = cluster(6).await;
+    let large = content(900_000, 1);
+    client.put("large", &large).await.unwrap();
+    client.put("small", b"inline").await.unwrap();
+    let mut audit = async |page_size| {
+        let request = v1::AuditObjectsRequest {
+            bucket: "bucket".to_owned(),
+            page_token: String::new(),
+            page_size,
+        };
+        client
+            .admin
+            .audit_objects(request)
+            .await
+            .unwrap()
+            .into_inner()
+    };
+    let whole = audit(0).await;
+    assert_eq!((whole.checked, whole.degraded), (2, 0));
+    let first = audit(1).await;
+    assert_eq!(first.checked, 1);
+    assert!(!first.next_page_token.is_empty());
+    cluster.drives.lose_one_shard_each();
+    cluster.drives.lose_one_shard_each();
+    let degraded = audit(0).await;
+    assert_eq!((degraded.degraded, degraded.lost.len()), (1, 0));
+    cluster.drives.lose_one_shard_each();
+    let lost = audit(0).await;
+    assert_eq!((lost.degraded, lost.lost), (0, vec!["large".to_owned()]));
+}

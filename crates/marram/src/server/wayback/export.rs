@@ -59,8 +59,11 @@ pub(in super::super) fn export(
         }
         writer.group_end().with_context(failed)?;
         println!(
-            "group {group}: entry {} of term {}, {} of them known to be committed, voters {:?}",
-            held.last.index, held.last.term, held.applied, held.voters
+            "group {group}: entry {} of term {}, {} of them known to be committed, voters on {}",
+            held.last.index,
+            held.last.term,
+            held.applied,
+            voters_text(&view, &held.voters)
         );
     }
     let bytes = writer.finish().with_context(failed)?;
@@ -86,4 +89,19 @@ fn header(view: &ClusterView, replica: ReplicaId) -> Result<BackupHeader> {
         object_groups: cluster.object_groups,
         replica: Some(replica),
     })
+}
+
+/// The nodes of voters, both halves where a change is under way.
+fn voters_text(view: &ClusterView, halves: &[Vec<ReplicaId>]) -> String {
+    let name = |replica: &ReplicaId| {
+        let mut nodes = view.nodes.values();
+        let node = nodes.find(|node| node.replica == Some(*replica));
+        node.map_or_else(|| format!("replica {replica}"), |node| node.name.clone())
+    };
+    let half = |half: &Vec<ReplicaId>| half.iter().map(name).collect::<Vec<_>>().join(", ");
+    halves
+        .iter()
+        .map(half)
+        .collect::<Vec<_>>()
+        .join(", to become ")
 }
