@@ -4,25 +4,31 @@ use marram_proto::v1;
 
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::types::{DutyChange, LayoutPlan, NodeDuty, PlannedNode, RemovedNode};
+use crate::types::{
+    DutyChange, LayoutPlan, NodeDuty, PlannedNode, Rebalance, RemovedNode, ShardComparison,
+};
 
 impl Client {
     /// Changes what a node, given by name or id, is there for. What it is already, it becomes again.
-    /// A node that answers is fenced only with `force`.
+    /// A node that answers is fenced, and one whose data has no room elsewhere drained, only with
+    /// `force`. With `if_epoch` only while the layout is at this epoch, as the status says it.
     ///
     /// # Errors
-    /// `NotFound`, `Precondition` (a fenced node, or one that answers is to be fenced), `Invalid`,
-    /// and what any call can meet.
+    /// `NotFound`, `Precondition` (a fenced node, one that answers is to be fenced, no room, another
+    /// epoch, or somebody else changed the duty at the same time), `Invalid`, and what any call can
+    /// meet.
     pub async fn set_node_duty(
         &self,
         node: &str,
         duty: NodeDuty,
         force: bool,
+        if_epoch: Option<u64>,
     ) -> Result<DutyChange, ClientError> {
         let message = v1::SetNodeDutyRequest {
             node: node.to_owned(),
             duty: duty.to_wire().into(),
             force,
+            if_epoch,
         };
         self.unary(message, |lane, request| async move {
             lane.admin().set_node_duty(request).await
@@ -32,13 +38,19 @@ impl Client {
     }
 
     /// Removes a node, given by name or id, for ever. One that is removed already is removed again.
+    /// With `if_epoch` only while the layout is at this epoch, as the status says it.
     ///
     /// # Errors
-    /// `NotFound`, `Precondition` (something is still on it: the message says what), and what any
-    /// call can meet.
-    pub async fn remove_node(&self, node: &str) -> Result<RemovedNode, ClientError> {
+    /// `NotFound`, `Precondition` (something is still on it: the message says what; another epoch),
+    /// and what any call can meet.
+    pub async fn remove_node(
+        &self,
+        node: &str,
+        if_epoch: Option<u64>,
+    ) -> Result<RemovedNode, ClientError> {
         let message = v1::RemoveNodeRequest {
             node: node.to_owned(),
+            if_epoch,
         };
         self.unary(message, |lane, request| async move {
             lane.admin().remove_node(request).await
@@ -47,18 +59,20 @@ impl Client {
         .map(RemovedNode::from_wire)
     }
 
-    /// Says what data would be moved: by the present duties of the nodes, without those of
-    /// `without` (names or ids), and with further ones. Changes nothing.
+    /// Says what data would be moved: by the present duties of the nodes, as if those of `without`
+    /// were drained and those of `add` served (names or ids), and with further ones. Changes nothing.
     ///
     /// # Errors
     /// `NotFound`, `Invalid`, and what any call can meet.
     pub async fn plan_layout(
         &self,
         without: &[String],
+        add: &[String],
         with: &[PlannedNode],
     ) -> Result<LayoutPlan, ClientError> {
         let message = v1::PlanLayoutRequest {
             without: without.to_vec(),
+            add: add.to_vec(),
             with: with.iter().map(PlannedNode::to_wire).collect(),
         };
         self.unary(message, |lane, request| async move {
@@ -66,5 +80,39 @@ impl Client {
         })
         .await
         .map(LayoutPlan::from_wire)
+    }
+
+    /// Moves data until the layout is as balanced as it can be, or stops doing so. With a plan's id
+    /// only if a plan made now would be the same.
+    ///
+    /// # Errors
+    /// `Precondition` (the plan is out of date: the message says what changed), `Invalid`, and what
+    /// any call can meet.
+    pub async fn rebalance(
+        &self,
+        plan_id: Option<&str>,
+        cancel: bool,
+    ) -> Result<Rebalance, ClientError> {
+        let message = v1::RebalanceRequest {
+            plan_id: plan_id.unwrap_or_default().to_owned(),
+            cancel,
+        };
+        self.unary(message, |lane, request| async move {
+            lane.admin().rebalance(request).await
+        })
+        .await
+        .map(Rebalance::from_wire)
+    }
+
+    /// Compares what the metadata wants on the drives with what is on them, both ways.
+    ///
+    /// # Errors
+    /// `Exhausted` when there are too many shards for one comparison, and what any call can meet.
+    pub async fn compare_shards(&self) -> Result<ShardComparison, ClientError> {
+        self.unary(v1::CompareShardsRequest {}, |lane, request| async move {
+            lane.admin().compare_shards(request).await
+        })
+        .await
+        .map(ShardComparison::from_wire)
     }
 }

@@ -66,5 +66,5 @@ pub use types::{
     AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, ByteRange, ClusterStatus, DriveState,
     DriveStatus, DutyChange, FinalizedVersion, GroupStatus, LayoutPlan, ListPage, NodeDuty,
     NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PlannedNode, PoolPlan,
-    Preconditions, Redundancy, RemovedNode,
+    Preconditions, Rebalance, Redundancy, RemovedNode, ShardComparison, ShardDifference,
 };

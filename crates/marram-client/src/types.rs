@@ -8,7 +8,10 @@ use serde::Serialize;
 mod admin;
 mod backup;
 mod status;
-pub use admin::{DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan, RemovedNode};
+pub use admin::{
+    DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan, Rebalance, RemovedNode,
+    ShardComparison, ShardDifference,
+};
 pub use backup::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,

@@ -2,23 +2,23 @@
 
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod compare;
 pub(crate) mod plan;
+mod plan_id;
+pub(crate) mod removal;
 pub(crate) mod version;
 
 use std::time::{Duration, Instant};
 
 use marram_meta::{
-    ClusterView, NodeDuty, NodeRecord, NodeState, ObjectAnswer, ObjectQuery, Refusal, RootCommand,
-    RootOutcome,
+    ClusterView, NodeDuty, NodeRecord, NodeState, Refusal, RootCommand, RootOutcome,
 };
 use marram_placement::PlanError;
 use marram_proto::v1;
-use marram_types::caps::LIST_PAGE_MAX;
-use marram_types::{DriveId, GroupId, NodeId};
+use marram_types::{GroupId, NodeId};
 
 use crate::core::Core;
 use crate::groups::GroupError;
-use crate::layout::Standing;
 use crate::objects::{ListError, LookupError};
 use crate::status::{Fault, Reason};
 use crate::validate::InvalidField;
@@ -26,11 +26,6 @@ use crate::validate::InvalidField;
 /// How long an answer waits until this server sees the change itself, so that the caller's next
 /// question here is answered by it.
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
-/// How long a node may take to say what its drives hold.
-const REPORT_TIME: Duration = Duration::from_secs(5);
-/// Pages of tickets that are gone through for one removal, in each group: with more than that much
-/// repair waiting, nobody should remove a node.
-const TICKET_PAGES_MAX: usize = 1000;
 
 /// Why an operator's wish was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +68,19 @@ pub(crate) enum AdminError {
          that do not come back", .behind.join(", ")
     )]
     TooOld { version: u8, behind: Vec<String> },
+    #[error("there are more than {0} shards to compare, more than fit in memory: scrub instead")]
+    TooManyShards(usize),
+    #[error("the plan is out of date: {0} since it was made. Plan again")]
+    OldPlan(&'static str),
+    #[error(
+        "draining {name} moves {bytes} bytes, and there is no room for them below the fill limit of \
+         90 %: {lacks}. Add nodes, delete data, or force it"
+    )]
+    NoRoom {
+        name: String,
+        bytes: u64,
+        lacks: String,
+    },
 }
 
 impl Fault for AdminError {
@@ -81,7 +89,10 @@ impl Fault for AdminError {
             Self::Invalid(error) => error.reason(),
             Self::NoNode(_) | Self::Removed(_) => Reason::NodeNotFound,
             Self::Ambiguous(_) => Reason::InvalidArgument,
-            Self::Answers(_) | Self::Held { .. } => Reason::NodeBusy,
+            Self::TooManyShards(_) => Reason::Overloaded,
+            Self::Answers(_) | Self::Held { .. } | Self::OldPlan(_) | Self::NoRoom { .. } => {
+                Reason::NodeBusy
+            }
             Self::Refused { refusal, .. } => refusal.reason(),
             Self::Group(error) => error.reason(),
             Self::Plan(_) => Reason::Internal,
@@ -98,7 +109,7 @@ impl Fault for AdminError {
             Self::Invalid(error) => error.details(),
             Self::NoNode(name) | Self::Ambiguous(name) => vec![("node", name.clone())],
             Self::Removed(name) | Self::Answers(name) => vec![("node", name.clone())],
-            Self::Held { name, .. } => vec![("node", name.clone())],
+            Self::Held { name, .. } | Self::NoRoom { name, .. } => vec![("node", name.clone())],
             Self::Refused { name, refusal } => {
                 let mut details = refusal.details();
                 details.push(("node", name.clone()));
@@ -112,7 +123,9 @@ impl Fault for AdminError {
                 vec![("group", group.to_string())]
             }
             Self::TooOld { version, .. } => vec![("version", version.to_string())],
-            Self::Plan(_) | Self::NotReady => Vec::new(),
+            Self::Plan(_) | Self::NotReady | Self::OldPlan(_) | Self::TooManyShards(_) => {
+                Vec::new()
+            }
         }
     }
 }
@@ -194,8 +207,20 @@ pub(crate) async fn set_duty(
     if duty == NodeDuty::Fenced && before != duty && !request.force && core.drives.is_up(node) {
         return Err(AdminError::Answers(name));
     }
-    for duty in steps(before, duty) {
-        decide(core, &name, &RootCommand::SetDuty { node, duty }).await?;
+    if duty == NodeDuty::Draining && before != duty && !request.force {
+        plan::refuse_without_room(core, &view, node).await?;
+    }
+    let (mut from, mut if_epoch) = (before, request.if_epoch);
+    for to in steps(before, duty) {
+        let change = RootCommand::ChangeDuty {
+            node,
+            from,
+            to,
+            if_epoch,
+        };
+        decide(core, &name, &change).await?;
+        // The first step changes the epoch by itself.
+        (from, if_epoch) = (to, None);
     }
     until_seen(core, |view| {
         view.nodes
@@ -210,46 +235,6 @@ pub(crate) async fn set_duty(
         duty: to_wire(duty).into(),
         before: to_wire(before).into(),
     })
-}
-
-/// Removes a node for ever, when nothing is known to be on it (rules.md 25).
-pub(crate) async fn remove(
-    core: &Core,
-    request: v1::RemoveNodeRequest,
-) -> Result<v1::RemoveNodeResponse, AdminError> {
-    let view = core.fresh_view().await?;
-    let record = find(&view, &request.node)?;
-    let (node, name) = (record.node, record.name.clone());
-    let answer = v1::RemoveNodeResponse {
-        node_id: node.0,
-        name: name.clone(),
-    };
-    if record.state == NodeState::Tombstoned {
-        return Ok(answer);
-    }
-    if let Some(why) = held_by_layout(&view, record) {
-        return Err(AdminError::Held { name, why });
-    }
-    let groups = view.cluster.as_ref().map_or(0, |c| c.object_groups);
-    for group in 1..=groups {
-        if let Some(why) = held_by_group(core, GroupId(group), record).await? {
-            return Err(AdminError::Held { name, why });
-        }
-    }
-    // What a fenced node has is given up.
-    if record.duty != NodeDuty::Fenced
-        && let Some(why) = held_by_drives(core, record).await
-    {
-        return Err(AdminError::Held { name, why });
-    }
-    decide(core, &name, &RootCommand::RemoveNode { node }).await?;
-    until_seen(core, |view| {
-        let record = view.nodes.get(&node);
-        record.is_none_or(|record| record.state == NodeState::Tombstoned)
-    })
-    .await;
-    tracing::info!(target: "admin", node = node.0, %name, "node removed");
-    Ok(answer)
 }
 
 /// Has the root group decide. Not tied to a request id: the same decision again changes nothing. It
@@ -272,77 +257,6 @@ async fn until_seen(core: &Core, shows: impl Fn(&ClusterView) -> bool) {
     while !shows(&core.view()) && Instant::now() < deadline {
         core.wait_for_view().await;
     }
-}
-
-fn held_by_layout(view: &ClusterView, record: &NodeRecord) -> Option<String> {
-    if record.duty == NodeDuty::Serving {
-        return Some("it serves; drain it first, or fence it if it does not come back".to_owned());
-    }
-    let slots = Standing::slots(view).remove(&record.node).unwrap_or(0);
-    (slots > 0).then(|| match record.duty {
-        NodeDuty::Cordoned => {
-            format!("it still holds {slots} slots of placement groups; drain it first")
-        }
-        NodeDuty::Serving | NodeDuty::Draining | NodeDuty::Fenced => {
-            format!("it still holds {slots} slots of placement groups; they are being moved away")
-        }
-    })
-}
-
-/// Whether a group knows of shards on the node that are not where the layout says: those are named
-/// by tickets.
-async fn held_by_group(
-    core: &Core,
-    group: GroupId,
-    record: &NodeRecord,
-) -> Result<Option<String>, AdminError> {
-    let its = |drive: &DriveId| record.drives.iter().any(|own| own.drive == *drive);
-    let mut after = None;
-    for _ in 0..TICKET_PAGES_MAX {
-        let query = ObjectQuery::Tickets {
-            after,
-            limit: LIST_PAGE_MAX,
-        };
-        let ObjectAnswer::Tickets(page) = core.ask(group, &query, true).await? else {
-            return Err(GroupError::Kind(group).into());
-        };
-        if page.tickets.iter().any(|t| t.extent.places.iter().any(its)) {
-            return Ok(Some(format!(
-                "metadata group {group} knows of objects with shards there; they are being moved \
-                 away"
-            )));
-        }
-        after = page.tickets.last().map(|ticket| ticket.ticket.data);
-        if !page.more {
-            return Ok(None);
-        }
-    }
-    Ok(Some(format!(
-        "metadata group {group} has too many repairs waiting to say that none needs the node"
-    )))
-}
-
-/// What the node's drives say themselves: no record at all must be left.
-async fn held_by_drives(core: &Core, record: &NodeRecord) -> Option<String> {
-    let away = "it does not answer, so nobody can say that its drives are empty; fence it if it \
-                does not come back";
-    let Ok(reports) = core.drives.reports(record.node, REPORT_TIME).await else {
-        return Some(away.to_owned());
-    };
-    for own in &record.drives {
-        let drive = own.drive;
-        match reports.iter().find(|report| report.drive == drive) {
-            None => return Some(format!("its drive {drive} does not say what it holds")),
-            Some(report) if report.record_bytes > 0 => {
-                let bytes = report.record_bytes;
-                return Some(format!(
-                    "its drive {drive} still holds {bytes} bytes of records"
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    None
 }
 
 #[cfg(test)]

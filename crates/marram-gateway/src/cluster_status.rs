@@ -82,6 +82,8 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
         answered_by: core.name.clone(),
         moves_under_way: standing.moving,
         placement_groups_to_move: standing.to_move,
+        layout_epoch: view.layout.epoch,
+        rebalancing: view.layout.rebalance > 0,
     })
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use marram_types::caps::DRIVE_FULL_PERCENT;
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, ShardId};
 
 pub(crate) use condition::Conditions;
@@ -78,6 +79,17 @@ pub(crate) struct DriveReport {
     pub(crate) record_bytes: u64,
 }
 
+impl DriveReport {
+    /// Bytes that it takes until shard writes stop (rules.md 21).
+    pub(crate) fn room(&self) -> u64 {
+        if self.health != DriveHealth::Active {
+            return 0;
+        }
+        let reserve = self.capacity / 100 * (100 - DRIVE_FULL_PERCENT);
+        self.free.saturating_sub(reserve)
+    }
+}
+
 /// A piece of a copy of a group's state.
 #[derive(Debug, Clone)]
 pub(crate) struct CopyAsk {
@@ -121,6 +133,16 @@ pub(crate) trait Drives: Send + Sync {
         data: Vec<DataId>,
         within: Duration,
     ) -> Result<(), DriveError>;
+
+    /// Up to `limit` shards of a drive after `after`, in the order of their ids, each with the
+    /// placement group that put it there.
+    async fn list(
+        &self,
+        place: Place,
+        after: Option<ShardId>,
+        limit: u32,
+        within: Duration,
+    ) -> Result<Vec<(ShardId, PgId)>, DriveError>;
 
     /// How full the drives of a node are.
     async fn reports(&self, node: NodeId, within: Duration)

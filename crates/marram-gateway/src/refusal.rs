@@ -13,7 +13,9 @@ impl Fault for Refusal {
             Self::BucketDeleted { .. } | Self::NoSuchBucket => Reason::BucketNotFound,
             Self::BucketExists { .. } => Reason::BucketExists,
             Self::TooManyBuckets => Reason::TooManyBuckets,
-            Self::BelowFloor { .. } | Self::DataDiscarded => Reason::UploadTooOld,
+            Self::BelowFloor { .. } | Self::DataDiscarded | Self::DriveGone { .. } => {
+                Reason::UploadTooOld
+            }
             Self::RequestIdReused => Reason::InvalidArgument,
             Self::ProfileTooWide { .. }
             | Self::ProfileNeedsNodes { .. }
@@ -25,6 +27,9 @@ impl Fault for Refusal {
             | Self::NodeInMove { .. }
             | Self::NodeTooOld { .. }
             | Self::VersionNotHigher { .. }
+            | Self::DutyChanged { .. }
+            | Self::LayoutMoved { .. }
+            | Self::NotBuried { .. }
             | Self::NodeVotes { .. } => Reason::NodeBusy,
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed

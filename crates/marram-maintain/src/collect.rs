@@ -33,7 +33,7 @@ mod queue;
 pub(crate) mod tests;
 
 pub use floors::GcLags;
-use floors::Lagging;
+use floors::{Activity, Lagging};
 use owners::Owners;
 use queue::{Queue, Seams};
 
@@ -64,6 +64,7 @@ struct Work {
     drains: BTreeMap<NodeId, (Instant, u64)>,
     /// The group's floors, as last seen or proposed.
     floors: (u64, u64),
+    activity: Activity,
     queue: Queue,
 }
 
@@ -74,6 +75,7 @@ impl Work {
             readers: Lagging::new(lags.readers),
             drains: BTreeMap::new(),
             floors: (0, 0),
+            activity: Activity::default(),
             queue: Queue::default(),
         }
     }
@@ -172,9 +174,11 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         let now = (self.clock)();
         work.drains.retain(|node, _| round.drains.contains(node));
         let drain_begins = work.drains.len() < round.drains.len();
-        if work.gc.is_due(now) || work.readers.is_due(now) || drain_begins {
+        let gc_is_due = work.gc.is_due(now);
+        if gc_is_due || work.readers.is_due(now) || drain_begins {
             self.sample(group, &round.drains, work).await?;
-            if leads {
+            let is_idle = work.activity.is_idle(work.floors.1) && !gc_is_due;
+            if leads && !(is_idle && work.drains.is_empty()) {
                 self.raise(group, work).await?;
             }
         }
@@ -188,7 +192,9 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
             up: &round.up,
         };
         let now = (self.clock)();
-        work.queue.turn(&seams, group, (now, work.floors)).await
+        let collected = work.queue.turn(&seams, group, (now, work.floors)).await?;
+        work.activity.proposed(collected);
+        Ok(())
     }
 
     /// Notes how far the group is.
@@ -209,11 +215,14 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
             work.drains.entry(*node).or_insert((now, counters.applied));
         }
         work.floors = (counters.gc_floor, counters.read_floor);
+        work.activity.seen(counters.applied);
         Ok(())
     }
 
     /// Raises the floors. The entry is proposed even where it raises nothing yet: it gives the group
-    /// a new index, without which an idle group's last garbage would never be below a floor.
+    /// a new index, without which an idle group's last garbage would never be below a floor. A group
+    /// in which nothing happened since the floor of readers passed it gets one only when the other
+    /// floor is due, for uploads that are broken off and leave no entry.
     async fn raise(&self, group: GroupId, work: &mut Work) -> Result<(), ConsensusError> {
         let now = (self.clock)();
         let mut gc_floor = work.gc.reached(now).max(work.floors.0);
@@ -230,6 +239,7 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
             read_floor,
         };
         self.consensus.propose_object(group, command).await?;
+        work.activity.proposed(1);
         // What it rose to is for the group to say: it may be held for a backup, and what is deleted
         // by a floor that the group does not have is lost.
         if let Some(counters) = counters(self.consensus.as_ref(), group).await? {

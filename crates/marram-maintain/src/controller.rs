@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use marram_meta::{
-    BucketRecord, ClusterView, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome,
+    BucketRecord, ClusterView, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome, Tombstone,
 };
 use marram_placement::PgRow;
-use marram_types::{BucketId, GroupId, PoolId, ReplicaId};
+use marram_types::{BucketId, GroupId, NodeId, PoolId, ReplicaId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::consensus::{Consensus, ConsensusError};
+use crate::fault::fault_point;
 use crate::observed::{Fences, Observed};
 use crate::steps::{Step, next_steps};
 
@@ -135,6 +136,9 @@ impl<C: Consensus> Controller<C> {
                 self.fences
                     .note_bucket(group, record.bucket, record.epoch, record.state, live);
             }
+            Noted::Tombstone { group, node, epoch } => {
+                self.fences.note_tombstone(group, node, epoch);
+            }
             Noted::Settled(bucket) => self.fences.forget_bucket(bucket),
         }
     }
@@ -158,6 +162,11 @@ enum Noted {
         record: BucketRecord,
         live: u64,
     },
+    Tombstone {
+        group: GroupId,
+        node: NodeId,
+        epoch: u64,
+    },
     Settled(BucketId),
 }
 
@@ -179,6 +188,9 @@ async fn execute<C: Consensus + ?Sized>(
         }
         Step::FenceBucket { group, record } => {
             return fence_bucket(consensus, *group, record).await;
+        }
+        Step::TellTombstone { group, tombstone } => {
+            return tell_tombstone(consensus, *group, tombstone).await;
         }
         Step::BucketActive { bucket, epoch } => {
             root(
@@ -248,6 +260,21 @@ async fn fence_rows<C: Consensus + ?Sized>(
             Noted::Nothing
         }
         _ => Noted::Nothing,
+    })
+}
+
+async fn tell_tombstone<C: Consensus + ?Sized>(
+    consensus: &C,
+    group: GroupId,
+    tombstone: &Tombstone,
+) -> Result<Noted, ConsensusError> {
+    let command = ObjectCommand::Tombstone(tombstone.clone());
+    fault_point("remove.buried");
+    consensus.propose_object(group, command).await?;
+    Ok(Noted::Tombstone {
+        group,
+        node: tombstone.node,
+        epoch: tombstone.epoch,
     })
 }
 

@@ -18,6 +18,7 @@
 //! collect     floors and garbage queues, by the leaders of the groups
 //! scan        each node judges what its own drives hold
 //! pace        how fast background work of a node may go
+//! fault       where tests have a process die
 //! ```
 //!
 //! Repair, rebalance, scrub and garbage collection of later issues are plans executed here too.
@@ -25,6 +26,7 @@
 mod collect;
 mod consensus;
 mod controller;
+mod fault;
 mod leaders;
 mod mover;
 mod moves;
@@ -38,6 +40,7 @@ mod voters;
 pub use collect::{Collector, GcLags};
 pub use consensus::{Consensus, ConsensusError, Members};
 pub use controller::Controller;
+pub use fault::fault_point;
 pub use leaders::spread_leaders;
 pub use mover::{Mover, MoverProgress};
 pub use observed::{Fences, Observed};

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! rounds   fences moving rows, carries each on, proposes the next phase, begins new moves
+//! backoff  when what could not be done is tried again
 //! carry    Dual: every shard of the slot is brought to the new place and verified
 //! clean    Cut: the place that stays is looked at, then the old one is cleaned
 //! repairs  tickets: stray and lost shards are restored where the layout wants them
@@ -11,6 +12,7 @@
 //! All of it is derived anew from the view and the groups, and every step names the epoch that it acts
 //! in: another leader goes on where one fell, and what one does that was replaced changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use tokio::sync::watch;
 use crate::consensus::{Consensus, ConsensusError};
 use crate::shards::{Restored, SHARDS_PER_REQUEST_MAX, Shards, ShardsError, Wanted};
 
+mod backoff;
 mod carry;
 mod clean;
 mod repairs;
@@ -43,12 +46,17 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 struct Patience {
     /// Between looks when nothing changes.
     look: Duration,
-    /// Before a move that found no source, no room or a refusal is tried again.
+    /// Before a move or repair that found no source, no room or a refusal is tried again; twice as
+    /// long after each further try, because each reads again what is there.
     later: Duration,
+    /// The longest such pause. Any node that comes or goes ends it.
+    latest: Duration,
     /// The nodes must not have changed for so long before data moves only for balance.
     quiet: Duration,
-    /// Targets away for longer lose their moves.
+    /// Targets away for longer lose their moves, and so do drives that fail for as long.
     away: Duration,
+    /// A drive that was found full or failing gets no moves for so long.
+    unfit: Duration,
     /// Between two looks at the tickets.
     tickets: Duration,
 }
@@ -58,8 +66,10 @@ impl Default for Patience {
         Self {
             look: Duration::from_millis(300),
             later: Duration::from_secs(5),
+            latest: Duration::from_mins(5),
             quiet: Duration::from_secs(3),
             away: Duration::from_secs(60),
+            unfit: Duration::from_mins(5),
             tickets: Duration::from_secs(2),
         }
     }
@@ -122,6 +132,8 @@ impl<C: Consensus, S: Shards> Mover<C, S> {
 enum Wait {
     /// Somebody has to catch up, or answers again in a moment.
     Soon,
+    /// A drive or its node does not do what it is asked: it may again, or never.
+    Drive,
     /// It cannot be done now.
     Later,
 }
@@ -136,7 +148,8 @@ impl From<ConsensusError> for Wait {
 impl From<ShardsError> for Wait {
     fn from(error: ShardsError) -> Self {
         match error {
-            ShardsError::Away | ShardsError::Behind | ShardsError::Stale => Self::Soon,
+            ShardsError::Stale => Self::Soon,
+            ShardsError::Away | ShardsError::Behind => Self::Drive,
             ShardsError::Full | ShardsError::Refused => Self::Later,
         }
     }
@@ -151,6 +164,8 @@ struct Work<C, S> {
     progress: watch::Sender<MoverProgress>,
     patience: Patience,
     told: Mutex<Option<Instant>>,
+    /// Drives that get no moves now, and until when.
+    unfit: Mutex<BTreeMap<DriveId, Instant>>,
 }
 
 impl<C: Consensus, S: Shards> Work<C, S> {
@@ -167,6 +182,7 @@ impl<C: Consensus, S: Shards> Work<C, S> {
             progress: watch::Sender::new(MoverProgress::default()),
             patience,
             told: Mutex::new(None),
+            unfit: Mutex::default(),
         }
     }
 
@@ -182,6 +198,23 @@ impl<C: Consensus, S: Shards> Work<C, S> {
         if bytes > 0 {
             self.progress.send_modify(|p| p.written += bytes);
         }
+    }
+
+    /// Notes that a drive is full, or failing.
+    fn mark_unfit(&self, drive: DriveId, why: &'static str) {
+        let until = Instant::now() + self.patience.unfit;
+        let mut unfit = self.unfit.lock().unwrap_or_else(PoisonError::into_inner);
+        if unfit.insert(drive, until).is_none() {
+            tracing::warn!(%drive, why, "moves to a drive go elsewhere for a while");
+        }
+    }
+
+    /// The drives that get no moves now.
+    fn unfit(&self) -> BTreeSet<DriveId> {
+        let now = Instant::now();
+        let mut unfit = self.unfit.lock().unwrap_or_else(PoisonError::into_inner);
+        unfit.retain(|_, until| *until > now);
+        unfit.keys().copied().collect()
     }
 
     /// Says that something waits, now and then.
@@ -204,6 +237,9 @@ impl<C: Consensus, S: Shards> Work<C, S> {
         let done = self.shards.restore(node, drive, (pg, epoch), wanted);
         let done = done.await.inspect_err(|error| {
             tracing::debug!(%node, %drive, ?pg, epoch, %error, "shards were not restored");
+            if *error == ShardsError::Full {
+                self.mark_unfit(drive, "it is full");
+            }
         })?;
         if done.len() != data.len() {
             return Err(Wait::Later);

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use marram_meta::{BucketState, ClusterView};
+use marram_meta::{BucketState, ClusterView, Tombstone};
 use marram_placement::{PgRow, PoolTable};
-use marram_types::{BucketId, GroupId, PoolId, ReplicaId};
+use marram_types::{BucketId, GroupId, NodeId, PoolId, ReplicaId};
 
 use crate::consensus::Members;
 
@@ -16,6 +16,8 @@ pub struct Fences {
     /// By row, the epoch that the group is known to hold at least.
     rows: BTreeMap<(GroupId, PoolId), Vec<u64>>,
     buckets: BTreeMap<(GroupId, BucketId), (u64, BucketState, u64)>,
+    /// The epoch of the last word on a node that the group has.
+    tombstones: BTreeMap<(GroupId, NodeId), u64>,
 }
 
 impl Fences {
@@ -41,6 +43,17 @@ impl Fences {
         live: u64,
     ) {
         self.buckets.insert((group, bucket), (epoch, state, live));
+    }
+
+    /// Notes that the group was told of a tombstone, or that it was taken back.
+    pub fn note_tombstone(&mut self, group: GroupId, node: NodeId, epoch: u64) {
+        self.tombstones.insert((group, node), epoch);
+    }
+
+    /// Whether the group was told of the tombstone, or of a newer one.
+    pub(crate) fn has_tombstone(&self, group: GroupId, stone: &Tombstone) -> bool {
+        let told = self.tombstones.get(&(group, stone.node));
+        told.is_some_and(|told| *told >= stone.epoch)
     }
 
     /// Forgets a bucket whose record needs no more fences.

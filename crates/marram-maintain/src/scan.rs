@@ -305,7 +305,12 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
                 return Ok(());
             }
         }
-        let cleaned = self.shards.clean(node, drive, (pg, epoch), vec![shard]);
+        let Some(slot) = extent.slots.get(usize::from(shard.slot)).copied() else {
+            return Ok(());
+        };
+        let cleaned = self
+            .shards
+            .clean(node, drive, (pg, epoch), vec![(shard, slot)]);
         match cleaned.await {
             Ok(()) => tracing::info!(
                 target: "gc", data = %shard.data, %shard, %pg, epoch, %drive, %place,

@@ -90,13 +90,15 @@ pub trait Shards: Send + Sync + 'static {
         shards: Vec<(ShardId, u64)>,
     ) -> Result<Vec<Seen>, ShardsError>;
 
-    /// Has a node remove single shards that the layout of this epoch does not want on the drive.
+    /// Has a node remove single shards that the layout of this epoch does not want on the drive,
+    /// each with the slot of the placement group's row that it uses: another slot of the row may be
+    /// on that very drive.
     async fn clean(
         &self,
         node: NodeId,
         drive: DriveId,
         (pg, epoch): (PgId, u64),
-        shards: Vec<ShardId>,
+        shards: Vec<(ShardId, u8)>,
     ) -> Result<(), ShardsError>;
 
     /// Has a node remove every shard of data that nothing refers to any more.

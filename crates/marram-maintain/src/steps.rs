@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use marram_meta::{
     BucketRecord, BucketState, ClusterView, GroupRecord, NodeDuty, NodeRecord, NodeState,
-    RootCommand,
+    RootCommand, Tombstone,
 };
 use marram_placement::{
     DriveInfo, PgRow, PlanError, Topology, default_profile, group_voters, plan_pool, pool_of,
@@ -47,6 +47,13 @@ pub enum Step {
         /// The root's record.
         record: BucketRecord,
     },
+    /// Tell a group that a node is about to be removed, or not any more.
+    TellTombstone {
+        /// The group.
+        group: GroupId,
+        /// The root's record.
+        tombstone: Tombstone,
+    },
     /// Every group holds the pending record: the bucket is in use.
     BucketActive {
         /// The bucket.
@@ -85,6 +92,7 @@ pub fn next_steps(observed: &Observed<'_>) -> Result<Vec<Step>, PlanError> {
     steps.extend(default_profile_step(observed.view));
     steps.extend(missing_pools(observed.view)?);
     steps.extend(pool_fences(observed));
+    steps.extend(tombstones(observed));
     for record in observed
         .view
         .buckets
@@ -262,6 +270,24 @@ fn pool_fences(observed: &Observed<'_>) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// Groups are told before the node goes; when it is gone, all of them were (rules.md 25).
+fn tombstones(observed: &Observed<'_>) -> Vec<Step> {
+    let is_member = |stone: &&Tombstone| {
+        let node = observed.view.nodes.get(&stone.node);
+        node.is_some_and(|node| node.state == NodeState::Active)
+    };
+    let stones = observed.view.tombstones.values().filter(is_member);
+    let tell = |stone: &Tombstone| {
+        let untold = |group: &GroupId| !observed.fences.has_tombstone(*group, stone);
+        let step = |group| Step::TellTombstone {
+            group,
+            tombstone: stone.clone(),
+        };
+        observed.object_groups().filter(untold).map(step).collect()
+    };
+    stones.map(tell).collect::<Vec<Vec<Step>>>().concat()
 }
 
 fn bucket_steps(observed: &Observed<'_>, record: &BucketRecord) -> Vec<Step> {

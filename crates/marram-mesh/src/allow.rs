@@ -27,7 +27,8 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::ReadShard
         | Method::DropShards
         | Method::DriveStats
-        | Method::DumpGroup => matches!(role, PeerRole::Node | PeerRole::Gateway),
+        | Method::DumpGroup
+        | Method::ListShards => matches!(role, PeerRole::Node | PeerRole::Gateway),
         Method::RaftAppend
         | Method::RaftVote
         | Method::RaftPreVote
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out a second time: (method, node, joiner, gateway).
-    const CELLS: [(Method, bool, bool, bool); 20] = [
+    const CELLS: [(Method, bool, bool, bool); 21] = [
         (Method::Unspecified, false, false, false),
         (Method::Ping, true, true, true),
         (Method::Join, true, true, false),
@@ -80,6 +81,7 @@ mod tests {
         (Method::CleanShards, true, false, false),
         (Method::RenewReplica, true, false, false),
         (Method::DumpGroup, true, false, true),
+        (Method::ListShards, true, false, true),
     ];
 
     #[test]

@@ -38,7 +38,8 @@ impl Class {
             | Method::RestoreShards
             | Method::LookShards
             | Method::CleanShards
-            | Method::RenewReplica => Some(Self::Control),
+            | Method::RenewReplica
+            | Method::ListShards => Some(Self::Control),
             Method::WriteRun | Method::ReadShard | Method::DumpGroup => Some(Self::Bulk),
         }
     }

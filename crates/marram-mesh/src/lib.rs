@@ -49,6 +49,7 @@ pub use marram_proto::mesh::v1::{Method, RpcCode};
 pub use mesh::{Mesh, MeshOptions};
 pub use peers::{Peer, PeerEntry, PeerTable};
 pub use rpc::{
-    CallError, CleanShards, DriveStats, DropShards, DumpGroup, Join, LookShards, Ping, Propose,
-    Query, ReadShard, RenewReplica, RestoreShards, RootView, Rpc, RpcFailure, Service, WriteRun,
+    CallError, CleanShards, DriveStats, DropShards, DumpGroup, Join, ListShards, LookShards, Ping,
+    Propose, Query, ReadShard, RenewReplica, RestoreShards, RootView, Rpc, RpcFailure, Service,
+    WriteRun,
 };

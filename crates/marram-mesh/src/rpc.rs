@@ -89,6 +89,11 @@ rpc!(
     DumpGroup, DumpGroupRequest, DumpGroupResponse
 );
 
+rpc!(
+    /// What shards a drive holds.
+    ListShards, ListShardsRequest, ListShardsResponse
+);
+
 /// What a peer answered instead of a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code:?}: {message}")]

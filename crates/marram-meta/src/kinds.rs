@@ -9,12 +9,14 @@ pub(crate) mod garbage;
 pub(crate) mod group;
 pub(crate) mod inline;
 pub(crate) mod layout_row;
+pub(crate) mod layout_state;
 pub(crate) mod node;
 pub(crate) mod object;
 pub(crate) mod pool;
 pub(crate) mod request;
 pub(crate) mod state;
 pub(crate) mod ticket;
+pub(crate) mod tombstone;
 pub(crate) mod usage;
 
 #[cfg(test)]

@@ -21,11 +21,13 @@
 //! | 18 | `ExtentRows` | O | version id (16), chunk (2) | up to 16 extents |
 //! | 19 | `Inline` | O | data id (18) | object bytes |
 //! | 20 | `DataRefs` | O | pg (4), data id (18) | the row that refers to it, or since when it is displaced or discarded |
-//! | 21 | `Garbage` | O | displacing index (8), data id (18) | extent, the places of its shards |
+//! | 21 | `Garbage` | O | begin index (8), displacing index (8), data id (18) | extent, the places of its shards |
 //! | 22 | `Tickets` | O | data id (18) | repair ticket |
 //! | 23 | `Usage` | O | bucket (8) | counters |
 //! | 24 | `LayoutRows` | O | pg (4) | index of the fence that brought it, row of the pool's table |
 //! | 48 | `Versions` | R | node (8) | the newest version of commands that the node knows |
+//! | 52 | `GoneDrives` | O | drive (8) | epoch of the tombstone, whether it stands |
+//! | 53 | `Tombstones` | R | node (8) | tombstone |
 //!
 //! 16 was a table of pools, in no release: the number is not used again.
 
@@ -80,11 +82,15 @@ pub enum Table {
     LayoutRows = 24,
     /// Up to which version each node knows commands (rules.md 9).
     Versions = 48,
+    /// Drives whose node is about to be removed, or was (rules.md 25).
+    GoneDrives = 52,
+    /// Nodes that are about to be removed, or were.
+    Tombstones = 53,
 }
 
 impl Table {
     /// Every table, in the order of the numbers. A snapshot holds the tables in this order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Meta,
         Self::Requests,
         Self::RequestExpiry,
@@ -105,6 +111,8 @@ impl Table {
         Self::Usage,
         Self::LayoutRows,
         Self::Versions,
+        Self::GoneDrives,
+        Self::Tombstones,
     ];
 
     /// The stored number.
@@ -143,6 +151,8 @@ impl Table {
             Self::Usage => "usage",
             Self::LayoutRows => "layout_rows",
             Self::Versions => "versions",
+            Self::GoneDrives => "gone_drives",
+            Self::Tombstones => "tombstones",
         }
     }
 }

@@ -53,9 +53,11 @@ pub use kinds::cluster::ClusterRecord;
 pub use kinds::extent::Extent;
 pub use kinds::garbage::GarbageEntry;
 pub use kinds::group::GroupRecord;
+pub use kinds::layout_state::LayoutState;
 pub use kinds::node::{DriveRecord, NodeDuty, NodeRecord, NodeState};
 pub use kinds::object::{Body, VersionRow};
 pub use kinds::ticket::{RepairTicket, TicketReason, TicketReasons};
+pub use kinds::tombstone::Tombstone;
 pub use kinds::usage::Usage;
 pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
 pub use merge::{GroupAsk, ListMerge, MergedPage};
@@ -68,6 +70,7 @@ pub use query::answer::{
     ObjectAnswer, Reference, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem, TicketsAnswer,
 };
 pub use query::messages::{ListQuery, ListStart, ObjectQuery};
+pub use query::named::{NamedAnswer, NamedCursor};
 pub use query::run::{QueryError, answer, answer_object};
 pub use refound::{
     INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,

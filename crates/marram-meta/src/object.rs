@@ -9,6 +9,7 @@ mod displace;
 mod extents;
 mod fence;
 mod floors;
+mod gone;
 pub(crate) mod new_extent;
 pub(crate) mod outcome;
 mod put;

@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod list;
 mod live;
 pub(crate) mod messages;
+pub(crate) mod named;
 pub(crate) mod run;
 
 #[cfg(test)]

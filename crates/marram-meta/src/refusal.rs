@@ -222,6 +222,38 @@ pub enum Refusal {
         /// The voter.
         replica: ReplicaId,
     },
+    /// A shard of the write is only on a drive whose node is about to be removed (rules.md 25).
+    #[error("drive {drive} holds the only copy of a shard and is about to go: write it again")]
+    DriveGone {
+        /// Which.
+        drive: DriveId,
+    },
+    /// The layout, or what it is made from, changed since the caller looked at it.
+    #[error("the layout is at epoch {epoch} now, not {given} any more: look again")]
+    LayoutMoved {
+        /// What the caller acts on.
+        given: u64,
+        /// The epoch now.
+        epoch: u64,
+    },
+    /// Somebody else changed the node's duty since the caller looked at it.
+    #[error("node {node} is {now:?} by now, not {expected:?}: somebody else changed it")]
+    DutyChanged {
+        /// Which.
+        node: NodeId,
+        /// What it is.
+        now: NodeDuty,
+        /// What the caller acts on.
+        expected: NodeDuty,
+    },
+    /// The node has no tombstone of this epoch (rules.md 25): it was taken back, or never set.
+    #[error("node {node} is not about to be removed, or not by the decision of epoch {epoch}")]
+    NotBuried {
+        /// Which.
+        node: NodeId,
+        /// The epoch that the caller proved to be told everywhere.
+        epoch: u64,
+    },
     /// The version gate only rises (rules.md 9).
     #[error("the cluster is at version {current} already")]
     VersionNotHigher {
@@ -258,6 +290,7 @@ impl Refusal {
                 | Self::PgUnknown { .. }
                 | Self::BelowFloor { .. }
                 | Self::DataDiscarded
+                | Self::DriveGone { .. }
                 | Self::NotBootstrapped
                 | Self::NoProfile
                 | Self::LayoutHeld { .. }
@@ -323,6 +356,14 @@ impl Stored for Refusal {
             } => out.u8(35).varint(node.0).u16_be(group.0).varint(replica.0),
             Self::NodeTooOld { node, version } => out.u8(100).varint(node.0).u8(version),
             Self::LayoutHeld { until_ms } => out.u8(101).varint(until_ms),
+            Self::DriveGone { drive } => out.u8(55).varint(drive.0),
+            Self::LayoutMoved { given, epoch } => out.u8(56).varint(given).varint(epoch),
+            Self::DutyChanged {
+                node,
+                now,
+                expected,
+            } => out.u8(57).varint(node.0).u8(now as u8).u8(expected as u8),
+            Self::NotBuried { node, epoch } => out.u8(58).varint(node.0).varint(epoch),
         };
     }
 
@@ -435,6 +476,22 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
             node: node(from)?,
             group: GroupId(from.u16_be()?),
             replica: ReplicaId(from.varint()?),
+        },
+        55 => Refusal::DriveGone {
+            drive: drive(from)?,
+        },
+        56 => Refusal::LayoutMoved {
+            given: from.varint()?,
+            epoch: from.varint()?,
+        },
+        57 => Refusal::DutyChanged {
+            node: node(from)?,
+            now: NodeDuty::from_byte(from.u8()?)?,
+            expected: NodeDuty::from_byte(from.u8()?)?,
+        },
+        58 => Refusal::NotBuried {
+            node: node(from)?,
+            epoch: from.varint()?,
         },
         100 => Refusal::NodeTooOld {
             node: node(from)?,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use marram_placement::PoolTable;
+use marram_placement::{DriveInfo, PoolTable, Seat};
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketName, GroupId, NodeId, PoolId};
 
@@ -11,8 +11,10 @@ use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::GroupRecord;
-use crate::kinds::node::NodeRecord;
+use crate::kinds::layout_state::{self, LayoutState};
+use crate::kinds::node::{NodeRecord, NodeState};
 use crate::kinds::state::GroupState;
+use crate::kinds::tombstone::Tombstone;
 use crate::kv::{KvRead, Table};
 use crate::root::versions;
 use crate::stored::{StateError, Stored, load, only_version};
@@ -40,9 +42,35 @@ pub struct ClusterView {
     pub access_keys: BTreeMap<String, AccessKeyRecord>,
     /// The newest version of commands that each node has said it knows (rules.md 9).
     pub versions: BTreeMap<NodeId, u8>,
+    /// Tombstones of nodes, those of removed ones and those taken back included.
+    pub tombstones: BTreeMap<NodeId, Tombstone>,
+    /// The layout as a whole.
+    pub layout: LayoutState,
 }
 
 impl ClusterView {
+    /// Every drive of the members, with what placement may ask of it.
+    #[must_use]
+    pub fn seats(&self) -> Vec<Seat> {
+        let members = self
+            .nodes
+            .values()
+            .filter(|node| node.state == NodeState::Active);
+        let seats = members.flat_map(|node| {
+            let standing = node.standing();
+            node.drives.iter().map(move |drive| Seat {
+                info: DriveInfo {
+                    drive: drive.drive,
+                    node: node.node,
+                    zone: node.zone.clone(),
+                    weight: drive.capacity,
+                },
+                standing,
+            })
+        });
+        seats.collect()
+    }
+
     /// The form that crosses the mesh.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -58,6 +86,8 @@ impl ClusterView {
         for (node, version) in &self.versions {
             out.varint(node.0).u8(*version);
         }
+        put_values(&mut out, &self.tombstones);
+        self.layout.encode(&mut out);
         out.finish()
     }
 
@@ -80,6 +110,8 @@ impl ClusterView {
                 .list(|from| Ok((NodeId(from.varint()?), from.u8()?)))?
                 .into_iter()
                 .collect(),
+            tombstones: get_values(&mut from, |stone: &Tombstone| stone.node)?,
+            layout: LayoutState::decode(&mut from)?,
         };
         from.finish()?;
         Ok(view)
@@ -119,6 +151,8 @@ pub fn view(kv: &dyn KvRead) -> Result<ClusterView, StateError> {
             key.id.clone()
         })?,
         versions: versions::all(kv)?,
+        tombstones: load_all(kv, Table::Tombstones, |stone: &Tombstone| stone.node)?,
+        layout: layout_state::of(kv)?,
     })
 }
 

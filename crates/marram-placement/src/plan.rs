@@ -41,9 +41,11 @@ mod fill;
 mod quota;
 mod ranking;
 mod report;
+mod wish;
 
 pub use change::plan_change;
 pub use report::{Balance, Load, NodeBytes, Plan, PlanBytes, Unplaced};
+pub use wish::{PoolPlan, Seat, Standing};
 
 /// Why no table could be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

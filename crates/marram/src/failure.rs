@@ -63,6 +63,14 @@ pub(crate) enum Failure {
     Lost(u64),
     #[error("{0}: this is no backup to rely on")]
     BadBackup(String),
+    #[error(
+        "drives and metadata differ: {lacking} shards lack, {extra} are too much, {silent} nodes did not answer"
+    )]
+    Different {
+        lacking: u64,
+        extra: u64,
+        silent: u64,
+    },
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
     #[error("interrupted")]
@@ -116,6 +124,7 @@ impl Failure {
             | Self::BackupChanged(_)
             | Self::BadBackup(_)
             | Self::Lost(_)
+            | Self::Different { .. }
             | Self::Output(_) => 1,
         }
     }

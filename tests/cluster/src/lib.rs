@@ -17,6 +17,7 @@
 //! objects   put many objects, compare every byte of them
 //! load      puts, gets, deletes and lists that go on meanwhile, all compared
 //! commands  the command line, with the cluster's keys
+//! compare   drives and metadata, both ways
 //! raw       requests that the client would never send
 //! memory    resident memory of a process
 //! ```
@@ -28,6 +29,7 @@
 mod binary;
 mod cluster;
 mod commands;
+mod compare;
 mod content;
 mod faults;
 mod layout;
@@ -44,6 +46,7 @@ mod wires;
 pub use binary::binary;
 pub use cluster::{Cluster, Options, until};
 pub use commands::{Ran, run};
+pub use compare::equal_both_ways;
 pub use content::{Object, Pool, log_uniform_sizes};
 pub use faults::{Faults, fault_seed};
 pub use layout::{Slots, moved, moves_begun, settled, slots, total_slots};

@@ -116,6 +116,8 @@ pub struct LayoutPlan {
     pub pools: Vec<PoolPlan>,
     /// By node; planned ones last.
     pub nodes: Vec<NodePlan>,
+    /// What the plan was made from, for a rebalance; none for a plan of what is not there.
+    pub plan_id: Option<String>,
 }
 
 /// A plan of the pool of one width.
@@ -172,8 +174,97 @@ impl LayoutPlan {
             slots: answer.slots,
             bytes: answer.bytes,
             worth_it: answer.worth_it,
+            plan_id: (!answer.plan_id.is_empty()).then_some(answer.plan_id),
             pools: answer.pools.into_iter().map(pool).collect(),
             nodes: answer.nodes.into_iter().map(node).collect(),
+        }
+    }
+}
+
+/// What a rebalance will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rebalance {
+    /// It was under way already, or was not when it was to be stopped.
+    pub already: bool,
+    /// Placement groups that will move.
+    pub placement_groups: u64,
+    /// Slots that will move.
+    pub slots: u64,
+    /// About how many bytes.
+    pub bytes: u64,
+}
+
+impl Rebalance {
+    pub(crate) fn from_wire(answer: v1::RebalanceResponse) -> Self {
+        Self {
+            already: answer.already,
+            placement_groups: answer.placement_groups,
+            slots: answer.slots,
+            bytes: answer.bytes,
+        }
+    }
+}
+
+/// What is on the drives beside what the metadata wants there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShardComparison {
+    /// Shards that the metadata wants on drives.
+    pub wanted: u64,
+    /// Shards that drives hold.
+    pub held: u64,
+    /// Wanted and not held.
+    pub lacking: u64,
+    /// Held, and neither wanted nor waiting for their time.
+    pub extra: u64,
+    /// Held and waiting for their time: garbage, writes in flight.
+    pub waiting: u64,
+    /// The first that lack or are too much.
+    pub differences: Vec<ShardDifference>,
+    /// Nodes that did not say what they hold; their shards count nowhere.
+    pub silent_node_ids: Vec<u64>,
+}
+
+/// A shard that is not where it should be, or is where it should not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShardDifference {
+    /// It lacks, else it is too much.
+    pub lacks: bool,
+    /// The drive.
+    pub drive_id: u64,
+    /// Its node.
+    pub node_id: u64,
+    /// The pool of its placement group.
+    pub pool: u32,
+    /// Its placement group.
+    pub placement_group: u32,
+    /// The shard.
+    pub shard: String,
+}
+
+impl ShardComparison {
+    /// Whether both sides are equal, and every node was heard.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.lacking == 0 && self.extra == 0 && self.silent_node_ids.is_empty()
+    }
+
+    pub(crate) fn from_wire(answer: v1::CompareShardsResponse) -> Self {
+        let difference = |d: v1::ShardDifference| ShardDifference {
+            lacks: d.lacks,
+            drive_id: d.drive_id,
+            node_id: d.node_id,
+            pool: d.pool,
+            placement_group: d.placement_group,
+            shard: d.shard,
+        };
+        Self {
+            wanted: answer.wanted,
+            held: answer.held,
+            lacking: answer.lacking,
+            extra: answer.extra,
+            waiting: answer.waiting,
+            differences: answer.differences.into_iter().map(difference).collect(),
+            silent_node_ids: answer.silent_node_ids,
         }
     }
 }

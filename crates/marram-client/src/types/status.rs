@@ -27,6 +27,10 @@ pub struct ClusterStatus {
     /// Placement groups from which data has yet to move by a plan made now, those with a move under
     /// way included.
     pub placement_groups_to_move: u64,
+    /// The epoch of the layout, for changes that shall only be made as of this status.
+    pub layout_epoch: u64,
+    /// A rebalance was asked for and is not over.
+    pub rebalancing: bool,
 }
 
 /// Whether a node takes part.
@@ -142,6 +146,8 @@ impl ClusterStatus {
             redundancy: status.redundancy.map(redundancy),
             moves_under_way: status.moves_under_way,
             placement_groups_to_move: status.placement_groups_to_move,
+            layout_epoch: status.layout_epoch,
+            rebalancing: status.rebalancing,
         }
     }
 }

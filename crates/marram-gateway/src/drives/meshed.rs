@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use marram_erasure::{CODEC_ID, MATRIX_ID};
 use marram_mesh::{
-    CallError, DriveStats, DropShards, DumpGroup, Mesh, ReadShard, RpcCode, WriteRun,
+    CallError, DriveStats, DropShards, DumpGroup, ListShards, Mesh, ReadShard, RpcCode, WriteRun,
 };
 use marram_proto::mesh::v1 as wire;
-use marram_types::{DataId, DriveId, NodeId};
+use marram_types::{DataId, DriveId, NodeId, PgId, PoolId, ShardId};
 
 use super::{CopyAsk, CopyPiece, DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run};
 
@@ -52,6 +52,13 @@ fn report(stat: &wire::DriveStat) -> DriveReport {
         free: stat.free,
         record_bytes: stat.live_record_bytes,
     }
+}
+
+fn held(held: wire::HeldShard) -> Option<(ShardId, PgId)> {
+    let shard = ShardId::try_from(held.shard?).ok()?;
+    let pool = PoolId(u16::try_from(held.pool).ok()?);
+    let index = u16::try_from(held.pg).ok()?;
+    Some((shard, PgId { pool, index }))
 }
 
 #[async_trait]
@@ -113,6 +120,26 @@ impl Drives for Meshed {
             .0
             .call::<DropShards>(place.node, request, Bytes::new(), within);
         call.await.map(|_| ()).map_err(|e| error(&e))
+    }
+
+    async fn list(
+        &self,
+        place: Place,
+        after: Option<ShardId>,
+        limit: u32,
+        within: Duration,
+    ) -> Result<Vec<(ShardId, PgId)>, DriveError> {
+        let request = wire::ListShardsRequest {
+            drive: place.drive.0,
+            after: after.map(Into::into),
+            limit,
+        };
+        let call = self
+            .0
+            .call::<ListShards>(place.node, request, Bytes::new(), within);
+        let (answer, _) = call.await.map_err(|e| error(&e))?;
+        let held = answer.shards.into_iter().map(held);
+        held.collect::<Option<_>>().ok_or(DriveError::Refused)
     }
 
     async fn reports(

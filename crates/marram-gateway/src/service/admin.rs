@@ -7,7 +7,7 @@ use marram_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
 use crate::admin;
-use crate::admin::{audit, backup, plan, version};
+use crate::admin::{audit, backup, compare, plan, removal, version};
 use crate::cluster_status;
 use crate::core::Core;
 use crate::status;
@@ -41,7 +41,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::RemoveNodeRequest>,
     ) -> Result<Response<v1::RemoveNodeResponse>, Status> {
-        let answer = admin::remove(&self.0, request.into_inner()).await;
+        let answer = removal::remove(&self.0, request.into_inner()).await;
         answer
             .map(Response::new)
             .map_err(|error| status::of(&error))
@@ -97,6 +97,20 @@ impl AdminService for Admin {
         _request: Request<v1::FinalizeVersionRequest>,
     ) -> Result<Response<v1::FinalizeVersionResponse>, Status> {
         answered(version::finalize(&self.0).await)
+    }
+
+    async fn rebalance(
+        &self,
+        request: Request<v1::RebalanceRequest>,
+    ) -> Result<Response<v1::RebalanceResponse>, Status> {
+        answered(plan::rebalance(&self.0, request.into_inner()).await)
+    }
+
+    async fn compare_shards(
+        &self,
+        _request: Request<v1::CompareShardsRequest>,
+    ) -> Result<Response<v1::CompareShardsResponse>, Status> {
+        answered(compare::compare(&self.0).await)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use marram_types::{DataId, DriveId, GroupId, NodeId, ShardId};
+use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, PoolId, ShardId};
 use parking_lot::Mutex;
 
 use crate::drives::{
@@ -17,6 +17,7 @@ type Shards = BTreeMap<(DriveId, ShardId), BytesMut>;
 #[derive(Default)]
 struct State {
     shards: Shards,
+    pgs: BTreeMap<DataId, PgId>,
     nodes: BTreeMap<DriveId, NodeId>,
     /// Nodes that do not answer, and are known not to.
     down: HashSet<NodeId>,
@@ -150,6 +151,7 @@ impl Drives for FakeDrives {
             return Err(DriveError::Full);
         }
         state.nodes.insert(run.place.drive, run.place.node);
+        state.pgs.insert(run.shard.data, run.pg);
         let shard = state
             .shards
             .entry((run.place.drive, run.shard))
@@ -201,6 +203,34 @@ impl Drives for FakeDrives {
         _within: Duration,
     ) -> Result<CopyPiece, DriveError> {
         Err(DriveError::Refused)
+    }
+
+    async fn list(
+        &self,
+        place: Place,
+        after: Option<ShardId>,
+        limit: u32,
+        _within: Duration,
+    ) -> Result<Vec<(ShardId, PgId)>, DriveError> {
+        let state = self.0.lock();
+        if state.down.contains(&place.node) {
+            return Err(DriveError::Away);
+        }
+        let shards = state
+            .shards
+            .keys()
+            .filter(|(drive, _)| *drive == place.drive);
+        let shards = shards.map(|(_, shard)| *shard);
+        let page = shards.filter(|shard| after.is_none_or(|after| *shard > after));
+        let unknown = PgId {
+            pool: PoolId(6),
+            index: 0,
+        };
+        let with_pg = |shard: ShardId| {
+            let pg = state.pgs.get(&shard.data).copied().unwrap_or(unknown);
+            (shard, pg)
+        };
+        Ok(page.take(limit as usize).map(with_pg).collect())
     }
 
     async fn reports(

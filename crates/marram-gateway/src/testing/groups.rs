@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use marram_meta::{
     BucketState, ClusterView, Envelope, MemKv, ObjectCommand, ObjectOutcome, RootCommand,
-    RootOutcome, answer_object, apply_object, apply_root, stamp, view,
+    RootOutcome, Tombstone, answer_object, apply_object, apply_root, stamp, view,
 };
 use marram_placement::PoolTable;
 use marram_types::{GroupId, ReplicaId};
@@ -84,14 +84,24 @@ impl FakeGroups {
             .collect()
     }
 
+    /// Tells the object groups of a tombstone that the root group does not have.
+    pub(crate) fn tombstone(&self, stone: Tombstone) {
+        self.fence(&ObjectCommand::Tombstone(stone));
+    }
+
     pub(crate) fn fence_pool(&self, table: &PoolTable) {
         let rows = (0..).zip(table.rows.iter().cloned()).collect();
         let pool = table.pool();
         self.fence(&ObjectCommand::LayoutFence { pool, rows });
     }
 
-    /// What the root group's leader does: brings pending bucket records to every group.
+    /// What the root group's leader does: brings tombstones and pending bucket records to every
+    /// group.
     fn settle(&self) {
+        let stones = self.view.borrow().tombstones.clone();
+        for stone in stones.into_values() {
+            self.fence(&ObjectCommand::Tombstone(stone));
+        }
         loop {
             let view = self.view.borrow().clone();
             let Some(record) = view.buckets.values().find(|b| b.state.is_pending()) else {

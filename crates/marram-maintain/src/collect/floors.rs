@@ -78,9 +78,61 @@ impl Lagging {
     }
 }
 
+/// Whether anything happens in a group beside the collector's own entries.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// The applied index at the last look.
+    applied: u64,
+    /// Entries that the collector itself had the group apply since.
+    own: u64,
+    /// The applied index by which somebody else's entry was seen last.
+    busy_at: u64,
+}
+
+impl Activity {
+    /// Notes entries of the collector itself.
+    pub(super) fn proposed(&mut self, entries: u64) {
+        self.own += entries;
+    }
+
+    /// Notes how far the group is. An entry of the collector whose answer was lost counts as
+    /// somebody else's.
+    pub(super) fn seen(&mut self, applied: u64) {
+        if applied > self.applied + self.own {
+            self.busy_at = applied;
+        }
+        self.applied = applied;
+        self.own = 0;
+    }
+
+    /// Nothing was done by others that the floor of readers has yet to pass.
+    pub(super) fn is_idle(&self, read_floor: u64) -> bool {
+        self.busy_at < read_floor
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_idle_when_the_floor_has_passed_what_others_did() {
+        let mut activity = Activity::default();
+        activity.seen(100);
+        assert!(
+            !activity.is_idle(100),
+            "what was done at 100 has yet to be passed"
+        );
+        activity.proposed(1);
+        activity.seen(101);
+        assert!(activity.is_idle(101));
+        activity.proposed(2);
+        activity.seen(103);
+        assert!(activity.is_idle(101), "the collector's own entries");
+        activity.proposed(1);
+        activity.seen(105);
+        assert!(!activity.is_idle(104), "somebody else was here");
+    }
 
     /// A group that applies at an uneven pace, sampled at an uneven pace: the floor never passes
     /// what had been applied a lag ago, and comes close to it.

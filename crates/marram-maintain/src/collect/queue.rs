@@ -66,15 +66,17 @@ impl Queue {
         self.under_way || self.floors != floors || self.waiting && (rested(begun) || *up != self.up)
     }
 
-    /// Goes on with the queue. `floors` are the group's, at least.
+    /// Goes on with the queue. `floors` are the group's, at least. Says how many entries it had the
+    /// group apply.
     pub(super) async fn turn<C: Consensus, S: Shards>(
         &mut self,
         seams: &Seams<'_, C, S>,
         group: GroupId,
         (now, floors): (Instant, (u64, u64)),
-    ) -> Result<(), ConsensusError> {
+    ) -> Result<u64, ConsensusError> {
+        let mut proposed = 0;
         if !self.is_due(now, floors, seams.up) {
-            return Ok(());
+            return Ok(proposed);
         }
         if !self.under_way {
             self.under_way = true;
@@ -91,20 +93,20 @@ impl Queue {
             let ObjectAnswer::Garbage(entries) = answer else {
                 tracing::error!(%group, "a group answered something else than its garbage");
                 self.under_way = false;
-                return Ok(());
+                return Ok(proposed);
             };
-            self.page(seams, group, &entries).await?;
+            proposed += u64::from(self.page(seams, group, &entries).await?);
             match entries.last() {
                 Some(last) if entries.len() >= PAGE as usize => {
                     self.after = Some((last.at, last.extent.data));
                 }
                 _ => {
                     self.under_way = false;
-                    return Ok(());
+                    return Ok(proposed);
                 }
             }
         }
-        Ok(())
+        Ok(proposed)
     }
 
     async fn page<C: Consensus, S: Shards>(
@@ -112,7 +114,7 @@ impl Queue {
         seams: &Seams<'_, C, S>,
         group: GroupId,
         entries: &[GarbageEntry],
-    ) -> Result<(), ConsensusError> {
+    ) -> Result<bool, ConsensusError> {
         let mut sends: BTreeMap<NodeId, BTreeMap<DriveId, Vec<DataId>>> = BTreeMap::new();
         let mut owing: Vec<(EntryKey, BTreeSet<DriveId>)> = Vec::new();
         for entry in entries {
@@ -211,17 +213,17 @@ async fn drop_on<S: Shards>(
     dropped
 }
 
-/// Tells the group that the shards of these entries are gone.
+/// Tells the group that the shards of these entries are gone. Says whether there were any.
 async fn collect<C: Consensus>(
     consensus: &C,
     group: GroupId,
     entries: Vec<CollectedEntry>,
-) -> Result<(), ConsensusError> {
+) -> Result<bool, ConsensusError> {
     if entries.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     tracing::debug!(target: "gc", %group, entries = entries.len(), "garbage is collected");
     // An answer that is lost does no harm: the entries are gone, or come again.
     let command = ObjectCommand::Collected(entries);
-    consensus.propose_object(group, command).await.map(|_| ())
+    consensus.propose_object(group, command).await.map(|_| true)
 }

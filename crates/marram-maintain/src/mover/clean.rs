@@ -8,6 +8,7 @@ use marram_types::{DriveId, GroupId, ShardId};
 use super::rounds::Task;
 use super::{Pages, Wait, Work, requests, shard_id, shard_in, shard_len};
 use crate::consensus::Consensus;
+use crate::fault::fault_point;
 use crate::shards::{Seen, Shards, Wanted};
 
 /// Cleans the old place of what one group has in the placement group. The group was fenced at this
@@ -48,7 +49,9 @@ pub(super) async fn clean_group<C: Consensus, S: Shards>(
                 all_clean &= whole.len() == asked;
                 if !whole.is_empty() {
                     let row = (task.pg, task.epoch());
-                    work.shards.clean(node, old, row, whole).await?;
+                    let whole = whole.into_iter().map(|shard| (shard, moving.slot));
+                    fault_point("move.looked");
+                    work.shards.clean(node, old, row, whole.collect()).await?;
                 }
             }
         }

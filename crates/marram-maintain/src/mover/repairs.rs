@@ -1,7 +1,7 @@
 //! Repair tickets: stray and lost shards are restored where the layout wants them. Extents that are
 //! narrower than they should be are not repaired here: they are written anew.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,10 +12,12 @@ use marram_meta::{
     TicketsAnswer,
 };
 use marram_placement::Places;
-use marram_types::{DataId, DriveId, GroupId, PgId};
+use marram_types::{DataId, DriveId, GroupId, NodeId, PgId};
 
+use super::backoff::Backoff;
 use super::{Wait, Work, shard_id, shard_len};
 use crate::consensus::Consensus;
+use crate::fault::fault_point;
 use crate::moves::Homes;
 use crate::shards::{Seen, Shards, Wanted};
 
@@ -30,14 +32,18 @@ const SHARE_OF_TIME: u32 = 4;
 
 pub(super) struct Repairs<C, S> {
     work: Arc<Work<C, S>>,
-    later: BTreeMap<DataId, Instant>,
+    later: Backoff<DataId>,
+    /// The nodes that were there at the last look.
+    up: BTreeSet<NodeId>,
 }
 
 impl<C: Consensus, S: Shards> Repairs<C, S> {
     pub(super) fn new(work: Arc<Work<C, S>>) -> Self {
+        let pauses = (work.patience.later, work.patience.latest);
         Self {
             work,
-            later: BTreeMap::new(),
+            later: Backoff::new(pauses, LATER_MAX),
+            up: BTreeSet::new(),
         }
     }
 
@@ -61,9 +67,18 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
             self.later.clear();
             return 0;
         }
-        let now = Instant::now();
-        self.later.retain(|_, until| *until > now);
         let view = self.work.view.borrow().clone();
+        let up: BTreeSet<NodeId> = view
+            .nodes
+            .keys()
+            .copied()
+            .filter(|n| self.work.is_up(*n))
+            .collect();
+        if !up.is_subset(&self.up) {
+            // One came back, perhaps with what was looked for in vain.
+            self.later.clear();
+        }
+        self.up = up;
         let homes = Homes::of(&view);
         let (mut seen, mut repaired) = (0, 0);
         for group in view.groups.keys().filter(|group| **group != GroupId::ROOT) {
@@ -111,7 +126,8 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         items.retain(|i| lacks(i, TicketReason::Missing) || lacks(i, TicketReason::Misplaced));
         items.sort_by_key(|item| !lacks(item, TicketReason::Missing));
         let seen = items.len();
-        items.retain(|item| !self.later.contains_key(&item.ticket.data));
+        let now = Instant::now();
+        items.retain(|item| !self.later.waits(&item.ticket.data, now));
         let work = &self.work;
         let running = items.into_iter().map(|item| async move {
             let data = item.ticket.data;
@@ -125,20 +141,21 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
             (data, repair.run().await)
         });
         let mut running = stream::iter(running).buffer_unordered(REPAIRS_AT_ONCE);
-        let mut repaired = 0;
-        let until = Instant::now() + self.work.patience.later;
-        let mut later = Vec::new();
-        while let Some((data, done)) = running.next().await {
-            match done {
-                Ok(()) => repaired += 1,
-                Err(Wait::Soon) => {}
-                Err(Wait::Later) => later.push(data),
-            }
+        let mut done = Vec::new();
+        while let Some(one) = running.next().await {
+            done.push(one);
         }
         drop(running);
-        if self.later.len() < LATER_MAX {
-            self.later
-                .extend(later.into_iter().map(|data| (data, until)));
+        let mut repaired = 0;
+        for (data, done) in done {
+            match done {
+                Ok(()) => {
+                    repaired += 1;
+                    self.later.forget(&data);
+                }
+                Err(Wait::Soon) => {}
+                Err(Wait::Drive | Wait::Later) => self.later.failed(data, Instant::now()),
+            }
         }
         (seen, repaired)
     }
@@ -186,6 +203,7 @@ impl<C: Consensus, S: Shards> Repair<'_, C, S> {
         if extent.missing != 0 && !placed.is_empty() {
             self.look_at_the_others(&placed).await?;
         }
+        fault_point("repair.restored");
         for (shard, wanted) in placed {
             self.say_placed(shard, wanted).await?;
         }
@@ -273,11 +291,14 @@ impl<C: Consensus, S: Shards> Repair<'_, C, S> {
             ObjectOutcome::NotLive => return Ok(()),
             _ => return Err(Wait::Soon),
         };
+        fault_point("repair.placed");
         let left = self.item.extent.extent.override_of(shard);
         let left = left.filter(|left| wanted.contains(place) && !wanted.contains(*left));
         let node = left.and_then(|left| self.homes.node(left));
         if let (Some(left), Some(node)) = (left, node.filter(|node| self.work.is_up(*node))) {
-            let shards = vec![shard_id(&self.wanted(shard))];
+            let slot = self.item.extent.extent.slots.get(usize::from(shard));
+            let slot = slot.copied().ok_or(Wait::Later)?;
+            let shards = vec![(shard_id(&self.wanted(shard)), slot)];
             // Best effort: what stays is found by the node's own scan.
             if let Err(error) = self
                 .work

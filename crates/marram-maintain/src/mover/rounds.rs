@@ -8,19 +8,23 @@ use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
 use marram_meta::{ClusterView, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome};
-use marram_placement::{PgRow, PoolTable};
-use marram_types::{GroupId, NodeId, PgId, PoolId};
+use marram_placement::{PgRow, Phase, PoolPlan, PoolTable, Standing};
+use marram_types::{DriveId, GroupId, NodeId, PgId, PoolId};
 
+use super::backoff::Backoff;
 use super::carry::carry_group;
 use super::clean::clean_group;
 use super::{MoverProgress, Wait, Work};
 use crate::consensus::Consensus;
-use crate::moves::{self, Homes, MOVES_AT_ONCE, MOVES_MAX, Next, PoolPlan};
+use crate::fault::fault_point;
+use crate::moves::{self, Doubt, Homes, MOVES_AT_ONCE, MOVES_MAX, Next};
 use crate::observed::Fences;
 use crate::shards::Shards;
 
 /// Placement groups that are carried or cleaned at once.
 const ROWS_AT_ONCE: usize = 8;
+/// Rows that are remembered as to be tried later: more than all pools may have moving.
+const WAITING_MAX: usize = 100_000;
 
 /// A move in one state of its row.
 type RowKey = (PoolId, u16, u64);
@@ -60,23 +64,35 @@ pub(super) struct Rounds<C, S> {
     /// Tables that the view must show before a pool is acted on again: those of this server's own
     /// proposals.
     behind: BTreeMap<PoolId, u64>,
-    later: BTreeMap<RowKey, Instant>,
+    later: Backoff<RowKey>,
+    /// Since when a drive does not do what a row needs of it.
+    stuck: BTreeMap<RowKey, Instant>,
     done: BTreeMap<RowKey, BTreeSet<GroupId>>,
     away: BTreeMap<NodeId, Instant>,
     /// Pools that are being balanced: what was begun is brought to its end.
     balancing: BTreeSet<PoolId>,
     homes: Arc<Homes>,
     changed: Instant,
-    planned: Option<(u64, BTreeMap<PoolId, PoolPlan>)>,
+    planned: Option<Planned>,
+}
+
+/// The plans, and what they were made from.
+#[derive(Debug)]
+struct Planned {
+    index: u64,
+    unfit: BTreeSet<DriveId>,
+    pools: BTreeMap<PoolId, PoolPlan>,
 }
 
 impl<C: Consensus, S: Shards> Rounds<C, S> {
     pub(super) fn new(work: Arc<Work<C, S>>) -> Self {
+        let pauses = (work.patience.later, work.patience.latest);
         Self {
             work,
             fences: Fences::default(),
             behind: BTreeMap::new(),
-            later: BTreeMap::new(),
+            later: Backoff::new(pauses, WAITING_MAX),
+            stuck: BTreeMap::new(),
             done: BTreeMap::new(),
             away: BTreeMap::new(),
             balancing: BTreeSet::new(),
@@ -121,6 +137,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         let mut worked = self.propose(done).await;
         self.plan(&view);
         worked |= self.start(&view).await;
+        self.end_rebalance(&view).await;
         self.tell_progress(&view);
         worked
     }
@@ -132,10 +149,11 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             self.changed = Instant::now();
         }
         for node in view.nodes.keys() {
-            if self.work.is_up(*node) {
-                self.away.remove(node);
-            } else {
+            if !self.work.is_up(*node) {
                 self.away.entry(*node).or_insert_with(Instant::now);
+            } else if self.away.remove(node).is_some() {
+                // It came back, perhaps with what was looked for in vain.
+                self.later.clear();
             }
         }
         let keeps = |key: &RowKey| {
@@ -143,7 +161,8 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             let row = table.and_then(|table| table.rows.get(usize::from(key.1)));
             row.is_some_and(|row| row.epoch <= key.2)
         };
-        self.later.retain(|key, _| keeps(key));
+        self.later.retain(keeps);
+        self.stuck.retain(|key, _| keeps(key));
         self.done.retain(|key, _| keeps(key));
     }
 
@@ -181,6 +200,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         for (group, pool, noted, outcome) in sent.await {
             match outcome {
                 Ok(ObjectOutcome::LayoutFenced { .. }) => {
+                    fault_point("move.fenced");
                     self.fences.note_rows(group, pool, &noted);
                 }
                 Ok(outcome) => {
@@ -195,6 +215,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
     fn tasks(&mut self, view: &ClusterView) -> Vec<Task> {
         let groups: Vec<GroupId> = object_groups(view).collect();
         let now = Instant::now();
+        let unfit = self.work.unfit();
         let mut tasks = Vec::new();
         for (pool, table) in view.pools.iter().filter(|(_, table)| self.is_seen(table)) {
             for (index, row) in (0_u16..).zip(&table.rows) {
@@ -202,7 +223,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                 let key = (*pool, index, row.epoch);
                 let is_fenced =
                     |group: &GroupId| self.fences.has_row(*group, *pool, index, row.epoch);
-                let waits = self.later.get(&key).is_some_and(|until| *until > now);
+                let waits = self.later.waits(&key, now);
                 if waits || groups.is_empty() || !groups.iter().all(is_fenced) {
                     continue;
                 }
@@ -211,11 +232,22 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                     since.is_some_and(|since| since.elapsed() >= self.work.patience.away)
                 };
                 let is_up = |node| self.work.is_up(node);
+                let stuck = self.stuck.get(&key);
+                let is_stuck =
+                    stuck.is_some_and(|since| since.elapsed() >= self.work.patience.away);
+                let doubt = Doubt {
+                    is_stuck,
+                    to_unfit: unfit.contains(&moving.to),
+                };
+                if is_stuck && moving.phase == Phase::Dual {
+                    self.work
+                        .mark_unfit(moving.to, "it does not do what a move needs");
+                }
                 tasks.push(Task {
                     pg: table.pg(index),
                     row: row.clone(),
                     homes: Arc::clone(&self.homes),
-                    next: moves::next(moving, &self.homes, is_up, is_lost),
+                    next: moves::next(moving, &self.homes, (is_up, is_lost), doubt),
                     groups: groups.clone(),
                     done: self.done.get(&key).cloned().unwrap_or_default(),
                 });
@@ -229,17 +261,23 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         let mut steps: BTreeMap<(PoolId, u8), Vec<(u16, u64)>> = BTreeMap::new();
         for Done { task, wait } in done {
             let key = task.key();
-            self.later.remove(&key);
+            if wait != Some(Wait::Drive) {
+                self.stuck.remove(&key);
+            }
             match wait {
                 None => {
+                    self.later.forget(&key);
                     let step = (task.pg.pool, task.next as u8);
                     steps.entry(step).or_default().push((task.pg.index, key.2));
                 }
                 Some(wait) => {
                     self.done.insert(key, task.done);
-                    if wait == Wait::Later {
-                        let until = Instant::now() + self.work.patience.later;
-                        self.later.insert(key, until);
+                    match wait {
+                        Wait::Later => self.later.failed(key, Instant::now()),
+                        Wait::Drive => {
+                            self.stuck.entry(key).or_insert_with(Instant::now);
+                        }
+                        Wait::Soon => {}
                     }
                 }
             }
@@ -251,7 +289,13 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                 n if n == Next::Cancel as u8 => RootCommand::CancelMoves { pool, pgs },
                 _ => RootCommand::EndMoves { pool, pgs },
             };
+            fault_point(match command {
+                RootCommand::CutMoves { .. } => "move.carried",
+                RootCommand::CancelMoves { .. } => "move.cancel",
+                _ => "move.cleaned",
+            });
             self.decide(pool, command).await;
+            fault_point("move.decided");
         }
         any
     }
@@ -267,36 +311,71 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
     }
 
     fn plan(&mut self, view: &ClusterView) {
-        if self
-            .planned
-            .as_ref()
-            .is_some_and(|(at, _)| *at == view.index)
-        {
+        let unfit = self.work.unfit();
+        let same = |planned: &Planned| planned.index == view.index && planned.unfit == unfit;
+        if self.planned.as_ref().is_some_and(same) {
             return;
         }
-        let mut plans = BTreeMap::new();
+        let mut seats = view.seats();
+        for seat in &mut seats {
+            // It keeps what it has. The status plans without this server's experience.
+            if seat.standing == Standing::Serving && unfit.contains(&seat.info.drive) {
+                seat.standing = Standing::Kept;
+            }
+        }
+        let mut pools = BTreeMap::new();
         for (pool, table) in &view.pools {
-            match moves::plan(table, view, &self.homes) {
+            match PoolPlan::of(table, &seats) {
                 Ok(plan) => {
-                    plans.insert(*pool, plan);
+                    pools.insert(*pool, plan);
                 }
                 Err(error) => tracing::error!(pool = pool.0, %error, "moves cannot be planned"),
             }
         }
-        self.planned = Some((view.index, plans));
+        self.planned = Some(Planned {
+            index: view.index,
+            unfit,
+            pools,
+        });
     }
 
-    /// Whether a plan is carried out: what must leave its drive at once, the rest once it is quiet.
-    fn is_due(&self, pool: PoolId, plan: &PoolPlan) -> bool {
+    /// Whether a plan is carried out: what must leave its drive, and what an operator asked for, at
+    /// once, the rest once it is quiet.
+    fn is_due(&self, view: &ClusterView, pool: PoolId, plan: &PoolPlan) -> bool {
         let goes_on = plan.worth || self.balancing.contains(&pool);
-        plan.empties || (goes_on && self.changed.elapsed() >= self.work.patience.quiet)
+        let is_quiet = self.changed.elapsed() >= self.work.patience.quiet;
+        plan.empties || view.layout.rebalance > 0 || (goes_on && is_quiet)
+    }
+
+    /// Ends a rebalance when nothing is left to be moved.
+    async fn end_rebalance(&self, view: &ClusterView) {
+        let moves = |table: &PoolTable| table.rows.iter().any(|row| row.moving.is_some());
+        let planned = self
+            .planned
+            .iter()
+            .flat_map(|planned| planned.pools.values());
+        let is_left =
+            view.pools.values().any(moves) || planned.clone().any(|p| !p.moves.is_empty());
+        let is_planned = planned.count() == view.pools.len();
+        if view.layout.rebalance == 0 || is_left || !is_planned {
+            return;
+        }
+        let command = RootCommand::Rebalance {
+            on: false,
+            if_epoch: Some(view.layout.epoch),
+        };
+        match self.work.consensus.propose_root(command).await {
+            Ok(_) => tracing::info!("the rebalance is over"),
+            Err(error) => tracing::debug!(%error, "the end of the rebalance is told later"),
+        }
     }
 
     /// Begins moves in pools that have none under way, except such as wait for something.
     async fn start(&mut self, view: &ClusterView) -> bool {
-        let Some((_, plans)) = self.planned.take_if(|(at, _)| *at == view.index) else {
+        let Some(planned) = self.planned.take_if(|planned| planned.index == view.index) else {
             return false;
         };
+        let plans = &planned.pools;
         let mut started = false;
         for (pool, table) in view
             .pools
@@ -311,8 +390,9 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                 .zip(&table.rows)
                 .filter(|(_, row)| row.moving.is_some());
             let keys: Vec<RowKey> = moving.map(|(i, row)| (*pool, i, row.epoch)).collect();
-            let all_wait = keys.iter().all(|key| self.later.contains_key(key));
-            if !self.is_seen(table) || !all_wait || !self.is_due(*pool, plan) {
+            let waits = |key: &RowKey| self.later.has(key) || self.stuck.contains_key(key);
+            let all_wait = keys.iter().all(waits);
+            if !self.is_seen(table) || !all_wait || !self.is_due(view, *pool, plan) {
                 continue;
             }
             let most = MOVES_AT_ONCE.min(MOVES_MAX.saturating_sub(keys.len()));
@@ -325,29 +405,33 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                 tracing::info!(
                     pool = pool.0,
                     moves = moves.len(),
-                    to_go = plan.pgs(),
+                    to_go = plan.pgs().len(),
                     "moves begin"
                 );
                 let pool = *pool;
                 self.decide(pool, RootCommand::StartMoves { pool, moves })
                     .await;
+                fault_point("move.started");
                 started = true;
             }
         }
-        self.planned = Some((view.index, plans));
+        self.planned = Some(planned);
         started
     }
 
     fn tell_progress(&self, view: &ClusterView) {
         let rows = view.pools.values().flat_map(|table| &table.rows);
         let under_way = rows.filter(|row| row.moving.is_some()).count();
-        let plans = self.planned.iter().flat_map(|(_, plans)| plans);
-        let due = plans
-            .filter(|(pool, plan)| plan.empties || plan.worth || self.balancing.contains(pool));
-        let to_go = due.map(|(_, plan)| plan.pgs()).sum();
-        let plans = self.planned.iter().flat_map(|(_, plans)| plans.values());
-        let unplaced = plans.map(|plan| plan.unplaced).sum();
-        let waiting = self.later.len();
+        let plans = self.planned.iter().flat_map(|planned| &planned.pools);
+        let asked = view.layout.rebalance > 0;
+        let due = plans.filter(|(pool, plan)| asked || plan.worth || self.balancing.contains(pool));
+        let to_go = due.map(|(_, plan)| plan.pgs().len()).sum();
+        let plans = self
+            .planned
+            .iter()
+            .flat_map(|planned| planned.pools.values());
+        let unplaced = plans.map(|plan| plan.unplaced.len()).sum();
+        let waiting = self.later.len() + self.stuck.len();
         self.work.progress.send_if_modified(|progress| {
             let is_busy = under_way + to_go > 0;
             let since = progress.since.or_else(|| Some(Instant::now()));
@@ -391,11 +475,11 @@ async fn carry_on<C: Consensus, S: Shards>(work: &Work<C, S>, mut task: Task) ->
                 Ok(()) => {
                     task.done.insert(group);
                 }
-                Err(Wait::Soon) => {
-                    waits = waits.max(Some(Wait::Soon));
+                Err(Wait::Later) => waits = Some(Wait::Later),
+                Err(wait) => {
+                    waits = waits.max(Some(wait));
                     break;
                 }
-                Err(Wait::Later) => waits = Some(Wait::Later),
             }
         }
     }

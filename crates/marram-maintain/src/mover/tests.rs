@@ -4,18 +4,18 @@
 mod fake;
 
 use marram_meta::{NodeDuty, ObjectCommand, RootCommand};
-use marram_placement::{Phase, SlotMove};
+use marram_placement::{Phase, PoolPlan, SlotMove};
 
 use self::fake::{Fake, POOL, State};
 use super::*;
-use crate::moves::{self, Homes};
+use crate::moves::Homes;
 
 /// Rounds until the cluster must be at rest.
 const ROUNDS_MAX: usize = 3000;
 
 fn is_at_rest(state: &State) -> bool {
     let (view, table) = (state.view(), state.table());
-    let plan = moves::plan(&table, &view, &Homes::of(&view)).unwrap();
+    let plan = PoolPlan::of(&table, &view.seats()).unwrap();
     let moving = table.rows.iter().any(|row| row.moving.is_some());
     !moving && !plan.empties && !plan.worth && state.tickets() == 0
 }
@@ -156,7 +156,10 @@ async fn a_draining_node_is_emptied_and_can_be_removed() {
     let mut state = fake.state();
     check_whole(&mut state, false);
     assert_eq!(slots_of(&state, node), 0);
-    let outcome = state.root(&RootCommand::RemoveNode { node });
+    let if_epoch = None;
+    state.root(&RootCommand::BuryNode { node, if_epoch });
+    let tombstone = state.view().tombstones[&node].epoch;
+    let outcome = state.root(&RootCommand::RemoveNode { node, tombstone });
     assert_eq!(outcome, marram_meta::RootOutcome::Done);
 }
 

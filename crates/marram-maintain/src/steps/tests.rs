@@ -111,6 +111,9 @@ fn apply(view: &mut ClusterView, fences: &mut Fences, step: Step) {
         Step::FenceBucket { group, record } => {
             fences.note_bucket(group, record.bucket, record.epoch, record.state, 0);
         }
+        Step::TellTombstone { group, tombstone } => {
+            fences.note_tombstone(group, tombstone.node, tombstone.epoch);
+        }
         Step::BucketActive { bucket, .. } => {
             let record = view
                 .buckets
@@ -294,4 +297,34 @@ fn root_votes_leave_nodes_that_give_up_what_they_have() {
     assert_eq!(votes(&view, &members(1..=1, 2..=2)), Some(both));
     let second = vec![ReplicaId(2)];
     assert_eq!(votes(&view, &members(1..=2, 0..=0)), Some(second));
+}
+
+#[test]
+fn every_group_is_told_of_a_tombstone_and_that_it_was_taken_back() {
+    let mut view = cluster(6, 6);
+    let fences = &mut Fences::default();
+    let root = members(1..=5, 6..=6);
+    settle(&mut view, &root, fences);
+    let node = *view.nodes.keys().next().expect("six of them");
+    for (epoch, stands) in [(70, true), (90, false)] {
+        let tombstone = Tombstone {
+            node,
+            epoch,
+            stands,
+            drives: Vec::new(),
+        };
+        view.tombstones.insert(node, tombstone.clone());
+        let told = steps(&view, &root, 0, fences);
+        assert_eq!(told.len(), view.groups.len() - 1, "{told:?}");
+        for step in told {
+            assert!(matches!(&step, Step::TellTombstone { tombstone: t, .. } if *t == tombstone));
+            apply(&mut view, fences, step);
+        }
+        assert_eq!(steps(&view, &root, 0, fences), []);
+    }
+    let removed = view.nodes.get_mut(&node).expect("known");
+    removed.state = NodeState::Tombstoned;
+    let again = steps(&view, &root, 0, &Fences::default());
+    let tells = |step: &Step| matches!(step, Step::TellTombstone { .. });
+    assert!(!again.iter().any(tells), "it is gone, and all know it");
 }

@@ -1,5 +1,8 @@
-//! `Garbage`: (displacing index, data id) -> the extent that was displaced, and where its shards
-//! were by then, which tells a collector where to look.
+//! `Garbage`: (begin index, displacing index, data id) -> the extent that was displaced, and where its
+//! shards were by then, which tells a collector where to look.
+//!
+//! By the begin index first: the floor of begins is a day behind, that of readers a quarter of an
+//! hour, so what may go lies together, and a collector does not walk a day of what may not.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DataId, DriveId};
@@ -22,18 +25,24 @@ pub struct GarbageEntry {
     pub places: Vec<Vec<DriveId>>,
 }
 
-pub(crate) fn ser_key(at: u64, data: DataId) -> [u8; 8 + DataId::BYTES] {
-    let mut key = [0; 8 + DataId::BYTES];
-    key[..8].copy_from_slice(&at.to_be_bytes());
-    key[8..].copy_from_slice(&data.to_bytes());
+pub(crate) fn ser_key(at: u64, data: DataId) -> [u8; 16 + DataId::BYTES] {
+    let mut key = [0; 16 + DataId::BYTES];
+    key[..8].copy_from_slice(&data.begin.to_be_bytes());
+    key[8..16].copy_from_slice(&at.to_be_bytes());
+    key[16..].copy_from_slice(&data.to_bytes());
     key
 }
 
 pub(crate) fn deser_key(key: &[u8]) -> Result<(u64, DataId), DecodeError> {
     let mut from = Reader::new(key);
+    let begin = from.u64_be()?;
     let pair = (from.u64_be()?, DataId::decode(&mut from)?);
     from.finish()?;
-    Ok(pair)
+    if pair.1.begin == begin {
+        Ok(pair)
+    } else {
+        Err(DecodeError::Invalid("garbage key"))
+    }
 }
 
 pub(crate) fn ser_value(extent: &Extent, places: &[Vec<DriveId>]) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! `Nodes`: node -> record; `NodeKeys`: fingerprint -> node; `Replicas`: replica -> node.
 
+use marram_placement::Standing;
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DriveId, NodeId, ReplicaId};
 
@@ -97,6 +98,17 @@ pub struct NodeRecord {
 }
 
 impl NodeRecord {
+    /// What placement may ask of its drives.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match (self.state, self.duty) {
+            (NodeState::Tombstoned, _) | (_, NodeDuty::Fenced) => Standing::Gone,
+            (_, NodeDuty::Draining) => Standing::Leaving,
+            (_, NodeDuty::Cordoned) => Standing::Kept,
+            (_, NodeDuty::Serving) => Standing::Serving,
+        }
+    }
+
     /// Whether new data may go to it: a member that serves.
     #[must_use]
     pub fn takes_data(&self) -> bool {

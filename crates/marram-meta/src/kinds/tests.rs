@@ -133,7 +133,7 @@ proptest! {
         b in (any::<u64>(), arb::data_id(), arb::pg(), arb::text()),
     ) {
         let by_time = |x: &(u64, _, _, _)| garbage::ser_key(x.0, x.1);
-        prop_assert_eq!(by_time(&a).cmp(&by_time(&b)), (a.0, a.1).cmp(&(b.0, b.1)));
+        prop_assert_eq!(by_time(&a).cmp(&by_time(&b)), (a.1.begin, a.0, a.1).cmp(&(b.1.begin, b.0, b.1)));
         let by_pg = |x: &(_, _, _, _)| data_ref::ser_key(x.2, x.1);
         prop_assert_eq!(by_pg(&a).cmp(&by_pg(&b)), (a.2, a.1).cmp(&(b.2, b.1)));
         let of_row = |x: &(_, _, _, _)| layout_row::ser_key(x.2);

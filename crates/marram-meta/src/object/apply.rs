@@ -8,7 +8,7 @@ use super::displace::discard;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
 use super::shard::{self, Named};
-use super::{delete, fence, floors, put, reencode};
+use super::{delete, fence, floors, gone, put, reencode};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::kv::KvWrite;
 use crate::refusal::Refusal;
@@ -144,6 +144,7 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
             reencode::apply(apply, (*pg, *data), extents)
         }
         ObjectCommand::HoldFloors { until_ms } => Ok(floors::hold(apply, *until_ms)),
+        ObjectCommand::Tombstone(tombstone) => gone::tombstone(apply, tombstone),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::envelope::Command;
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
 use crate::kinds::object::put_metadata;
+use crate::kinds::tombstone::Tombstone;
 use crate::refusal::unknown;
 use crate::stored::{Stored, get_drives, put_drives};
 
@@ -25,6 +26,7 @@ const TAG_SHARD_PLACED: u8 = 136;
 const TAG_SHARD_MISSING: u8 = 137;
 const TAG_REENCODE: u8 = 138;
 const TAG_HOLD_FLOORS: u8 = 150;
+const TAG_TOMBSTONE: u8 = 155;
 
 /// Where a new version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +167,9 @@ pub enum ObjectCommand {
         /// Milliseconds since 1970.
         until_ms: u64,
     },
+    /// Brings the root's decision that a node is about to be removed, or not any more (rules.md
+    /// 25). The group takes it if its epoch is higher than what it knows of the drives.
+    Tombstone(Tombstone),
 }
 
 fn extents_hint(extents: &[NewExtent]) -> usize {
@@ -303,6 +308,7 @@ impl Stored for ObjectCommand {
             Self::HoldFloors { until_ms } => {
                 out.u8(TAG_HOLD_FLOORS).varint(*until_ms);
             }
+            Self::Tombstone(tombstone) => tombstone.encode(out.u8(TAG_TOMBSTONE)),
         }
     }
 
@@ -351,6 +357,7 @@ impl Stored for ObjectCommand {
             TAG_HOLD_FLOORS => Self::HoldFloors {
                 until_ms: from.varint()?,
             },
+            TAG_TOMBSTONE => Self::Tombstone(Tombstone::decode(from)?),
             other => return Err(unknown("object command", other)),
         })
     }

@@ -2,6 +2,7 @@
 
 use marram_types::{BucketId, Profile};
 
+use super::gone::without_gone;
 use super::new_extent::NewExtent;
 use super::tickets;
 use crate::kinds::data_ref::{self, DataRef};
@@ -44,8 +45,8 @@ pub(super) fn below_floor(apply: &Apply<'_>, extents: &[NewExtent]) -> Option<Re
 }
 
 /// The extents as a row will hold them, by the layout that the group knows at this apply, or why
-/// they cannot be committed: begun below the floor (placement-protocol.md 6), or in a placement
-/// group that the group was not told of.
+/// they cannot be committed: begun below the floor (placement-protocol.md 6), in a placement
+/// group that the group was not told of, or with a shard only on a node that is about to go.
 pub(super) fn settle(
     apply: &Apply<'_>,
     layout: &mut Layout,
@@ -54,8 +55,12 @@ pub(super) fn settle(
     if let Some(refusal) = below_floor(apply, extents) {
         return Ok(Err(refusal));
     }
+    let extents = match without_gone(apply.kv, extents)? {
+        Ok(extents) => extents,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let mut settled = Vec::with_capacity(extents.len());
-    for new in extents {
+    for new in extents.iter() {
         let pg = new.extent.pg;
         let known = layout.row(apply.kv, pg)?;
         match known.and_then(|known| new.settle(&known.row)) {

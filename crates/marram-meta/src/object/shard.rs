@@ -9,6 +9,7 @@
 use marram_placement::Places;
 use marram_types::{DataId, DriveId, PgId};
 
+use super::gone::is_gone;
 use super::outcome::ObjectOutcome;
 use super::tickets;
 use crate::kinds::extent::Extent;
@@ -61,7 +62,7 @@ fn look(apply: &Apply<'_>, named: Named) -> Result<Found, StateError> {
     }))
 }
 
-/// A shard is durable and verified at these places.
+/// A shard is durable and verified at these places. One that is about to go does not count.
 pub(super) fn placed(
     apply: &mut Apply<'_>,
     named: Named,
@@ -71,6 +72,13 @@ pub(super) fn placed(
     if seen >= apply.index {
         return Ok(ObjectOutcome::Refused(Malformed::Index.into()));
     }
+    let mut here = Vec::with_capacity(at.len());
+    for drive in at {
+        if !is_gone(apply.kv, *drive)? {
+            here.push(*drive);
+        }
+    }
+    let at = &here[..];
     let now = match look(apply, named)? {
         Ok(now) => now,
         Err(answer) => return Ok(answer),

@@ -5,6 +5,7 @@ use marram_placement::PgRow;
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DriveId, Generation, Profile, VersionId};
 
+use super::named::NamedAnswer;
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::GarbageEntry;
@@ -205,6 +206,8 @@ pub enum ObjectAnswer {
     Tickets(TicketsAnswer),
     /// To `Rows`.
     Rows(RowsAnswer),
+    /// To `Named`.
+    Named(NamedAnswer),
 }
 
 impl ObjectAnswer {
@@ -277,6 +280,7 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
                 .list(&page.extents, |out, extent| extent.encode(out))
                 .bool(page.more);
         }
+        ObjectAnswer::Named(named) => named.encode(out.u8(55)),
     }
 }
 
@@ -328,6 +332,7 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
             extents: from.list(LiveExtent::decode)?,
             more: from.bool()?,
         }),
+        55 => ObjectAnswer::Named(NamedAnswer::decode(from)?),
         other => return Err(unknown("object answer", other)),
     })
 }

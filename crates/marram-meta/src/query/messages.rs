@@ -1,12 +1,13 @@
 //! What an object group can be asked.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, ObjectKey, PgId};
+use marram_types::{BucketId, DataId, DriveId, ObjectKey, PgId};
 
+use super::named::NamedCursor;
 use crate::kinds::data_ref::{get_pair, put_pair};
 use crate::object::command::get_key;
 use crate::refusal::unknown;
-use crate::stored::{Stored, get_pg, only_version, put_pg};
+use crate::stored::{Stored, get_drives, get_pg, only_version, put_drives, put_pg};
 
 /// Version of the messages, raised with any change of their form. Only this one is read.
 const VERSION: u8 = 2;
@@ -98,7 +99,8 @@ pub enum ObjectQuery {
     },
     /// What the group holds beside objects: floors, queues.
     Status,
-    /// Garbage whose shards may be deleted now (rules.md 27, 28), oldest first.
+    /// Garbage whose shards may be deleted now (rules.md 27, 28), by the index at which its write
+    /// began.
     Garbage {
         /// Only those after this one: the index that displaced it, and its data.
         after: Option<(u64, DataId)>,
@@ -122,6 +124,15 @@ pub enum ObjectQuery {
         /// Only those after this one.
         after: Option<DataId>,
         /// Most extents.
+        limit: u32,
+    },
+    /// What names drives: asked only when the group has applied their tombstone (rules.md 25).
+    Named {
+        /// The drives.
+        drives: Vec<DriveId>,
+        /// Where to go on.
+        after: Option<NamedCursor>,
+        /// Most rows to go through.
         limit: u32,
     },
 }
@@ -215,6 +226,15 @@ impl Stored for ObjectQuery {
                 out.option(after.as_ref(), |out, data| data.encode(out))
                     .varint(u64::from(*limit));
             }
+            Self::Named {
+                drives,
+                after,
+                limit,
+            } => {
+                put_drives(out.u8(55), drives);
+                out.option(after.as_ref(), |out, after| after.encode(out))
+                    .varint(u64::from(*limit));
+            }
         }
     }
 
@@ -244,6 +264,11 @@ impl Stored for ObjectQuery {
             9 => Self::Rows {
                 pg: get_pg(from)?,
                 after: from.option(DataId::decode)?,
+                limit: get_limit(from)?,
+            },
+            55 => Self::Named {
+                drives: get_drives(from)?,
+                after: from.option(NamedCursor::decode)?,
                 limit: get_limit(from)?,
             },
             other => return Err(unknown("object query", other)),

@@ -13,6 +13,7 @@ use super::answer::{
 use super::list::list;
 use super::live::{reference, rows, tickets};
 use super::messages::ObjectQuery;
+use super::named::named;
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::{self, GarbageEntry};
 use crate::kinds::object::{Body, BodyKind, VersionRow, deser_body_kind, ser_key};
@@ -82,6 +83,11 @@ pub fn answer(
         ObjectQuery::Rows { pg, after, limit } => {
             ObjectAnswer::Rows(rows(kv, applied, (*pg, *after), *limit)?)
         }
+        ObjectQuery::Named {
+            drives,
+            after,
+            limit,
+        } => ObjectAnswer::Named(named(kv, drives, after.as_ref(), *limit)?),
     })
 }
 
@@ -235,22 +241,20 @@ fn garbage(
     limit: u32,
 ) -> Result<Vec<GarbageEntry>, StateError> {
     let state = GroupState::load(kv)?;
-    if after.is_some_and(|(at, _)| at >= state.read_floor) {
-        return Ok(Vec::new());
-    }
     let after = after.map(|(at, data)| garbage::ser_key(at, data));
     let start = match &after {
         None => Bound::Unbounded,
         Some(key) => Bound::Excluded(&key[..]),
     };
-    // Ordered by the displacing index: everything from the read floor on may still have readers.
-    let end = state.read_floor.to_be_bytes();
+    // Ordered by the begin index: everything from the floor on may be committed again. What was
+    // displaced since the read floor may still have readers.
+    let end = state.gc_floor.to_be_bytes();
     let range = (start, Bound::Excluded(&end[..]));
     let each = |key: &[u8], value: &[u8]| {
-        let (at, data) = garbage::deser_key(key)?;
+        let (at, _) = garbage::deser_key(key)?;
         let (extent, places) = garbage::deser_value(value)?;
         let entry = GarbageEntry { at, extent, places };
-        Ok((data.begin < state.gc_floor).then_some(entry))
+        Ok((at < state.read_floor).then_some(entry))
     };
     let limit = limit.min(LIST_PAGE_MAX);
     Ok(page(kv, Table::Garbage, range, limit, each)?.items)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marram_types::GroupId;
+use marram_types::{DriveId, GroupId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -10,8 +10,8 @@ use crate::stored::Stored;
 use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
     BeginAnswer, GarbageEntry, GroupCounters, HeadAnswer, ListEntry, ListItem, ListMerge, ListPage,
-    ListQuery, ListStart, LiveExtent, ObjectAnswer, ObjectQuery, Reference, RowsAnswer, TicketItem,
-    TicketsAnswer, Usage, answer,
+    ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer, ObjectQuery, Reference,
+    RowsAnswer, TicketItem, TicketsAnswer, Usage, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -267,6 +267,12 @@ proptest! {
             ObjectQuery::Tickets { after: Some(data), limit },
             ObjectQuery::Rows { pg, after: Some(data), limit },
             ObjectQuery::Rows { pg, after: None, limit },
+            ObjectQuery::Named { drives: vec![DriveId(u64::from(limit))], after: None, limit },
+            ObjectQuery::Named {
+                drives: Vec::new(),
+                after: Some(NamedCursor { table: 1, key: vec![1, 2] }),
+                limit,
+            },
         ];
         for query in queries {
             let bytes = query.encode();

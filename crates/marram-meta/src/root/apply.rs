@@ -11,6 +11,7 @@ use crate::envelope::{COMMAND_VERSION, Envelope, EnvelopeError};
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::{self, GroupRecord};
+use crate::kinds::layout_state;
 use crate::kinds::pool;
 use crate::kv::{KvError, KvRead, KvWrite, Table};
 use crate::refusal::{Malformed, Refusal};
@@ -97,7 +98,15 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         RootCommand::RenewReplica { node, lost } => nodes::renew_replica(apply, node, lost),
         RootCommand::HoldLayout { until_ms } => hold::set(apply, until_ms),
         RootCommand::SetDuty { node, duty } => nodes::set_duty(apply, node, duty),
-        RootCommand::RemoveNode { node } => removal::remove(apply, node),
+        RootCommand::ChangeDuty {
+            node,
+            from,
+            to,
+            if_epoch,
+        } => nodes::change_duty(apply, node, (from, to), if_epoch),
+        RootCommand::Rebalance { on, if_epoch } => moves::rebalance(apply, on, if_epoch),
+        RootCommand::BuryNode { node, if_epoch } => removal::bury(apply, node, if_epoch),
+        RootCommand::RemoveNode { node, tombstone } => removal::remove(apply, node, tombstone),
         layout => run_layout(apply, layout),
     }
 }
@@ -189,6 +198,7 @@ fn create_pool(apply: &mut Apply<'_>, table: &PoolTable) -> Ran {
         }));
     }
     store(apply.kv, Table::Pools, &key, table)?;
+    layout_state::changed(apply)?;
     Ok(Ok(RootOutcome::Done))
 }
 

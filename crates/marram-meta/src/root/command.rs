@@ -39,22 +39,6 @@ pub struct NodeJoin {
     pub drives: Vec<DriveJoin>,
 }
 
-impl NodeJoin {
-    /// The form in which a joining node sends it.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        self.ser_value()
-    }
-
-    /// Reads what [`Self::encode`] wrote.
-    ///
-    /// # Errors
-    /// When the bytes are damaged or of a newer release.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Self::deser_value(bytes)
-    }
-}
-
 const JOIN_VERSION: u8 = 1;
 
 impl NodeJoin {
@@ -184,11 +168,42 @@ pub enum RootCommand {
         /// What it shall be.
         duty: NodeDuty,
     },
-    /// Removes a node for ever, when nothing in the root names it any more (rules.md 25). What the
-    /// object groups and its drives hold was proven to be nothing before.
+    /// Changes what a node is there for, if it is still what the caller saw. A tombstone that stands
+    /// on the node is taken back.
+    ChangeDuty {
+        /// The node.
+        node: NodeId,
+        /// What it was seen to be.
+        from: NodeDuty,
+        /// What it shall be.
+        to: NodeDuty,
+        /// The layout's epoch that the caller acts on, where it says.
+        if_epoch: Option<u64>,
+    },
+    /// Has moves made for balance even when they are not worth it by themselves, until there are
+    /// none left; or no longer.
+    Rebalance {
+        /// Begin, else end.
+        on: bool,
+        /// The layout's epoch that the caller acts on, where it says.
+        if_epoch: Option<u64>,
+    },
+    /// Sets a tombstone on a node that nothing in the root names any more, for the object groups to
+    /// be told (rules.md 25). One that stands is answered again.
+    BuryNode {
+        /// The node.
+        node: NodeId,
+        /// The layout's epoch that the caller acts on, where it says.
+        if_epoch: Option<u64>,
+    },
+    /// Removes a node for ever, when nothing in the root names it any more and its tombstone still
+    /// stands (rules.md 25). What the object groups and its drives hold was proven to be nothing
+    /// after each group had applied the tombstone.
     RemoveNode {
         /// The node.
         node: NodeId,
+        /// The tombstone's epoch.
+        tombstone: u64,
     },
     /// Begins moves (placement-protocol.md 3). Each applies alone, if its row is stable and its
     /// slot where the plan found it, and the target's node takes data.
@@ -364,8 +379,21 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::SetDuty { node, duty } => {
             out.u8(15).varint(node.0).u8(*duty as u8);
         }
-        RootCommand::RemoveNode { node } => {
-            out.u8(16).varint(node.0);
+        RootCommand::RemoveNode { node, tombstone } => {
+            out.u8(16).varint(node.0).varint(*tombstone);
+        }
+        RootCommand::ChangeDuty {
+            node,
+            from,
+            to,
+            if_epoch,
+        } => {
+            out.u8(55).varint(node.0).u8(*from as u8).u8(*to as u8);
+            put_epoch(out, *if_epoch);
+        }
+        RootCommand::Rebalance { on, if_epoch } => put_epoch(out.u8(57).bool(*on), *if_epoch),
+        RootCommand::BuryNode { node, if_epoch } => {
+            put_epoch(out.u8(56).varint(node.0), *if_epoch);
         }
         RootCommand::StartMoves { pool, moves } => {
             out.u8(17).u16_be(pool.0).list(moves, |out, planned| {
@@ -396,7 +424,24 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
             node: node(from)?,
             duty: NodeDuty::from_byte(from.u8()?)?,
         },
-        16 => RootCommand::RemoveNode { node: node(from)? },
+        16 => RootCommand::RemoveNode {
+            node: node(from)?,
+            tombstone: from.varint()?,
+        },
+        55 => RootCommand::ChangeDuty {
+            node: node(from)?,
+            from: NodeDuty::from_byte(from.u8()?)?,
+            to: NodeDuty::from_byte(from.u8()?)?,
+            if_epoch: from.option(Reader::varint)?,
+        },
+        57 => RootCommand::Rebalance {
+            on: from.bool()?,
+            if_epoch: from.option(Reader::varint)?,
+        },
+        56 => RootCommand::BuryNode {
+            node: node(from)?,
+            if_epoch: from.option(Reader::varint)?,
+        },
         17 => RootCommand::StartMoves {
             pool: PoolId(from.u16_be()?),
             moves: from.list(|from| {
@@ -430,6 +475,12 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
         }
         other => return Err(unknown("root command", other)),
     })
+}
+
+fn put_epoch(out: &mut Writer, epoch: Option<u64>) {
+    out.option(epoch.as_ref(), |out, epoch| {
+        out.varint(*epoch);
+    });
 }
 
 fn put_steps(out: &mut Writer, pool: PoolId, pgs: &[(u16, u64)]) {

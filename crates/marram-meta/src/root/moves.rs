@@ -13,6 +13,7 @@ use marram_types::{DriveId, PoolId};
 use super::apply::Ran;
 use super::nodes::all_nodes;
 use super::outcome::RootOutcome;
+use crate::kinds::layout_state;
 use crate::kinds::node::NodeRecord;
 use crate::kinds::pool;
 use crate::kv::Table;
@@ -66,6 +67,21 @@ pub(super) fn step(
     })
 }
 
+/// Begins or ends a rebalance. One under way goes on.
+pub(super) fn rebalance(apply: &mut Apply<'_>, on: bool, if_epoch: Option<u64>) -> Ran {
+    if let Some(refusal) = layout_state::moved_on(apply.kv, if_epoch)? {
+        return Ok(Err(refusal));
+    }
+    let mut state = layout_state::of(apply.kv)?;
+    state.rebalance = match (on, state.rebalance) {
+        (false, _) => 0,
+        (true, 0) => apply.index,
+        (true, since) => since,
+    };
+    layout_state::put(apply, &state)?;
+    Ok(Ok(RootOutcome::Done))
+}
+
 /// Makes one change of a table, with one epoch for all rows that it changes. `edit` says how many.
 fn change(
     apply: &mut Apply<'_>,
@@ -81,6 +97,7 @@ fn change(
     if applied > 0 {
         table.epoch = epoch;
         store(apply.kv, Table::Pools, &key, &table).map_err(StateError::from)?;
+        layout_state::changed(apply)?;
     }
     Ok(Ok(RootOutcome::Moved {
         applied,

@@ -7,6 +7,8 @@ use marram_types::{DriveId, NodeId, ReplicaId};
 use super::apply::{FOUNDER, Ran};
 use super::command::{DriveJoin, NodeJoin};
 use super::outcome::RootOutcome;
+use super::removal;
+use crate::kinds::layout_state;
 use crate::kinds::node::{self, DriveRecord, NodeDuty, NodeRecord, NodeState};
 use crate::kv::{KvRead, Table};
 use crate::refusal::{Malformed, Refusal};
@@ -39,6 +41,7 @@ pub(super) fn add(apply: &mut Apply<'_>, join: NodeJoin) -> Ran {
     let key = node::ser_key(record.node);
     apply.kv.put(Table::NodeKeys, &record.public_key, &key)?;
     store(apply.kv, Table::Nodes, &key, &record)?;
+    layout_state::changed(apply)?;
     Ok(Ok(added(&record)))
 }
 
@@ -169,9 +172,42 @@ pub(super) fn set_duty(apply: &mut Apply<'_>, node: NodeId, duty: NodeDuty) -> R
             to: duty,
         }));
     }
+    if record.duty == duty {
+        return Ok(Ok(RootOutcome::Done));
+    }
     record.duty = duty;
     store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
+    removal::take_back(apply, node)?;
+    layout_state::changed(apply)?;
     Ok(Ok(RootOutcome::Done))
+}
+
+/// The same, if the node is still what the caller saw: of two operators who act at once, the second
+/// one is told.
+pub(super) fn change_duty(
+    apply: &mut Apply<'_>,
+    node: NodeId,
+    (from, to): (NodeDuty, NodeDuty),
+    if_epoch: Option<u64>,
+) -> Ran {
+    let record = match member(apply.kv, node)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    // What it shall be it may have become by an earlier attempt whose answer was lost.
+    if record.duty != to {
+        if let Some(refusal) = layout_state::moved_on(apply.kv, if_epoch)? {
+            return Ok(Err(refusal));
+        }
+        if record.duty != from {
+            return Ok(Err(Refusal::DutyChanged {
+                node,
+                now: record.duty,
+                expected: from,
+            }));
+        }
+    }
+    set_duty(apply, node, to)
 }
 
 /// All nodes, tombstoned ones included.

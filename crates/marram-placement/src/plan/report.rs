@@ -86,10 +86,21 @@ impl Plan {
     /// The bytes that the moves carry, `held` being those that a slot of a placement group holds.
     #[must_use]
     pub fn bytes(&self, topology: &Topology, held: impl Fn(u16, u8) -> u64) -> PlanBytes {
+        PlanBytes::of(&self.moves, topology, |m| held(m.pg, m.slot))
+    }
+}
+
+impl PlanBytes {
+    /// The bytes that moves carry, `held` being those of one move.
+    pub(super) fn of(
+        moves: &[SlotMove],
+        topology: &Topology,
+        held: impl Fn(&SlotMove) -> u64,
+    ) -> Self {
         let infos = by_drive(topology);
-        let mut sum = PlanBytes::default();
-        for planned in &self.moves {
-            let bytes = held(planned.pg, planned.slot);
+        let mut sum = Self::default();
+        for planned in moves {
+            let bytes = held(planned);
             let node = |drive| infos.get(&drive).map(|info| info.node);
             let (from, to) = (node(planned.from), node(planned.to));
             sum.total = sum.total.saturating_add(bytes);

@@ -333,6 +333,9 @@ pub struct CleanShardsRequest {
     /// The shards, at most 64.
     #[prost(message, repeated, tag = "3")]
     pub shards: ::prost::alloc::vec::Vec<ShardId>,
+    /// The slot of the row that each of them uses, in their order.
+    #[prost(uint32, repeated, tag = "4")]
+    pub slots: ::prost::alloc::vec::Vec<u32>,
 }
 /// They are gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -387,6 +390,8 @@ pub enum Method {
     /// One piece of a copy of a group's state, which is the answer's payload. DumpGroupRequest,
     /// DumpGroupResponse.
     DumpGroup = 69,
+    /// What shards a drive holds. ListShardsRequest, ListShardsResponse.
+    ListShards = 76,
 }
 impl Method {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -415,6 +420,7 @@ impl Method {
             Self::CleanShards => "METHOD_CLEAN_SHARDS",
             Self::RenewReplica => "METHOD_RENEW_REPLICA",
             Self::DumpGroup => "METHOD_DUMP_GROUP",
+            Self::ListShards => "METHOD_LIST_SHARDS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -440,6 +446,7 @@ impl Method {
             "METHOD_CLEAN_SHARDS" => Some(Self::CleanShards),
             "METHOD_RENEW_REPLICA" => Some(Self::RenewReplica),
             "METHOD_DUMP_GROUP" => Some(Self::DumpGroup),
+            "METHOD_LIST_SHARDS" => Some(Self::ListShards),
             _ => None,
         }
     }
@@ -631,6 +638,39 @@ impl ShardState {
             _ => None,
         }
     }
+}
+/// What shards does a drive hold?
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListShardsRequest {
+    /// The drive, which the peer has.
+    #[prost(uint64, tag = "1")]
+    pub drive: u64,
+    /// Only those after this one.
+    #[prost(message, optional, tag = "2")]
+    pub after: ::core::option::Option<ShardId>,
+    /// Most shards in the answer.
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+}
+/// A shard on a drive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeldShard {
+    /// The shard.
+    #[prost(message, optional, tag = "1")]
+    pub shard: ::core::option::Option<ShardId>,
+    /// The pool of its placement group.
+    #[prost(uint32, tag = "2")]
+    pub pool: u32,
+    /// The row of its placement group.
+    #[prost(uint32, tag = "3")]
+    pub pg: u32,
+}
+/// Shards in the order of their ids.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListShardsResponse {
+    /// Fewer than the limit: there are no more.
+    #[prost(message, repeated, tag = "1")]
+    pub shards: ::prost::alloc::vec::Vec<HeldShard>,
 }
 /// A leader's or candidate's claim to a term.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

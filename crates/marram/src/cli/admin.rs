@@ -20,6 +20,10 @@ pub(crate) enum AdminCommand {
     Fence(FenceArgs),
     /// Remove a node for ever, when nothing is on it any more
     Remove(NodeArg),
+    /// Move data until it is as balanced as it can be, also where that is little
+    Rebalance(RebalanceArgs),
+    /// Compare what the metadata wants on the drives with what is on them, both ways
+    Compare,
     /// Where data lies
     #[command(subcommand)]
     Layout(LayoutCommand),
@@ -37,6 +41,27 @@ pub(crate) enum AdminCommand {
 pub(crate) struct NodeArg {
     /// The node's name or id
     pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) epoch: EpochArg,
+}
+
+/// The epoch of the layout that a change is made as of.
+#[derive(Debug, Args)]
+pub(crate) struct EpochArg {
+    /// Only if the layout is still at this epoch: `layout_epoch` of `admin status --json`
+    #[arg(long, value_name = "EPOCH")]
+    pub(crate) if_epoch: Option<u64>,
+}
+
+/// Arguments of `admin rebalance`.
+#[derive(Debug, Args)]
+pub(crate) struct RebalanceArgs {
+    /// Only if this is still the plan: the id that `admin layout plan` says
+    #[arg(long, value_name = "ID")]
+    pub(crate) plan: Option<String>,
+    /// Stop: moves under way end, no others begin for balance alone
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) cancel: bool,
 }
 
 /// Arguments of `admin drain`.
@@ -50,6 +75,11 @@ pub(crate) struct DrainArgs {
     /// Stop draining: the node serves again
     #[arg(long, conflicts_with = "watch")]
     pub(crate) cancel: bool,
+    /// Also when the other nodes have no room for all of its data
+    #[arg(long, conflicts_with = "cancel")]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) epoch: EpochArg,
 }
 
 /// Arguments of `admin fence`.
@@ -60,6 +90,8 @@ pub(crate) struct FenceArgs {
     /// Also when the node answers
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) epoch: EpochArg,
 }
 
 /// Where data lies.
@@ -75,6 +107,9 @@ pub(crate) struct LayoutPlanArgs {
     /// As if this node were drained; name or id, may be given several times
     #[arg(long, value_name = "NODE")]
     pub(crate) without: Vec<String>,
+    /// As if this node took data, whatever it is there for; name or id, may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub(crate) add: Vec<String>,
     /// As if there were one more node with a drive of this size, for example 4TiB; may be given
     /// several times
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod balance;
 mod nodes;
 
 use marram_client::{ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus};
@@ -21,6 +22,8 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Drain(args) => nodes::drain(context, args).await,
         AdminCommand::Fence(args) => nodes::fence(context, args).await,
         AdminCommand::Remove(args) => nodes::remove(context, args).await,
+        AdminCommand::Rebalance(args) => balance::rebalance(context, args).await,
+        AdminCommand::Compare => balance::compare(context).await,
         AdminCommand::Layout(LayoutCommand::Plan(args)) => nodes::plan(context, args).await,
         AdminCommand::Audit(args) => audit::run(context, args).await,
         AdminCommand::Backup(command) => backup::run(context, command).await,
@@ -48,6 +51,15 @@ fn print(output: &Output, status: &ClusterStatus) -> Result<(), Failure> {
         status.cluster_id,
         status.default_profile,
         printable(&status.answered_by)
+    ))?;
+    output.line(&format!(
+        "layout epoch {}{}",
+        status.layout_epoch,
+        if status.rebalancing {
+            ", rebalancing"
+        } else {
+            ""
+        }
     ))?;
     output.line("")?;
     let heads = ("id", "node", "zone", "state", "duty", "slots");

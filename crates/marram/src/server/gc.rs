@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use marram_maintain::{Collector, GcLags, HeldShard, OwnDriveError, OwnDrives, Scanner, Shards};
+use marram_maintain::{
+    Collector, GcLags, HeldShard, OwnDriveError, OwnDrives, Scanner, Shards, fault_point,
+};
 use marram_mesh::Mesh;
 use marram_store::Drive;
 use marram_types::config::ServerConfig;
@@ -80,6 +82,7 @@ impl OwnDrives for ScanDrives {
     }
 
     async fn delete(&self, drive: DriveId, data: Vec<DataId>) -> Result<(), OwnDriveError> {
+        fault_point("scan.delete");
         let deleted = self.drive(drive)?.delete(data).await;
         let runs = deleted.map_err(|error| failed(drive, error))?;
         tracing::debug!(target: "gc", %drive, runs, "runs were removed");

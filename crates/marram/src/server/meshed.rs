@@ -185,12 +185,13 @@ impl Shards for MeshShards {
         node: NodeId,
         drive: DriveId,
         (pg, epoch): (PgId, u64),
-        shards: Vec<ShardId>,
+        shards: Vec<(ShardId, u8)>,
     ) -> Result<(), ShardsError> {
         let request = wire::CleanShardsRequest {
             drive: drive.0,
             pg: permission(pg, epoch),
-            shards: shards.into_iter().map(Into::into).collect(),
+            slots: shards.iter().map(|(_, slot)| u32::from(*slot)).collect(),
+            shards: shards.into_iter().map(|(shard, _)| shard.into()).collect(),
         };
         let call = self
             .mesh

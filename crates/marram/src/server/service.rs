@@ -79,6 +79,7 @@ impl Service for NodeService {
                 answer(&wayback::renewed(&self.local, &self.view, peer, request).await?)
             }
             Method::DumpGroup => self.dump_group(parse(header)?).await,
+            Method::ListShards => answer(&shards::list(&self.drives, parse(header)?).await?),
         }
     }
 }

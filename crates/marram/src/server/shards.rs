@@ -101,6 +101,31 @@ pub(super) async fn drop_all(
     })
 }
 
+/// Most shards in one page of a list.
+const LIST_MAX: u32 = 1000;
+
+/// What shards a drive holds.
+pub(super) async fn list(
+    drives: &Drives,
+    request: wire::ListShardsRequest,
+) -> Result<wire::ListShardsResponse, RpcFailure> {
+    let after = request
+        .after
+        .map(|after| shard_id(Some(after)))
+        .transpose()?;
+    let limit = request.limit.clamp(1, LIST_MAX) as usize;
+    let listed = drive(drives, request.drive)?.list(after, limit).await;
+    let listed = listed.map_err(|error| read_failure(&error))?;
+    let shards = listed.into_iter().map(|info| wire::HeldShard {
+        shard: Some(info.shard.into()),
+        pool: u32::from(info.pg.pool.0),
+        pg: u32::from(info.pg.index),
+    });
+    Ok(wire::ListShardsResponse {
+        shards: shards.collect(),
+    })
+}
+
 /// How full the drives are.
 pub(super) fn stats(
     drives: &Drives,

@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use marram_maintain::{Pace, Restored, SHARDS_PER_REQUEST_MAX, Wanted};
+use marram_maintain::{Pace, Restored, SHARDS_PER_REQUEST_MAX, Wanted, fault_point};
 use marram_mesh::{RpcCode, RpcFailure};
 use marram_meta::{ClusterView, Extent};
 use marram_placement::PgRow;
@@ -228,6 +228,11 @@ impl Work {
         request: wire::CleanShardsRequest,
     ) -> Result<wire::CleanShardsResponse, RpcFailure> {
         let permit = self.permit(request.drive, request.pg, request.shards.len())?;
+        if request.slots.len() != request.shards.len() {
+            return Err(bad("slots"));
+        }
+        let slots = request.slots.into_iter().map(|slot| small(slot, "slot"));
+        let slots = slots.collect::<Result<Vec<u8>, _>>()?;
         let shards = request
             .shards
             .into_iter()
@@ -237,9 +242,10 @@ impl Work {
         self.detached(async move {
             work.has_caught_up().await?;
             let pass = work.enter(&permit).await?;
-            work.refuse_wanted(&permit)?;
+            work.refuse_wanted(&permit, &slots)?;
             tracing::info!(drive = %permit.drive.id(), pg = ?permit.pg, epoch = permit.epoch, ?shards, "shards that moved away are removed");
             let removed = permit.drive.delete_shards(shards).await;
+            fault_point("clean.deleted");
             drop(pass);
             let removed = removed.map_err(|error| read_failure(&error))? as u64;
             Ok(wire::CleanShardsResponse { removed })
@@ -322,13 +328,16 @@ impl Work {
         Ok(())
     }
 
-    /// Which of a row's slots an extent's shard uses is not known here, so a drive that any slot of
-    /// the row wants is not cleaned at all. What moved away never is on such a drive.
-    fn refuse_wanted(&self, permit: &Permit) -> Result<(), RpcFailure> {
+    /// Only shards of slots that the row does not want on the drive are cleaned. Another slot of the
+    /// row may be there: what is left of the one must not stay because of the other.
+    fn refuse_wanted(&self, permit: &Permit, slots: &[u8]) -> Result<(), RpcFailure> {
         let view = self.view.borrow();
         let row = row(&view, permit.pg).filter(|row| row.epoch == permit.epoch);
         let row = row.ok_or_else(gate::stale)?;
-        if wants(row, permit.drive.id()) {
+        if slots
+            .iter()
+            .any(|slot| wants(row, *slot, permit.drive.id()))
+        {
             return Err(RpcFailure::new(
                 RpcCode::Refused,
                 "the layout wants shards of this placement group on the drive",
@@ -342,11 +351,10 @@ fn row(view: &ClusterView, pg: PgId) -> Option<&PgRow> {
     view.pools.get(&pg.pool)?.row(pg)
 }
 
-/// Whether the row wants anything on a drive.
-fn wants(row: &PgRow, drive: DriveId) -> bool {
-    (0..=u8::MAX)
-        .map_while(|slot| row.must_hold(slot))
-        .any(|places| places.contains(drive))
+/// Whether the row wants a slot on a drive; also when it has no such slot: then nobody knows.
+fn wants(row: &PgRow, slot: u8, drive: DriveId) -> bool {
+    row.must_hold(slot)
+        .is_none_or(|places| places.contains(drive))
 }
 
 fn late() -> RpcFailure {

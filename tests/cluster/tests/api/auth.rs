@@ -45,6 +45,8 @@ async fn every_method(raw: &Raw, authorization: Option<&str>) -> Vec<(&'static s
     ask!(admin.set_node_duty(v1::SetNodeDutyRequest::default()));
     ask!(admin.remove_node(v1::RemoveNodeRequest::default()));
     ask!(admin.plan_layout(v1::PlanLayoutRequest::default()));
+    ask!(admin.rebalance(v1::RebalanceRequest::default()));
+    ask!(admin.compare_shards(v1::CompareShardsRequest {}));
     ask!(objects.put_object(tokio_stream::iter([Raw::header("abc", "a", None)])));
     ask!(objects.get_object(v1::GetObjectRequest::default()));
     ask!(objects.read_shard(v1::ReadShardRequest::default()));

@@ -1,5 +1,6 @@
 //! Duties of nodes, their removal, plans, and what the status says meanwhile.
 
+use marram_meta::Tombstone;
 use marram_proto::v1;
 use marram_proto::v1::NodeDuty;
 use tonic::{Code, Status};
@@ -21,6 +22,7 @@ impl Client {
             node: node.to_owned(),
             duty: duty.into(),
             force,
+            if_epoch: None,
         };
         let answer = self.admin.set_node_duty(request).await?.into_inner();
         assert_eq!(answer.duty(), duty);
@@ -30,6 +32,7 @@ impl Client {
     async fn remove(&mut self, node: &str) -> Result<v1::RemoveNodeResponse, Status> {
         let request = v1::RemoveNodeRequest {
             node: node.to_owned(),
+            if_epoch: None,
         };
         Ok(self.admin.remove_node(request).await?.into_inner())
     }
@@ -226,8 +229,8 @@ async fn a_plan_says_what_would_move_and_moves_nothing() {
     };
     let grown = client
         .plan(v1::PlanLayoutRequest {
-            without: Vec::new(),
             with: vec![with.clone()],
+            ..v1::PlanLayoutRequest::default()
         })
         .await;
     assert!(grown.worth_it && grown.bytes > 0);
@@ -241,6 +244,7 @@ async fn a_plan_says_what_would_move_and_moves_nothing() {
         .plan(v1::PlanLayoutRequest {
             without: vec!["node-2".to_owned()],
             with: vec![with],
+            ..v1::PlanLayoutRequest::default()
         })
         .await;
     let gone = &changed.nodes[1];
@@ -248,7 +252,7 @@ async fn a_plan_says_what_would_move_and_moves_nothing() {
     assert_eq!(changed.slots, 512);
     let alone = v1::PlanLayoutRequest {
         without: vec!["node-2".to_owned()],
-        with: Vec::new(),
+        ..v1::PlanLayoutRequest::default()
     };
     assert_eq!(client.plan(alone).await.pools[0].unplaced, 512);
     assert_eq!(client.status().await.moves_under_way, 0);
@@ -286,4 +290,153 @@ async fn an_audit_names_what_has_too_few_shards_left() {
     cluster.drives.lose_one_shard_each();
     let lost = audit(0).await;
     assert_eq!((lost.degraded, lost.lost), (0, vec!["large".to_owned()]));
+}
+
+#[tokio::test]
+async fn who_acts_on_an_old_status_is_told() {
+    let (cluster, mut client) = cluster(3).await;
+    cluster.add_node(4);
+    let seen = client.status().await.layout_epoch;
+    let duty = |node: &str, duty: NodeDuty, if_epoch| v1::SetNodeDutyRequest {
+        node: node.to_owned(),
+        duty: duty.into(),
+        force: false,
+        if_epoch: Some(if_epoch),
+    };
+    let drain = duty("node-4", NodeDuty::Draining, seen);
+    client.admin.set_node_duty(drain).await.unwrap();
+    // Another operator, who looked before.
+    let serve = duty("node-4", NodeDuty::Serving, seen);
+    let error = client.admin.set_node_duty(serve).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert!(error.message().contains("look again"), "{error:?}");
+    let removal = |if_epoch| v1::RemoveNodeRequest {
+        node: "node-4".to_owned(),
+        if_epoch: Some(if_epoch),
+    };
+    let error = client.admin.remove_node(removal(seen)).await.unwrap_err();
+    assert!(error.message().contains("look again"), "{error:?}");
+    let now = client.status().await.layout_epoch;
+    assert!(now > seen);
+    client.admin.remove_node(removal(now)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_with_an_old_view_cannot_commit_onto_a_node_that_is_about_to_go() {
+    let (cluster, mut client) = cluster(6).await;
+    let node = cluster.nodes[1];
+    let drive = cluster.groups.view().borrow().nodes[&node].drives[0].drive;
+    let data = content(3_000_000, 1);
+    client.put("before", &data).await.unwrap();
+    // The groups know, this gateway does not yet: its view has the node serving.
+    cluster.groups.tombstone(Tombstone {
+        node,
+        epoch: 1_000_000,
+        stands: true,
+        drives: vec![drive],
+    });
+    let error = client.put("late", &data).await.unwrap_err();
+    assert_eq!(reason(&error), "UPLOAD_TOO_OLD", "{error:?}");
+    assert!(error.message().contains("about to go"), "{error:?}");
+    assert_eq!(client.get("late").await.unwrap_err().code(), Code::NotFound);
+    // Now it knows, and the same put goes elsewhere.
+    client.set("node-2", NodeDuty::Draining).await.unwrap();
+    let put = client.put("late", &data).await.unwrap();
+    assert_eq!(put.profiles, ["3+2"]);
+    assert!(client.get("late").await.unwrap() == data);
+}
+
+#[tokio::test]
+async fn drives_and_metadata_are_compared_both_ways() {
+    let (cluster, mut client) = cluster(6).await;
+    for key in 0..10_u64 {
+        let data = content(1_000_000, key);
+        client.put(&format!("k{key}"), &data).await.unwrap();
+    }
+    let compare = async |client: &mut Client| {
+        let request = v1::CompareShardsRequest {};
+        let answer = client.admin.compare_shards(request).await;
+        answer.unwrap().into_inner()
+    };
+    let same = compare(&mut client).await;
+    assert_eq!((same.wanted, same.held), (60, 60));
+    assert_eq!((same.lacking, same.extra, same.waiting), (0, 0, 0));
+
+    // Garbage that waits for its time is not too much.
+    let data = content(1_000_000, 77);
+    client.put("k0", &data).await.unwrap();
+    let waits = compare(&mut client).await;
+    assert_eq!((waits.lacking, waits.extra, waits.waiting), (0, 0, 6));
+
+    cluster.drives.lose_one_shard_each();
+    let lacks = compare(&mut client).await;
+    assert_eq!((lacks.lacking, lacks.extra), (10, 0));
+    assert!(lacks.differences.iter().all(|d| d.lacks && d.node_id > 0));
+
+    cluster.drives.stop(cluster.nodes[2]);
+    let silent = compare(&mut client).await;
+    assert_eq!(silent.silent_node_ids, [cluster.nodes[2].0]);
+    assert!(silent.wanted < 60 && silent.extra == 0);
+}
+
+#[tokio::test]
+async fn a_rebalance_is_exactly_the_plan_or_refused() {
+    let (cluster, mut client) = cluster(6).await;
+    let planned = client.plan(v1::PlanLayoutRequest::default()).await;
+    let rebalance = async |client: &mut Client, plan_id: &str, cancel| {
+        let plan_id = plan_id.to_owned();
+        let request = v1::RebalanceRequest { plan_id, cancel };
+        let answer = client.admin.rebalance(request).await;
+        answer.map(tonic::Response::into_inner)
+    };
+    let begun = rebalance(&mut client, &planned.plan_id, false)
+        .await
+        .unwrap();
+    assert!(!begun.already && client.status().await.rebalancing);
+    assert!(rebalance(&mut client, "", false).await.unwrap().already);
+    let ended = rebalance(&mut client, "", true).await.unwrap();
+    assert!(!ended.already && !client.status().await.rebalancing);
+
+    cluster.add_node(7);
+    let error = rebalance(&mut client, &planned.plan_id, false)
+        .await
+        .unwrap_err();
+    assert!(error.message().contains("came, went"), "{error:?}");
+    let planned = client.plan(v1::PlanLayoutRequest::default()).await;
+    client.set("node-2", NodeDuty::Cordoned).await.unwrap();
+    let error = rebalance(&mut client, &planned.plan_id, false)
+        .await
+        .unwrap_err();
+    assert!(error.message().contains("duty"), "{error:?}");
+    let error = rebalance(&mut client, "nonsense", false).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    // As if the cordoned node served again.
+    let add = v1::PlanLayoutRequest {
+        add: vec!["node-2".to_owned()],
+        ..v1::PlanLayoutRequest::default()
+    };
+    assert_eq!(client.plan(add).await.plan_id, "");
+}
+
+#[tokio::test]
+async fn a_drain_without_room_elsewhere_is_refused_with_numbers() {
+    let (cluster, mut client) = cluster(6).await;
+    cluster.add_node(7);
+    client.put("k", &content(3_000_000, 1)).await.unwrap();
+    for node in &cluster.nodes {
+        let drives = cluster.groups.view().borrow().nodes[node].drives.clone();
+        drives.iter().for_each(|d| cluster.drives.fill(d.drive));
+    }
+    let seventh = {
+        let view = cluster.groups.view().borrow().clone();
+        let node = view.nodes.values().last().unwrap();
+        node.drives[0].drive
+    };
+    cluster.drives.fill(seventh);
+    let error = client.set("node-2", NodeDuty::Draining).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert!(error.message().contains("has room for 0"), "{error:?}");
+    assert_eq!(client.status().await.nodes[1].duty(), NodeDuty::Serving);
+    let forced = client.set_with("node-2", NodeDuty::Draining, true).await;
+    assert_eq!(forced.unwrap(), NodeDuty::Serving);
 }

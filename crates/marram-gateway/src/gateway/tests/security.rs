@@ -52,6 +52,18 @@ async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
         refused!(admin, set_node_duty, v1::SetNodeDutyRequest::default()),
         refused!(admin, remove_node, v1::RemoveNodeRequest::default()),
         refused!(admin, plan_layout, v1::PlanLayoutRequest::default()),
+        refused!(admin, begin_backup, v1::BeginBackupRequest::default()),
+        refused!(admin, read_backup, v1::ReadBackupRequest::default()),
+        refused!(admin, end_backup, v1::EndBackupRequest::default()),
+        refused!(admin, release_backups, v1::ReleaseBackupsRequest::default()),
+        refused!(
+            admin,
+            finalize_version,
+            v1::FinalizeVersionRequest::default()
+        ),
+        refused!(admin, audit_objects, v1::AuditObjectsRequest::default()),
+        refused!(admin, rebalance, v1::RebalanceRequest::default()),
+        refused!(admin, compare_shards, v1::CompareShardsRequest {}),
         refused!(reflection, server_reflection_info, reflect()),
     ]
 }

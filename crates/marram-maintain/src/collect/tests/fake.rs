@@ -516,7 +516,7 @@ impl Shards for World {
         node: NodeId,
         drive: DriveId,
         (pg, epoch): (PgId, u64),
-        shards: Vec<ShardId>,
+        shards: Vec<(ShardId, u8)>,
     ) -> Result<(), ShardsError> {
         self.reach(node, drive)?;
         assert_eq!(pg, PG);
@@ -524,8 +524,8 @@ impl Shards for World {
         if row.epoch != epoch {
             return Err(ShardsError::Stale);
         }
-        for shard in shards {
-            let wanted = row.must_hold(shard.slot).expect("a slot");
+        for (shard, slot) in shards {
+            let wanted = row.must_hold(slot).expect("a slot");
             if wanted.contains(drive) {
                 return Err(ShardsError::Refused);
             }

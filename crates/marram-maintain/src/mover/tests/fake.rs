@@ -472,8 +472,10 @@ impl Fake {
         let patience = Patience {
             look: Duration::ZERO,
             later: Duration::ZERO,
+            latest: Duration::ZERO,
             quiet: Duration::ZERO,
             away: Duration::from_secs(60),
+            unfit: Duration::ZERO,
             tickets: Duration::ZERO,
         };
         let view = self.view.subscribe();
@@ -669,18 +671,18 @@ impl Shards for Fake {
         node: NodeId,
         drive: DriveId,
         row: (PgId, u64),
-        shards: Vec<ShardId>,
+        shards: Vec<(ShardId, u8)>,
     ) -> Result<(), ShardsError> {
         self.call().await;
         let mut state = self.state();
         Self::check(&mut state, node, row)?;
         let known = state.row(row.0);
-        for id in &shards {
-            if known.must_hold(id.slot).unwrap().contains(drive) {
+        for (_, slot) in &shards {
+            if known.must_hold(*slot).unwrap().contains(drive) {
                 return Err(ShardsError::Refused);
             }
         }
-        for id in &shards {
+        for (id, _) in &shards {
             state.disks.entry(drive).or_default().remove(id);
         }
         state.cleaned += shards.len();

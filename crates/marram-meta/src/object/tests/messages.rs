@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::stored::Stored;
 use crate::testing::arb;
-use crate::{CollectedEntry, ObjectCommand, ObjectOutcome, Refusal};
+use crate::{CollectedEntry, ObjectCommand, ObjectOutcome, Refusal, Tombstone};
 
 fn object_command() -> impl Strategy<Value = ObjectCommand> {
     use marram_types::{BucketId, PoolId};
@@ -42,7 +42,18 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
             }
         }),
         vec(entry, 0..5).prop_map(ObjectCommand::Collected),
+        tombstone().prop_map(ObjectCommand::Tombstone),
     ]
+}
+
+fn tombstone() -> impl Strategy<Value = Tombstone> {
+    let stone = (any::<[u64; 2]>(), any::<bool>(), vec(arb::drive(), 0..3));
+    stone.prop_map(|([node, epoch], stands, drives)| Tombstone {
+        node: marram_types::NodeId(node),
+        epoch,
+        stands,
+        drives,
+    })
 }
 
 fn shard_command() -> impl Strategy<Value = ObjectCommand> {
@@ -76,6 +87,17 @@ fn layout_refusal() -> impl Strategy<Value = Refusal> {
             Refusal::PgUnknown { pg },
             Refusal::Stale { since: n },
             Refusal::LayoutGap { pg, epoch: n },
+            Refusal::DriveGone { drive },
+            Refusal::LayoutMoved {
+                given: n,
+                epoch: n / 2,
+            },
+            Refusal::DutyChanged {
+                node,
+                now: to,
+                expected: from,
+            },
+            Refusal::NotBuried { node, epoch: n },
             Refusal::ProfileNeedsNodes {
                 width: small[0],
                 nodes: small[1],

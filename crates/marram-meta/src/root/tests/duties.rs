@@ -15,6 +15,96 @@ fn duty(node: NodeId, duty: NodeDuty) -> RootCommand {
     RootCommand::SetDuty { node, duty }
 }
 
+fn removal(node: NodeId, tombstone: u64) -> RootCommand {
+    RootCommand::RemoveNode { node, tombstone }
+}
+
+fn burial(node: NodeId, if_epoch: Option<u64>) -> RootCommand {
+    RootCommand::BuryNode { node, if_epoch }
+}
+
+/// As an operator has it done: the tombstone first, for the object groups to be told.
+fn remove_buried(root: &mut Root, node: NodeId) -> RootOutcome {
+    root.run(&burial(node, None));
+    let tombstone = root.view().tombstones[&node].epoch;
+    root.run(&removal(node, tombstone))
+}
+
+#[test]
+fn a_node_goes_only_under_the_tombstone_that_everybody_was_told_of() {
+    let mut root = Root::ready(2, 1);
+    let node = nodes(&root)[1];
+    assert_eq!(
+        root.refused(&burial(node, None)),
+        Refusal::NodeServes { node }
+    );
+    root.run(&duty(node, NodeDuty::Cordoned));
+    let epoch = 0;
+    let refusal = root.refused(&removal(node, epoch));
+    assert_eq!(refusal, Refusal::NotBuried { node, epoch });
+    root.run(&burial(node, None));
+    let first = root.view().tombstones[&node].clone();
+    assert!(first.stands && first.drives == [DriveId(node.0 << 8)]);
+    root.run(&burial(node, None));
+    assert_eq!(root.view().tombstones[&node], first, "it stands already");
+    // The node is to stay after all: whoever was about to remove it has to begin anew.
+    root.run(&duty(node, NodeDuty::Serving));
+    let back = root.view().tombstones[&node].clone();
+    assert!(!back.stands && back.epoch > first.epoch);
+    root.run(&duty(node, NodeDuty::Cordoned));
+    let epoch = first.epoch;
+    let refusal = root.refused(&removal(node, epoch));
+    assert_eq!(refusal, Refusal::NotBuried { node, epoch });
+    assert_eq!(remove_buried(&mut root, node), RootOutcome::Done);
+    assert!(root.view().tombstones[&node].stands);
+}
+
+#[test]
+fn who_decides_by_an_old_status_is_refused() {
+    use NodeDuty::{Cordoned, Draining, Serving};
+    let mut root = Root::ready(3, 1);
+    let [node, other] = [nodes(&root)[0], nodes(&root)[1]];
+    let change = |from, to, if_epoch| RootCommand::ChangeDuty {
+        node,
+        from,
+        to,
+        if_epoch,
+    };
+    let seen = root.view().layout.epoch;
+    root.run(&duty(other, Cordoned));
+    let epoch = root.view().layout.epoch;
+    assert!(epoch > seen);
+    let moved = Refusal::LayoutMoved { given: seen, epoch };
+    assert_eq!(
+        root.refused(&change(Serving, Cordoned, Some(seen))),
+        moved.clone()
+    );
+    let outcome = root.run(&change(Serving, Cordoned, Some(epoch)));
+    assert_eq!(outcome, RootOutcome::Done);
+    // A lost answer, and the same wish again.
+    let outcome = root.run(&change(Serving, Cordoned, Some(epoch)));
+    assert_eq!(outcome, RootOutcome::Done);
+    assert_eq!(root.refused(&burial(other, Some(seen))), {
+        let epoch = root.view().layout.epoch;
+        Refusal::LayoutMoved { given: seen, epoch }
+    });
+    // Two operators saw it cordoned: one drains it, the other lets it serve and is told.
+    root.run(&change(Cordoned, Draining, None));
+    let refusal = root.refused(&change(Cordoned, Serving, None));
+    let (now, expected) = (Draining, Cordoned);
+    assert_eq!(
+        refusal,
+        Refusal::DutyChanged {
+            node,
+            now,
+            expected
+        }
+    );
+    let quiet = root.view().layout.epoch;
+    root.run(&create("bucket", None));
+    assert_eq!(root.view().layout.epoch, quiet, "buckets do not count");
+}
+
 #[test]
 fn duties_change_step_by_step_and_fencing_is_for_ever() {
     use NodeDuty::{Cordoned, Draining, Fenced, Serving};
@@ -64,7 +154,7 @@ fn a_node_in_the_layout_stays() {
         rows: vec![PgRow::stable(1, drives[..3].to_vec())],
         domains: Spread::default(),
     }));
-    let remove = RootCommand::RemoveNode { node };
+    let remove = removal(node, 0);
     assert_eq!(root.refused(&remove), Refusal::NodeServes { node });
     root.run(&duty(node, NodeDuty::Cordoned));
     let pool = PoolId(3);
@@ -92,7 +182,7 @@ fn a_node_in_the_layout_stays() {
         pgs: pgs(&root),
     };
     root.run(&end);
-    assert_eq!(root.run(&remove), RootOutcome::Done);
+    assert_eq!(remove_buried(&mut root, node), RootOutcome::Done);
 }
 
 #[test]
@@ -105,7 +195,7 @@ fn a_node_that_votes_stays_and_then_goes_for_ever() {
         founder: true,
     });
     root.run(&duty(node, NodeDuty::Fenced));
-    let remove = RootCommand::RemoveNode { node };
+    let remove = removal(node, 0);
     let group = GroupId(1);
     let votes = Refusal::NodeVotes {
         node,
@@ -124,7 +214,7 @@ fn a_node_that_votes_stays_and_then_goes_for_ever() {
         let record = GroupRecord::new(GroupId(group), voters);
         root.run(&RootCommand::UpdateGroup(record));
     }
-    assert_eq!(root.run(&remove), RootOutcome::Done);
+    assert_eq!(remove_buried(&mut root, node), RootOutcome::Done);
     assert_eq!(root.run(&remove), RootOutcome::Done, "again");
     let record = root.view().nodes[&node].clone();
     assert_eq!(record.state, NodeState::Tombstoned);
@@ -134,7 +224,7 @@ fn a_node_that_votes_stays_and_then_goes_for_ever() {
     let dead = root.refused(&duty(node, NodeDuty::Fenced));
     assert_eq!(dead, Refusal::NodeUnknown { node });
     let node = NodeId(77);
-    let unknown = root.refused(&RootCommand::RemoveNode { node });
+    let unknown = root.refused(&removal(node, 0));
     assert_eq!(unknown, Refusal::NodeUnknown { node });
 }
 
@@ -169,4 +259,24 @@ fn with_several_nodes_a_profile_needs_a_node_for_each_shard() {
     let wide = root.refused(&create("abc", Some(profile("2+1"))));
     let (width, nodes) = (3, 2);
     assert_eq!(wide, Refusal::ProfileNeedsNodes { width, nodes });
+}
+
+#[test]
+fn a_rebalance_is_begun_once_and_only_as_planned() {
+    let mut root = Root::ready(2, 1);
+    let rebalance = |on, if_epoch| RootCommand::Rebalance { on, if_epoch };
+    let given = root.view().layout.epoch;
+    root.run(&duty(nodes(&root)[0], NodeDuty::Cordoned));
+    let epoch = root.view().layout.epoch;
+    let refusal = root.refused(&rebalance(true, Some(given)));
+    assert_eq!(refusal, Refusal::LayoutMoved { given, epoch });
+    assert_eq!(root.view().layout.rebalance, 0);
+    root.run(&rebalance(true, Some(epoch)));
+    let since = root.view().layout.rebalance;
+    assert!(since > 0);
+    root.run(&rebalance(true, None));
+    assert_eq!(root.view().layout.rebalance, since);
+    root.run(&rebalance(false, None));
+    assert_eq!(root.view().layout.rebalance, 0);
+    assert_eq!(root.view().layout.epoch, epoch, "nothing was moved");
 }

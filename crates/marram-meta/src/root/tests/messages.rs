@@ -73,7 +73,20 @@ fn layout_command() -> impl Strategy<Value = RootCommand> {
     let pgs = || vec((any::<u16>(), any::<u64>()), 0..4);
     prop_oneof![
         (node(), arb::duty()).prop_map(|(node, duty)| RootCommand::SetDuty { node, duty }),
-        node().prop_map(|node| RootCommand::RemoveNode { node }),
+        (node(), any::<u64>())
+            .prop_map(|(node, tombstone)| RootCommand::RemoveNode { node, tombstone }),
+        (node(), option::of(any::<u64>()))
+            .prop_map(|(node, if_epoch)| RootCommand::BuryNode { node, if_epoch }),
+        (any::<bool>(), option::of(any::<u64>()))
+            .prop_map(|(on, if_epoch)| RootCommand::Rebalance { on, if_epoch }),
+        (node(), arb::duty(), arb::duty(), option::of(any::<u64>())).prop_map(
+            |(node, from, to, if_epoch)| RootCommand::ChangeDuty {
+                node,
+                from,
+                to,
+                if_epoch,
+            }
+        ),
         (pool(), vec(planned, 0..4))
             .prop_map(|(pool, moves)| RootCommand::StartMoves { pool, moves }),
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::CutMoves { pool, pgs }),
@@ -127,6 +140,6 @@ proptest! {
 
     #[test]
     fn joins_round_trip(join in node_join()) {
-        prop_assert_eq!(NodeJoin::decode(&join.encode()), Ok(join));
+        prop_assert_eq!(NodeJoin::from_bytes(&join.to_bytes()), Ok(join));
     }
 }

@@ -31,8 +31,9 @@ async fn set(
     client: &Client,
     node: &str,
     (duty, force): (NodeDuty, bool),
+    if_epoch: Option<u64>,
 ) -> Result<DutyChange, Failure> {
-    let changed = client.set_node_duty(node, duty, force).await;
+    let changed = client.set_node_duty(node, duty, force, if_epoch).await;
     let changed = changed.map_err(Failure::at(node))?;
     context.output.done(&changed, || {
         let (name, now) = (printable(&changed.name), duty_text(changed.duty));
@@ -49,21 +50,24 @@ async fn set(
 pub(super) async fn cordon(context: &Context<'_>, args: NodeArg) -> Result<(), Failure> {
     let client = context.client()?;
     let wanted = (NodeDuty::Cordoned, false);
-    set(context, &client, &args.node, wanted).await.map(|_| ())
+    let set = set(context, &client, &args.node, wanted, args.epoch.if_epoch);
+    set.await.map(|_| ())
 }
 
 /// The node serves again.
 pub(super) async fn uncordon(context: &Context<'_>, args: NodeArg) -> Result<(), Failure> {
     let client = context.client()?;
     let wanted = (NodeDuty::Serving, false);
-    set(context, &client, &args.node, wanted).await.map(|_| ())
+    let set = set(context, &client, &args.node, wanted, args.epoch.if_epoch);
+    set.await.map(|_| ())
 }
 
 /// What the node had is rebuilt elsewhere.
 pub(super) async fn fence(context: &Context<'_>, args: FenceArgs) -> Result<(), Failure> {
     let client = context.client()?;
     let wanted = (NodeDuty::Fenced, args.force);
-    set(context, &client, &args.node, wanted).await.map(|_| ())
+    let set = set(context, &client, &args.node, wanted, args.epoch.if_epoch);
+    set.await.map(|_| ())
 }
 
 /// The node gives up what it has, or no longer.
@@ -73,7 +77,8 @@ pub(super) async fn drain(context: &Context<'_>, args: DrainArgs) -> Result<(), 
         true => NodeDuty::Serving,
         false => NodeDuty::Draining,
     };
-    let changed = set(context, &client, &args.node, (duty, false)).await?;
+    let wanted = (duty, args.force);
+    let changed = set(context, &client, &args.node, wanted, args.epoch.if_epoch).await?;
     if args.watch {
         watch(&context.output, &client, changed.node_id).await?;
     }
@@ -135,7 +140,8 @@ fn say_progress(output: &Output, node: &NodeStatus, status: &ClusterStatus) -> R
 
 /// The node is gone for ever.
 pub(super) async fn remove(context: &Context<'_>, args: NodeArg) -> Result<(), Failure> {
-    let removed = context.client()?.remove_node(&args.node).await;
+    let client = context.client()?;
+    let removed = client.remove_node(&args.node, args.epoch.if_epoch).await;
     let removed = removed.map_err(Failure::at(&args.node))?;
     context.output.done(&removed, || {
         format!("{} is removed", printable(&removed.name))
@@ -149,7 +155,8 @@ pub(super) async fn plan(context: &Context<'_>, args: LayoutPlanArgs) -> Result<
         drive_capacity_bytes: vec![*capacity],
     });
     let with: Vec<PlannedNode> = with.collect();
-    let plan = context.client()?.plan_layout(&args.without, &with).await;
+    let client = context.client()?;
+    let plan = client.plan_layout(&args.without, &args.add, &with).await;
     let plan = plan.map_err(Failure::at("cluster"))?;
     if context.output.json {
         return context.output.value(&plan);
@@ -204,7 +211,14 @@ fn print(output: &Output, plan: &LayoutPlan) -> Result<(), Failure> {
             }
         ),
     };
-    output.line(&worth)
+    output.line(&worth)?;
+    match &plan.plan_id {
+        Some(id) if plan.slots > 0 => output.line(&format!(
+            "Plan {}: `marram admin rebalance --plan ID` makes it so now.",
+            printable(id)
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn percent(permille: u64) -> f64 {

@@ -5,7 +5,7 @@
 //! elsewhere: they may be the last good bytes there are.
 
 use marram_erasure::{CODEC_ID, Geometry, MATRIX_ID};
-use marram_maintain::{Lane, Pace, Wanted};
+use marram_maintain::{Lane, Pace, Wanted, fault_point};
 use marram_store::{Drive, PutError, RunHeader};
 use marram_types::ShardId;
 use marram_types::caps::MIB;
@@ -69,6 +69,7 @@ impl Restore<'_> {
             Found::Late => return Err(failed(&"there was no time to read what is there")),
         };
         self.write(wanted, kept, len).await?;
+        fault_point("restore.written");
         let found = look.run(shard, kept..len).await;
         match found.map_err(|e| failed(&e))? {
             Found::Whole => Ok(len - kept),
@@ -101,7 +102,10 @@ impl Restore<'_> {
             };
             self.pace.take(Lane::Drive(self.drive.id()), end - at).await;
             match self.drive.put_run(header, bytes).await {
-                Ok(()) => at = end,
+                Ok(()) => {
+                    at = end;
+                    fault_point("restore.run");
+                }
                 Err(PutError::Full { .. }) => return Err(Stop::Full),
                 Err(error) => return Err(failed(&error)),
             }

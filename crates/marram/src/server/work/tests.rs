@@ -240,6 +240,7 @@ impl Bench {
             drive,
             pg: self.pg(epoch),
             shards: vec![self.shard(shard).into()],
+            slots: vec![u32::from(shard)],
         }
     }
 
@@ -393,6 +394,26 @@ async fn only_what_the_layout_does_not_want_is_cleaned() {
     assert_eq!(bench.cleaned(1, 0, EPOCH + 1).await, Ok(1));
     assert!(!bench.holds(1, 0).await);
     assert!(bench.holds(target, 0).await);
+}
+
+#[tokio::test]
+async fn what_is_left_of_one_slot_goes_though_another_slot_is_on_the_drive() {
+    let bench = Bench::new("2+1", 1 << 20).await;
+    let target = bench.target();
+    // Slot 0 moved away from drive 1, and slot 1 came to it later.
+    bench.row(|row| {
+        let drives = [target, 1, 3].map(DriveId).to_vec();
+        PgRow::stable(row.epoch + 4, drives)
+    });
+    let epoch = EPOCH + 4;
+    bench.put(1, 1, 0..bench.shards[1].len()).await;
+    assert_eq!(bench.cleaned(1, 1, epoch).await, Err(RpcCode::Refused));
+    assert_eq!(bench.cleaned(1, 0, epoch).await, Ok(1));
+    assert!(bench.holds(1, 1).await && !bench.holds(1, 0).await);
+    let mut lies = bench.clean(1, 0, epoch);
+    lies.slots = vec![9];
+    let refused = bench.work.clean(lies).await.map_err(|e| e.code);
+    assert_eq!(refused.map(|_| ()), Err(RpcCode::Refused));
 }
 
 #[tokio::test]

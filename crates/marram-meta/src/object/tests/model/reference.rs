@@ -322,6 +322,7 @@ impl Model {
             } => self.missing(*data, *shard, *at, index),
             ObjectCommand::Reencode { data, extents, .. } => self.reencode(*data, extents, index),
             ObjectCommand::HoldFloors { .. } => unreachable!("this model has no backups"),
+            ObjectCommand::Tombstone(_) => ObjectOutcome::Done,
             ObjectCommand::Put { .. } | ObjectCommand::Delete { .. } => unreachable!("a user's"),
         }
     }
