@@ -12,7 +12,7 @@
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks
-//! bucket, object, put, get, list, status, admin   the calls
+//! bucket, object, put, get, list, status, admin, identity   the calls
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
 //! error       what went wrong, sorted by what a caller can do about it
@@ -40,6 +40,7 @@ mod direct;
 mod endpoints;
 mod error;
 mod get;
+mod identity;
 mod list;
 mod nodes;
 mod object;
@@ -63,8 +64,10 @@ pub use put::{PutOptions, Watcher};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
-    AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, ByteRange, ClusterStatus, DriveState,
-    DriveStatus, DutyChange, FinalizedVersion, GroupStatus, LayoutPlan, ListPage, NodeDuty,
-    NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PlannedNode, PoolPlan,
-    Preconditions, Rebalance, Redundancy, RemovedNode, ShardComparison, ShardDifference,
+    AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, ByteRange, CaInfo, CaRotation,
+    CaStatus, CaStep, CertificateInfo, ClusterStatus, DriveState, DriveStatus, DutyChange,
+    FinalizedVersion, GroupStatus, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan, ListPage,
+    NewJoinToken, NodeDuty, NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary,
+    PlannedNode, PoolPlan, Preconditions, Rebalance, Redundancy, RemovedNode, Renewals,
+    ShardComparison, ShardDifference,
 };

@@ -7,12 +7,17 @@ use serde::Serialize;
 
 mod admin;
 mod backup;
+mod identity;
 mod status;
 pub use admin::{
     DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan, Rebalance, RemovedNode,
     ShardComparison, ShardDifference,
 };
 pub use backup::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
+pub use identity::{
+    CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo, JoinRole, JoinTokenInfo, JoinTokenState,
+    NewJoinToken, Renewals,
+};
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,
 };

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod compare;
+pub(crate) mod identity;
 pub(crate) mod plan;
 mod plan_id;
 pub(crate) mod removal;

@@ -53,7 +53,7 @@ pub struct GatewayDeps {
     /// The cluster as this server knows it, whenever that changes.
     pub view: watch::Receiver<Arc<ClusterView>>,
     /// The key under which secret keys are stored.
-    pub kek: Kek,
+    pub kek: Arc<Kek>,
     /// The server's name, for `answered_by` in the status.
     pub name: String,
 }
@@ -98,7 +98,7 @@ impl Gateway {
             groups: Arc::new(Routed(deps.router)),
             drives: Arc::new(Meshed(deps.mesh)),
             view: deps.view,
-            kek: Arc::new(deps.kek),
+            kek: deps.kek,
             name: deps.name,
             now_ms,
         })

@@ -16,6 +16,7 @@
 //! objects         look at, delete, list             buckets   make, remove, list
 //! cluster_status  how the cluster is, and what it means for the data
 //! admin           duties of nodes, removal          layout    what has to move by them
+//! authority       the CA at rest
 //! core            what they share
 //! groups, drives  the seams to marram-raft and marram-mesh
 //! places          drives and placement groups       begin     begin tokens
@@ -27,6 +28,7 @@
 
 mod admin;
 mod auth;
+mod authority;
 mod begin;
 mod buckets;
 mod cluster_status;
@@ -54,5 +56,6 @@ mod validate;
 #[cfg(test)]
 mod testing;
 
+pub use authority::{AuthorityError, open_authority, wrap_authority};
 pub use gateway::{Gateway, GatewayDeps, ServeError};
 pub use secret::{Kek, KekError, UnwrapError, WrapError};

@@ -1,6 +1,6 @@
 //! What a refusal of the state machine means to a client.
 
-use marram_meta::Refusal;
+use marram_meta::{IdentityRefusal, Refusal};
 
 use crate::status::{Fault, Reason};
 
@@ -31,6 +31,7 @@ impl Fault for Refusal {
             | Self::LayoutMoved { .. }
             | Self::NotBuried { .. }
             | Self::NodeVotes { .. } => Reason::NodeBusy,
+            Self::Identity(refusal) => of_identity(refusal),
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed
             | Self::PoolUnknown { .. }
@@ -68,5 +69,30 @@ impl Fault for Refusal {
             ],
             _ => Vec::new(),
         }
+    }
+}
+
+fn of_identity(refusal: &IdentityRefusal) -> Reason {
+    use IdentityRefusal as Of;
+    match refusal {
+        Of::NoSuchToken => Reason::JoinTokenNotFound,
+        Of::TooManyTokens => Reason::Overloaded,
+        Of::TokenMalformed => Reason::InvalidArgument,
+        Of::NoSuchKey | Of::NoSuchGateway { .. } => Reason::NodeNotFound,
+        Of::AuthorityExists
+        | Of::RotationUnderWay
+        | Of::NoSuchAuthority
+        | Of::AuthorityIssues
+        | Of::NotReported { .. } => Reason::CaStepRefused,
+        // Told to newcomers over the mesh, not to clients.
+        Of::TokenWrong
+        | Of::TokenUsed { .. }
+        | Of::TokenExpired { .. }
+        | Of::TokenRevoked
+        | Of::TokenRole { .. }
+        | Of::TokenBound { .. }
+        | Of::TokenExists
+        | Of::NameTaken { .. }
+        | Of::AddressTaken { .. } => Reason::JoinTokenInvalid,
     }
 }

@@ -21,6 +21,7 @@ pub struct Kek {
     sealing: LessSafeKey,
     tokens: hmac::Key,
     tickets: hmac::Key,
+    check: [u8; 32],
 }
 
 /// Why the key-encryption key could not be loaded.
@@ -82,6 +83,10 @@ impl Kek {
             sealing: LessSafeKey::new(sealing),
             tokens: derived(b"marram page tokens 1"),
             tickets: derived(b"marram shard tickets 1"),
+            check: hmac::sign(&derive, b"marram key check 1")
+                .as_ref()
+                .try_into()
+                .expect("SHA-256 has 32 bytes"),
         }
     }
 
@@ -146,6 +151,12 @@ impl Kek {
             )
             .map_err(|_| UnwrapError::Key)?;
         String::from_utf8(opened.to_vec()).map_err(|_| UnwrapError::Encoding)
+    }
+
+    /// A value that tells this key from others and says nothing about it.
+    #[must_use]
+    pub fn check(&self) -> [u8; 32] {
+        self.check
     }
 
     /// The key under page tokens.

@@ -56,6 +56,9 @@ pub(crate) enum Reason {
     ShardCorrupt,
     NodeNotFound,
     NodeBusy,
+    JoinTokenNotFound,
+    JoinTokenInvalid,
+    CaStepRefused,
     Internal,
 }
 
@@ -69,7 +72,7 @@ enum Retry {
 impl Reason {
     /// Every reason; tests go through it.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 37] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -106,6 +109,9 @@ impl Reason {
         Self::ShardCorrupt,
         Self::NodeNotFound,
         Self::NodeBusy,
+        Self::JoinTokenNotFound,
+        Self::JoinTokenInvalid,
+        Self::CaStepRefused,
         Self::Internal,
     ];
 
@@ -150,6 +156,9 @@ impl Reason {
             Self::ShardCorrupt => ("SHARD_CORRUPT", Code::DataLoss, Never),
             Self::NodeNotFound => ("NODE_NOT_FOUND", Code::NotFound, Never),
             Self::NodeBusy => ("NODE_BUSY", Code::FailedPrecondition, Never),
+            Self::JoinTokenNotFound => ("JOIN_TOKEN_NOT_FOUND", Code::NotFound, Never),
+            Self::JoinTokenInvalid => ("JOIN_TOKEN_INVALID", Code::FailedPrecondition, Never),
+            Self::CaStepRefused => ("CA_STEP_REFUSED", Code::FailedPrecondition, Never),
             Self::Internal => ("INTERNAL", Code::Internal, Never),
         }
     }

@@ -45,11 +45,8 @@ async fn pair() -> Result<(Mesh, Mesh), Box<dyn std::error::Error>> {
     let mut entries = Vec::new();
     for id in [1, 2] {
         let issued = ca.issue(Role::Node, &format!("node-{id}"), LIMIT * 100)?;
-        let identity = Identity::from_pem(
-            issued.ca_pem.as_bytes(),
-            issued.certificate_pem.as_bytes(),
-            issued.key_pem.as_bytes(),
-        )?;
+        let identity =
+            Identity::from_pem(&issued.ca_pem, &issued.certificate_pem, &issued.key_pem)?;
         let mesh = Mesh::new(MeshOptions {
             identity,
             node: Some(NodeId(id)),
@@ -62,6 +59,7 @@ async fn pair() -> Result<(Mesh, Mesh), Box<dyn std::error::Error>> {
             addr: listener.local_addr()?.to_string(),
             public_key: issued.certificate.public_key,
             tombstoned: false,
+            until_s: 0,
         });
         let serving = mesh.clone();
         tokio::spawn(async move { serving.serve(listener).await });

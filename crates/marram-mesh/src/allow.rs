@@ -7,10 +7,12 @@ use marram_proto::mesh::v1::Method;
 pub enum PeerRole {
     /// A node whose key is in the table.
     Node,
-    /// A certificate of a node whose key is not in the table: it may join.
-    Joiner,
-    /// A gateway without drives.
+    /// A gateway without drives, whose key is in the table.
     Gateway,
+    /// A certificate of this cluster whose key is not in the table, as far as this node knows.
+    Unknown,
+    /// A connection without a certificate: it may ask to join.
+    Stranger,
 }
 
 /// Whether `role` may call `method`.
@@ -18,11 +20,12 @@ pub enum PeerRole {
 pub fn allowed(role: PeerRole, method: Method) -> bool {
     match method {
         Method::Unspecified => false,
-        Method::Ping => true,
-        Method::Join => matches!(role, PeerRole::Node | PeerRole::Joiner),
+        Method::Ping => role != PeerRole::Stranger,
+        Method::Join => role == PeerRole::Stranger,
         Method::RootView
         | Method::Propose
         | Method::Query
+        | Method::Renew
         | Method::WriteRun
         | Method::ReadShard
         | Method::DropShards
@@ -41,47 +44,51 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
     }
 }
 
-/// Whether a peer whose certificate has expired may call `method`: a cluster that was off for
-/// longer than a lifetime must come up, so Raft goes on (rules.md 5).
+/// Whether a peer whose certificate has expired may call `method`, or be asked for it: a cluster that
+/// was off for longer than a lifetime must come up and renew itself, so Raft and renewals go on
+/// (rules.md 5).
 pub(crate) fn allowed_expired(role: PeerRole, method: Method) -> bool {
-    role == PeerRole::Node
-        && matches!(
-            method,
-            Method::RaftAppend
-                | Method::RaftVote
-                | Method::RaftPreVote
-                | Method::RaftSnapshot
-                | Method::RaftTransfer
-        )
+    match method {
+        Method::RaftAppend
+        | Method::RaftVote
+        | Method::RaftPreVote
+        | Method::RaftSnapshot
+        | Method::RaftTransfer
+        // Without a replica a node has no Raft to go on with.
+        | Method::RenewReplica => role == PeerRole::Node,
+        Method::Renew => matches!(role, PeerRole::Node | PeerRole::Gateway),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The whole table, written out a second time: (method, node, joiner, gateway).
-    const CELLS: [(Method, bool, bool, bool); 21] = [
-        (Method::Unspecified, false, false, false),
-        (Method::Ping, true, true, true),
-        (Method::Join, true, true, false),
-        (Method::RootView, true, false, true),
-        (Method::Propose, true, false, true),
-        (Method::Query, true, false, true),
-        (Method::RaftAppend, true, false, false),
-        (Method::RaftVote, true, false, false),
-        (Method::RaftPreVote, true, false, false),
-        (Method::RaftSnapshot, true, false, false),
-        (Method::RaftTransfer, true, false, false),
-        (Method::WriteRun, true, false, true),
-        (Method::ReadShard, true, false, true),
-        (Method::DropShards, true, false, true),
-        (Method::DriveStats, true, false, true),
-        (Method::RestoreShards, true, false, false),
-        (Method::LookShards, true, false, false),
-        (Method::CleanShards, true, false, false),
-        (Method::RenewReplica, true, false, false),
-        (Method::DumpGroup, true, false, true),
-        (Method::ListShards, true, false, true),
+    /// The whole table, written out a second time: (method, node, gateway, unknown, stranger).
+    const CELLS: [(Method, bool, bool, bool, bool); 22] = [
+        (Method::Unspecified, false, false, false, false),
+        (Method::Ping, true, true, true, false),
+        (Method::Join, false, false, false, true),
+        (Method::RootView, true, true, false, false),
+        (Method::Propose, true, true, false, false),
+        (Method::Query, true, true, false, false),
+        (Method::Renew, true, true, false, false),
+        (Method::RaftAppend, true, false, false, false),
+        (Method::RaftVote, true, false, false, false),
+        (Method::RaftPreVote, true, false, false, false),
+        (Method::RaftSnapshot, true, false, false, false),
+        (Method::RaftTransfer, true, false, false, false),
+        (Method::WriteRun, true, true, false, false),
+        (Method::ReadShard, true, true, false, false),
+        (Method::DropShards, true, true, false, false),
+        (Method::DriveStats, true, true, false, false),
+        (Method::RestoreShards, true, false, false, false),
+        (Method::LookShards, true, false, false, false),
+        (Method::CleanShards, true, false, false, false),
+        (Method::RenewReplica, true, false, false, false),
+        (Method::DumpGroup, true, true, false, false),
+        (Method::ListShards, true, true, false, false),
     ];
 
     #[test]
@@ -90,28 +97,28 @@ mod tests {
             .filter(|n| Method::try_from(i32::from(*n)).is_ok())
             .count();
         assert_eq!(known, CELLS.len(), "a method has no row in this test");
-        for (method, node, joiner, gateway) in CELLS {
-            assert_eq!(allowed(PeerRole::Node, method), node, "{method:?} node");
-            assert_eq!(
-                allowed(PeerRole::Joiner, method),
-                joiner,
-                "{method:?} joiner"
-            );
-            assert_eq!(
-                allowed(PeerRole::Gateway, method),
-                gateway,
-                "{method:?} gateway"
-            );
+        for (method, node, gateway, unknown, stranger) in CELLS {
+            for (role, may) in [
+                (PeerRole::Node, node),
+                (PeerRole::Gateway, gateway),
+                (PeerRole::Unknown, unknown),
+                (PeerRole::Stranger, stranger),
+            ] {
+                assert_eq!(allowed(role, method), may, "{method:?} {role:?}");
+            }
         }
     }
 
     #[test]
-    fn an_expired_certificate_is_good_for_raft_only() {
+    fn an_expired_certificate_is_good_for_raft_and_renewal_only() {
         for (method, ..) in CELLS {
-            let raft = method.as_str_name().starts_with("METHOD_RAFT_");
-            assert_eq!(allowed_expired(PeerRole::Node, method), raft);
-            assert!(!allowed_expired(PeerRole::Joiner, method));
-            assert!(!allowed_expired(PeerRole::Gateway, method));
+            let raft =
+                method.as_str_name().starts_with("METHOD_RAFT_") || method == Method::RenewReplica;
+            let renew = method == Method::Renew;
+            assert_eq!(allowed_expired(PeerRole::Node, method), raft || renew);
+            assert_eq!(allowed_expired(PeerRole::Gateway, method), renew);
+            assert!(!allowed_expired(PeerRole::Unknown, method));
+            assert!(!allowed_expired(PeerRole::Stranger, method));
         }
     }
 }

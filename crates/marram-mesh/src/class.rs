@@ -30,6 +30,7 @@ impl Class {
             | Method::RaftTransfer => Some(Self::Raft),
             Method::Ping
             | Method::Join
+            | Method::Renew
             | Method::RootView
             | Method::Propose
             | Method::Query

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::class::Class;
 use crate::driver::{Driver, Ended, Outbox, Owner};
 use crate::frame::{Frame, Kind, OutFrame, Prefix, TooLarge};
+use crate::identity::PeerCertificate;
 use crate::liveness::Heard;
 use crate::rpc::{CallError, RpcFailure};
 use crate::socket::Socket;
@@ -35,6 +36,8 @@ type Pending = Mutex<HashMap<u64, oneshot::Sender<Outcome>>>;
 /// An open connection.
 pub(crate) struct Connection {
     peer: Arc<str>,
+    /// What the peer showed when the connection was opened.
+    pub(crate) presented: PeerCertificate,
     outbox: Arc<Outbox>,
     pending: Arc<Pending>,
     permits: Semaphore,
@@ -63,6 +66,7 @@ impl Connection {
     pub(crate) fn start(
         stream: TlsStream<Socket>,
         class: Class,
+        presented: PeerCertificate,
         peer: Arc<str>,
         heard: Arc<Heard>,
         stop: CancellationToken,
@@ -76,6 +80,7 @@ impl Connection {
         let driver = Driver::new(stream, class, Arc::clone(&outbox), stop.clone(), calls);
         let connection = Arc::new(Self {
             peer: Arc::clone(&peer),
+            presented,
             outbox: Arc::clone(&outbox),
             pending,
             permits: Semaphore::new(class.in_flight_max()),

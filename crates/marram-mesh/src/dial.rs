@@ -252,19 +252,21 @@ async fn dial(
     let tcp = tokio::time::timeout(CONNECT_TIME, TcpStream::connect(&target.addr))
         .await
         .map_err(|_| DialError::Slow)??;
-    let connector = TlsConnector::from(shared.tls.client(class));
+    let connector = TlsConnector::from(shared.tls().client(class));
     let handshake = connector.connect(server_name(), Socket::new(tcp)?);
     let tls = tokio::time::timeout(HANDSHAKE_TIME, handshake)
         .await
         .map_err(|_| DialError::Slow)??;
     let certificate = peer_certificate(tls.get_ref().1.peer_certificates());
+    let certificate = certificate.ok_or(DialError::OtherNode)?;
     let expected = target.public_key;
-    if expected.is_some() && certificate.map(|c| c.public_key) != expected {
+    if expected.is_some_and(|key| key != certificate.public_key) {
         return Err(DialError::OtherNode);
     }
     Ok(Connection::start(
         TlsStream::Client(tls),
         class,
+        certificate,
         Arc::clone(&target.label),
         heard,
         shared.stop.child_token(),

@@ -5,17 +5,26 @@
 //! node is known by its public key (rules.md 5).
 
 mod authority;
+mod file;
+mod key;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use marram_types::ClusterId;
+use rustls::RootCertStore;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::ring;
+use rustls::server::ParsedCertificate;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 
-pub use authority::{Authority, Issued, make_ca};
+pub use authority::{Authority, Issued, check_request, make_ca};
+pub use file::Kept;
+pub use key::NodeKey;
 
 /// Longest name in a certificate.
 const NAME_BYTES_MAX: usize = 253;
@@ -49,6 +58,8 @@ pub struct PeerCertificate {
     pub name: Arc<str>,
     /// SHA-256 of the public key (`SubjectPublicKeyInfo`).
     pub public_key: [u8; 32],
+    /// From when on it is good, in seconds since 1970.
+    pub not_before: i64,
     /// When it expires, in seconds since 1970.
     pub not_after: i64,
 }
@@ -83,6 +94,20 @@ pub enum IdentityError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The certificate is for another key.
+    #[error("the certificate is for another key than the one beside it")]
+    OtherKey,
+    /// None of the CAs signed the certificate.
+    #[error("the certificate was signed by none of the CAs beside it")]
+    NoIssuer,
     /// There is no certificate or key in the PEM text.
     #[error("{what} holds no usable PEM: {source}")]
     Pem {
@@ -99,44 +124,66 @@ pub enum IdentityError {
     Tls(#[from] rustls::Error),
 }
 
-/// Our own certificate and key, and the CA that we trust.
+/// Our own certificate and key, and the CAs that we trust.
 #[derive(Debug)]
 pub struct Identity {
     pub(crate) certificate: PeerCertificate,
-    pub(crate) ca: CertificateDer<'static>,
+    /// Ours first, then its CA, so that whoever joins can tell the cluster by it.
     pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) authorities: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
 impl Identity {
-    /// Reads `ca.pem`, `cert.pem` and `key.pem` from a folder.
+    /// Takes the key, its certificate and the CAs to trust, all in DER.
     ///
     /// # Errors
-    /// When a file cannot be read or does not hold what its name says.
-    pub fn load(dir: &Path) -> Result<Self, IdentityError> {
-        let read = |name: &str| {
-            let path = dir.join(name);
-            std::fs::read(&path).map_err(|source| IdentityError::Read { path, source })
-        };
-        Self::from_pem(&read("ca.pem")?, &read("cert.pem")?, &read("key.pem")?)
+    /// When they do not fit together, or the certificate has no name of ours.
+    pub fn new(
+        key: &NodeKey,
+        certificate: &[u8],
+        authorities: &[Vec<u8>],
+    ) -> Result<Self, IdentityError> {
+        let certificate = CertificateDer::from(certificate.to_vec());
+        let read = read_certificate(&certificate)?;
+        if read.public_key != key.public_key() {
+            return Err(IdentityError::OtherKey);
+        }
+        let authorities: Vec<_> = authorities
+            .iter()
+            .map(|der| CertificateDer::from(der.clone()))
+            .collect();
+        let issuer = authorities
+            .iter()
+            .find(|authority| is_signed_by(&certificate, read.not_after, authority))
+            .ok_or(IdentityError::NoIssuer)?;
+        let pem = key.to_pem();
+        Ok(Self {
+            chain: vec![certificate, issuer.clone()],
+            certificate: read,
+            key: PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|source| {
+                IdentityError::Pem {
+                    what: "the key",
+                    source,
+                }
+            })?,
+            authorities,
+        })
     }
 
-    /// Takes the CA, the certificate (with intermediates behind it, if any) and the key.
+    /// The same from PEM, with one CA.
     ///
     /// # Errors
-    /// When one of them is not PEM of its kind, or the certificate has no name of ours.
-    pub fn from_pem(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
-        let bad = |what| move |source| IdentityError::Pem { what, source };
-        let chain = CertificateDer::pem_slice_iter(certificate)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(bad("the certificate"))?;
-        let first = chain.first().ok_or(CertificateError::Unreadable)?;
-        Ok(Self {
-            certificate: read_certificate(first)?,
-            ca: CertificateDer::from_pem_slice(ca).map_err(bad("the CA"))?,
-            key: PrivateKeyDer::from_pem_slice(key).map_err(bad("the key"))?,
-            chain,
-        })
+    /// When one of them is not PEM of its kind, or as for [`Self::new`].
+    pub fn from_pem(ca: &str, certificate: &str, key: &str) -> Result<Self, IdentityError> {
+        let read = |what, text: &str| {
+            CertificateDer::from_pem_slice(text.as_bytes())
+                .map(|der| der.to_vec())
+                .map_err(|source| IdentityError::Pem { what, source })
+        };
+        let authorities = [read("the CA", ca)?];
+        let certificate = read("the certificate", certificate)?;
+        Self::new(&NodeKey::from_pem(key)?, &certificate, &authorities)
     }
 
     /// What our certificate says about us.
@@ -144,6 +191,44 @@ impl Identity {
     pub fn certificate(&self) -> &PeerCertificate {
         &self.certificate
     }
+
+    /// SHA-256 of the CA that issued our certificate.
+    #[must_use]
+    pub fn issuer(&self) -> [u8; 32] {
+        fingerprint(&self.chain[1])
+    }
+
+    /// SHA-256 of each CA that we trust.
+    #[must_use]
+    pub fn trusts(&self) -> Vec<[u8; 32]> {
+        self.authorities
+            .iter()
+            .map(|der| fingerprint(der))
+            .collect()
+    }
+}
+
+/// SHA-256 of a certificate in DER.
+#[must_use]
+pub fn fingerprint(der: &[u8]) -> [u8; 32] {
+    Sha256::digest(der).into()
+}
+
+/// Whether a CA signed a certificate that was good at `at`, in seconds since 1970.
+pub(crate) fn is_signed_by(
+    certificate: &CertificateDer<'_>,
+    at: i64,
+    authority: &CertificateDer<'_>,
+) -> bool {
+    let mut roots = RootCertStore::empty();
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at).unwrap_or(0)));
+    let algorithms = ring::default_provider()
+        .signature_verification_algorithms
+        .all;
+    roots.add(authority.clone()).is_ok()
+        && ParsedCertificate::try_from(certificate).is_ok_and(|parsed| {
+            verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], at, algorithms).is_ok()
+        })
 }
 
 /// Reads what a certificate says. That it was signed by the CA is checked elsewhere.
@@ -169,6 +254,7 @@ pub(crate) fn read_certificate(
         role,
         name: name.into(),
         public_key: Sha256::digest(parsed.public_key().raw).into(),
+        not_before: parsed.validity().not_before.timestamp(),
         not_after: parsed.validity().not_after.timestamp(),
     })
 }

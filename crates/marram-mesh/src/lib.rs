@@ -22,6 +22,7 @@
 //! dial        opening connections, keeping them, backing off
 //! server      connections that others opened: requests in flight
 //! liveness    who answers
+//! stranger    a call without a certificate: how a newcomer asks to join
 //! ```
 
 mod allow;
@@ -37,19 +38,22 @@ mod peers;
 mod rpc;
 mod server;
 mod socket;
+mod stranger;
 mod tls;
 
 pub use allow::{PeerRole, allowed};
 pub use class::Class;
 pub use identity::{
-    Authority, CertificateError, Identity, IdentityError, Issued, PeerCertificate, Role, make_ca,
+    Authority, CertificateError, Identity, IdentityError, Issued, Kept, NodeKey, PeerCertificate,
+    Role, check_request, fingerprint, make_ca,
 };
 pub use liveness::{Liveness, LivenessView};
 pub use marram_proto::mesh::v1::{Method, RpcCode};
 pub use mesh::{Mesh, MeshOptions};
-pub use peers::{Peer, PeerEntry, PeerTable};
+pub use peers::{GatewayEntry, Peer, PeerEntry, PeerTable};
 pub use rpc::{
     CallError, CleanShards, DriveStats, DropShards, DumpGroup, Join, ListShards, LookShards, Ping,
-    Propose, Query, ReadShard, RenewReplica, RestoreShards, RootView, Rpc, RpcFailure, Service,
-    WriteRun,
+    Propose, Query, ReadShard, Renew, RenewReplica, RestoreShards, RootView, Rpc, RpcFailure,
+    Service, WriteRun,
 };
+pub use stranger::{StrangerError, call_as_stranger};

@@ -11,9 +11,10 @@ use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::allow::{PeerRole, allowed_expired};
 use crate::class::Class;
 use crate::client::Answer;
 use crate::dial::{Link, Target};
@@ -22,12 +23,15 @@ use crate::identity::{Identity, IdentityError, PeerCertificate};
 use crate::liveness::{Heard, Liveness, LivenessView, Watchers};
 use crate::peers::{Peer, PeerTable};
 use crate::rpc::{CallError, Rpc, RpcFailure, Service};
-use crate::server;
+use crate::server::{self, unix_seconds};
 use crate::tls::Tls;
 
 /// Addresses dialed without knowing the node (joining, a gateway's start) whose connections are
 /// kept.
 const ADDR_LINKS_MAX: usize = 64;
+
+/// Connections without a certificate that are served at once.
+const STRANGERS_MAX: usize = 64;
 
 /// What a mesh needs to start.
 #[derive(Debug)]
@@ -48,8 +52,9 @@ pub struct Mesh {
 }
 
 pub(crate) struct Shared {
-    certificate: PeerCertificate,
-    pub(crate) tls: Tls,
+    certificate: RwLock<Arc<PeerCertificate>>,
+    tls: RwLock<Arc<Tls>>,
+    pub(crate) strangers: Arc<Semaphore>,
     pub(crate) main: Handle,
     pub(crate) raft: Handle,
     pub(crate) stop: CancellationToken,
@@ -70,6 +75,10 @@ impl Shared {
 
     pub(crate) fn peers(&self) -> Arc<PeerTable> {
         Arc::clone(&self.peers.read())
+    }
+
+    pub(crate) fn tls(&self) -> Arc<Tls> {
+        Arc::clone(&self.tls.read())
     }
 
     pub(crate) fn runtime(&self, class: Class) -> &Handle {
@@ -112,8 +121,9 @@ impl Mesh {
         let main = Handle::current();
         let started = SystemTime::now().duration_since(UNIX_EPOCH);
         let shared = Shared {
-            tls: Tls::new(&options.identity)?,
-            certificate: options.identity.certificate,
+            tls: RwLock::new(Arc::new(Tls::new(&options.identity)?)),
+            certificate: RwLock::new(Arc::new(options.identity.certificate)),
+            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
             raft: options.raft_runtime.unwrap_or_else(|| main.clone()),
             main,
             stop: CancellationToken::new(),
@@ -137,8 +147,23 @@ impl Mesh {
 
     /// Our own certificate.
     #[must_use]
-    pub fn certificate(&self) -> &PeerCertificate {
-        &self.shared.certificate
+    pub fn certificate(&self) -> Arc<PeerCertificate> {
+        Arc::clone(&self.shared.certificate.read())
+    }
+
+    /// Takes a new certificate of our key, and the CAs to trust from now on. Connections stay as they
+    /// are: what a peer is depends on its key, and until when it is good on the table of peers.
+    ///
+    /// # Errors
+    /// When certificate, key and CAs do not fit together; nothing has changed then.
+    pub fn set_identity(&self, identity: Identity) -> Result<(), IdentityError> {
+        if identity.certificate.public_key != self.certificate().public_key {
+            return Err(IdentityError::OtherKey);
+        }
+        let tls = Arc::new(Tls::new(&identity)?);
+        *self.shared.tls.write() = tls;
+        *self.shared.certificate.write() = Arc::new(identity.certificate);
+        Ok(())
     }
 
     /// Our node id, once it is known.
@@ -307,6 +332,15 @@ impl Mesh {
         };
         let call = async {
             let (connection, _place) = link.connection(&self.shared, class).await?;
+            if !allowed_expired(PeerRole::Node, method) {
+                let until = self.shared.peers().until_s(&connection.presented);
+                let ago = unix_seconds().saturating_sub(until);
+                if ago > 0 {
+                    let reason = format!("its certificate expired {ago} s ago");
+                    let peer = peer();
+                    return Err(CallError::Unreachable { peer, reason });
+                }
+            }
             connection.call(method, deadline, frame).await
         };
         match tokio::time::timeout(deadline, call).await {

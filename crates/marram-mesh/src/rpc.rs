@@ -37,8 +37,12 @@ rpc!(
     Ping, PingRequest, PingResponse
 );
 rpc!(
-    /// Admits a node.
+    /// Admits a node or gateway by its token.
     Join, JoinRequest, JoinResponse
+);
+rpc!(
+    /// Says what certificate a member has, and gives it a new one.
+    Renew, RenewRequest, RenewResponse
 );
 rpc!(
     /// The cluster as the root group sees it; waits for news.

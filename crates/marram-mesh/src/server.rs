@@ -31,6 +31,8 @@ use crate::tls::peer_certificate;
 const CONNECTIONS_MAX: usize = 4096;
 /// How long a handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// How long a connection without a certificate may last: a newcomer asks and goes.
+const STRANGER_TIME: Duration = Duration::from_secs(60);
 /// Pause after the system refuses to accept (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// As much of a first message as is looked at to choose the runtime.
@@ -74,6 +76,12 @@ enum Refused {
     Protocol,
     #[error("its certificate is none of ours")]
     Certificate,
+    #[error("it has no certificate, and may only ask to join")]
+    Stranger,
+    #[error("too many ask to join at once")]
+    Strangers,
+    #[error("it has no certificate and took too long")]
+    StrangerSlow,
 }
 
 /// Moves the socket to the runtime of its class, then runs the connection there.
@@ -105,7 +113,7 @@ async fn serve(
     socket: Socket,
     _permit: OwnedSemaphorePermit,
 ) -> Result<(), Refused> {
-    let acceptor = TlsAcceptor::from(Arc::clone(&shared.tls.server));
+    let acceptor = TlsAcceptor::from(Arc::clone(&shared.tls().server));
     let tls = tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(socket))
         .await
         .map_err(|_| Refused::Slow)??;
@@ -114,8 +122,22 @@ async fn serve(
         .alpn_protocol()
         .and_then(Class::from_alpn)
         .ok_or(Refused::Protocol)?;
-    let certificate = peer_certificate(session.peer_certificates()).ok_or(Refused::Certificate)?;
-    let name = Arc::clone(&certificate.name);
+    let certificate = session
+        .peer_certificates()
+        .map(|chain| peer_certificate(Some(chain)).ok_or(Refused::Certificate))
+        .transpose()?;
+    let stranger = match &certificate {
+        Some(_) => None,
+        None if class != Class::Control => return Err(Refused::Stranger),
+        None => Some(
+            Arc::clone(&shared.strangers)
+                .try_acquire_owned()
+                .map_err(|_| Refused::Strangers)?,
+        ),
+    };
+    let name = certificate
+        .as_ref()
+        .map_or_else(|| "a stranger".into(), |c| Arc::clone(&c.name));
     let outbox = Arc::new(Outbox::default());
     let requests = Requests {
         class,
@@ -133,7 +155,13 @@ async fn serve(
         stop,
         requests,
     );
-    let (requests, ended) = driver.run().await;
+    let (requests, ended) = match stranger {
+        None => driver.run().await,
+        // A newcomer asks and goes.
+        Some(_place) => tokio::time::timeout(STRANGER_TIME, driver.run())
+            .await
+            .map_err(|_| Refused::StrangerSlow)?,
+    };
     drop(outbox.close());
     drop(requests);
     tracing::debug!(peer = %name, ?class, %ended, "accepted mesh connection ended");
@@ -145,7 +173,8 @@ type Work = Abortable<BoxFuture<'static, OutFrame>>;
 struct Requests {
     shared: Arc<Shared>,
     class: Class,
-    certificate: PeerCertificate,
+    /// None: a stranger.
+    certificate: Option<PeerCertificate>,
     outbox: Arc<Outbox>,
     running: FuturesUnordered<Work>,
     in_flight: HashMap<u64, AbortHandle>,
@@ -214,17 +243,23 @@ impl Requests {
             return Err(RpcFailure::new(RpcCode::Unimplemented, message));
         }
         let peers = self.shared.peers();
-        let Some(peer) = peers.identify(&self.certificate) else {
-            let message = "the node of this key was removed from the cluster";
+        let certificate = self.certificate.as_ref();
+        let Some(peer) = peers.identify(certificate) else {
+            let message = "the holder of this key was removed from the cluster";
             return Err(RpcFailure::new(RpcCode::Denied, message));
         };
         let role = peer.role();
-        let expired = self.certificate.not_after < unix_seconds();
+        let until = certificate.map_or(i64::MAX, |c| peers.until_s(c));
+        let ago = unix_seconds().saturating_sub(until);
+        let expired = ago > 0;
         if !allowed(role, method) || (expired && !allowed_expired(role, method)) {
             let why = if expired {
-                " with an expired certificate"
+                format!(
+                    ", its certificate expired {ago} s ago by the clock of this node, and it has \
+                     not renewed it since"
+                )
             } else {
-                ""
+                String::new()
             };
             let message = format!("a {role:?} may not call {method:?}{why}");
             return Err(RpcFailure::new(RpcCode::Denied, message));
@@ -315,7 +350,7 @@ fn finished(request: Prefix, result: Result<(Bytes, Bytes), RpcFailure>) -> OutF
         .expect("a short error fits a frame")
 }
 
-fn unix_seconds() -> i64 {
+pub(crate) fn unix_seconds() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))

@@ -1,8 +1,9 @@
 //! The TLS configurations, and what they verify about a peer's certificate.
 //!
-//! Verified in the handshake: it chains to our CA, and it names our cluster. Not here: whether the
-//! key is in the node table, which changes while connections live, and expiry, which is judged per
-//! request, because Raft must go on with expired certificates (rules.md 5).
+//! Verified in the handshake: it chains to a CA that we trust, it names our cluster, and its time has
+//! begun. Not here: whether the key is in the table of peers, which changes while connections live,
+//! and expiry, which is judged per request, because Raft must go on with expired certificates
+//! (rules.md 5). Who dials us may come without a certificate: it may ask to join, nothing else.
 
 use std::sync::Arc;
 
@@ -90,10 +91,13 @@ struct Verifier {
 impl Verifier {
     fn new(identity: &Identity, provider: &Arc<CryptoProvider>) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
-        roots.add(identity.ca.clone())?;
+        for authority in &identity.authorities {
+            roots.add(authority.clone())?;
+        }
         let roots = Arc::new(roots);
         let clients =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
+                .allow_unauthenticated()
                 .build()
                 .map_err(|e| Error::General(e.to_string()))?;
         Ok(Self {
@@ -111,10 +115,13 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(PeerCertificate, UnixTime), Error> {
         let read = read_certificate(certificate)
-            .map_err(|_| Error::InvalidCertificate(TlsCertificateError::BadEncoding))?;
+            .map_err(|error| Error::General(format!("its certificate is of no use: {error}")))?;
         if read.cluster != self.cluster {
-            return Err(TlsCertificateError::NotValidForName.into());
+            let (theirs, ours) = (read.cluster, self.cluster);
+            let text = format!("it belongs to cluster {theirs}, this is cluster {ours}");
+            return Err(Error::General(text));
         }
+        check_begin(&read, now)?;
         let not_after = u64::try_from(read.not_after).unwrap_or(0);
         let then = now.as_secs().min(not_after);
         Ok((
@@ -137,6 +144,19 @@ impl Verifier {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+/// Certificates begin to count an hour before they are made, so that clocks may differ by as much.
+pub(crate) fn check_begin(certificate: &PeerCertificate, now: UnixTime) -> Result<(), Error> {
+    let begin = u64::try_from(certificate.not_before).unwrap_or(0);
+    match begin.saturating_sub(now.as_secs()) {
+        0 => Ok(()),
+        ahead => Err(Error::General(format!(
+            "the certificate of {} counts from {ahead} s in the future on, by the clock of this \
+             machine: clocks of the cluster differ by more than an hour, set them",
+            certificate.name
+        ))),
     }
 }
 
@@ -191,6 +211,10 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.clients.root_hint_subjects()
     }
@@ -226,5 +250,56 @@ impl ClientCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::identity::{Kept, check_request, make_ca};
+
+    const MINUTE: u64 = 60;
+
+    fn made(name: &str) -> Identity {
+        let ca = make_ca(ClusterId(5)).expect("made");
+        let mut kept = Kept::fresh().expect("made");
+        let request = kept.key.request().expect("signed");
+        let info = check_request(&request).expect("good");
+        let lifetime = Duration::from_secs(24 * 3600);
+        let signed = ca.sign(&info, Role::Node, name, lifetime);
+        kept.certificate = Some(signed.expect("signed"));
+        kept.authorities = vec![ca.certificate().to_vec()];
+        kept.identity().expect("fits").expect("there")
+    }
+
+    /// What a peer whose clock differs says of our certificate.
+    fn judged(seconds: i64) -> Result<(), String> {
+        let identity = made("node-1");
+        let provider = Arc::new(ring::default_provider());
+        let verifier = Verifier::new(&identity, &provider).expect("fits");
+        let now = UnixTime::now().as_secs().saturating_add_signed(seconds);
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        let verified = verifier.verify_server_cert(
+            &identity.chain[0],
+            &identity.chain[1..],
+            &server_name(),
+            &[],
+            now,
+        );
+        verified.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn clocks_may_differ_by_minutes_and_are_named_when_they_differ_by_more() {
+        let minutes = |count: i64| count * i64::try_from(MINUTE).expect("small");
+        for good in [0, minutes(10), minutes(-10), minutes(-59)] {
+            assert_eq!(judged(good), Ok(()), "{good} s");
+        }
+        let said = judged(minutes(-90)).expect_err("too early");
+        assert!(said.contains("clocks") && said.contains("node-1"), "{said}");
+        // Expiry is judged for each request, not here.
+        assert_eq!(judged(minutes(60 * 24 * 365)), Ok(()));
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use kit::{Answer, Kit, LONG, query, raft_threads, until};
 use marram_mesh::{
-    CallError, Class, Join, Liveness, Method, Peer, Ping, Propose, Query, ReadShard, Role,
-    RootView, RpcCode, WriteRun, make_ca,
+    CallError, Class, Identity, Join, Liveness, Mesh, Method, Peer, Ping, Propose, Query,
+    ReadShard, Role, RootView, RpcCode, StrangerError, WriteRun, call_as_stranger, fingerprint,
+    make_ca,
 };
 use marram_proto::mesh::v1 as wire;
 use marram_types::{ClusterId, NodeId};
@@ -162,63 +163,109 @@ async fn the_wrong_key_at_an_address_is_not_the_node() {
     assert_eq!(impostor.service.calls.load(Ordering::SeqCst), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_join_gateways_read_and_tombstones_do_nothing() {
-    let kit = Kit::new(2).await;
-    let addr = kit.nodes[0].addr.clone();
-    let denied = |error: CallError| assert_eq!(error.code(), Some(RpcCode::Denied), "{error:?}");
+fn denied(error: &CallError) {
+    assert_eq!(error.code(), Some(RpcCode::Denied), "{error:?}");
+}
 
-    let joiner = kit.outsider(&kit.authority, Role::Node, "node-3").await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_join_and_nothing_else() {
+    let kit = Kit::new(1).await;
+    let addr = kit.nodes[0].addr.clone();
+    let authority = fingerprint(kit.authority.certificate());
     let join = wire::JoinRequest::default();
-    joiner
-        .mesh
-        .call_addr::<Join>(&addr, join, Bytes::new(), LONG)
+    call_as_stranger::<Join>(&addr, authority, join.clone(), LONG)
         .await
         .unwrap();
-    assert!(matches!(
-        kit.nodes[0].service.last_peer(),
-        Some(Peer::Joiner { name, .. }) if &*name == "node-3"
-    ));
+    let service = &kit.nodes[0].service;
+    assert_eq!(service.last_peer(), Some(Peer::Stranger));
     let view = wire::RootViewRequest::default();
-    denied(
-        joiner
+    let error = call_as_stranger::<RootView>(&addr, authority, view, LONG).await;
+    let Err(StrangerError::Call(error)) = error else {
+        panic!("{error:?}");
+    };
+    denied(&error);
+    assert_eq!(service.calls.load(Ordering::SeqCst), 1);
+
+    // Another cluster: the handshake ends before anything was sent.
+    let error = call_as_stranger::<Join>(&addr, [7; 32], join, LONG).await;
+    let other = StrangerError::OtherAuthority { addr };
+    assert_eq!(error.unwrap_err(), other);
+    assert_eq!(service.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_alone_is_no_membership() {
+    let kit = Kit::new(1).await;
+    let addr = kit.nodes[0].addr.clone();
+    for role in [Role::Node, Role::Gateway] {
+        let unknown = kit.outsider(&kit.authority, role, "who-knows").await;
+        let view = wire::RootViewRequest::default();
+        let asked = unknown
             .mesh
             .call_addr::<RootView>(&addr, view, Bytes::new(), LONG)
-            .await
-            .unwrap_err(),
-    );
+            .await;
+        denied(&asked.unwrap_err());
+        let join = wire::JoinRequest::default();
+        let asked = unknown
+            .mesh
+            .call_addr::<Join>(&addr, join, Bytes::new(), LONG)
+            .await;
+        denied(&asked.unwrap_err());
+    }
+    assert_eq!(kit.nodes[0].service.calls.load(Ordering::SeqCst), 0);
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_read_until_they_are_removed() {
+    let kit = Kit::new(1).await;
     let gateway = kit.outsider(&kit.authority, Role::Gateway, "edge").await;
     gateway.mesh.set_peers(kit.entries().into_iter().collect());
-    gateway
-        .mesh
-        .call::<Query>(NodeId(1), query(b""), Bytes::new(), LONG)
-        .await
-        .unwrap();
-    denied(
+    let mut entry = gateway.gateway_entry();
+    kit.nodes[0].mesh.set_peers(kit.table_with(entry.clone()));
+    let ask = async || {
         gateway
             .mesh
-            .call_raw(
-                NodeId(1),
-                Method::RaftVote,
-                Bytes::new(),
-                Bytes::new(),
-                LONG,
-            )
+            .call::<Query>(NodeId(1), query(b""), Bytes::new(), LONG)
             .await
-            .unwrap_err(),
+    };
+    ask().await.unwrap();
+    let vote = gateway.mesh.call_raw(
+        NodeId(1),
+        Method::RaftVote,
+        Bytes::new(),
+        Bytes::new(),
+        LONG,
     );
+    denied(&vote.await.unwrap_err());
+    entry.removed = true;
+    kit.nodes[0].mesh.set_peers(kit.table_with(entry));
+    denied(&ask().await.unwrap_err());
+}
 
-    let mut entries = kit.entries();
-    entries[1].tombstoned = true;
-    kit.nodes[0].mesh.set_peers(entries.into_iter().collect());
-    denied(
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_node_is_refused_at_once_on_the_connections_that_it_has() {
+    let kit = Kit::new(2).await;
+    let ask = async || {
         kit.nodes[1]
             .mesh
             .call::<Query>(NodeId(1), query(b""), Bytes::new(), LONG)
             .await
-            .unwrap_err(),
+    };
+    ask().await.unwrap();
+    let served = kit.nodes[0].service.calls.load(Ordering::SeqCst);
+    let mut entries = kit.entries();
+    entries[1].tombstoned = true;
+    kit.nodes[0].mesh.set_peers(entries.into_iter().collect());
+    denied(&ask().await.unwrap_err());
+    let raft = kit.nodes[1].mesh.call_raw(
+        NodeId(1),
+        Method::RaftAppend,
+        Bytes::new(),
+        Bytes::new(),
+        LONG,
     );
+    denied(&raft.await.unwrap_err());
+    assert_eq!(kit.nodes[0].service.calls.load(Ordering::SeqCst), served);
     let error = kit.nodes[0]
         .mesh
         .call::<Query>(NodeId(2), query(b""), Bytes::new(), LONG)
@@ -227,38 +274,117 @@ async fn strangers_join_gateways_read_and_tombstones_do_nothing() {
     assert_eq!(error, CallError::UnknownNode(NodeId(2)));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_expired_node_keeps_raft_only() {
+/// A kit of one node, and a second node whose certificate has expired.
+async fn with_an_expired_one() -> (Kit, kit::Node) {
     let kit = Kit::new(1).await;
     let late = kit
         .member(2, kit.issue(Role::Node, "node-2", Duration::ZERO))
         .await;
     let mut entries = kit.entries();
     entries.push(late.entry());
-    kit.nodes[0]
-        .mesh
-        .set_peers(entries.iter().cloned().collect());
-    late.mesh.set_peers(entries.into_iter().collect());
+    for mesh in [&kit.nodes[0].mesh, &late.mesh] {
+        mesh.set_peers(entries.iter().cloned().collect());
+    }
     until("the certificate expires", || {
         late.mesh.certificate().not_after < kit::unix_seconds()
     })
     .await;
-    let error = late
-        .mesh
-        .call::<Query>(NodeId(1), query(b""), Bytes::new(), LONG)
-        .await
-        .unwrap_err();
-    assert_eq!(error.code(), Some(RpcCode::Denied));
-    let raft = Method::RaftAppend;
-    late.mesh
-        .call_raw(NodeId(1), raft, Bytes::new(), Bytes::new(), LONG)
+    (kit, late)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_node_keeps_raft_and_renewal_only() {
+    let (kit, late) = with_an_expired_one().await;
+    let (node, own) = (&kit.nodes[0].mesh, &late.mesh);
+    for (from, to) in [(own, NodeId(1)), (node, NodeId(2))] {
+        for method in [Method::RaftAppend, Method::Renew] {
+            from.call_raw(to, method, Bytes::new(), Bytes::new(), LONG)
+                .await
+                .unwrap();
+        }
+    }
+    let ask = async |from: &Mesh, to| {
+        from.call::<Query>(NodeId(to), query(b""), Bytes::new(), LONG)
+            .await
+    };
+    let error = ask(own, 1).await.unwrap_err();
+    denied(&error);
+    assert!(error.to_string().contains("expired"), "{error}");
+    // Nor is it asked for anything.
+    let served = late.service.calls.load(Ordering::SeqCst);
+    let error = ask(node, 2).await.unwrap_err();
+    assert!(
+        error.not_sent() && error.to_string().contains("expired"),
+        "{error}"
+    );
+    assert_eq!(late.service.calls.load(Ordering::SeqCst), served);
+
+    // The table learns that it was renewed: that counts on the same connections.
+    let mut renewed = late.entry();
+    renewed.until_s = kit::unix_seconds() + 3600;
+    let mut entries = kit.entries();
+    entries.push(renewed);
+    for mesh in [node, own] {
+        mesh.set_peers(entries.iter().cloned().collect());
+    }
+    ask(own, 1).await.unwrap();
+    ask(node, 2).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_ca_takes_over_while_calls_go_on() {
+    let mut kit = Kit::new(2).await;
+    let ask = async |kit: &Kit| {
+        for (from, to) in [(0, 2), (1, 1)] {
+            let mesh = &kit.nodes[from].mesh;
+            mesh.call::<Query>(NodeId(to), query(b""), Bytes::new(), LONG)
+                .await
+                .unwrap();
+        }
+    };
+    ask(&kit).await;
+    let next = make_ca(kit::CLUSTER).unwrap();
+    let both = [
+        kit.authority.certificate().to_vec(),
+        next.certificate().to_vec(),
+    ];
+    let lifetime = Duration::from_secs(3600);
+    for (signer, trusted) in [
+        (&kit.authority, &both[..]),
+        (&next, &both),
+        (&next, &both[1..]),
+    ] {
+        for node in &kit.nodes {
+            let key = node.key();
+            let name = node.mesh.certificate().name.to_string();
+            let signed = signer.sign(&key.public_key_info(), Role::Node, &name, lifetime);
+            let identity = Identity::new(&key, &signed.unwrap(), trusted).unwrap();
+            node.mesh.set_identity(identity).unwrap();
+            // Each step with members that have not made it yet.
+            ask(&kit).await;
+        }
+    }
+    // New connections too; and the CA that was dropped opens none.
+    let (old, new) = (fingerprint(&both[0]), fingerprint(&both[1]));
+    let join = wire::JoinRequest::default();
+    let addr = &kit.nodes[0].addr;
+    call_as_stranger::<Join>(addr, new, join.clone(), LONG)
         .await
         .unwrap();
-    kit.nodes[0]
+    let refused = call_as_stranger::<Join>(addr, old, join, LONG).await;
+    assert!(matches!(refused, Err(StrangerError::OtherAuthority { .. })));
+    let stale = kit.outsider(&kit.authority, Role::Node, "stale").await;
+    let ping = stale
         .mesh
-        .call_raw(NodeId(2), raft, Bytes::new(), Bytes::new(), LONG)
-        .await
-        .unwrap();
+        .call_addr::<Ping>(addr, wire::PingRequest {}, Bytes::new(), LONG);
+    assert!(matches!(ping.await, Err(CallError::Unreachable { .. })));
+    let other = kit.issue(Role::Node, "node-1", lifetime);
+    let other = Identity::from_pem(&other.ca_pem, &other.certificate_pem, &other.key_pem);
+    assert!(
+        kit.nodes[0].mesh.set_identity(other.unwrap()).is_err(),
+        "another key"
+    );
+    kit.nodes[1].stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,14 @@
 //! The kinds of keys: one file each, with the layout of its key and value.
 
 pub(crate) mod access_key;
+pub(crate) mod authority;
 pub(crate) mod bucket;
 pub(crate) mod cluster;
 pub(crate) mod data_ref;
 pub(crate) mod extent;
 pub(crate) mod garbage;
 pub(crate) mod group;
+pub(crate) mod identity;
 pub(crate) mod inline;
 pub(crate) mod layout_row;
 pub(crate) mod layout_state;
@@ -16,6 +18,7 @@ pub(crate) mod pool;
 pub(crate) mod request;
 pub(crate) mod state;
 pub(crate) mod ticket;
+pub(crate) mod token;
 pub(crate) mod tombstone;
 pub(crate) mod usage;
 

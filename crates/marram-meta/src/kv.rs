@@ -25,6 +25,9 @@
 //! | 22 | `Tickets` | O | data id (18) | repair ticket |
 //! | 23 | `Usage` | O | bucket (8) | counters |
 //! | 24 | `LayoutRows` | O | pg (4) | index of the fence that brought it, row of the pool's table |
+//! | 32 | `Authorities` | R | committed index (8) | CA, its key wrapped |
+//! | 33 | `Tokens` | R | token id (8) | join token, its secret hashed |
+//! | 34 | `Identities` | R | public key fingerprint (32) | what is known of its certificates |
 //! | 48 | `Versions` | R | node (8) | the newest version of commands that the node knows |
 //! | 52 | `GoneDrives` | O | drive (8) | epoch of the tombstone, whether it stands |
 //! | 53 | `Tombstones` | R | node (8) | tombstone |
@@ -80,6 +83,12 @@ pub enum Table {
     Usage = 23,
     /// Rows of the layout; an object group's own copies (placement-protocol.md, "who knows what").
     LayoutRows = 24,
+    /// CAs of the cluster.
+    Authorities = 32,
+    /// Join tokens.
+    Tokens = 33,
+    /// What is known of the certificates of each key.
+    Identities = 34,
     /// Up to which version each node knows commands (rules.md 9).
     Versions = 48,
     /// Drives whose node is about to be removed, or was (rules.md 25).
@@ -90,7 +99,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of the numbers. A snapshot holds the tables in this order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Meta,
         Self::Requests,
         Self::RequestExpiry,
@@ -110,6 +119,9 @@ impl Table {
         Self::Tickets,
         Self::Usage,
         Self::LayoutRows,
+        Self::Authorities,
+        Self::Tokens,
+        Self::Identities,
         Self::Versions,
         Self::GoneDrives,
         Self::Tombstones,
@@ -150,6 +162,9 @@ impl Table {
             Self::Tickets => "tickets",
             Self::Usage => "usage",
             Self::LayoutRows => "layout_rows",
+            Self::Authorities => "authorities",
+            Self::Tokens => "tokens",
+            Self::Identities => "identities",
             Self::Versions => "versions",
             Self::GoneDrives => "gone_drives",
             Self::Tombstones => "tombstones",

@@ -15,7 +15,7 @@ use crate::envelope::Envelope;
 use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::{self, GroupRecord};
 use crate::kinds::layout_row::{self, LayoutRow};
-use crate::kinds::node;
+use crate::kinds::node::{self, NodeState};
 use crate::kinds::pool;
 use crate::kinds::state::GroupState;
 use crate::kv::{KvRead, KvWrite, Table};
@@ -95,6 +95,7 @@ pub fn refound_root(
         store(kv, Table::Nodes, &node::ser_key(record.node), &record)?;
     }
     hold::clear(kv)?;
+    know_by_name(kv, &join)?;
     let newer_rows = take_newer_rows(kv, rows)?;
     let RootOutcome::NodeAdded { node, drives } =
         run(kv, index + INDEX_JUMP, &RootCommand::AddNode(join))?
@@ -123,6 +124,24 @@ pub fn refound_root(
         replica,
         newer_rows,
     })
+}
+
+/// A node that lost its key with its metadata drive, and begins anew here, is the one of its name.
+fn know_by_name(kv: &mut dyn KvWrite, join: &NodeJoin) -> Result<(), StateError> {
+    if kv.get(Table::NodeKeys, &join.public_key)?.is_some() {
+        return Ok(());
+    }
+    let nodes = all_nodes(kv)?.into_iter();
+    let mut named = nodes.filter(|n| n.state == NodeState::Active && n.name == join.name);
+    let (Some(mut record), None) = (named.next(), named.next()) else {
+        return Ok(());
+    };
+    kv.delete(Table::NodeKeys, &record.public_key)?;
+    record.public_key = join.public_key;
+    let key = node::ser_key(record.node);
+    kv.put(Table::NodeKeys, &record.public_key, &key)?;
+    store(kv, Table::Nodes, &key, &record)?;
+    Ok(())
 }
 
 /// Applies one command outside of any log.

@@ -1,5 +1,6 @@
 //! Why a command changed nothing, told to whoever sent it.
 
+mod identity;
 mod malformed;
 
 use marram_types::codec::{DecodeError, Reader, Writer};
@@ -10,6 +11,8 @@ use marram_types::{
 use crate::kinds::node::NodeDuty;
 use crate::stored::{Stored, get_pg, put_pg};
 
+pub use identity::IdentityRefusal;
+pub(crate) use identity::NAMED_MAX;
 pub use malformed::Malformed;
 
 /// Why a command changed nothing. [`Self::is_retryable`] says whether the same request may be tried
@@ -254,6 +257,9 @@ pub enum Refusal {
         /// The epoch that the caller proved to be told everywhere.
         epoch: u64,
     },
+    /// Tokens, CAs or certificates stand against it.
+    #[error("{0}")]
+    Identity(IdentityRefusal),
     /// The version gate only rises (rules.md 9).
     #[error("the cluster is at version {current} already")]
     VersionNotHigher {
@@ -307,6 +313,10 @@ impl From<Malformed> for Refusal {
 impl Stored for Refusal {
     fn encode(&self, out: &mut Writer) {
         match *self {
+            Self::Identity(ref refusal) => {
+                refusal.encode(out.u8(60));
+                out
+            }
             Self::DeadlinePassed => out.u8(1),
             Self::TooManyRequests => out.u8(2),
             Self::Malformed(what) => out.u8(3).u8(what as u8),
@@ -500,6 +510,7 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
         101 => Refusal::LayoutHeld {
             until_ms: from.varint()?,
         },
+        60 => Refusal::Identity(IdentityRefusal::decode(from)?),
         other => return Err(unknown("refusal", other)),
     })
 }

@@ -4,9 +4,11 @@ pub(crate) mod apply;
 mod buckets;
 pub(crate) mod command;
 pub(crate) mod hold;
+pub(crate) mod identity;
 mod moves;
 pub(crate) mod nodes;
 pub(crate) mod outcome;
+pub(crate) mod query;
 mod removal;
 pub(crate) mod versions;
 

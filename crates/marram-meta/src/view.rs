@@ -8,9 +8,11 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketName, GroupId, NodeId, PoolId};
 
 use crate::kinds::access_key::AccessKeyRecord;
+use crate::kinds::authority::AuthorityRecord;
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::GroupRecord;
+use crate::kinds::identity::IdentityRecord;
 use crate::kinds::layout_state::{self, LayoutState};
 use crate::kinds::node::{NodeRecord, NodeState};
 use crate::kinds::state::GroupState;
@@ -20,7 +22,7 @@ use crate::root::versions;
 use crate::stored::{StateError, Stored, load, only_version};
 
 /// Only this one is read: a view is as new as the process that sends it.
-const VERSION: u8 = 3;
+const VERSION: u8 = 5;
 
 /// The root group's decisions as of one index. Cheap to share behind an `Arc`; two views of one
 /// cluster are ordered by their index.
@@ -46,6 +48,10 @@ pub struct ClusterView {
     pub tombstones: BTreeMap<NodeId, Tombstone>,
     /// The layout as a whole.
     pub layout: LayoutState,
+    /// CAs that are trusted, by the index that added them.
+    pub authorities: BTreeMap<u64, AuthorityRecord>,
+    /// What is known of certificates, by the fingerprint of the key.
+    pub identities: BTreeMap<[u8; 32], IdentityRecord>,
 }
 
 impl ClusterView {
@@ -71,6 +77,12 @@ impl ClusterView {
         seats.collect()
     }
 
+    /// The CA that certificates are issued from; none before the bootstrap has ended.
+    #[must_use]
+    pub fn issuing(&self) -> Option<&AuthorityRecord> {
+        self.authorities.values().find(|a| a.issues)
+    }
+
     /// The form that crosses the mesh.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -88,6 +100,8 @@ impl ClusterView {
         }
         put_values(&mut out, &self.tombstones);
         self.layout.encode(&mut out);
+        put_values(&mut out, &self.authorities);
+        put_values(&mut out, &self.identities);
         out.finish()
     }
 
@@ -112,6 +126,8 @@ impl ClusterView {
                 .collect(),
             tombstones: get_values(&mut from, |stone: &Tombstone| stone.node)?,
             layout: LayoutState::decode(&mut from)?,
+            authorities: get_values(&mut from, |a: &AuthorityRecord| a.authority)?,
+            identities: get_values(&mut from, |i: &IdentityRecord| i.key)?,
         };
         from.finish()?;
         Ok(view)
@@ -153,6 +169,8 @@ pub fn view(kv: &dyn KvRead) -> Result<ClusterView, StateError> {
         versions: versions::all(kv)?,
         tombstones: load_all(kv, Table::Tombstones, |stone: &Tombstone| stone.node)?,
         layout: layout_state::of(kv)?,
+        authorities: load_all(kv, Table::Authorities, |a: &AuthorityRecord| a.authority)?,
+        identities: load_all(kv, Table::Identities, |i: &IdentityRecord| i.key)?,
     })
 }
 

@@ -68,8 +68,7 @@ impl GroupLogic for MetaLogic {
         }
     }
 
-    /// The root group is asked through [`marram_meta::view`] on a [`crate::ReadView`]; its answer
-    /// here is the encoded view, whatever the query.
+    /// The root group on this server is asked through [`marram_meta::view`] on a [`crate::ReadView`].
     fn query(
         &self,
         group: GroupId,
@@ -78,8 +77,7 @@ impl GroupLogic for MetaLogic {
         query: &[u8],
     ) -> Result<Vec<u8>, LogicError> {
         if group == GroupId::ROOT {
-            let view = marram_meta::view(state).map_err(LogicError::new)?;
-            Ok(view.encode())
+            marram_meta::answer_root(state, query).map_err(LogicError::new)
         } else {
             marram_meta::answer_object(state, applied, query).map_err(LogicError::new)
         }

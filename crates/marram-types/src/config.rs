@@ -24,17 +24,20 @@ pub const SEGMENT_MIB: std::ops::RangeInclusive<u64> = 8..=1024;
 /// days.
 pub const GC_SECONDS: std::ops::RangeInclusive<u64> = 1..=30 * 24 * 3600;
 
+/// Bounds of a certificate's lifetime, in seconds: 4 seconds, for tests, to 90 days.
+pub const CERTIFICATE_SECONDS: std::ops::RangeInclusive<u64> = 4..=90 * 24 * 3600;
+
 /// What a storage server is told.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
-    /// The node's name, as in its certificate.
-    pub name: String,
+    /// The node's name. Where it is not given, a new node gets the one of its token, or one made up.
+    pub name: Option<String>,
     /// The data folders, one a drive; the first one is the metadata drive.
     pub data: Vec<PathBuf>,
-    /// The zone: nodes that fail together share one.
-    #[serde(default = "default_zone")]
-    pub zone: String,
+    /// The zone: nodes that fail together share one. Where it is not given, that of the token counts,
+    /// or `default`.
+    pub zone: Option<String>,
     /// Where applications connect.
     #[serde(default = "default_api")]
     pub api_listen: SocketAddr,
@@ -45,8 +48,14 @@ pub struct ServerConfig {
     pub mesh_advertise: Option<String>,
     /// How applications reach this node, where it differs from `api_listen`.
     pub api_advertise: Option<String>,
-    /// Folder with `ca.pem`, `cert.pem` and `key.pem`.
-    pub tls_dir: PathBuf,
+    /// The join token of a new node.
+    pub token: Option<String>,
+    /// A file with the join token of a new node.
+    pub token_file: Option<PathBuf>,
+    /// How long the certificates that this server issues are good for, in seconds; each is renewed at
+    /// half of it.
+    #[serde(default = "default_certificate_lifetime_s")]
+    pub certificate_lifetime_s: u64,
     /// The key-encryption key, the same file on every server.
     pub kek_file: PathBuf,
     /// Found a cluster on this node, instead of joining one.
@@ -98,13 +107,18 @@ pub struct BootstrapConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GatewayConfig {
-    /// The gateway's name, as in its certificate.
-    pub name: String,
+    /// The gateway's name. Where it is not given, a new gateway gets the one of its token, or one made
+    /// up.
+    pub name: Option<String>,
     /// Where applications connect.
     #[serde(default = "default_api")]
     pub api_listen: SocketAddr,
-    /// Folder with `ca.pem`, `cert.pem` and `key.pem`.
-    pub tls_dir: PathBuf,
+    /// File in which the gateway keeps its key, its certificate and the CAs that it trusts.
+    pub identity: PathBuf,
+    /// The join token of a new gateway.
+    pub token: Option<String>,
+    /// A file with the join token of a new gateway.
+    pub token_file: Option<PathBuf>,
     /// The key-encryption key, the same file on every server.
     pub kek_file: PathBuf,
     /// Mesh addresses of servers to learn the cluster from.
@@ -176,6 +190,15 @@ pub enum ConfigError {
         /// The most.
         most: u64,
     },
+    /// A certificate's lifetime is out of range.
+    #[error("certificates of {0} s: use 4 to 7776000 seconds")]
+    CertificateSeconds(u64),
+    /// A zone that is no text of one word.
+    #[error("zone {0:?}: use 1 to 63 letters, digits, dots, hyphens and underscores")]
+    Zone(String),
+    /// A token twice.
+    #[error("give --token or --token-file, not both")]
+    TokenTwice,
     /// A file that must be there is not.
     #[error("{what} {} is not set or empty", .path.display())]
     EmptyPath {
@@ -186,8 +209,8 @@ pub enum ConfigError {
     },
 }
 
-fn default_zone() -> String {
-    "default".to_owned()
+fn default_certificate_lifetime_s() -> u64 {
+    24 * 3600
 }
 
 fn default_api() -> SocketAddr {
@@ -235,6 +258,22 @@ fn check_name(name: &str) -> Result<(), ConfigError> {
     }
 }
 
+fn check_names(name: Option<&String>, zone: Option<&String>) -> Result<(), ConfigError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let fits = |zone: &String| (1..=63).contains(&zone.len()) && zone.bytes().all(allowed);
+    if let Some(zone) = zone.filter(|zone| !fits(zone)) {
+        return Err(ConfigError::Zone(zone.clone()));
+    }
+    name.map_or(Ok(()), |name| check_name(name))
+}
+
+fn check_token(token: Option<&String>, file: Option<&PathBuf>) -> Result<(), ConfigError> {
+    match (token, file) {
+        (Some(_), Some(_)) => Err(ConfigError::TokenTwice),
+        _ => Ok(()),
+    }
+}
+
 fn check_addresses(addresses: &[String]) -> Result<(), ConfigError> {
     for address in addresses {
         let port = address
@@ -271,7 +310,11 @@ impl ServerConfig {
     /// # Errors
     /// The first setting that cannot work, with what to write instead.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        check_name(&self.name)?;
+        check_names(self.name.as_ref(), self.zone.as_ref())?;
+        check_token(self.token.as_ref(), self.token_file.as_ref())?;
+        if !CERTIFICATE_SECONDS.contains(&self.certificate_lifetime_s) {
+            return Err(ConfigError::CertificateSeconds(self.certificate_lifetime_s));
+        }
         match self.data.len() {
             0 => return Err(ConfigError::NoData),
             n if n > DRIVES_PER_NODE_MAX => return Err(ConfigError::TooManyDrives(n)),
@@ -283,7 +326,6 @@ impl ServerConfig {
                 return Err(ConfigError::DataTwice(folder.clone()));
             }
         }
-        check_path("tls folder", &self.tls_dir)?;
         check_path("kek file", &self.kek_file)?;
         if self.bootstrap.is_some() && !self.join.is_empty() {
             return Err(ConfigError::BootstrapAndJoin);
@@ -336,8 +378,9 @@ impl GatewayConfig {
     /// # Errors
     /// The first setting that cannot work, with what to write instead.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        check_name(&self.name)?;
-        check_path("tls folder", &self.tls_dir)?;
+        check_names(self.name.as_ref(), None)?;
+        check_token(self.token.as_ref(), self.token_file.as_ref())?;
+        check_path("identity file", &self.identity)?;
         check_path("kek file", &self.kek_file)?;
         check_api(self.api_listen)?;
         if self.join.is_empty() {
@@ -353,14 +396,16 @@ mod tests {
 
     fn server() -> ServerConfig {
         ServerConfig {
-            name: "node-1".into(),
+            name: Some("node-1".into()),
             data: vec!["/d1".into(), "/d2".into()],
-            zone: default_zone(),
+            zone: None,
             api_listen: default_api(),
             mesh_listen: default_mesh(),
             mesh_advertise: None,
             api_advertise: None,
-            tls_dir: "/tls".into(),
+            token: None,
+            token_file: None,
+            certificate_lifetime_s: default_certificate_lifetime_s(),
             kek_file: "/kek".into(),
             bootstrap: None,
             join: vec!["127.0.0.1:7071".into()],
@@ -388,9 +433,22 @@ mod tests {
             config.validate().expect_err("must be refused")
         };
         assert!(matches!(
-            refused(|c| c.name = "a b".into()),
+            refused(|c| c.name = Some("a b".into())),
             ConfigError::Name(_)
         ));
+        assert!(matches!(
+            refused(|c| c.zone = Some(String::new())),
+            ConfigError::Zone(_)
+        ));
+        assert!(matches!(
+            refused(|c| c.certificate_lifetime_s = 3),
+            ConfigError::CertificateSeconds(3)
+        ));
+        let twice = refused(|c| {
+            c.token = Some("t".into());
+            c.token_file = Some("f".into());
+        });
+        assert_eq!(twice, ConfigError::TokenTwice);
         assert!(matches!(refused(|c| c.data.clear()), ConfigError::NoData));
         assert!(matches!(
             refused(|c| c.data = vec!["/d".into(); 65]),

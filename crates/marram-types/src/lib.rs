@@ -10,6 +10,7 @@
 //! checksum   CRC32C for blocks and messages, CRC64/NVME for objects
 //! codec      the byte reader and writer under every stored encoding
 //! caps       every limit, by name
+//! join_token what lets a new node or gateway in
 //! config     what a server is told, and its validation
 //! ```
 
@@ -18,6 +19,7 @@ mod checksum;
 pub mod codec;
 pub mod config;
 mod ids;
+mod join_token;
 mod name;
 mod profile;
 
@@ -26,5 +28,6 @@ pub use ids::{
     BucketId, ClusterId, ClusterIdError, DataId, DriveId, Generation, GroupId, NodeId, PgId,
     PoolId, ReplicaId, RequestId, ShardId, VersionId,
 };
+pub use join_token::{JoinToken, JoinTokenError};
 pub use name::{BucketName, BucketNameError, KeyError, ObjectKey};
 pub use profile::{Profile, ProfileError};

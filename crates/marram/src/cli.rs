@@ -1,6 +1,7 @@
 //! What can be said on the command line. The comments are the help texts.
 
 mod admin;
+mod identity;
 mod wayback;
 
 use std::path::PathBuf;
@@ -13,6 +14,11 @@ pub(crate) use admin::{
     AdminCommand, DrainArgs, FenceArgs, LayoutCommand, LayoutPlanArgs, NodeArg, RebalanceArgs,
 };
 pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};
+
+pub(crate) use identity::{
+    CaCommand, CaRotateArgs, GatewayCommand, ReloadTlsArgs, TokenCommand, TokenCreateArgs,
+    TokenRoleArg,
+};
 
 use crate::units::{parse_duration, parse_size};
 

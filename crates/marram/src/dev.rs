@@ -8,6 +8,7 @@ mod process;
 mod ready;
 mod secrets;
 mod supervisor;
+mod tokens;
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use marram_store::{DriveRoot, OsVfs};
-use marram_types::ClusterId;
 use rustix::fs::{FlockOperation, flock};
 
 pub(crate) use args::Args;
@@ -41,15 +41,13 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let _lock = lock(&layout)?;
     let begun = Instant::now();
     let _ = fs::remove_file(layout.env_file());
-    let settings = layout.settings(&args, ClusterId(rand::random()))?;
+    let settings = layout.settings(&args)?;
     let key = secrets::admin_key(&layout)?;
     secrets::ensure_kek(&layout)?;
-    secrets::ensure_certificates(&layout, &settings)?;
 
     let mut supervisor = Supervisor::start(&layout, &settings)?;
     let outcome = tokio::select! {
-        ready = ready::wait(&settings, &key) => Some(ready),
-        ended = supervisor.first_end() => Some(Err(ended)),
+        ready = bring_up(&mut supervisor, &settings, &key) => Some(ready),
         told = supervisor::stop_signal() => told.map_or_else(|error| Some(Err(error)), |()| None),
     };
     let outcome = match outcome {
@@ -77,6 +75,30 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
     supervisor.stop().await;
     outcome
+}
+
+/// Newcomers get their tokens from the servers that run already, the first one of all at least; then
+/// everything has to be there.
+async fn bring_up(
+    supervisor: &mut Supervisor,
+    settings: &Settings,
+    key: &secrets::AccessKey,
+) -> Result<()> {
+    let layout = supervisor.layout();
+    let waiting = supervisor.waiting();
+    tokio::select! {
+        made = tokens::make(&layout, settings, key, &waiting) => made?,
+        ended = supervisor.first_end() => return Err(ended),
+    }
+    supervisor.start_waiting()?;
+    tokio::select! {
+        ready = ready::wait(settings, key) => ready?,
+        ended = supervisor.first_end() => return Err(ended),
+    }
+    for name in &waiting {
+        tokens::forget(&layout, name);
+    }
+    Ok(())
 }
 
 /// What was replaced goes sooner here, unless the environment says otherwise, so that a node can be
@@ -146,7 +168,6 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
         format!("--api-listen=127.0.0.1:{}", ports.api),
         format!("--mesh-listen=127.0.0.1:{}", ports.mesh),
         format!("--mesh-advertise={}", mesh_address(layout, name, ports)),
-        flag("tls-dir", &layout.tls_dir(name)),
         flag("kek-file", &layout.kek_file()),
         format!("--segment-mib={}", settings.segment_mib),
         "--stop-when-stdin-closes".to_owned(),
@@ -155,15 +176,16 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
         .iter()
         .filter(|(env, ..)| std::env::var_os(env).is_none());
     args.extend(garbage.map(|(_, flag, seconds)| format!("--{flag}={seconds}")));
-    if name != "node-1" || is_member(&drives[0]) || others_have_joined(layout, settings) {
+    if founds(layout, settings, name) {
+        args.push("--bootstrap=dev".to_owned());
+        args.push(format!("--expected-nodes={}", settings.nodes.len()));
+        args.push(flag("admin-key-file", &layout.admin_key_file()));
+    } else {
         let others = settings.node_names().filter(|(other, _)| other != name);
         args.extend(
             others.map(|(name, ports)| format!("--join={}", mesh_address(layout, &name, ports))),
         );
-    } else {
-        args.push("--bootstrap=dev".to_owned());
-        args.push(format!("--expected-nodes={}", settings.nodes.len()));
-        args.push(flag("admin-key-file", &layout.admin_key_file()));
+        args.push(flag("token-file", &layout.token_file(name)));
     }
     args.extend(drives.iter().map(|drive| flag("data", drive)));
     args.extend(
@@ -172,6 +194,13 @@ fn server_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) -
             .map(|bytes| format!("--drive-capacity={bytes}")),
     );
     args
+}
+
+/// Whether this process founds the cluster: the first node, at its first start.
+fn founds(layout: &Layout, settings: &Settings, name: &str) -> bool {
+    name == "node-1"
+        && !is_member(&layout.drives(name, settings.drives)[0])
+        && !others_have_joined(layout, settings)
 }
 
 /// Whether a drive belongs to a node already. A drive that cannot be read is left to its server,
@@ -198,7 +227,8 @@ fn gateway_args(layout: &Layout, settings: &Settings, name: &str, ports: Ports) 
         "gateway".to_owned(),
         format!("--name={name}"),
         format!("--api-listen=127.0.0.1:{}", ports.api),
-        flag("tls-dir", &layout.tls_dir(name)),
+        flag("identity", &layout.identity_file(name)),
+        flag("token-file", &layout.token_file(name)),
         flag("kek-file", &layout.kek_file()),
         "--stop-when-stdin-closes".to_owned(),
     ];

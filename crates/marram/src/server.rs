@@ -5,7 +5,9 @@
 //! storage    data folders -> who they belong to, drives
 //! node       the storage node: found, join or resume, then run
 //! roving     the gateway without drives: follows the root group's view from afar
-//! admission  a node asks to be a member
+//! own        who this process is: key, certificate, trusted CAs, and their file
+//! newcomer   asks to join by a token    issuer   admits newcomers, issues certificates
+//! renew      keeps the certificate good
 //! catch_up   learns of peers that came while it was away
 //! gc         garbage collection
 //! groups     opens and starts this node's replicas
@@ -20,17 +22,20 @@
 //! lifetime   when to stop
 //! ```
 
-mod admission;
 mod args;
 mod catch_up;
 mod gc;
 mod groups;
+mod issuer;
 mod lifetime;
 mod local;
 mod meshed;
+mod newcomer;
 mod node;
+mod own;
 mod pace;
 mod remote;
+mod renew;
 mod room;
 mod roving;
 mod service;

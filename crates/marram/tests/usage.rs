@@ -54,7 +54,7 @@ fn a_missing_endpoint_is_explained() {
 
 #[test]
 fn a_server_without_a_name_or_drives_says_what_is_missing() {
-    let output = marram(&["server", "--name=n1", "--tls-dir=/none", "--kek-file=/none"]);
+    let output = marram(&["server", "--name=n1", "--kek-file=/none"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("data"), "{}", said(&output));
 }

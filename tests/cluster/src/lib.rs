@@ -20,6 +20,7 @@
 //! compare   drives and metadata, both ways
 //! raw       requests that the client would never send
 //! memory    resident memory of a process
+//! server    one server process with flags of its own
 //! ```
 #![expect(
     clippy::panic,
@@ -31,6 +32,7 @@ mod cluster;
 mod commands;
 mod compare;
 mod content;
+mod daemon;
 mod faults;
 mod layout;
 mod load;
@@ -48,6 +50,7 @@ pub use cluster::{Cluster, Options, until};
 pub use commands::{Ran, run};
 pub use compare::equal_both_ways;
 pub use content::{Object, Pool, log_uniform_sizes};
+pub use daemon::{Daemon, free_address};
 pub use faults::{Faults, fault_seed};
 pub use layout::{Slots, moved, moves_begun, settled, slots, total_slots};
 pub use load::{Done, Load};

@@ -39,10 +39,6 @@ impl Server {
             .arg(format!("--name={name}"))
             .arg(format!("--api-listen=127.0.0.1:{}", nodes[own]["api"]))
             .arg(format!("--mesh-listen=127.0.0.1:{}", nodes[own]["mesh"]))
-            .arg(format!(
-                "--tls-dir={}",
-                dir.join(&name).join("tls").display()
-            ))
             .arg(format!("--kek-file={}", dir.join("kek").display()))
             .arg(format!("--segment-mib={}", settings["segment_mib"]));
         for drive in 1..=settings["drives"].as_u64().expect("a number") {

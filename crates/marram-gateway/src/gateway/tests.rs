@@ -3,6 +3,7 @@
 mod admin;
 mod buckets;
 mod faults;
+mod identity;
 mod kit;
 mod objects;
 mod security;

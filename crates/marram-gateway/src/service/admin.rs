@@ -7,6 +7,7 @@ use marram_proto::v1::admin_service_server::AdminService;
 use tonic::{Request, Response, Status};
 
 use crate::admin;
+use crate::admin::identity::{self, IdentityError};
 use crate::admin::{audit, backup, compare, plan, removal, version};
 use crate::cluster_status;
 use crate::core::Core;
@@ -14,6 +15,10 @@ use crate::status;
 
 /// The service of operators.
 pub(crate) struct Admin(pub(crate) Arc<Core>);
+
+fn answer<T>(done: Result<T, IdentityError>) -> Result<Response<T>, Status> {
+    done.map(Response::new).map_err(|error| status::of(&error))
+}
 
 #[tonic::async_trait]
 impl AdminService for Admin {
@@ -111,6 +116,55 @@ impl AdminService for Admin {
         _request: Request<v1::CompareShardsRequest>,
     ) -> Result<Response<v1::CompareShardsResponse>, Status> {
         answered(compare::compare(&self.0).await)
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        answer(identity::create_token(&self.0, request.into_inner()).await)
+    }
+
+    async fn list_join_tokens(
+        &self,
+        _request: Request<v1::ListJoinTokensRequest>,
+    ) -> Result<Response<v1::ListJoinTokensResponse>, Status> {
+        answer(identity::list_tokens(&self.0).await)
+    }
+
+    async fn revoke_join_token(
+        &self,
+        request: Request<v1::RevokeJoinTokenRequest>,
+    ) -> Result<Response<v1::RevokeJoinTokenResponse>, Status> {
+        answer(identity::revoke_token(&self.0, request.into_inner()).await)
+    }
+
+    async fn get_ca_status(
+        &self,
+        _request: Request<v1::GetCaStatusRequest>,
+    ) -> Result<Response<v1::GetCaStatusResponse>, Status> {
+        answer(identity::get_ca_status(&self.0).await)
+    }
+
+    async fn rotate_ca(
+        &self,
+        request: Request<v1::RotateCaRequest>,
+    ) -> Result<Response<v1::RotateCaResponse>, Status> {
+        answer(identity::rotate_ca(&self.0, request.into_inner()).await)
+    }
+
+    async fn reload_tls(
+        &self,
+        request: Request<v1::ReloadTlsRequest>,
+    ) -> Result<Response<v1::ReloadTlsResponse>, Status> {
+        answer(identity::reload_tls(&self.0, request.into_inner()).await)
+    }
+
+    async fn remove_gateway(
+        &self,
+        request: Request<v1::RemoveGatewayRequest>,
+    ) -> Result<Response<v1::RemoveGatewayResponse>, Status> {
+        answer(identity::remove_gateway(&self.0, request.into_inner()).await)
     }
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use marram_meta::{
     BucketState, ClusterView, Envelope, MemKv, ObjectCommand, ObjectOutcome, RootCommand,
-    RootOutcome, Tombstone, answer_object, apply_object, apply_root, stamp, view,
+    RootOutcome, Tombstone, answer_object, answer_root, apply_object, apply_root, stamp, view,
 };
 use marram_placement::PoolTable;
 use marram_types::{GroupId, ReplicaId};
@@ -157,7 +157,7 @@ impl Groups for FakeGroups {
         let groups = self.groups.lock();
         let state = &groups[usize::from(group.0)];
         let bytes = if group == GroupId::ROOT {
-            view(&state.kv).unwrap().encode()
+            answer_root(&state.kv, &query).unwrap()
         } else {
             answer_object(&state.kv, state.index, &query).unwrap()
         };

@@ -1,16 +1,15 @@
 //! Makes certificates: the CA of a cluster, and what it issues to nodes and gateways.
 
-use std::io;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use marram_types::ClusterId;
+use pem::Pem;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+    SubjectPublicKeyInfo, date_time_ymd,
 };
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 
 use super::{CertificateError, PeerCertificate, Role, check_name, read_certificate};
 
@@ -23,6 +22,7 @@ const BACKDATED: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct Authority {
     cluster: ClusterId,
+    certificate: Vec<u8>,
     certificate_pem: String,
     key_pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -53,24 +53,26 @@ pub fn make_ca(cluster: ClusterId) -> Result<Authority, CertificateError> {
         .push(DnType::CommonName, format!("Marram cluster {cluster}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate_pem = params.self_signed(&key)?.pem();
-    Authority::from_pem(cluster, certificate_pem, key.serialize_pem())
+    let certificate = params.self_signed(&key)?;
+    Authority::from_der(cluster, certificate.der(), key.serialize_pem())
 }
 
 impl Authority {
-    /// A CA that was made before.
+    /// A CA that was made before: its certificate in DER, its key in PEM.
     ///
     /// # Errors
     /// When certificate or key cannot be read.
-    pub fn from_pem(
+    pub fn from_der(
         cluster: ClusterId,
-        certificate_pem: String,
+        certificate: &[u8],
         key_pem: String,
     ) -> Result<Self, CertificateError> {
-        let issuer = Issuer::from_ca_cert_pem(&certificate_pem, KeyPair::from_pem(&key_pem)?)?;
+        let der = CertificateDer::from(certificate.to_vec());
+        let issuer = Issuer::from_ca_cert_der(&der, KeyPair::from_pem(&key_pem)?)?;
         Ok(Self {
             cluster,
-            certificate_pem,
+            certificate_pem: pem::encode(&Pem::new("CERTIFICATE", certificate)),
+            certificate: certificate.to_vec(),
             key_pem,
             issuer,
         })
@@ -88,18 +90,35 @@ impl Authority {
         &self.key_pem
     }
 
-    /// Makes a key and a certificate for it.
+    /// Its certificate in DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// Issues a certificate for a public key, a `SubjectPublicKeyInfo` in DER.
     ///
     /// # Errors
-    /// When the name is not one, or no key can be made.
-    pub fn issue(
+    /// When the name is not one, or the key is of no kind that we know.
+    pub fn sign(
+        &self,
+        public_key_info: &[u8],
+        role: Role,
+        name: &str,
+        lifetime: Duration,
+    ) -> Result<Vec<u8>, CertificateError> {
+        let key = SubjectPublicKeyInfo::from_der(public_key_info)?;
+        let params = self.params(role, name, lifetime)?;
+        Ok(params.signed_by(&key, &self.issuer)?.der().to_vec())
+    }
+
+    fn params(
         &self,
         role: Role,
         name: &str,
         lifetime: Duration,
-    ) -> Result<Issued, CertificateError> {
+    ) -> Result<CertificateParams, CertificateError> {
         let name = check_name(name)?;
-        let key = KeyPair::generate()?;
         let mut params = dated(lifetime);
         params.distinguished_name.push(DnType::CommonName, name);
         let uri = format!("spiffe://{}/{}/{name}", self.cluster, role.segment());
@@ -110,38 +129,40 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         params.use_authority_key_identifier_extension = true;
-        let certificate_pem = params.signed_by(&key, &self.issuer)?.pem();
-        let der = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|_| CertificateError::Unreadable)?;
+        Ok(params)
+    }
+
+    /// Makes a key and a certificate for it.
+    ///
+    /// # Errors
+    /// When the name is not one, or no key can be made.
+    pub fn issue(
+        &self,
+        role: Role,
+        name: &str,
+        lifetime: Duration,
+    ) -> Result<Issued, CertificateError> {
+        let key = KeyPair::generate()?;
+        let params = self.params(role, name, lifetime)?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Issued {
             ca_pem: self.certificate_pem.clone(),
-            certificate: read_certificate(&der)?,
-            certificate_pem,
+            certificate: read_certificate(certificate.der())?,
+            certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
         })
     }
 }
 
-impl Issued {
-    /// Writes `ca.pem`, `cert.pem` and `key.pem` (readable by the owner only) into a folder, as
-    /// [`Identity::load`](super::Identity::load) reads them.
-    ///
-    /// # Errors
-    /// When a file cannot be written; an existing key is not replaced.
-    pub fn write(&self, dir: &Path) -> io::Result<()> {
-        use std::io::Write as _;
-        use std::os::unix::fs::OpenOptionsExt as _;
-        std::fs::create_dir_all(dir)?;
-        let mut key = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(dir.join("key.pem"))?;
-        key.write_all(self.key_pem.as_bytes())?;
-        key.sync_all()?;
-        std::fs::write(dir.join("ca.pem"), &self.ca_pem)?;
-        std::fs::write(dir.join("cert.pem"), &self.certificate_pem)
-    }
+/// Reads a request for a certificate and checks that whoever made it has the key. Gives the public
+/// key, a `SubjectPublicKeyInfo` in DER; nothing else of the request counts.
+///
+/// # Errors
+/// When it is no such request, or its signature does not fit.
+pub fn check_request(request: &[u8]) -> Result<Vec<u8>, CertificateError> {
+    let request = CertificateSigningRequestDer::from(request.to_vec());
+    let read = CertificateSigningRequestParams::from_der(&request)?;
+    Ok(read.public_key.subject_public_key_info())
 }
 
 fn dated(lifetime: Duration) -> CertificateParams {

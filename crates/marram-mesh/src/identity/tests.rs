@@ -5,27 +5,72 @@ use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// A key with a certificate, as a process keeps them.
+fn kept(authority: &Authority, role: Role, name: &str) -> Kept {
+    let mut kept = Kept::fresh().unwrap();
+    let info = check_request(&kept.key.request().unwrap()).unwrap();
+    kept.certificate = Some(authority.sign(&info, role, name, HOUR).unwrap());
+    kept.authorities = vec![authority.certificate().to_vec()];
+    kept
+}
+
 #[test]
-fn an_issued_identity_is_written_read_and_says_who_it_is() {
+fn an_identity_is_kept_in_one_private_file_and_says_who_it_is() {
     let cluster = ClusterId(0xfeed);
     let made = make_ca(cluster).unwrap();
-    let ca = Authority::from_pem(
-        cluster,
-        made.certificate_pem().to_owned(),
-        made.key_pem().to_owned(),
-    )
-    .unwrap();
-    let issued = ca.issue(Role::Gateway, "edge-1", HOUR).unwrap();
+    let key = made.key_pem().to_owned();
+    let ca = Authority::from_der(cluster, made.certificate(), key).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    issued.write(dir.path()).unwrap();
-    let key = std::fs::metadata(dir.path().join("key.pem")).unwrap();
-    assert_eq!(key.permissions().mode() & 0o777, 0o600);
-    let read = Identity::load(dir.path()).unwrap();
-    assert_eq!(read.certificate(), &issued.certificate);
-    assert_eq!(read.certificate().cluster, cluster);
-    assert_eq!(read.certificate().role, Role::Gateway);
-    assert_eq!(&*read.certificate().name, "edge-1");
-    assert!(issued.write(dir.path()).is_err(), "a key is not replaced");
+    let file = dir.path().join("identity");
+    assert!(Kept::load(&file).unwrap().is_none());
+    Kept::fresh().unwrap().save(&file).unwrap();
+    let alone = Kept::load(&file).unwrap().unwrap();
+    assert!(alone.identity().unwrap().is_none(), "a key alone is nobody");
+
+    let kept = kept(&ca, Role::Gateway, "edge-1");
+    kept.save(&file).unwrap();
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let read = Kept::load(&file).unwrap().unwrap();
+    assert_eq!(read.key.public_key(), kept.key.public_key());
+    let identity = read.identity().unwrap().unwrap();
+    let certificate = identity.certificate();
+    assert_eq!(certificate.cluster, cluster);
+    assert_eq!(certificate.role, Role::Gateway);
+    assert_eq!(&*certificate.name, "edge-1");
+    assert_eq!(certificate.public_key, kept.key.public_key());
+    assert_eq!(identity.issuer(), fingerprint(ca.certificate()));
+    std::fs::write(&file, "noise").unwrap();
+    assert!(Kept::load(&file).is_err());
+}
+
+#[test]
+fn what_does_not_fit_together_is_noticed() {
+    let (ca, other) = (
+        make_ca(ClusterId(1)).unwrap(),
+        make_ca(ClusterId(1)).unwrap(),
+    );
+    let mut bad = kept(&ca, Role::Node, "a");
+    bad.authorities = vec![other.certificate().to_vec()];
+    assert!(matches!(bad.identity(), Err(IdentityError::NoIssuer)));
+    // With both CAs trusted the right one is found.
+    bad.authorities.push(ca.certificate().to_vec());
+    let identity = bad.identity().unwrap().unwrap();
+    assert_eq!(identity.issuer(), fingerprint(ca.certificate()));
+    assert_eq!(identity.trusts().len(), 2);
+    bad.key = NodeKey::generate().unwrap();
+    assert!(matches!(bad.identity(), Err(IdentityError::OtherKey)));
+}
+
+#[test]
+fn a_request_proves_its_key() {
+    let key = NodeKey::generate().unwrap();
+    let good = key.request().unwrap();
+    assert_eq!(check_request(&good).unwrap(), key.public_key_info());
+    let mut forged = good;
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    assert!(check_request(&forged).is_err());
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_mesh::{
-    Authority, Identity, Issued, Mesh, MeshOptions, Method, Peer, PeerEntry, Role, RpcCode,
-    RpcFailure, Service, make_ca,
+    Authority, GatewayEntry, Identity, Issued, Mesh, MeshOptions, Method, NodeKey, Peer, PeerEntry,
+    PeerTable, Role, RpcCode, RpcFailure, Service, make_ca,
 };
 use marram_proto::mesh::v1 as wire;
 use marram_types::{ClusterId, NodeId};
@@ -160,12 +160,8 @@ pub(crate) struct Node {
 
 impl Node {
     async fn start(issued: Issued, addr: &str, node: Option<NodeId>, raft: Option<Handle>) -> Self {
-        let identity = Identity::from_pem(
-            issued.ca_pem.as_bytes(),
-            issued.certificate_pem.as_bytes(),
-            issued.key_pem.as_bytes(),
-        )
-        .unwrap();
+        let identity =
+            Identity::from_pem(&issued.ca_pem, &issued.certificate_pem, &issued.key_pem).unwrap();
         let mesh = Mesh::new(MeshOptions {
             identity,
             node,
@@ -196,7 +192,22 @@ impl Node {
             addr: self.addr.clone(),
             public_key: self.issued.certificate.public_key,
             tombstoned: false,
+            until_s: 0,
         }
+    }
+
+    /// Its entry as a gateway's.
+    pub(crate) fn gateway_entry(&self) -> GatewayEntry {
+        GatewayEntry {
+            public_key: self.issued.certificate.public_key,
+            removed: false,
+            until_s: 0,
+        }
+    }
+
+    /// Its key, for another certificate.
+    pub(crate) fn key(&self) -> NodeKey {
+        NodeKey::from_pem(&self.issued.key_pem).unwrap()
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -248,15 +259,21 @@ impl Kit {
         self.nodes.iter().map(Node::entry).collect()
     }
 
+    /// All nodes and this gateway.
+    pub(crate) fn table_with(&self, gateway: GatewayEntry) -> PeerTable {
+        let nodes: PeerTable = self.entries().into_iter().collect();
+        nodes.with_gateways([gateway])
+    }
+
     pub(crate) fn issue(&self, role: Role, name: &str, lifetime: Duration) -> Issued {
         self.authority.issue(role, name, lifetime).unwrap()
     }
 
     /// Our CA's key signing for another cluster.
     pub(crate) fn authority_for(&self, cluster: ClusterId) -> Authority {
-        Authority::from_pem(
+        Authority::from_der(
             cluster,
-            self.authority.certificate_pem().to_owned(),
+            self.authority.certificate(),
             self.authority.key_pem().to_owned(),
         )
         .unwrap()

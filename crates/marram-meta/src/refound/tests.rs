@@ -114,7 +114,7 @@ fn a_node_that_was_never_there_may_go_on_and_a_removed_one_may_not() {
     let (mut kv, index) = cluster();
     let first = *view(&kv).unwrap().nodes.keys().next().unwrap();
     let mut record = view(&kv).unwrap().nodes[&first].clone();
-    record.state = crate::NodeState::Tombstoned;
+    record.state = NodeState::Tombstoned;
     store(&mut kv, Table::Nodes, &node::ser_key(first), &record).unwrap();
     let refused = refound_root(&mut kv, index, join(1), &BTreeMap::new());
     assert!(matches!(refused, Err(RefoundError::Refused(_))));
@@ -137,4 +137,18 @@ fn what_a_group_knows_of_the_layout_the_root_had_decided() {
     let table = &view(&kv).unwrap().pools[&pool];
     assert_eq!((&table.rows[0], &table.rows[1]), (&newer, &held));
     assert_eq!(table.epoch, 7);
+}
+
+#[test]
+fn a_node_that_lost_its_key_is_known_by_its_name() {
+    let (mut kv, index) = cluster();
+    let before = view(&kv).unwrap();
+    let old: Vec<_> = before.nodes.keys().copied().collect();
+    let mut anew = join(2);
+    anew.public_key = [77; 32];
+    let begun = refound_root(&mut kv, index, anew, &BTreeMap::new()).unwrap();
+    assert_eq!(begun.node, old[1]);
+    let record = &view(&kv).unwrap().nodes[&begun.node];
+    assert_eq!(record.public_key, [77; 32]);
+    assert_eq!(kv.get(Table::NodeKeys, &[2; 32]).unwrap(), None);
 }

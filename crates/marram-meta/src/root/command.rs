@@ -11,6 +11,7 @@ use crate::kinds::cluster::ClusterRecord;
 use crate::kinds::group::GroupRecord;
 use crate::kinds::node::{NodeDuty, get_fingerprint};
 use crate::refusal::unknown;
+use crate::root::identity::command::IdentityCommand;
 use crate::stored::{Stored, get_profile, put_profile};
 
 /// A drive that a joining node brings.
@@ -228,6 +229,8 @@ pub enum RootCommand {
         /// Rows by index, each with the epoch that the sender acts on.
         pgs: Vec<(u16, u64)>,
     },
+    /// Tokens, CAs and certificates.
+    Identity(IdentityCommand),
     /// Takes moves back that are in the Dual phase.
     CancelMoves {
         /// The pool.
@@ -324,6 +327,7 @@ impl Stored for RootCommand {
                 out.u8(13).u8(*version);
             }
             Self::UpdateGroup(group) => group.encode(out.u8(14)),
+            Self::Identity(command) => command.encode(out),
             layout => encode_layout(out, layout),
         }
     }
@@ -368,6 +372,7 @@ impl Stored for RootCommand {
                 version: from.u8()?,
             },
             14 => Self::UpdateGroup(GroupRecord::decode(from)?),
+            tag @ 21..=29 => Self::Identity(IdentityCommand::decode(tag, from)?),
             layout => return decode_layout(layout, from),
         })
     }

@@ -11,15 +11,22 @@ use super::removal;
 use crate::kinds::layout_state;
 use crate::kinds::node::{self, DriveRecord, NodeDuty, NodeRecord, NodeState};
 use crate::kv::{KvRead, Table};
-use crate::refusal::{Malformed, Refusal};
+use crate::refusal::{IdentityRefusal, Malformed, Refusal};
 use crate::requests::Apply;
 use crate::stored::{StateError, Stored, load, store};
 
 /// Admits a node. Its key is who it is: the same key again is the same node (a retry, or a node
 /// that lost the answer), with new addresses perhaps.
-pub(super) fn add(apply: &mut Apply<'_>, join: NodeJoin) -> Ran {
+pub(super) fn add(apply: &mut Apply<'_>, mut join: NodeJoin) -> Ran {
     if !drives_fit(&join.drives) {
         return Ok(Err(Malformed::Drives.into()));
+    }
+    let nodes = all_nodes(apply.kv)?;
+    if let Some(refusal) = taken(&nodes, &join) {
+        return Ok(Err(Refusal::Identity(refusal)));
+    }
+    if join.name.is_empty() {
+        join.name = free_name(&nodes, &join.public_key);
     }
     if let Some(known) = apply.kv.get(Table::NodeKeys, &join.public_key)? {
         let node = node::deser_id(&known).map_err(StateError::corrupt(Table::NodeKeys))?;
@@ -43,6 +50,37 @@ pub(super) fn add(apply: &mut Apply<'_>, join: NodeJoin) -> Ran {
     store(apply.kv, Table::Nodes, &key, &record)?;
     layout_state::changed(apply)?;
     Ok(Ok(added(&record)))
+}
+
+/// A living member other than this one that has its name or its address. A node that was given up
+/// makes room for one that takes its place.
+fn taken(nodes: &[NodeRecord], join: &NodeJoin) -> Option<IdentityRefusal> {
+    let mut others = nodes.iter().filter(|node| {
+        node.state == NodeState::Active
+            && node.duty != NodeDuty::Fenced
+            && node.public_key != join.public_key
+    });
+    others.find_map(|other| {
+        let node = other.node;
+        if !join.name.is_empty() && other.name == join.name {
+            let name = join.name.clone();
+            return Some(IdentityRefusal::NameTaken { name, node });
+        }
+        let address = join.mesh_addr.clone();
+        (other.mesh_addr == address).then_some(IdentityRefusal::AddressTaken { address, node })
+    })
+}
+
+/// The name of a node that brings none: the one that it has, else `node-N` of the lowest number that
+/// no node ever had.
+fn free_name(nodes: &[NodeRecord], key: &[u8; 32]) -> String {
+    if let Some(own) = nodes.iter().find(|node| node.public_key == *key) {
+        return own.name.clone();
+    }
+    let mut names = (1_u64..).map(|number| format!("node-{number}"));
+    names
+        .find(|name| nodes.iter().all(|node| node.name != *name))
+        .expect("there are more numbers than nodes")
 }
 
 /// At least one drive, each with an ordinal of its own.
@@ -83,6 +121,18 @@ fn readmit(apply: &mut Apply<'_>, node: NodeId, join: NodeJoin) -> Ran {
         }
         Err(_) => Ok(Err(Refusal::NodeTombstoned { node })),
     }
+}
+
+/// The member whose public key has this fingerprint.
+pub(super) fn member_of_key(
+    kv: &dyn KvRead,
+    key: &[u8; 32],
+) -> Result<Option<NodeRecord>, StateError> {
+    let Some(known) = kv.get(Table::NodeKeys, key)? else {
+        return Ok(None);
+    };
+    let node = node::deser_id(&known).map_err(StateError::corrupt(Table::NodeKeys))?;
+    Ok(member(kv, node)?.ok())
 }
 
 /// A node that belongs to the cluster, or why there is none.

@@ -5,7 +5,18 @@ use marram_types::{DriveId, NodeId, ReplicaId};
 
 use crate::kinds::bucket::BucketRecord;
 use crate::refusal::{Refusal, unknown};
-use crate::stored::Stored;
+use crate::stored::{Stored, get_drives, put_drives};
+
+/// A node that a token admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdmittedNode {
+    /// Its id.
+    pub node: NodeId,
+    /// Its drives, in the order of their ordinals.
+    pub drives: Vec<DriveId>,
+    /// Its replica id from now on.
+    pub replica: ReplicaId,
+}
 
 /// What came of a root command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +47,13 @@ pub enum RootOutcome {
         applied: u32,
         /// The table's epoch after the command, which is that of every row that it changed.
         epoch: u64,
+    },
+    /// A token was used.
+    Admitted {
+        /// The name of whom it admitted.
+        name: String,
+        /// The node; none: a gateway.
+        node: Option<AdmittedNode>,
     },
     /// Nothing was changed.
     Refused(Refusal),
@@ -74,6 +92,12 @@ impl Stored for RootOutcome {
             Self::Bucket(record) => record.encode(out.u8(4)),
             Self::BucketRemoved(record) => record.encode(out.u8(5)),
             Self::Refused(refusal) => refusal.encode(out.u8(6)),
+            Self::Admitted { name, node } => {
+                out.u8(20).str(name).option(node.as_ref(), |out, node| {
+                    out.varint(node.node.0).varint(node.replica.0);
+                    put_drives(out, &node.drives);
+                });
+            }
             Self::Moved { applied, epoch } => {
                 out.u8(7).varint(u64::from(*applied)).varint(*epoch);
             }
@@ -97,6 +121,16 @@ impl Stored for RootOutcome {
                 applied: u32::try_from(from.varint()?)
                     .map_err(|_| DecodeError::Invalid("count of moves"))?,
                 epoch: from.varint()?,
+            },
+            20 => Self::Admitted {
+                name: from.str()?.to_owned(),
+                node: from.option(|from| {
+                    Ok(AdmittedNode {
+                        node: NodeId(from.varint()?),
+                        replica: ReplicaId(from.varint()?),
+                        drives: get_drives(from)?,
+                    })
+                })?,
             },
             other => return Err(unknown("root outcome", other)),
         })

@@ -1,6 +1,7 @@
 //! The root group's rules, one test each.
 
 mod duties;
+mod identity;
 mod messages;
 mod moves;
 mod wayback;

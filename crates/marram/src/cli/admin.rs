@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::identity::{CaCommand, GatewayCommand, ReloadTlsArgs, TokenCommand};
 use super::wayback::{AuditArgs, BackupCommand};
 use crate::units::parse_size;
 
@@ -34,6 +35,17 @@ pub(crate) enum AdminCommand {
     Backup(BackupCommand),
     /// Let the cluster use what this release can do, once every node runs it. For good
     FinalizeVersion,
+    /// Join tokens: what a new node or gateway needs to be let in
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// The cluster's CA and the certificates that it issued
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Have a node or gateway, or all of them, renew their certificates now
+    ReloadTls(ReloadTlsArgs),
+    /// Gateways without drives
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
 }
 
 /// A node.

@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod balance;
+mod identity;
 mod nodes;
 
 use marram_client::{ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus};
@@ -28,6 +29,10 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Audit(args) => audit::run(context, args).await,
         AdminCommand::Backup(command) => backup::run(context, command).await,
         AdminCommand::FinalizeVersion => backup::finalize(context).await,
+        AdminCommand::Token(command) => identity::token(context, command).await,
+        AdminCommand::Ca(command) => identity::ca(context, command).await,
+        AdminCommand::ReloadTls(args) => identity::reload_tls(context, args).await,
+        AdminCommand::Gateway(command) => identity::gateway(context, command).await,
     }
 }
 

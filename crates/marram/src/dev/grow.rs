@@ -46,8 +46,6 @@ pub(super) fn grow(layout: &Layout, settings: &mut Settings) -> Result<String> {
         .context("the node was added a moment ago")?;
     let folder = layout.process_dir(&name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // Before it is written down: a node of the cluster always has its certificate.
-    secrets::ensure_certificates(layout, &grown)?;
     layout.keep(&grown)?;
     *settings = grown;
     Ok(name)

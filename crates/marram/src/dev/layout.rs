@@ -7,7 +7,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use marram_types::ClusterId;
 use serde::{Deserialize, Serialize};
 
 use super::Args;
@@ -32,8 +31,6 @@ pub(super) struct Ports {
 /// What a development cluster is made of: written once, kept for good.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Settings {
-    /// The cluster's id, 32 hexadecimal digits.
-    pub cluster: String,
     /// Drives of each node.
     pub drives: u16,
     /// The nodes' ports; node N is at N-1.
@@ -82,10 +79,6 @@ impl Layout {
         self.root.join("lock")
     }
 
-    pub(super) fn ca_dir(&self) -> PathBuf {
-        self.root.join("ca")
-    }
-
     pub(super) fn kek_file(&self) -> PathBuf {
         self.root.join("kek")
     }
@@ -99,8 +92,14 @@ impl Layout {
         self.root.join(name)
     }
 
-    pub(super) fn tls_dir(&self, name: &str) -> PathBuf {
-        self.process_dir(name).join("tls")
+    /// Where a gateway keeps its key and certificate; a node keeps them on its first drive.
+    pub(super) fn identity_file(&self, name: &str) -> PathBuf {
+        self.process_dir(name).join("identity")
+    }
+
+    /// The join token of a process that is no member yet.
+    pub(super) fn token_file(&self, name: &str) -> PathBuf {
+        self.process_dir(name).join("join-token")
     }
 
     pub(super) fn pid_file(&self, name: &str) -> PathBuf {
@@ -172,19 +171,19 @@ impl Layout {
 
     /// The settings of a cluster that is here already, checked against the flags given now; or
     /// those of a new one.
-    pub(super) fn settings(&self, args: &Args, fresh_cluster: ClusterId) -> Result<Settings> {
+    pub(super) fn settings(&self, args: &Args) -> Result<Settings> {
         if let Some(kept) = self.kept()? {
             kept.check(args)?;
             return Ok(kept);
         }
-        let settings = Settings::fresh(args, fresh_cluster)?;
+        let settings = Settings::fresh(args)?;
         self.keep(&settings)?;
         Ok(settings)
     }
 }
 
 impl Settings {
-    fn fresh(args: &Args, cluster: ClusterId) -> Result<Self> {
+    fn fresh(args: &Args) -> Result<Self> {
         let base = args.base_port.unwrap_or(BASE_PORT_DEFAULT);
         let nodes = args.nodes.unwrap_or(NODES_DEFAULT);
         let gateways = args.gateways.unwrap_or(0);
@@ -195,7 +194,6 @@ impl Settings {
         };
         let gateways = ports.split_off(usize::from(nodes));
         Ok(Self {
-            cluster: cluster.to_string(),
             drives: args.drives.unwrap_or(DRIVES_DEFAULT),
             nodes: ports,
             removed: Vec::new(),

@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::layout::{Layout, Ports, Settings};
 use super::process::{Process, Spec, log_tail};
 use super::secrets::AccessKey;
-use super::{gateway_args, grow, ready, secrets, server_args};
+use super::{gateway_args, grow, ready, secrets, server_args, tokens};
 
 /// How often the supervisor looks at its processes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a join token for a process that is to be started may take.
+const ADMIT_WITHIN: Duration = Duration::from_secs(12);
 /// How often it asks the cluster who its members are.
 const MEMBERS_EVERY: Duration = Duration::from_secs(2);
 
@@ -25,18 +27,21 @@ pub(super) struct Supervisor {
     running: Vec<Process>,
     /// Processes that ended, kept so that they can be started again.
     ended: Vec<Spec>,
+    /// Processes that need a join token before their first start.
+    waiting: Vec<String>,
     /// Names that were members of the cluster when it was asked last.
     seen: BTreeSet<String>,
 }
 
 impl Supervisor {
-    /// Starts every process.
+    /// Starts every process that need not join.
     pub(super) fn start(layout: &Layout, settings: &Settings) -> Result<Self> {
         let mut supervisor = Self {
             layout: layout.clone(),
             settings: settings.clone(),
             running: Vec::new(),
             ended: Vec::new(),
+            waiting: Vec::new(),
             seen: BTreeSet::new(),
         };
         let _ = fs::remove_file(layout.add_request());
@@ -46,10 +51,46 @@ impl Supervisor {
             let dir = layout.process_dir(&name);
             fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
             let _ = fs::remove_file(layout.restart_request(&name));
+            if tokens::needs_one(layout, settings, &name) {
+                supervisor.waiting.push(name);
+                continue;
+            }
             let spec = supervisor.spec(name);
             supervisor.running.push(Process::start(spec)?);
         }
         Ok(supervisor)
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.layout.clone()
+    }
+
+    /// Names of the processes that need a join token before they are started.
+    pub(super) fn waiting(&self) -> Vec<String> {
+        self.waiting.clone()
+    }
+
+    /// Starts them, once they have their tokens.
+    pub(super) fn start_waiting(&mut self) -> Result<()> {
+        for name in std::mem::take(&mut self.waiting) {
+            let spec = self.spec(name);
+            self.running.push(Process::start(spec)?);
+        }
+        Ok(())
+    }
+
+    /// Gets a process that has to join its token.
+    async fn admit(&self, name: &str) -> Result<()> {
+        if !tokens::needs_one(&self.layout, &self.settings, name) {
+            return Ok(());
+        }
+        let key = secrets::admin_key(&self.layout)?;
+        let names = [name.to_owned()];
+        let made = tokens::make(&self.layout, &self.settings, &key, &names);
+        match tokio::time::timeout(ADMIT_WITHIN, made).await {
+            Ok(made) => made,
+            Err(_) => bail!("no server made a join token for {name} within {ADMIT_WITHIN:?}"),
+        }
     }
 
     fn spec(&self, name: String) -> Spec {
@@ -107,8 +148,8 @@ impl Supervisor {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             self.notice_ends();
-            self.restart_requested();
-            self.add_requested();
+            self.restart_requested().await;
+            self.add_requested().await;
             if asked.elapsed() >= MEMBERS_EVERY {
                 if let Some(members) = ready::members(&self.settings, key).await {
                     self.forget_removed(&members, key).await;
@@ -145,11 +186,11 @@ impl Supervisor {
         }
     }
 
-    fn add_requested(&mut self) {
+    async fn add_requested(&mut self) {
         if !self.layout.add_request().exists() {
             return;
         }
-        let outcome = self.add_node();
+        let outcome = self.add_node().await;
         match &outcome {
             Ok(name) => eprintln!("{name} was added and starts"),
             Err(error) => eprintln!("no node was added: {error:#}"),
@@ -161,12 +202,13 @@ impl Supervisor {
 
     /// Starts one node more. From the moment that it is written down it belongs to the cluster, even
     /// if its process does not start: it can be started again then.
-    fn add_node(&mut self) -> Result<String> {
+    async fn add_node(&mut self) -> Result<String> {
         let name = grow::grow(&self.layout, &mut self.settings)?;
         let key = secrets::admin_key(&self.layout)?;
         ready::write_env(&self.layout, &self.settings, &key)?;
         let spec = self.spec(name.clone());
-        match Process::start(spec.clone()) {
+        let admitted = self.admit(&name).await;
+        match admitted.and_then(|()| Process::start(spec.clone())) {
             Ok(process) => self.running.push(process),
             Err(error) => {
                 self.ended.push(spec);
@@ -194,7 +236,7 @@ impl Supervisor {
         self.running = still;
     }
 
-    fn restart_requested(&mut self) {
+    async fn restart_requested(&mut self) {
         let mut still_ended = Vec::new();
         for mut spec in std::mem::take(&mut self.ended) {
             let request = self.layout.restart_request(&spec.name);
@@ -203,7 +245,8 @@ impl Supervisor {
                 continue;
             }
             spec.args = self.args(&spec.name);
-            match Process::start(spec.clone()) {
+            let admitted = self.admit(&spec.name).await;
+            match admitted.and_then(|()| Process::start(spec.clone())) {
                 Ok(process) => {
                     eprintln!("{} runs again as process {}", process.name(), process.pid());
                     self.running.push(process);

@@ -18,7 +18,7 @@ pub(crate) struct ServerArgs {
     /// TOML file with the settings below; flags and environment go before it
     #[arg(long, env = "MARRAM_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The node's name, as in its certificate
+    /// A new node's name; that of its token, or one made up, where it is not given
     #[arg(long, env = "MARRAM_NAME")]
     pub name: Option<String>,
     /// A data folder, one a drive; the first is the metadata drive
@@ -39,9 +39,21 @@ pub(crate) struct ServerArgs {
     /// How applications reach this node, where it differs
     #[arg(long, env = "MARRAM_API_ADVERTISE", value_name = "HOST:PORT")]
     pub api_advertise: Option<String>,
-    /// Folder with ca.pem, cert.pem and key.pem
-    #[arg(long, env = "MARRAM_TLS_DIR", value_name = "DIR")]
-    pub tls_dir: Option<PathBuf>,
+    /// With --join: the join token, from `marram admin token create`
+    #[arg(
+        long,
+        env = "MARRAM_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// With --join: a file with the join token, which `ps` does not show
+    #[arg(long, env = "MARRAM_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Seconds that the certificates which this server issues are good for; they are renewed at half
+    /// of it [default: 86400]
+    #[arg(long, env = "MARRAM_CERTIFICATE_LIFETIME", value_name = "SECONDS")]
+    pub certificate_lifetime: Option<u64>,
     /// The key-encryption key: 64 hexadecimal digits, the same file on every server
     #[arg(long, env = "MARRAM_KEK_FILE", value_name = "FILE")]
     pub kek_file: Option<PathBuf>,
@@ -102,9 +114,9 @@ pub(crate) struct ServerArgs {
 /// Runs a gateway without drives: stateless, as many as one likes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GatewayArgs {
-    /// The gateway's name, as in its certificate
+    /// A new gateway's name; that of its token, or one made up, where it is not given
     #[arg(long, env = "MARRAM_NAME")]
-    pub name: String,
+    pub name: Option<String>,
     /// Where applications connect
     #[arg(
         long,
@@ -113,9 +125,20 @@ pub(crate) struct GatewayArgs {
         default_value = "127.0.0.1:7070"
     )]
     pub api_listen: SocketAddr,
-    /// Folder with ca.pem, cert.pem and key.pem
-    #[arg(long, env = "MARRAM_TLS_DIR", value_name = "DIR")]
-    pub tls_dir: PathBuf,
+    /// File in which the gateway keeps its key and certificate; made when it joins
+    #[arg(long, env = "MARRAM_IDENTITY", value_name = "FILE")]
+    pub identity: PathBuf,
+    /// The join token of a new gateway, from `marram admin token create --role gateway`
+    #[arg(
+        long,
+        env = "MARRAM_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// A file with the join token, which `ps` does not show
+    #[arg(long, env = "MARRAM_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// The key-encryption key: 64 hexadecimal digits, the same file on every server
     #[arg(long, env = "MARRAM_KEK_FILE", value_name = "FILE")]
     pub kek_file: PathBuf,
@@ -164,7 +187,9 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     );
     set("mesh_advertise", text(&args.mesh_advertise));
     set("api_advertise", text(&args.api_advertise));
-    set("tls_dir", path(&args.tls_dir));
+    set("token", text(&args.token));
+    set("token_file", path(&args.token_file));
+    set("certificate_lifetime_s", number(args.certificate_lifetime));
     set("kek_file", path(&args.kek_file));
     set("segment_mib", number(args.segment_mib));
     set("drive_capacity", number(args.drive_capacity));
@@ -213,7 +238,9 @@ pub(super) fn gateway_config(args: &GatewayArgs) -> Result<GatewayConfig> {
     let config = GatewayConfig {
         name: args.name.clone(),
         api_listen: args.api_listen,
-        tls_dir: args.tls_dir.clone(),
+        identity: args.identity.clone(),
+        token: args.token.clone(),
+        token_file: args.token_file.clone(),
         kek_file: args.kek_file.clone(),
         join: args.join.clone(),
     };

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use marram_gateway::{Gateway, GatewayDeps, Kek};
+use async_trait::async_trait;
+use marram_gateway::{Gateway, GatewayDeps, Kek, open_authority};
 use marram_maintain::{Controller, Mover, Pace, keep_voters, spread_leaders};
-use marram_mesh::{Identity, Mesh, MeshOptions, Role};
+use marram_mesh::{Mesh, Peer, Role};
 use marram_meta::ClusterView;
+use marram_proto::mesh::v1 as wire;
 use marram_raft::{CheckpointPolicy, HostConfig, MetaLogic, RaftHost, RaftTimers, Router};
 use marram_store::wal::{Wal, WalOptions};
 use marram_store::{OsVfs, Vfs};
@@ -20,10 +22,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ServerArgs, server_config};
+use super::issuer::Issuer;
 use super::lifetime::{listen, now_ms, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
+use super::own::Own;
 use super::remote::MeshCalls;
+use super::renew::{Renewer, keep_renewed};
 use super::service::NodeService;
 use super::storage::{Drives, Start, Storage};
 use super::wayback::{self, WaybackArgs};
@@ -59,10 +64,8 @@ pub(super) struct Node {
 
 pub(super) async fn run(args: ServerArgs) -> Result<()> {
     let config = server_config(&args)?;
-    let kek = Kek::load(&config.kek_file)?;
-    let identity = Identity::load(&config.tls_dir)?;
-    check_certificate(&identity, &config)?;
-    let storage = Storage::open(&config, identity.certificate().cluster)?;
+    let kek = Arc::new(Kek::load(&config.kek_file)?);
+    let storage = Storage::open(&config)?;
     let start = if args.wayback.begins_anew() {
         Start::Anew
     } else {
@@ -83,7 +86,6 @@ pub(super) async fn run(args: ServerArgs) -> Result<()> {
         ran = start_and_serve(
             (config, args.wayback),
             kek,
-            identity,
             storage,
             start,
             listeners,
@@ -101,24 +103,9 @@ async fn overdue(stop: &CancellationToken) {
     tokio::time::sleep(STOP_WITHIN).await;
 }
 
-fn check_certificate(identity: &Identity, config: &ServerConfig) -> Result<()> {
-    let certificate = identity.certificate();
-    if certificate.role != Role::Node || *certificate.name != *config.name {
-        bail!(
-            "the certificate in {} is for {:?} {}, this server is node {}",
-            config.tls_dir.display(),
-            certificate.role,
-            certificate.name,
-            config.name
-        );
-    }
-    Ok(())
-}
-
 async fn start_and_serve(
     (config, way_back): (ServerConfig, WaybackArgs),
-    kek: Kek,
-    identity: Identity,
+    kek: Arc<Kek>,
     mut storage: Storage,
     start: Start,
     listeners: Listeners,
@@ -126,35 +113,46 @@ async fn start_and_serve(
 ) -> Result<()> {
     let threads = RaftThreads::start()?;
     let raft = threads.handle().clone();
-    let mesh = Mesh::new(MeshOptions {
-        identity,
-        node: None,
-        raft_runtime: Some(raft.clone()),
-    })?;
-    let node = match start {
+    let (node, own) = match start {
         Start::Anew => {
-            let own = wayback::begin_anew(&config, &kek, &mut storage, &mesh, &way_back).await?;
-            wayback::resume(&config, &mut storage, &mesh, &raft, own, false).await?
+            let begun = wayback::begin_anew(&config, &kek, &mut storage, &way_back).await?;
+            let own = Own::load(storage.own_file())?;
+            let mesh = own.mesh(Some(raft.clone()))?;
+            let resumed = wayback::resume(&config, &mut storage, &mesh, &raft, begun, false);
+            (resumed.await?, own)
         }
         Start::Resume { node, replica } => {
-            let (own, given_up) = ((node, replica), way_back.give_up_metadata);
-            tokio::select! {
-                resumed = wayback::resume(&config, &mut storage, &mesh, &raft, own, given_up) => {
+            let own = Own::load(storage.own_file())?;
+            own.certificate(Role::Node, config.name.as_deref())?;
+            let mesh = own.mesh(Some(raft.clone()))?;
+            let (member, given_up) = ((node, replica), way_back.give_up_metadata);
+            let resumed = tokio::select! {
+                resumed = wayback::resume(&config, &mut storage, &mesh, &raft, member, given_up) => {
                     resumed?
                 }
                 () = stop.cancelled() => return Ok(()),
-            }
+            };
+            check_key(&kek, &resumed.view.borrow())?;
+            (resumed, own)
         }
-        Start::Found => found::found(&config, &kek, &mut storage, &mesh, &raft).await?,
+        Start::Found => found::found(&config, &kek, &mut storage, &raft).await?,
         Start::Join => tokio::select! {
-            joined = join::join(&config, &mut storage, &mesh, &raft) => joined?,
+            joined = join::join(&config, &kek, &mut storage, &raft) => joined?,
             () = stop.cancelled() => return Ok(()),
         },
     };
-    let served = serve(&config, kek, storage, listeners, &node, &stop).await;
+    let served = serve(&config, kek, storage, listeners, (&node, own), &stop).await;
     node.host.shutdown().await;
-    mesh.close();
+    node.mesh.close();
     served
+}
+
+/// A server with another key-encryption key could read no secret of the cluster.
+fn check_key(kek: &Kek, view: &ClusterView) -> Result<()> {
+    if let (Some(cluster), Some(record)) = (&view.cluster, view.issuing()) {
+        open_authority(kek, cluster.cluster, record)?;
+    }
+    Ok(())
 }
 
 /// Raft has threads of its own: its timers must not wait behind bulk work (rules.md 8). They are let
@@ -272,32 +270,44 @@ pub(super) async fn open(
     })
 }
 
+/// What issues certificates here.
+fn issuer(config: &ServerConfig, kek: Arc<Kek>, node: &Node) -> Arc<Issuer> {
+    Arc::new(Issuer {
+        kek,
+        lifetime: Duration::from_secs(config.certificate_lifetime_s),
+        local: Arc::clone(&node.local),
+        view: node.view.clone(),
+    })
+}
+
 /// Runs every role until told to stop.
 async fn serve(
     config: &ServerConfig,
-    kek: Kek,
+    kek: Arc<Kek>,
     storage: Storage,
     listeners: Listeners,
-    node: &Node,
+    (node, own): (&Node, Own),
     stop: &CancellationToken,
 ) -> Result<()> {
     let (raft_dir, limits) = (storage.raft_dir(), storage.limits());
     let drives = Arc::new(storage.drives(config)?);
     let pace = Arc::new(Pace::new(pace::settings(&config.background)));
+    let issuer = issuer(config, Arc::clone(&kek), node);
     node.mesh.set_service(Arc::new(NodeService {
         host: Arc::clone(&node.host),
         local: Arc::clone(&node.local),
         drives: Arc::clone(&drives),
         work: worker(node, &drives, &pace),
         pace,
+        issuer: Arc::clone(&issuer),
         view: node.view.clone(),
     }));
     let gateway = Gateway::new(GatewayDeps {
         mesh: node.mesh.clone(),
         router: Arc::clone(&node.local.router),
         view: node.view.clone(),
-        kek,
-        name: config.name.clone(),
+        kek: Arc::clone(&kek),
+        name: node.mesh.certificate().name.to_string(),
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn({
@@ -316,7 +326,51 @@ async fn serve(
         config.join.clone(),
         node.sender.clone(),
     ));
+    tasks.spawn(keep_renewed(
+        own,
+        node.mesh.clone(),
+        node.view.clone(),
+        Itself(issuer, node.mesh.clone()),
+    ));
     follow_the_cluster(&mut tasks, node);
+    maintain(&mut tasks, config, node, drives);
+    tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
+    let served = tokio::select! {
+        served = gateway.serve(listeners.api, stop.clone()) => {
+            served.context("the API cannot be served")
+        }
+        wrong = another_key(kek, node.view.clone()) => Err(wrong),
+    };
+    tasks.shutdown().await;
+    served
+}
+
+/// Ends when the cluster turns out to have another key-encryption key: what is known at the start may
+/// be from before its CA.
+async fn another_key(kek: Arc<Kek>, mut view: watch::Receiver<Arc<ClusterView>>) -> anyhow::Error {
+    let mut checked = None;
+    loop {
+        let seen = view.borrow_and_update().clone();
+        let issuing = seen.issuing().map(|record| record.fingerprint);
+        if issuing != checked
+            && let Err(error) = check_key(&kek, &seen)
+        {
+            return error;
+        }
+        checked = issuing;
+        if view.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// What works in the background for the data.
+fn maintain(
+    tasks: &mut tokio::task::JoinSet<()>,
+    config: &ServerConfig,
+    node: &Node,
+    drives: Arc<Drives>,
+) {
     tasks.spawn(Controller::new(Arc::clone(&node.local), node.view.clone()).run());
     let shards = Arc::new(MeshShards::new(node.mesh.clone()));
     let mover = Mover::new(
@@ -333,10 +387,6 @@ async fn serve(
     ));
     tasks.spawn(keep_voters(Arc::clone(&node.local), node.view.clone()));
     tasks.spawn(spread_leaders(Arc::clone(&node.local), node.view.clone()));
-    tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
-    let served = gateway.serve(listeners.api, stop.clone()).await;
-    tasks.shutdown().await;
-    served.context("the API cannot be served")
 }
 
 /// What this node does and says because of what the cluster has decided.
@@ -380,21 +430,32 @@ async fn follow_view(host: Arc<RaftHost>, mesh: Mesh, sender: watch::Sender<Arc<
     }
 }
 
+/// A server asks itself, which sends it on to the root group's leader if that is another one.
+struct Itself(Arc<Issuer>, Mesh);
+
+#[async_trait]
+impl Renewer for Itself {
+    async fn renew(&self, request: wire::RenewRequest) -> Result<wire::RenewResponse> {
+        let own = self.1.node().context("this server is no member yet")?;
+        Ok(self.0.renew(Peer::Node(own), request).await?)
+    }
+}
+
 /// What a node tells of itself.
 pub(super) fn describe(
     config: &ServerConfig,
     storage: &Storage,
-    mesh: &Mesh,
+    public_key: [u8; 32],
 ) -> Result<marram_meta::NodeJoin> {
     let or_listen = |given: &Option<String>, listen: std::net::SocketAddr| {
         given.clone().unwrap_or_else(|| listen.to_string())
     };
     Ok(marram_meta::NodeJoin {
-        name: config.name.clone(),
+        name: config.name.clone().unwrap_or_default(),
         mesh_addr: or_listen(&config.mesh_advertise, config.mesh_listen),
         api_addr: or_listen(&config.api_advertise, config.api_listen),
-        public_key: mesh.certificate().public_key,
-        zone: config.zone.clone(),
+        public_key,
+        zone: config.zone.clone().unwrap_or_default(),
         drives: storage.offered(config.drive_capacity)?,
     })
 }

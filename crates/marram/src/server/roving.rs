@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use marram_gateway::{Gateway, GatewayDeps, Kek};
-use marram_mesh::{Identity, Mesh, MeshOptions, Role, RootView};
+use marram_mesh::{Mesh, Role, RootView};
 use marram_meta::ClusterView;
 use marram_proto::mesh::v1 as wire;
 use marram_raft::Router;
@@ -16,7 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{GatewayArgs, gateway_config};
 use super::lifetime::{listen, stop_when_told};
+use super::newcomer::{self, Asks};
+use super::own::{Own, token};
 use super::remote::MeshCalls;
+use super::renew::{AskServers, keep_renewed};
 use super::view;
 
 /// How long a server holds the answer back when nothing is new. A change of keys or settings is
@@ -34,26 +37,23 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let config = gateway_config(&args)?;
-    let kek = Kek::load(&config.kek_file)?;
-    let identity = Identity::load(&config.tls_dir)?;
-    let certificate = identity.certificate();
-    if certificate.role != Role::Gateway || *certificate.name != *config.name {
-        bail!(
-            "the certificate in {} is for {:?} {}, this is gateway {}",
-            config.tls_dir.display(),
-            certificate.role,
-            certificate.name,
-            config.name
-        );
-    }
+    let kek = Arc::new(Kek::load(&config.kek_file)?);
     let listener = listen("the API", config.api_listen).await?;
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
-    let mesh = Mesh::new(MeshOptions {
-        identity,
-        node: None,
-        raft_runtime: None,
-    })?;
+    let mut own = Own::load_or_make(config.identity.clone())?;
+    let mut first = ClusterView::default();
+    if !own.is_member() {
+        let token = token(config.token.as_ref(), config.token_file.as_ref())?;
+        let asks = Asks::Gateway(config.name.clone());
+        first = tokio::select! {
+            joined = newcomer::ask(&config.join, &token, &kek, &mut own, asks) => joined?.view,
+            () = stop.cancelled() => return Ok(()),
+        };
+    }
+    let certificate = own.certificate(Role::Gateway, config.name.as_deref())?;
+    let mesh = own.mesh(None)?;
     let (sender, seen) = watch::channel(Arc::new(ClusterView::default()));
+    view::publish(&mesh, &sender, first);
     let calls = Arc::new(MeshCalls {
         mesh: mesh.clone(),
         view: seen.clone(),
@@ -64,7 +64,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         router: Arc::clone(&router),
         view: seen.clone(),
         kek,
-        name: config.name.clone(),
+        name: certificate.name.to_string(),
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow(
@@ -72,6 +72,16 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         config.join.clone(),
         sender,
         stop.clone(),
+    ));
+    tasks.spawn(keep_renewed(
+        own,
+        mesh.clone(),
+        seen.clone(),
+        AskServers {
+            mesh: mesh.clone(),
+            servers: config.join.clone(),
+            view: seen.clone(),
+        },
     ));
     tasks.spawn(view::routes(router, seen));
     tracing::info!(api = %config.api_listen, "serving");

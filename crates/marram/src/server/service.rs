@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use marram_maintain::{Foreground, Lane, Pace};
 use marram_mesh::{Method, Peer, RpcCode, RpcFailure, Service};
-use marram_meta::{ClusterView, NodeRecord};
+use marram_meta::ClusterView;
 use marram_proto::mesh::v1 as wire;
 use marram_raft::{CopyError, RaftHost, RaftMethod};
 use marram_types::{DriveId, GroupId};
 use prost::Message;
 use tokio::sync::watch;
 
-use super::admission;
+use super::issuer::Issuer;
 use super::local::Local;
 use super::shards;
 use super::storage::Drives;
@@ -34,6 +34,7 @@ pub(super) struct NodeService {
     pub drives: Arc<Drives>,
     pub work: Arc<Work>,
     pub pace: Arc<Pace>,
+    pub issuer: Arc<Issuer>,
     pub view: watch::Receiver<Arc<ClusterView>>,
 }
 
@@ -45,7 +46,8 @@ impl Service for NodeService {
         match method {
             Method::Unspecified => Err(unimplemented(method)),
             Method::Ping => Err(unimplemented(method)), // the mesh answers it itself
-            Method::Join => answer(&self.join(peer, parse(header)?).await?),
+            Method::Join => answer(&self.issuer.join(parse(header)?).await?),
+            Method::Renew => answer(&self.issuer.renew(peer, parse(header)?).await?),
             Method::RootView => answer(&self.root_view(parse(header)?).await?),
             Method::Propose => answer(&self.propose(parse(header)?).await?),
             Method::Query => answer(&self.query(parse(header)?).await?),
@@ -85,29 +87,6 @@ impl Service for NodeService {
 }
 
 impl NodeService {
-    async fn join(
-        &self,
-        peer: Peer,
-        request: wire::JoinRequest,
-    ) -> Result<wire::JoinResponse, RpcFailure> {
-        let key = match peer {
-            Peer::Joiner { public_key, .. } => public_key,
-            // An answer that was lost: the same node asks again and is known by now.
-            Peer::Node(node) => {
-                let view = self.view.borrow();
-                let known = view.nodes.get(&node).ok_or_else(|| {
-                    RpcFailure::new(RpcCode::Aborted, "the node is not known any more")
-                })?;
-                refuse_emptied(&view, known)?;
-                known.public_key
-            }
-            Peer::Gateway(_) => {
-                return Err(RpcFailure::new(RpcCode::Denied, "a gateway is not a node"));
-            }
-        };
-        admission::admit(&self.local, &self.view, key, &request.node_join).await
-    }
-
     /// Background work reads when the pace lets it, and does not wait for that here, where each
     /// request takes one of the places that readers need.
     async fn read_shard(
@@ -225,25 +204,6 @@ impl NodeService {
             .await
             .map_err(|error| Local::raft_failure(&error))
     }
-}
-
-/// A node that votes somewhere has run, so its drives were named: a node of that key which comes to
-/// join has lost them, and with them every shard that its drive ids stand for (rules.md 1).
-fn refuse_emptied(view: &ClusterView, node: &NodeRecord) -> Result<(), RpcFailure> {
-    let votes = |replica| {
-        view.groups
-            .values()
-            .any(|group| group.voters.contains(&replica))
-    };
-    if !node.replica.is_some_and(votes) {
-        return Ok(());
-    }
-    let reason = format!(
-        "the certificate belongs to node {} ({}), whose drives are not there any more: an emptied \
-         node is a new node and needs a certificate of its own",
-        node.node, node.name
-    );
-    Err(RpcFailure::new(RpcCode::Refused, reason))
 }
 
 fn unimplemented(method: Method) -> RpcFailure {

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use marram_meta::DriveJoin;
+use marram_meta::{DriveJoin, FOUNDER};
 use marram_store::{Drive, DriveOptions};
 use marram_store::{DriveRoot, Identity, OsVfs, Vfs};
 use marram_types::config::ServerConfig;
 use marram_types::{ClusterId, DriveId, NodeId, ReplicaId};
 
+use super::own::Own;
 use super::room::Limits;
 
 /// Folder of the Raft log and the state machines, on the metadata drive.
@@ -37,25 +38,48 @@ pub(super) enum Start {
 /// The locked data folders, the metadata drive first.
 #[derive(Debug)]
 pub(super) struct Storage {
-    cluster: ClusterId,
+    /// Whose the folders are, as far as any of them says.
+    cluster: Option<ClusterId>,
     roots: Vec<DriveRoot>,
     limits: Limits,
 }
 
 impl Storage {
-    /// Locks every folder and checks that it belongs to this cluster or to nobody.
-    pub(super) fn open(config: &ServerConfig, cluster: ClusterId) -> Result<Self> {
+    /// Locks every folder and checks that all belong to one cluster or to nobody.
+    pub(super) fn open(config: &ServerConfig) -> Result<Self> {
         let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
-        let roots = config
-            .data
-            .iter()
-            .map(|folder| Ok(DriveRoot::open(Arc::clone(&vfs), folder, Some(cluster))?))
-            .collect::<Result<Vec<_>>>()?;
+        let mut cluster = None;
+        let mut roots = Vec::with_capacity(config.data.len());
+        for folder in &config.data {
+            let root = DriveRoot::open(Arc::clone(&vfs), folder, cluster)?;
+            cluster = cluster.or_else(|| root.identity().map(|identity| identity.cluster));
+            roots.push(root);
+        }
         Ok(Self {
             cluster,
             roots,
             limits: Limits::of(config),
         })
+    }
+
+    /// The cluster that the folders are marked with.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.cluster
+    }
+
+    /// Marks the folders as this cluster's, so that an interrupted start is known as one.
+    pub(super) fn belong_to(
+        &mut self,
+        cluster: ClusterId,
+        founder: Option<ReplicaId>,
+    ) -> Result<()> {
+        self.cluster = Some(cluster);
+        self.identify(None, &[], founder)
+    }
+
+    /// Where the node keeps its key and certificate.
+    pub(super) fn own_file(&self) -> PathBuf {
+        Own::file_on(self.metadata().path())
     }
 
     /// What this start has to do, refused where the folders and the settings contradict each other.
@@ -93,12 +117,33 @@ impl Storage {
             );
         }
         match (&config.bootstrap, config.join.is_empty()) {
-            (Some(_), _) => Ok(Start::Found),
+            (Some(_), _) => {
+                self.nobodys()?;
+                Ok(Start::Found)
+            }
             (None, false) => Ok(Start::Join),
             (None, true) => bail!(
                 "{} is empty: found a cluster with --bootstrap NAME on exactly one node, or join one with --join HOST:PORT",
                 metadata.path().display()
             ),
+        }
+    }
+
+    /// A cluster is founded on folders that belong to nobody, or that a founding was interrupted on
+    /// (rules.md 3).
+    fn nobodys(&self) -> Result<()> {
+        let founding = self
+            .metadata()
+            .identity()
+            .is_some_and(|identity| identity.replica == Some(FOUNDER));
+        let mut marked = self.roots.iter();
+        let marked = marked.find_map(|root| Some((root.path(), root.identity()?.cluster)));
+        match marked {
+            Some((path, cluster)) if !founding => bail!(
+                "{} belongs to cluster {cluster} already: a cluster is founded on empty folders only",
+                path.display()
+            ),
+            _ => Ok(()),
         }
     }
 
@@ -141,7 +186,9 @@ impl Storage {
         drives: &[DriveId],
         replica: Option<ReplicaId>,
     ) -> Result<()> {
-        let cluster = self.cluster;
+        let cluster = self
+            .cluster
+            .context("the folders belong to no cluster yet")?;
         for (ordinal, root) in self.roots.iter_mut().enumerate().rev() {
             let identity = Identity {
                 cluster,
@@ -256,12 +303,13 @@ impl Storage {
 
     /// Opens the drives. The folders stay locked as long as the result lives.
     pub(super) fn drives(self, config: &ServerConfig) -> Result<Drives> {
+        let cluster = self.cluster.context("the folders belong to no cluster")?;
         let mut drives = BTreeMap::new();
         let mut metadata = None;
         for root in &self.roots {
             let identity = root.identity().context("the drive has no identity")?;
             let id = identity.drive.context("the drive has no id")?;
-            let mut options = DriveOptions::new(id, self.cluster);
+            let mut options = DriveOptions::new(id, cluster);
             options.segment_bytes = config.segment_mib << 20;
             if let Some(capacity) = config.drive_capacity {
                 options.limits.capacity = Some(capacity);

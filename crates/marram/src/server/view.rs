@@ -4,23 +4,33 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use marram_mesh::{Mesh, PeerEntry, PeerTable};
-use marram_meta::{ClusterView, NodeState};
+use marram_mesh::{GatewayEntry, Mesh, PeerEntry, PeerTable};
+use marram_meta::{ClusterView, IdentityRole, NodeState};
 use marram_raft::{RaftHost, Router};
 use marram_types::{GroupId, NodeId, ReplicaId};
 use tokio::sync::watch;
 
 /// The mesh's peers according to a view.
 pub(super) fn peers(view: &ClusterView) -> PeerTable {
-    view.nodes
-        .values()
-        .map(|node| PeerEntry {
-            node: node.node,
-            addr: node.mesh_addr.clone(),
-            public_key: node.public_key,
-            tombstoned: node.state == NodeState::Tombstoned,
-        })
-        .collect()
+    let until = |until_s: u64| i64::try_from(until_s).unwrap_or(i64::MAX);
+    let nodes = view.nodes.values().map(|node| PeerEntry {
+        node: node.node,
+        addr: node.mesh_addr.clone(),
+        public_key: node.public_key,
+        tombstoned: node.state == NodeState::Tombstoned,
+        until_s: view
+            .identities
+            .get(&node.public_key)
+            .map_or(0, |record| until(record.until_s)),
+    });
+    let gateways = view.identities.values();
+    let gateways = gateways.filter(|record| record.role == IdentityRole::Gateway);
+    let gateways = gateways.map(|record| GatewayEntry {
+        public_key: record.key,
+        removed: record.removed,
+        until_s: until(record.until_s),
+    });
+    nodes.collect::<PeerTable>().with_gateways(gateways)
 }
 
 /// The node that runs a replica.
@@ -80,7 +90,10 @@ pub(super) async fn routes(router: Arc<Router>, mut view: watch::Receiver<Arc<Cl
 
 /// Tells the mesh and the watchers.
 pub(super) fn publish(mesh: &Mesh, sender: &watch::Sender<Arc<ClusterView>>, new: ClusterView) {
-    let changed = sender.borrow().nodes != new.nodes;
+    let changed = {
+        let old = sender.borrow();
+        old.nodes != new.nodes || old.identities != new.identities
+    };
     if changed {
         mesh.set_peers(peers(&new));
     }

@@ -35,9 +35,9 @@ async fn fill(cluster: &Cluster) -> Vec<Object> {
     objects
 }
 
-/// Starts a server of the cluster in `dir` on a drive and on free ports; it must fail. Returns what
-/// it said.
-fn refused(dir: &Path, drive: &Path, api: u16) -> String {
+/// Starts a server of the cluster in `dir` on these drives and on free ports; it must fail. Returns
+/// what it said.
+fn refused(dir: &Path, drives: &[&Path], api: u16) -> String {
     let mut child = Command::new(binary())
         .args([
             "server",
@@ -46,9 +46,8 @@ fn refused(dir: &Path, drive: &Path, api: u16) -> String {
             "--join=127.0.0.1:1",
         ])
         .arg(format!("--api-listen=127.0.0.1:{api}"))
-        .arg(format!("--tls-dir={}", dir.join("node-1/tls").display()))
         .arg(format!("--kek-file={}", dir.join("kek").display()))
-        .arg(format!("--data={}", drive.display()))
+        .args(drives.iter().map(|d| format!("--data={}", d.display())))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -85,7 +84,7 @@ async fn a_folder_in_use_or_of_another_cluster_or_format() {
     let drive = cluster.drive(1);
     let pid = cluster.pid(1).expect("it runs").to_string();
 
-    let said = refused(ours.path(), &drive, 0);
+    let said = refused(ours.path(), &[&drive], 0);
     says(&said, &["in use", &pid, &drive.display().to_string()]);
     let again = Command::new(binary())
         .arg("dev")
@@ -103,17 +102,18 @@ async fn a_folder_in_use_or_of_another_cluster_or_format() {
     let mut other = Cluster::start(theirs.path(), &one_node());
     other.stop();
     cluster.stop();
-    let said = refused(theirs.path(), &drive, 0);
+    let first = other.drive(1);
+    let said = refused(theirs.path(), &[&first, &drive], 0);
     says(&said, &["belongs to cluster", &drive.display().to_string()]);
 
     let identity = drive.join("marram.identity");
     let good = fs::read(&identity).expect("the drive has an identity");
     fs::write(&identity, with_format(&good, 200)).expect("written");
-    says(&refused(ours.path(), &drive, 0), &["format 200"]);
+    says(&refused(ours.path(), &[&drive], 0), &["format 200"]);
     let mut damaged = good.clone();
     damaged[12] ^= 4;
     fs::write(&identity, damaged).expect("written");
-    says(&refused(ours.path(), &drive, 0), &["damaged"]);
+    says(&refused(ours.path(), &[&drive], 0), &["damaged"]);
 
     fs::write(&identity, good).expect("written");
     let cluster = Cluster::start(ours.path(), &one_node());

@@ -64,6 +64,21 @@ async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
         refused!(admin, audit_objects, v1::AuditObjectsRequest::default()),
         refused!(admin, rebalance, v1::RebalanceRequest::default()),
         refused!(admin, compare_shards, v1::CompareShardsRequest {}),
+        refused!(
+            admin,
+            create_join_token,
+            v1::CreateJoinTokenRequest::default()
+        ),
+        refused!(admin, list_join_tokens, v1::ListJoinTokensRequest {}),
+        refused!(
+            admin,
+            revoke_join_token,
+            v1::RevokeJoinTokenRequest::default()
+        ),
+        refused!(admin, get_ca_status, v1::GetCaStatusRequest {}),
+        refused!(admin, rotate_ca, v1::RotateCaRequest::default()),
+        refused!(admin, reload_tls, v1::ReloadTlsRequest::default()),
+        refused!(admin, remove_gateway, v1::RemoveGatewayRequest::default()),
         refused!(reflection, server_reflection_info, reflect()),
     ]
 }

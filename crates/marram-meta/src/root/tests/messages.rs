@@ -8,7 +8,10 @@ use proptest::prelude::*;
 
 use crate::stored::Stored;
 use crate::testing::arb;
-use crate::{DriveJoin, NodeJoin, Refusal, RootCommand, RootOutcome};
+use crate::{
+    AdmittedNode, DriveJoin, IdentityCommand, IdentityRefusal, NewToken, Newcomer, NodeJoin,
+    Refusal, RootCommand, RootOutcome, TokenRole,
+};
 
 fn node_join() -> impl Strategy<Value = NodeJoin> {
     let drive =
@@ -102,6 +105,84 @@ fn layout_command() -> impl Strategy<Value = RootCommand> {
     ]
 }
 
+fn identity_command() -> impl Strategy<Value = RootCommand> {
+    let print = any::<[u8; 32]>;
+    let role = || prop::sample::select(vec![TokenRole::Storage, TokenRole::Gateway]);
+    let token = (
+        any::<u64>(),
+        print(),
+        role(),
+        option::of(arb::text()),
+        option::of(arb::text()),
+    )
+        .prop_map(|(token, secret_hash, role, name, zone)| NewToken {
+            token,
+            secret_hash,
+            role,
+            name,
+            zone,
+            ttl_ms: token >> 3,
+        });
+    let newcomer = prop_oneof![
+        node_join().prop_map(Newcomer::Storage),
+        (print(), arb::text()).prop_map(|(key, name)| Newcomer::Gateway { key, name }),
+    ];
+    let command = prop_oneof![
+        token.prop_map(IdentityCommand::CreateToken),
+        any::<u64>().prop_map(|token| IdentityCommand::RevokeToken { token }),
+        (any::<u64>(), print(), newcomer).prop_map(|(token, secret_hash, newcomer)| {
+            IdentityCommand::Redeem {
+                token,
+                secret_hash,
+                newcomer,
+                until_s: token >> 1,
+            }
+        }),
+        (print(), vec(any::<u8>(), 0..9), option::of(print())).prop_map(
+            |(fingerprint, certificate, replaces)| IdentityCommand::AddAuthority {
+                fingerprint,
+                wrapped_key: certificate.clone(),
+                certificate,
+                replaces,
+            }
+        ),
+        print().prop_map(|fingerprint| IdentityCommand::IssueFrom { fingerprint }),
+        print().prop_map(|fingerprint| IdentityCommand::DropAuthority { fingerprint }),
+        (
+            print(),
+            option::of(any::<u64>()),
+            vec(print(), 0..3),
+            option::of(print())
+        )
+            .prop_map(|(key, until_s, trusts, issuer)| IdentityCommand::Report {
+                key,
+                until_s,
+                trusts,
+                issuer,
+            }),
+        option::of(print()).prop_map(|key| IdentityCommand::RenewNow { key }),
+        arb::text().prop_map(|name| IdentityCommand::RemoveGateway { name }),
+    ];
+    command.prop_map(RootCommand::Identity)
+}
+
+fn identity_refusal() -> impl Strategy<Value = IdentityRefusal> {
+    let node = || any::<u64>().prop_map(NodeId);
+    prop_oneof![
+        Just(IdentityRefusal::TokenWrong),
+        node().prop_map(|node| IdentityRefusal::TokenUsed { node }),
+        any::<u64>().prop_map(|ago_ms| IdentityRefusal::TokenExpired { ago_ms }),
+        (arb::text(), arb::text(), arb::text())
+            .prop_map(|(what, bound, given)| IdentityRefusal::TokenBound { what, bound, given }),
+        (arb::text(), node()).prop_map(|(name, node)| IdentityRefusal::NameTaken { name, node }),
+        (arb::text(), node())
+            .prop_map(|(address, node)| IdentityRefusal::AddressTaken { address, node }),
+        (arb::text(), any::<u64>(), vec(arb::text(), 0..4)).prop_map(|(what, count, named)| {
+            IdentityRefusal::NotReported { what, count, named }
+        }),
+    ]
+}
+
 fn root_outcome() -> impl Strategy<Value = RootOutcome> {
     prop_oneof![
         Just(RootOutcome::Done),
@@ -119,12 +200,27 @@ fn root_outcome() -> impl Strategy<Value = RootOutcome> {
         (any::<u32>(), any::<u64>())
             .prop_map(|(applied, epoch)| RootOutcome::Moved { applied, epoch }),
         Just(RootOutcome::Refused(Refusal::GroupsExist)),
+        identity_refusal().prop_map(|r| RootOutcome::Refused(Refusal::Identity(r))),
+        (
+            arb::text(),
+            option::of((any::<u64>(), vec(arb::drive(), 0..4)))
+        )
+            .prop_map(|(name, node)| RootOutcome::Admitted {
+                name,
+                node: node.map(|(node, drives)| AdmittedNode {
+                    node: NodeId(node),
+                    replica: ReplicaId(node >> 1),
+                    drives,
+                }),
+            }),
     ]
 }
 
 proptest! {
     #[test]
-    fn commands_round_trip(command in prop_oneof![3 => root_command(), 1 => layout_command()]) {
+    fn commands_round_trip(command in prop_oneof![
+        3 => root_command(), 1 => layout_command(), 2 => identity_command()
+    ]) {
         let bytes = command.ser_value();
         prop_assert_eq!(RootCommand::deser_value(&bytes), Ok(command));
         for cut in 0..bytes.len() {

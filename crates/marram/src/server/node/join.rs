@@ -1,73 +1,39 @@
 //! Joining a cluster: ask until admitted, write down who one is, begin to follow.
 
-use std::time::Duration;
-
-use anyhow::{Result, bail};
-use bytes::Bytes;
-use marram_mesh::{CallError, Join, Mesh, RpcCode};
-use marram_proto::mesh::v1 as wire;
+use anyhow::{Context, Result};
+use marram_gateway::Kek;
 use marram_types::config::ServerConfig;
 use tokio::runtime::Handle;
 
-use super::super::admission::{self, Admitted};
+use super::super::newcomer::{self, Asks};
+use super::super::own::{Own, token};
 use super::super::storage::Storage;
-use super::{Node, describe, open, open_log, settle};
-
-/// How long one server may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Pause between rounds over the servers.
-const PAUSE: Duration = Duration::from_millis(100);
-/// Rounds between two lines in the log.
-const ROUNDS_PER_LINE: u32 = 50;
+use super::{Node, check_key, describe, open, open_log, settle};
 
 pub(super) async fn join(
     config: &ServerConfig,
+    kek: &Kek,
     storage: &mut Storage,
-    mesh: &Mesh,
     raft: &Handle,
-) -> Result<Node> {
-    // Marks the drives as this cluster's, so that an interrupted start is known as one.
-    storage.identify(None, &[], None)?;
-    let join = describe(config, storage, mesh)?;
-    let node_join = Bytes::from(join.to_bytes());
-    let admitted = ask(config, mesh, &node_join).await?;
+) -> Result<(Node, Own)> {
+    let token = token(config.token.as_ref(), config.token_file.as_ref())?;
+    // The key is durable before anybody hears of it: a start that is interrupted goes on as the same.
+    let mut own = Own::load_or_make(storage.own_file())?;
+    let description = describe(config, storage, own.key())?.to_bytes();
+    let asks = Asks::Node(description, storage.cluster());
+    let admitted = newcomer::ask(&config.join, &token, kek, &mut own, asks).await?;
+    let node = admitted.node.context("the answer names no node")?;
+    let cluster = admitted.view.cluster.as_ref();
+    let cluster = cluster.context("the answer names no cluster")?.cluster;
+    check_key(kek, &admitted.view)?;
+    if storage.cluster().is_none() {
+        storage.belong_to(cluster, None)?;
+    }
     // The log comes before the name: a named node without a log has lost it.
     drop(open_log(storage)?);
-    storage.identify(
-        Some(admitted.node),
-        &admitted.drives,
-        Some(admitted.replica),
-    )?;
-    let node = open(storage, mesh, admitted.replica, raft, Some(admitted.view)).await?;
-    settle(mesh, admitted.node);
-    Ok(node)
-}
-
-/// Asks every server in turn until one admits this node. A refusal ends it: asking again would not
-/// help.
-async fn ask(config: &ServerConfig, mesh: &Mesh, node_join: &Bytes) -> Result<Admitted> {
-    for round in 0_u32.. {
-        for server in &config.join {
-            let request = wire::JoinRequest {
-                node_join: node_join.clone(),
-            };
-            match mesh
-                .call_addr::<Join>(server, request, Bytes::new(), ANSWER_WITHIN)
-                .await
-            {
-                Ok((response, _)) => return admission::read(&response),
-                Err(CallError::Failed(failure))
-                    if matches!(failure.code, RpcCode::Refused | RpcCode::Denied) =>
-                {
-                    bail!("{server} refused this node: {}", failure.message);
-                }
-                Err(error) if round % ROUNDS_PER_LINE == 0 => {
-                    tracing::info!(server, %error, "waiting to be admitted");
-                }
-                Err(_) => {}
-            }
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    bail!("no server admitted this node")
+    storage.identify(Some(node.node), &node.drives, Some(node.replica))?;
+    let mesh = own.mesh(Some(raft.clone()))?;
+    let running = open(storage, &mesh, node.replica, raft, Some(admitted.view)).await?;
+    settle(&mesh, node.node);
+    Ok((running, own))
 }

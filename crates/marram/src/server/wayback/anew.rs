@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use marram_gateway::Kek;
-use marram_mesh::{Mesh, RootView};
+use marram_gateway::{Kek, open_authority};
+use marram_mesh::{Mesh, Role, RootView, RpcCode};
 use marram_meta::{
     BackupFrame, ClusterView, INDEX_JUMP, NodeJoin, NodeState, Refounded, refound_object,
     refound_root, refounded_at,
@@ -28,6 +28,7 @@ use marram_types::config::ServerConfig;
 use marram_types::{GroupId, NodeId, ReplicaId};
 
 use super::super::node::{describe, open_log_in};
+use super::super::own::Own;
 use super::super::storage::Storage;
 use super::args::WaybackArgs;
 use super::sources::{self, Chosen, Held};
@@ -41,7 +42,6 @@ pub(in super::super) async fn begin_anew(
     config: &ServerConfig,
     kek: &Kek,
     storage: &mut Storage,
-    mesh: &Mesh,
     args: &WaybackArgs,
 ) -> Result<(NodeId, ReplicaId)> {
     ensure!(
@@ -57,16 +57,20 @@ pub(in super::super) async fn begin_anew(
         None => args.recover.clone(),
     };
     let held: Vec<Held> = files.iter().map(|file| read(file)).collect::<Result<_>>()?;
-    let own = mesh.certificate().cluster;
+    let said = held.first().map(|(header, _)| header.cluster);
+    let cluster = storage.cluster().or(said).context("no file is given")?;
     let chosen = if args.restore.is_some() {
-        sources::of_backup(own, &held)?
+        sources::of_backup(cluster, &held)?
     } else {
-        sources::of_survivors(own, &held)?
+        sources::of_survivors(cluster, &held)?
     };
     let building = Building::begin(storage, &files, &chosen)?;
-    let join = describe(config, storage, mesh)?;
+    let mut own = Own::load_or_make(storage.own_file())?;
+    let join = describe(config, storage, own.key())?;
     let (begun, view) = building.seed(storage, &chosen, &join)?;
     can_read_secrets(kek, &view)?;
+    certify(config, kek, &view, &begun, &mut own)?;
+    let mesh = own.mesh(None)?;
     let replicas: BTreeSet<_> = held
         .iter()
         .filter_map(|(header, _)| header.replica)
@@ -74,7 +78,12 @@ pub(in super::super) async fn begin_anew(
     if args.restore.is_none() {
         sources::check_gone(&view, &chosen, &replicas, &args.gone)?;
     }
-    nobody_goes_on(mesh, config, &view, &begun, args).await?;
+    nobody_goes_on(&mesh, config, &view, &begun, args).await?;
+    mesh.close();
+    own.save()?;
+    if storage.cluster().is_none() {
+        storage.belong_to(cluster, None)?;
+    }
     let old = storage.replica().filter(|_| args.restore.is_none());
     storage.adopt(&begun)?;
     building.put_in_place(storage, old)?;
@@ -100,6 +109,29 @@ fn can_read_secrets(kek: &Kek, view: &ClusterView) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Issues this node's certificate from the CA in the state: the one that it has may have expired, or be
+/// from another CA, or be lost with the drive.
+fn certify(
+    config: &ServerConfig,
+    kek: &Kek,
+    view: &ClusterView,
+    begun: &Refounded,
+    own: &mut Own,
+) -> Result<()> {
+    let cluster = view
+        .cluster
+        .as_ref()
+        .context("the state holds no cluster")?;
+    let record = view.issuing().context("the state holds no CA")?;
+    let name = view.nodes.get(&begun.node).map(|node| node.name.as_str());
+    let name = name.context("the state does not hold this node")?;
+    let lifetime = Duration::from_secs(config.certificate_lifetime_s);
+    let authority = open_authority(kek, cluster.cluster, record)?;
+    let certificate = authority.sign(&own.key_info(), Role::Node, name, lifetime)?;
+    let trusted = view.authorities.values().map(|a| a.certificate.clone());
+    own.hold(certificate, trusted.collect())
 }
 
 /// Refuses while somebody else might still go on with newer metadata.
@@ -128,9 +160,12 @@ async fn nobody_goes_on(
         let answer = mesh
             .call_addr::<RootView>(&addr, request, Bytes::new(), ANSWER_WITHIN)
             .await;
-        if let Ok((answer, _)) = answer
-            && !answer.view.is_empty()
-        {
+        let has_metadata = match &answer {
+            Ok((answer, _)) => !answer.view.is_empty(),
+            // Whoever refuses this key has a table of members without it.
+            Err(error) => error.code() == Some(RpcCode::Denied),
+        };
+        if has_metadata {
             bail!(
                 "{name} at {addr} answers and has metadata of its own: stop every server first, and \
                  make sure that nothing newer is left"

@@ -1,0 +1,101 @@
+//! Asking to join: by a token, as a stranger, until one server admits us.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use marram_gateway::Kek;
+use marram_mesh::{CallError, Join, RpcCode, StrangerError, call_as_stranger};
+use marram_meta::{AdmittedNode, ClusterView, RootOutcome};
+use marram_proto::mesh::v1 as wire;
+use marram_types::{ClusterId, JoinToken};
+
+use super::own::Own;
+
+/// How long one server may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Pause between rounds over the servers.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Rounds between two lines in the log.
+const ROUNDS_PER_LINE: u32 = 50;
+
+/// Who asks.
+pub(super) enum Asks {
+    /// A storage node: its description, and the cluster that its drives are marked with.
+    Node(Vec<u8>, Option<ClusterId>),
+    /// A gateway, by its name if it has one.
+    Gateway(Option<String>),
+}
+
+/// What the answer says.
+pub(super) struct Admitted {
+    /// The node; none of a gateway.
+    pub node: Option<AdmittedNode>,
+    /// The cluster, with the newcomer in it.
+    pub view: ClusterView,
+}
+
+/// Asks every server in turn until one admits us, and takes the certificate. A refusal ends it: asking
+/// again would not help.
+pub(super) async fn ask(
+    servers: &[String],
+    token: &JoinToken,
+    kek: &Kek,
+    own: &mut Own,
+    asks: Asks,
+) -> Result<Admitted> {
+    let request = request(token, kek, own, asks)?;
+    for round in 0_u32.. {
+        for server in servers {
+            let asked =
+                call_as_stranger::<Join>(server, token.authority, request.clone(), ANSWER_WITHIN);
+            match asked.await {
+                Ok(response) => return take(own, &response),
+                Err(StrangerError::Call(CallError::Failed(failure)))
+                    if matches!(failure.code, RpcCode::Refused | RpcCode::Denied) =>
+                {
+                    bail!("{server} refused to admit this one: {}", failure.message);
+                }
+                Err(error @ StrangerError::OtherAuthority { .. }) => bail!("{error}"),
+                Err(error) if round % ROUNDS_PER_LINE == 0 => {
+                    tracing::info!(server, %error, "waiting to be admitted");
+                }
+                Err(_) => {}
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    bail!("no server admitted this one")
+}
+
+fn request(token: &JoinToken, kek: &Kek, own: &Own, asks: Asks) -> Result<wire::JoinRequest> {
+    let mut request = wire::JoinRequest {
+        token: token.id,
+        secret: Bytes::copy_from_slice(&token.secret),
+        certificate_request: own.request()?.into(),
+        key_check: Bytes::copy_from_slice(&kek.check()),
+        ..wire::JoinRequest::default()
+    };
+    match asks {
+        Asks::Node(description, cluster) => {
+            request.node_join = description.into();
+            request.cluster = cluster.map_or_else(String::new, |cluster| cluster.to_string());
+        }
+        Asks::Gateway(name) => {
+            request.gateway = true;
+            request.name = name.unwrap_or_default();
+        }
+    }
+    Ok(request)
+}
+
+fn take(own: &mut Own, response: &wire::JoinResponse) -> Result<Admitted> {
+    let outcome = RootOutcome::decode(&response.outcome).context("the answer cannot be read")?;
+    let RootOutcome::Admitted { node, .. } = outcome else {
+        bail!("the answer to the join does not say who was admitted");
+    };
+    let view = ClusterView::decode(&response.view).context("the view cannot be read")?;
+    let authorities = response.authorities.iter().map(|der| der.to_vec());
+    own.take(response.certificate.to_vec(), authorities.collect())?;
+    Ok(Admitted { node, view })
+}

@@ -1,0 +1,100 @@
+//! One process of a server or gateway, with the flags that an operator would give it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::binary;
+
+/// How long a process may take to end, or to say something.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A process of `marram server` or `marram gateway`. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+/// A free port of loopback. Another process may take it before it is used; that is rare, and said.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener
+        .local_addr()
+        .expect("it has an address")
+        .to_string()
+}
+
+impl Daemon {
+    /// Starts it; what it says goes to a file of this name in the folder.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(folder: &Path, name: &str, args: &[impl AsRef<OsStr>]) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        let file = fs::File::create(&log).expect("a log can be written");
+        let errors = file.try_clone().expect("a file can be shared");
+        let child = Command::new(binary())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .spawn()
+            .expect("marram can be started");
+        Self { child, log }
+    }
+
+    /// What it has said.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it ends by itself, which must be with a failure, and gives what it said.
+    ///
+    /// # Panics
+    /// When it does not end, or ends well.
+    #[must_use]
+    #[track_caller]
+    pub fn refused(mut self) -> String {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                assert!(!status.success(), "it ended well:\n{}", self.said());
+                return self.said();
+            }
+            assert!(Instant::now() < deadline, "it goes on:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until it has said something.
+    ///
+    /// # Panics
+    /// When it does not say it, or ends.
+    #[track_caller]
+    pub fn says(&mut self, what: &str) {
+        let deadline = Instant::now() + WITHIN;
+        while !self.said().contains(what) {
+            let ended = self.child.try_wait().expect("it can be waited for");
+            assert!(ended.is_none(), "it ended:\n{}", self.said());
+            assert!(Instant::now() < deadline, "no {what:?}:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
