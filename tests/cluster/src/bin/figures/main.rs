@@ -2,11 +2,12 @@
 //! beside what the machine itself can do in the same run.
 //!
 //! ```text
-//! cargo run --release -p marram-cluster-tests --bin figures -- repair|reads|growth [--folder DIR]
+//! cargo run --release -p marram-cluster-tests --bin figures -- repair|reads|growth [--folder DIR] [--mib N]
 //! ```
 //!
-//! `marram` is taken from the same profile, and built if need be. The folder needs some GiB; the
-//! default is the one for temporary files.
+//! `marram` is taken from the same profile, and built if need be. The folder's default is the one for
+//! temporary files. `--mib` is what is stored for `repair`, and the largest object for `reads`; the
+//! folder needs three times as much.
 #![expect(
     clippy::panic,
     reason = "a measurement that cannot go on says why and ends"
@@ -28,19 +29,22 @@ const MIB: f64 = 1024.0 * 1024.0;
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let what = args.next().unwrap_or_default();
-    let folder = match (args.next().as_deref(), args.next()) {
-        (None, _) => std::env::temp_dir(),
-        (Some("--folder"), Some(folder)) => PathBuf::from(folder),
-        _ => return usage(),
-    };
+    let (mut folder, mut mib) = (std::env::temp_dir(), None);
+    while let Some(flag) = args.next() {
+        match (flag.as_str(), args.next()) {
+            ("--folder", Some(given)) => folder = PathBuf::from(given),
+            ("--mib", Some(given)) if given.parse::<u64>().is_ok() => mib = given.parse().ok(),
+            _ => return usage(),
+        }
+    }
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     let scratch = tempfile::Builder::new()
         .prefix("marram-figures-")
         .tempdir_in(folder)
         .expect("the folder can be written");
     match what.as_str() {
-        "repair" => runtime.block_on(repair::run(scratch.path())),
-        "reads" => runtime.block_on(reads::run(scratch.path())),
+        "repair" => runtime.block_on(repair::run(scratch.path(), mib.unwrap_or(1024))),
+        "reads" => runtime.block_on(reads::run(scratch.path(), mib.unwrap_or(4096))),
         "growth" => runtime.block_on(growth::run(scratch.path())),
         _ => return usage(),
     }
@@ -48,6 +52,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("figures repair|reads|growth [--folder DIR]");
+    eprintln!("figures repair|reads|growth [--folder DIR] [--mib N]");
     ExitCode::from(2)
 }

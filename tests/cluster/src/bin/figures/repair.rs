@@ -12,20 +12,23 @@ use crate::io::{Counters, Io};
 use crate::{MIB, machine};
 
 const BUCKET: &str = "figures";
-/// Objects, and the bytes of each.
-const OBJECTS: usize = 64;
+/// Bytes of each object.
 const OBJECT_BYTES: usize = 16 << 20;
+/// Seconds after which what an upload has written counts as abandoned: what applications overwrite
+/// goes soon.
+const FLOOR_LAG: &str = "5";
 /// How long applications are measured.
-const MEASURED_FOR: Duration = Duration::from_secs(20);
+const MEASURED_FOR: Duration = Duration::from_secs(10);
 /// How long repair may take at most.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(1200);
 
-pub(crate) async fn run(folder: &Path) {
+pub(crate) async fn run(folder: &Path, mib: u64) {
     machine::print(folder);
     let options = Options {
         nodes: 8,
         segment_mib: 64,
         quick_garbage: true,
+        env: vec![("MARRAM_GC_FLOOR_LAG", FLOOR_LAG.to_owned())],
         ..Options::default()
     };
     let cluster = Cluster::start(&folder.join("cluster"), &options);
@@ -35,13 +38,13 @@ pub(crate) async fn run(folder: &Path) {
         .await
         .expect("made");
     let mut pool = Pool::new(7, OBJECT_BYTES * 2);
-    let objects = (0..OBJECTS).map(|i| pool.object(format!("data/{i}"), OBJECT_BYTES));
+    let count = (mib << 20) / OBJECT_BYTES as u64;
+    let objects = (0..count).map(|i| pool.object(format!("data/{i}"), OBJECT_BYTES));
     let objects: Vec<Object> = objects.collect();
     put_all(&client, BUCKET, &objects).await;
     let foreground = Foreground::new(&client, BUCKET).await;
     println!(
-        "8 nodes, 4+2, {:.0} MiB of objects of {:.0} MiB",
-        (OBJECTS * OBJECT_BYTES) as f64 / MIB,
+        "8 nodes, 4+2, {count} objects of {:.0} MiB",
         OBJECT_BYTES as f64 / MIB
     );
     alone(&cluster, &client).await;
@@ -95,6 +98,10 @@ async fn beside(cluster: &Cluster, client: &Client, foreground: &Foreground) {
     let running = foreground.start(Some(paced));
     tokio::time::sleep(MEASURED_FOR).await;
     let undisturbed = running.stop().await;
+    println!(
+        "applications make {saturated:.1} calls/s of 1 MiB (7 gets, 3 puts of ten) at most; paced at \
+         {paced:.1}/s they make {undisturbed:.1}/s"
+    );
 
     let began = Instant::now();
     let running = foreground.start(Some(paced));
@@ -102,10 +109,6 @@ async fn beside(cluster: &Cluster, client: &Client, foreground: &Foreground) {
     settled(client, REPAIRED_WITHIN, &[], &["node-8"]).await;
     let took = began.elapsed();
     let meanwhile = running.stop().await;
-    println!(
-        "applications make {saturated:.1} calls/s of 1 MiB (7 gets, 3 puts of ten) at most; paced at \
-         {paced:.1}/s they make {undisturbed:.1}/s"
-    );
     println!(
         "a second node with {:.0} MiB is lost meanwhile: fully redundant after {:.1} s; they make \
          {meanwhile:.1}/s, {:.0} % of what they make undisturbed",
