@@ -180,12 +180,21 @@ async fn ask(servers: &[String], mesh: &Mesh, lost: ReplicaId) -> Result<(Replic
                 mesh.call_addr::<RenewReplica>(server, message, Bytes::new(), ANSWER_WITHIN);
             match called.await {
                 Ok((response, _)) => return read(&response),
-                Err(CallError::Failed(failure))
-                    if matches!(failure.code, RpcCode::Refused | RpcCode::Denied) =>
-                {
+                Err(CallError::Failed(failure)) if failure.code == RpcCode::Refused => {
                     bail!(
                         "{server} refused this node a fresh replica: {}",
                         failure.message
+                    );
+                }
+                // A server that has just begun itself knows nobody yet.
+                Err(CallError::Failed(failure))
+                    if failure.code == RpcCode::Denied && round % ROUNDS_PER_LINE == 1 =>
+                {
+                    tracing::warn!(
+                        server,
+                        reason = failure.message,
+                        "this server does not know this node. If that stays so, the node joined after \
+                         the backup that was restored: empty its drives and let it join anew"
                     );
                 }
                 Err(error) if round % ROUNDS_PER_LINE == 0 => {
