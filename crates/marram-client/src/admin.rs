@@ -2,33 +2,36 @@
 
 use marram_proto::v1;
 
-use crate::client::Client;
+use crate::client::{Client, present};
 use crate::error::ClientError;
 use crate::types::{
-    DutyChange, LayoutPlan, NodeDuty, PlannedNode, Rebalance, RemovedNode, ShardComparison,
+    BucketProfile, Consent, DutyChange, LayoutPlan, NodeDuty, PlannedNode, Rebalance, RemovedNode,
+    ShardComparison,
 };
 
 impl Client {
     /// Changes what a node, given by name or id, is there for. What it is already, it becomes again.
     /// A node that answers is fenced, and one whose data has no room elsewhere drained, only with
-    /// `force`. With `if_epoch` only while the layout is at this epoch, as the status says it.
+    /// [`Consent::FORCE`]; one without which the nodes are too few for the profile of a bucket is
+    /// drained only with [`Consent::NARROWER`]. With `if_epoch` only while the layout is at this
+    /// epoch, as the status says it.
     ///
     /// # Errors
-    /// `NotFound`, `Precondition` (a fenced node, one that answers is to be fenced, no room, another
-    /// epoch, or somebody else changed the duty at the same time), `Invalid`, and what any call can
-    /// meet.
+    /// `NotFound`, `Precondition` (a fenced node, what lacks consent, another epoch, or somebody else
+    /// changed the duty at the same time), `Invalid`, and what any call can meet.
     pub async fn set_node_duty(
         &self,
         node: &str,
         duty: NodeDuty,
-        force: bool,
+        consent: Consent,
         if_epoch: Option<u64>,
     ) -> Result<DutyChange, ClientError> {
         let message = v1::SetNodeDutyRequest {
             node: node.to_owned(),
             duty: duty.to_wire().into(),
-            force,
+            force: consent.force,
             if_epoch,
+            allow_narrower: consent.narrower,
         };
         self.unary(message, |lane, request| async move {
             lane.admin().set_node_duty(request).await
@@ -46,17 +49,58 @@ impl Client {
     pub async fn remove_node(
         &self,
         node: &str,
+        consent: Consent,
         if_epoch: Option<u64>,
     ) -> Result<RemovedNode, ClientError> {
         let message = v1::RemoveNodeRequest {
             node: node.to_owned(),
             if_epoch,
+            allow_narrower: consent.narrower,
         };
         self.unary(message, |lane, request| async move {
             lane.admin().remove_node(request).await
         })
         .await
         .map(RemovedNode::from_wire)
+    }
+
+    /// Gives a bucket another profile, k+m. Answers when every part of the cluster writes by it; the
+    /// bucket's objects are encoded anew in the background, and read as before all the while.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` (not a profile, or one that the cluster cannot hold), and what any call
+    /// can meet.
+    pub async fn set_bucket_profile(
+        &self,
+        bucket: &str,
+        profile: &str,
+    ) -> Result<BucketProfile, ClientError> {
+        let message = v1::SetBucketProfileRequest {
+            bucket: bucket.to_owned(),
+            profile: profile.to_owned(),
+        };
+        let answer = self
+            .unary(message, |lane, request| async move {
+                lane.admin().set_bucket_profile(request).await
+            })
+            .await?;
+        present(answer.profile, "profile").map(BucketProfile::from_wire)
+    }
+
+    /// Says how far a bucket's objects follow its profile.
+    ///
+    /// # Errors
+    /// `NotFound`, and what any call can meet.
+    pub async fn bucket_profile(&self, bucket: &str) -> Result<BucketProfile, ClientError> {
+        let message = v1::GetBucketProfileRequest {
+            bucket: bucket.to_owned(),
+        };
+        let answer = self
+            .unary(message, |lane, request| async move {
+                lane.admin().get_bucket_profile(request).await
+            })
+            .await?;
+        present(answer.profile, "profile").map(BucketProfile::from_wire)
     }
 
     /// Says what data would be moved: by the present duties of the nodes, as if those of `without`

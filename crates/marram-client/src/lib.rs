@@ -64,10 +64,10 @@ pub use put::{PutOptions, Watcher};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
-    AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, ByteRange, CaInfo, CaRotation,
-    CaStatus, CaStep, CertificateInfo, ClusterStatus, DriveState, DriveStatus, DutyChange,
-    FinalizedVersion, GroupStatus, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan, ListPage,
-    NewJoinToken, NodeDuty, NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary,
+    AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, BucketProfile, ByteRange, CaInfo,
+    CaRotation, CaStatus, CaStep, CertificateInfo, ClusterStatus, Consent, DriveState, DriveStatus,
+    DutyChange, FinalizedVersion, GroupStatus, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan,
+    ListPage, NewJoinToken, NodeDuty, NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary,
     PlannedNode, PoolPlan, Preconditions, Rebalance, Redundancy, RemovedNode, Renewals,
     ShardComparison, ShardDifference,
 };

@@ -10,8 +10,8 @@ mod backup;
 mod identity;
 mod status;
 pub use admin::{
-    DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan, Rebalance, RemovedNode,
-    ShardComparison, ShardDifference,
+    BucketProfile, Consent, DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan,
+    Rebalance, RemovedNode, ShardComparison, ShardDifference,
 };
 pub use backup::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
 pub use identity::{

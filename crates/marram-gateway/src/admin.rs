@@ -6,6 +6,7 @@ pub(crate) mod compare;
 pub(crate) mod identity;
 pub(crate) mod plan;
 mod plan_id;
+pub(crate) mod profile;
 pub(crate) mod removal;
 pub(crate) mod version;
 
@@ -208,8 +209,16 @@ pub(crate) async fn set_duty(
     if duty == NodeDuty::Fenced && before != duty && !request.force && core.drives.is_up(node) {
         return Err(AdminError::Answers(name));
     }
-    if duty == NodeDuty::Draining && before != duty && !request.force {
-        plan::refuse_without_room(core, &view, node).await?;
+    if duty == NodeDuty::Draining && before != duty {
+        if let Some(refusal) = view.leaves_too_few(node, request.allow_narrower) {
+            return Err(AdminError::Refused { name, refusal });
+        }
+        if request.allow_narrower {
+            decide(core, &name, &RootCommand::AcceptNarrower { node }).await?;
+        }
+        if !request.force && !request.allow_narrower {
+            plan::refuse_without_room(core, &view, node).await?;
+        }
     }
     let (mut from, mut if_epoch) = (before, request.if_epoch);
     for to in steps(before, duty) {

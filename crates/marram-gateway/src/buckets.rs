@@ -159,7 +159,7 @@ fn deletion_end(
         return Some(Ok(()));
     };
     let taken_back = now.epoch > sealing.epoch
-        && matches!(now.state, BucketState::Active | BucketState::Unsealing);
+        && matches!(now.state, BucketState::Active | BucketState::Changing);
     taken_back.then(|| Err(DeleteError::NotEmpty(now.name.clone())))
 }
 

@@ -122,18 +122,21 @@ async fn usage(core: &Core, object_groups: u16) -> Option<Usage> {
     Some(all?.into_iter().fold(Usage::default(), Usage::plus))
 }
 
-/// Extents of all groups that wait for repair or for their place; nothing where a group does not
-/// answer.
-async fn tickets(core: &Core, object_groups: u16) -> Option<u64> {
+/// Extents of all groups that wait for repair or for their place, and those that wait to be encoded
+/// anew; nothing where a group does not answer.
+async fn tickets(core: &Core, object_groups: u16) -> Option<(u64, u64)> {
     let asked = (1..=object_groups).map(|number| async move {
         let asked = core.ask(GroupId(number), &ObjectQuery::Status, true);
         match tokio::time::timeout(REPORT_TIME, asked).await {
-            Ok(Ok(ObjectAnswer::Status(counters))) => Some(counters.tickets),
+            Ok(Ok(ObjectAnswer::Status(counters))) => {
+                Some((counters.tickets, counters.reencodings))
+            }
             _ => None,
         }
     });
-    let all: Option<Vec<u64>> = join_all(asked).await.into_iter().collect();
-    Some(all?.into_iter().sum())
+    let all: Option<Vec<(u64, u64)>> = join_all(asked).await.into_iter().collect();
+    let sum = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
+    Some(all?.into_iter().fold((0, 0), sum))
 }
 
 /// A gateway without drives follows the root group through any server, so it learns who leads it only

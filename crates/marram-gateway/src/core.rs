@@ -266,6 +266,18 @@ impl Core {
         Ok(ObjectOutcome::decode(&outcome)?)
     }
 
+    /// Has an object group carry out a command of the system itself, which changes nothing when it
+    /// is applied again.
+    pub(crate) async fn internal_command(
+        &self,
+        group: GroupId,
+        command: &ObjectCommand,
+    ) -> Result<ObjectOutcome, GroupError> {
+        let sealed = Envelope::seal_internal(command);
+        let proposed = self.groups.propose(group, sealed.into(), COMMAND_TIME);
+        Ok(ObjectOutcome::decode(&proposed.await?)?)
+    }
+
     /// Has the root group carry out a mutation.
     pub(crate) async fn root_command(
         &self,
@@ -308,7 +320,7 @@ impl Core {
 /// left, and writes are refused, retryably, by its groups.
 fn is_usable(state: BucketState) -> bool {
     match state {
-        BucketState::Active | BucketState::Unsealing | BucketState::Deleting => true,
+        BucketState::Active | BucketState::Changing | BucketState::Deleting => true,
         BucketState::Creating | BucketState::Deleted => false,
     }
 }

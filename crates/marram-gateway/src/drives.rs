@@ -57,6 +57,8 @@ pub(crate) enum DriveError {
     Late,
     #[error("the node has too much to do")]
     Overloaded,
+    #[error("the node knows another epoch of the placement group")]
+    Stale,
     #[error("the node refused")]
     Refused,
 }
@@ -125,6 +127,19 @@ pub(crate) trait Drives: Send + Sync {
 
     /// Reads a part: verified, and of the length asked for.
     async fn read(&self, part: Part, within: Duration) -> Result<Bytes, DriveError>;
+
+    /// Reads shards of one drive through, each with its length: whether all of each is there. `pg` is
+    /// their placement group as of an epoch.
+    ///
+    /// # Errors
+    /// [`DriveError::Stale`] when the node knows another epoch.
+    async fn look(
+        &self,
+        place: Place,
+        pg: (PgId, u64),
+        shards: Vec<(ShardId, u64)>,
+        within: Duration,
+    ) -> Result<Vec<bool>, DriveError>;
 
     /// Removes every shard of `data` from a drive.
     async fn remove(

@@ -22,6 +22,7 @@ use crate::auth::AuthLayer;
 use crate::core::{Core, Seams};
 use crate::drives::Meshed;
 use crate::groups::Routed;
+use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
 use crate::service::{Admin, Buckets, FramedLayer, Objects};
 
@@ -109,6 +110,17 @@ impl Gateway {
         Self {
             core: Arc::new(Core::new(seams)),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.core)
+    }
+
+    /// What encodes extents anew on this server, at a pace.
+    #[must_use]
+    pub fn reencoder(&self, pace: Arc<dyn WorkPace>) -> Reencoder {
+        Reencoder::new(Arc::clone(&self.core), pace)
     }
 
     /// Serves until `stop` is cancelled, then lets calls end for a while.

@@ -9,7 +9,7 @@
 
 mod emit;
 mod error;
-mod fetch;
+pub(crate) mod fetch;
 mod plan;
 mod range;
 mod reader;

@@ -13,6 +13,7 @@
 //! validate        every field that comes in         status    every error that goes out
 //! put             header -> windows -> shards -> one commit
 //! get             lookup -> shards -> chunks
+//! reencode        one extent: shards -> windows -> a look at each -> one commit
 //! objects         look at, delete, list             buckets   make, remove, list
 //! cluster_status  how the cluster is, and what it means for the data
 //! admin           duties of nodes, removal          layout    what has to move by them
@@ -44,6 +45,7 @@ mod objects;
 mod pace;
 mod places;
 mod put;
+mod reencode;
 mod refusal;
 mod secret;
 mod service;
@@ -58,4 +60,5 @@ mod testing;
 
 pub use authority::{AuthorityError, open_authority, wrap_authority};
 pub use gateway::{Gateway, GatewayDeps, ServeError};
+pub use reencode::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
 pub use secret::{Kek, KekError, UnwrapError, WrapError};

@@ -89,7 +89,7 @@ pub(crate) async fn lookup(core: &Core, name: &ObjectName) -> Result<HeadAnswer,
 
 /// Writes the places that the group gave for every shard into the extents, so that they are read
 /// there, whatever this server knows of the layout.
-fn placed(mut head: HeadAnswer) -> HeadAnswer {
+pub(crate) fn placed(mut head: HeadAnswer) -> HeadAnswer {
     if let Body::Extents(extents) = &mut head.row.body {
         for (extent, places) in extents.iter_mut().zip(&head.places) {
             extent.overrides = (0..=u8::MAX).zip(places.iter().copied()).collect();

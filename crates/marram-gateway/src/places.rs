@@ -57,6 +57,11 @@ impl Places {
         Some(Place { node, drive })
     }
 
+    /// How many nodes new data may go to.
+    pub(crate) fn node_count(&self) -> usize {
+        self.takers.len()
+    }
+
     /// Whether new data may go to a node.
     pub(crate) fn takes_data(&self, node: NodeId) -> bool {
         self.takers.contains(&node)

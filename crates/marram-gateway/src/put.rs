@@ -32,7 +32,10 @@ use crate::validate::{self, PutHeader};
 use commit::Content;
 use upload::{STALL_MAX, Upload};
 
+pub(crate) use cleanup::abandon;
 pub(crate) use error::PutError;
+pub(crate) use plan::Wanted;
+pub(crate) use writer::{Source, write};
 
 /// A put whose header was accepted.
 struct Put {

@@ -20,6 +20,7 @@ impl Fault for Refusal {
             Self::ProfileTooWide { .. }
             | Self::ProfileNeedsNodes { .. }
             | Self::TooFewVoters { .. } => Reason::InvalidProfile,
+            Self::LeavesTooFew { .. } => Reason::NodeBusy,
             Self::NodeUnknown { .. } | Self::NodeTombstoned { .. } => Reason::NodeNotFound,
             Self::DutyChange { .. }
             | Self::NodeServes { .. }
@@ -62,6 +63,15 @@ impl Fault for Refusal {
             Self::ProfileNeedsNodes { width, nodes } => {
                 vec![("width", width.to_string()), ("nodes", nodes.to_string())]
             }
+            Self::LeavesTooFew {
+                left,
+                profile,
+                bucket,
+            } => vec![
+                ("left", left.to_string()),
+                ("profile", profile.to_string()),
+                ("bucket", bucket.to_string()),
+            ],
             Self::TooFewVoters { m, voters, needed } => vec![
                 ("m", m.to_string()),
                 ("voters", voters.to_string()),

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::core::Seams;
+use crate::core::{Core, Seams};
 use crate::gateway::Gateway;
 use crate::secret::Kek;
 
@@ -33,6 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) drives: Arc<FakeDrives>,
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) addr: std::net::SocketAddr,
+    pub(crate) core: Arc<Core>,
     _stop: DropGuard,
 }
 
@@ -123,6 +124,7 @@ impl Cluster {
             name: "gateway-1".to_owned(),
             now_ms,
         });
+        let core = gateway.core();
         let stop = CancellationToken::new();
         tokio::spawn(gateway.serve(listener, stop.clone()));
         Self {
@@ -130,6 +132,7 @@ impl Cluster {
             drives,
             nodes,
             addr,
+            core,
             _stop: stop.drop_guard(),
         }
     }

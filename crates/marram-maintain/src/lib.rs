@@ -15,6 +15,8 @@
 //! shards      the seam to the drives of all nodes
 //! moves       the layout and the nodes' duties -> moves to begin, cancel, carry and end (pure)
 //! mover       carries moves out and brings stray and lost shards back, over the two seams
+//! vacate      slots that have no drive any more: what uses them becomes narrower (pure)
+//! reencode    has extents encoded anew whose profile is not their bucket's, by the groups' leaders
 //! collect     floors and garbage queues, by the leaders of the groups
 //! scan        each node judges what its own drives hold
 //! pace        how fast background work of a node may go
@@ -32,9 +34,11 @@ mod mover;
 mod moves;
 mod observed;
 mod pace;
+mod reencode;
 mod scan;
 mod shards;
 mod steps;
+mod vacate;
 mod voters;
 
 pub use collect::{Collector, GcLags};
@@ -45,6 +49,7 @@ pub use leaders::spread_leaders;
 pub use mover::{Mover, MoverProgress};
 pub use observed::{Fences, Observed};
 pub use pace::{Foreground, Lane, Pace, PaceSettings};
+pub use reencode::{Reencode, Reencoders, Reencoding, ReencodingError};
 pub use scan::{HeldShard, OwnDriveError, OwnDrives, Scanner};
 pub use shards::{Restored, SHARDS_PER_REQUEST_MAX, Seen, Shards, ShardsError, Wanted};
 pub use steps::{Step, next_steps};

@@ -5,6 +5,7 @@
 //! rounds   fences moving rows, carries each on, proposes the next phase, begins new moves
 //! backoff  when what could not be done is tried again
 //! carry    Dual: every shard of the slot is brought to the new place and verified
+//! vacate   Dual, to no drive: waits until nothing uses the slot
 //! clean    Cut: the place that stays is looked at, then the old one is cleaned
 //! repairs  tickets: stray and lost shards are restored where the layout wants them
 //! ```
@@ -29,6 +30,7 @@ mod carry;
 mod clean;
 mod repairs;
 mod rounds;
+mod vacate;
 
 use self::repairs::Repairs;
 use self::rounds::Rounds;
@@ -59,6 +61,9 @@ struct Patience {
     unfit: Duration,
     /// Between two looks at the tickets.
     tickets: Duration,
+    /// The nodes must not have changed for so long before data becomes narrower because of a node
+    /// that is gone.
+    narrow: Duration,
 }
 
 impl Default for Patience {
@@ -71,6 +76,7 @@ impl Default for Patience {
             away: Duration::from_secs(60),
             unfit: Duration::from_mins(5),
             tickets: Duration::from_secs(2),
+            narrow: Duration::from_mins(10),
         }
     }
 }
@@ -109,6 +115,24 @@ impl<C: Consensus, S: Shards> Mover<C, S> {
     pub fn new(consensus: Arc<C>, shards: Arc<S>, view: watch::Receiver<Arc<ClusterView>>) -> Self {
         Self {
             work: Arc::new(Work::new(consensus, shards, view, Patience::default())),
+        }
+    }
+
+    /// A mover that waits so long for a node in place of one that is gone, before what it had becomes
+    /// narrower (rules.md 19).
+    #[must_use]
+    pub fn narrowing_after(
+        consensus: Arc<C>,
+        shards: Arc<S>,
+        view: watch::Receiver<Arc<ClusterView>>,
+        grace: Duration,
+    ) -> Self {
+        let patience = Patience {
+            narrow: grace,
+            ..Patience::default()
+        };
+        Self {
+            work: Arc::new(Work::new(consensus, shards, view, patience)),
         }
     }
 

@@ -86,6 +86,8 @@ pub(crate) enum Next {
     Clean,
     /// Nothing can be cleaned: end.
     End,
+    /// The slot is to have no drive: wait until nothing uses it, then cut.
+    Vacate,
 }
 
 /// What speaks against a move under way, by the experience of who carries it.

@@ -40,7 +40,8 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::RestoreShards
         | Method::LookShards
         | Method::CleanShards
-        | Method::RenewReplica => role == PeerRole::Node,
+        | Method::RenewReplica
+        | Method::Reencode => role == PeerRole::Node,
     }
 }
 
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out a second time: (method, node, gateway, unknown, stranger).
-    const CELLS: [(Method, bool, bool, bool, bool); 22] = [
+    const CELLS: [(Method, bool, bool, bool, bool); 23] = [
         (Method::Unspecified, false, false, false, false),
         (Method::Ping, true, true, true, false),
         (Method::Join, false, false, false, true),
@@ -89,6 +90,7 @@ mod tests {
         (Method::RenewReplica, true, false, false, false),
         (Method::DumpGroup, true, true, false, false),
         (Method::ListShards, true, true, false, false),
+        (Method::Reencode, true, false, false, false),
     ];
 
     #[test]

@@ -53,7 +53,7 @@ pub use mesh::{Mesh, MeshOptions};
 pub use peers::{GatewayEntry, Peer, PeerEntry, PeerTable};
 pub use rpc::{
     CallError, CleanShards, DriveStats, DropShards, DumpGroup, Join, ListShards, LookShards, Ping,
-    Propose, Query, ReadShard, Renew, RenewReplica, RestoreShards, RootView, Rpc, RpcFailure,
-    Service, WriteRun,
+    Propose, Query, ReadShard, Reencode, Renew, RenewReplica, RestoreShards, RootView, Rpc,
+    RpcFailure, Service, WriteRun,
 };
 pub use stranger::{StrangerError, call_as_stranger};

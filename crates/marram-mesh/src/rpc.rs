@@ -92,6 +92,10 @@ rpc!(
     /// One piece of a copy of a group's state: the answer's payload.
     DumpGroup, DumpGroupRequest, DumpGroupResponse
 );
+rpc!(
+    /// Encodes an extent anew.
+    Reencode, ReencodeRequest, ReencodeResponse
+);
 
 rpc!(
     /// What shards a drive holds.

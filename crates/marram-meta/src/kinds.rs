@@ -15,6 +15,7 @@ pub(crate) mod layout_state;
 pub(crate) mod node;
 pub(crate) mod object;
 pub(crate) mod pool;
+pub(crate) mod profile_cursor;
 pub(crate) mod request;
 pub(crate) mod state;
 pub(crate) mod ticket;

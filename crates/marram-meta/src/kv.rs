@@ -28,6 +28,9 @@
 //! | 32 | `Authorities` | R | committed index (8) | CA, its key wrapped |
 //! | 33 | `Tokens` | R | token id (8) | join token, its secret hashed |
 //! | 34 | `Identities` | R | public key fingerprint (32) | what is known of its certificates |
+//! | 40 | `TicketQueue` | O | kind of work (1), data id (18) | empty |
+//! | 41 | `ProfileCursors` | O | bucket (8) | how far its versions were gone through by its new profile |
+//! | 42 | `Narrower` | R | node (8) | empty |
 //! | 48 | `Versions` | R | node (8) | the newest version of commands that the node knows |
 //! | 52 | `GoneDrives` | O | drive (8) | epoch of the tombstone, whether it stands |
 //! | 53 | `Tombstones` | R | node (8) | tombstone |
@@ -89,6 +92,12 @@ pub enum Table {
     Tokens = 33,
     /// What is known of the certificates of each key.
     Identities = 34,
+    /// Tickets by what is to be done for them.
+    TicketQueue = 40,
+    /// Buckets whose profile was changed and whose versions have not all been judged by it.
+    ProfileCursors = 41,
+    /// Nodes whose data may become narrower when they are emptied (rules.md 19).
+    Narrower = 42,
     /// Up to which version each node knows commands (rules.md 9).
     Versions = 48,
     /// Drives whose node is about to be removed, or was (rules.md 25).
@@ -99,7 +108,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of the numbers. A snapshot holds the tables in this order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::Meta,
         Self::Requests,
         Self::RequestExpiry,
@@ -122,6 +131,9 @@ impl Table {
         Self::Authorities,
         Self::Tokens,
         Self::Identities,
+        Self::TicketQueue,
+        Self::ProfileCursors,
+        Self::Narrower,
         Self::Versions,
         Self::GoneDrives,
         Self::Tombstones,
@@ -165,6 +177,9 @@ impl Table {
             Self::Authorities => "authorities",
             Self::Tokens => "tokens",
             Self::Identities => "identities",
+            Self::TicketQueue => "ticket_queue",
+            Self::ProfileCursors => "profile_cursors",
+            Self::Narrower => "narrower",
             Self::Versions => "versions",
             Self::GoneDrives => "gone_drives",
             Self::Tombstones => "tombstones",

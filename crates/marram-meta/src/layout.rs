@@ -101,8 +101,9 @@ fn wanted(extent: &Extent, row: &PgRow, shard: u8, slot: u8) -> Option<Vec<Drive
     Some(places)
 }
 
+/// A slot without a drive has no place.
 fn add(places: &mut Vec<DriveId>, place: DriveId) {
-    if !places.contains(&place) {
+    if !place.is_vacant() && !places.contains(&place) {
         places.push(place);
     }
 }

@@ -58,7 +58,7 @@ pub use kinds::identity::{IdentityRecord, IdentityRole};
 pub use kinds::layout_state::LayoutState;
 pub use kinds::node::{DriveRecord, NodeDuty, NodeRecord, NodeState};
 pub use kinds::object::{Body, VersionRow};
-pub use kinds::ticket::{RepairTicket, TicketReason, TicketReasons};
+pub use kinds::ticket::{RepairTicket, TicketReason, TicketReasons, TicketWork};
 pub use kinds::token::{
     TOKEN_TEXT_BYTES_MAX, TOKEN_TTL_MS, TOKENS_MAX, TokenRecord, TokenRole, TokenUse,
 };

@@ -12,6 +12,7 @@ mod floors;
 mod gone;
 pub(crate) mod new_extent;
 pub(crate) mod outcome;
+mod profile;
 mod put;
 mod put_ref;
 mod reencode;

@@ -5,11 +5,13 @@ mod malformed;
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{
-    BucketId, ClusterId, DriveId, Generation, GroupId, NodeId, PgId, PoolId, ReplicaId,
+    BucketId, BucketName, ClusterId, DriveId, Generation, GroupId, NodeId, PgId, PoolId, Profile,
+    ReplicaId,
 };
 
+use crate::kinds::bucket::get_name;
 use crate::kinds::node::NodeDuty;
-use crate::stored::{Stored, get_pg, put_pg};
+use crate::stored::{Stored, get_pg, get_profile, put_pg, put_profile};
 
 pub use identity::IdentityRefusal;
 pub(crate) use identity::NAMED_MAX;
@@ -260,6 +262,20 @@ pub enum Refusal {
     /// Tokens, CAs or certificates stand against it.
     #[error("{0}")]
     Identity(IdentityRefusal),
+    /// A node cannot be emptied: too few nodes would be left for a bucket.
+    #[error(
+        "would leave {left} nodes; profile {profile} of bucket {bucket} needs {}, {}",
+        .profile.width(),
+        remedy(*.left, *.profile)
+    )]
+    LeavesTooFew {
+        /// Nodes that would be left.
+        left: u16,
+        /// A bucket.
+        bucket: BucketName,
+        /// Its profile.
+        profile: Profile,
+    },
     /// The version gate only rises (rules.md 9).
     #[error("the cluster is at version {current} already")]
     VersionNotHigher {
@@ -280,6 +296,17 @@ pub enum Refusal {
         /// Until when, in milliseconds since 1970.
         until_ms: u64,
     },
+}
+
+/// What an operator can do where nodes are too few: narrower stripes have fewer data shards, not fewer
+/// parity shards.
+fn remedy(left: u16, profile: Profile) -> String {
+    let least = profile.m() + 1;
+    if usize::from(left) >= least {
+        "or accept narrower stripes: --allow-narrower".to_owned()
+    } else {
+        format!("and with narrower stripes still {least}: add a node first")
+    }
 }
 
 impl Refusal {
@@ -308,6 +335,11 @@ impl From<Malformed> for Refusal {
     fn from(what: Malformed) -> Self {
         Self::Malformed(what)
     }
+}
+
+fn put_wanting<'a>(out: &'a mut Writer, bucket: &BucketName, profile: Profile) -> &'a mut Writer {
+    put_profile(out.str(bucket.as_str()), profile);
+    out
 }
 
 impl Stored for Refusal {
@@ -343,6 +375,11 @@ impl Stored for Refusal {
                 out.u8(23).u16_be(m).u16_be(voters).u16_be(needed)
             }
             Self::VersionNotHigher { current } => out.u8(24).u8(current),
+            Self::LeavesTooFew {
+                left,
+                ref bucket,
+                profile,
+            } => put_wanting(out.u8(40).u16_be(left), bucket, profile),
             Self::RequestIdReused => out.u8(25),
             Self::DataDiscarded => out.u8(26),
             Self::PgUnknown { pg } => pg_in(out.u8(27), pg),
@@ -511,6 +548,11 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
             until_ms: from.varint()?,
         },
         60 => Refusal::Identity(IdentityRefusal::decode(from)?),
+        40 => Refusal::LeavesTooFew {
+            left: from.u16_be()?,
+            bucket: get_name(from)?,
+            profile: get_profile(from)?,
+        },
         other => return Err(unknown("refusal", other)),
     })
 }

@@ -1,6 +1,6 @@
 //! What a gateway needs of the root group's state, as one value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use marram_placement::{DriveInfo, PoolTable, Seat};
@@ -14,15 +14,16 @@ use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::GroupRecord;
 use crate::kinds::identity::IdentityRecord;
 use crate::kinds::layout_state::{self, LayoutState};
-use crate::kinds::node::{NodeRecord, NodeState};
+use crate::kinds::node::{self, NodeRecord, NodeState};
 use crate::kinds::state::GroupState;
 use crate::kinds::tombstone::Tombstone;
 use crate::kv::{KvRead, Table};
+use crate::refusal::Refusal;
 use crate::root::versions;
 use crate::stored::{StateError, Stored, load, only_version};
 
 /// Only this one is read: a view is as new as the process that sends it.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// The root group's decisions as of one index. Cheap to share behind an `Arc`; two views of one
 /// cluster are ordered by their index.
@@ -52,6 +53,8 @@ pub struct ClusterView {
     pub authorities: BTreeMap<u64, AuthorityRecord>,
     /// What is known of certificates, by the fingerprint of the key.
     pub identities: BTreeMap<[u8; 32], IdentityRecord>,
+    /// Nodes whose data may become narrower when they are emptied (rules.md 19).
+    pub narrower: BTreeSet<NodeId>,
 }
 
 impl ClusterView {
@@ -102,7 +105,18 @@ impl ClusterView {
         self.layout.encode(&mut out);
         put_values(&mut out, &self.authorities);
         put_values(&mut out, &self.identities);
+        out.varint(self.narrower.len() as u64);
+        for node in &self.narrower {
+            out.varint(node.0);
+        }
         out.finish()
+    }
+
+    /// Why a node may not be emptied: what stays is too few for a bucket. `narrower` says that
+    /// narrower stripes are accepted: they make up for data shards (rules.md 19), not for parity.
+    #[must_use]
+    pub fn leaves_too_few(&self, node: NodeId, narrower: bool) -> Option<Refusal> {
+        too_few_without(self.nodes.values(), self.buckets.values(), node, narrower)
     }
 
     /// Reads what [`Self::encode`] wrote.
@@ -128,10 +142,36 @@ impl ClusterView {
             layout: LayoutState::decode(&mut from)?,
             authorities: get_values(&mut from, |a: &AuthorityRecord| a.authority)?,
             identities: get_values(&mut from, |i: &IdentityRecord| i.key)?,
+            narrower: from
+                .list(|from| from.varint().map(NodeId))?
+                .into_iter()
+                .collect(),
         };
         from.finish()?;
         Ok(view)
     }
+}
+
+/// See [`ClusterView::leaves_too_few`].
+pub(crate) fn too_few_without<'a>(
+    nodes: impl Iterator<Item = &'a NodeRecord>,
+    buckets: impl Iterator<Item = &'a BucketRecord>,
+    node: NodeId,
+    narrower: bool,
+) -> Option<Refusal> {
+    let stays = nodes.filter(|other| other.keeps_data() && other.node != node);
+    let left = stays.count();
+    let need = |bucket: &BucketRecord| match narrower {
+        true => bucket.profile.m() + 1,
+        false => bucket.profile.width(),
+    };
+    let lacks = buckets.filter(|bucket| need(bucket) > left);
+    let worst = lacks.max_by_key(|bucket| (need(bucket), bucket.profile))?;
+    Some(Refusal::LeavesTooFew {
+        left: u16::try_from(left).unwrap_or(u16::MAX),
+        profile: worst.profile,
+        bucket: worst.name.clone(),
+    })
 }
 
 fn put_values<K, V: Stored>(out: &mut Writer, map: &BTreeMap<K, V>) {
@@ -171,7 +211,19 @@ pub fn view(kv: &dyn KvRead) -> Result<ClusterView, StateError> {
         layout: layout_state::of(kv)?,
         authorities: load_all(kv, Table::Authorities, |a: &AuthorityRecord| a.authority)?,
         identities: load_all(kv, Table::Identities, |i: &IdentityRecord| i.key)?,
+        narrower: narrower(kv)?,
     })
+}
+
+fn narrower(kv: &dyn KvRead) -> Result<BTreeSet<NodeId>, StateError> {
+    let mut found = Vec::new();
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    kv.scan(Table::Narrower, all.0, all.1, &mut |key, _| {
+        found.push(node::deser_id(key));
+        ControlFlow::Continue(())
+    })?;
+    let found = found.into_iter().collect::<Result<_, _>>();
+    found.map_err(StateError::corrupt(Table::Narrower))
 }
 
 fn load_all<K: Ord, V: Stored>(

@@ -23,7 +23,7 @@ mod write;
 pub use class::StorageClass;
 pub use etag::etag;
 pub use read::{Fetch, Health, NotReady, ReadPlan, ReadStep, Unreadable};
-pub use row::{RowChoice, choose_row};
+pub use row::{RowChoice, choose_row, choose_row_at};
 pub use shape::{NoPlace, WriteShape, narrow};
 pub use write::{
     Abandoned, Command, Completed, ExtentId, ExtentPlan, PushError, RunId, RunOutcome, Target,

@@ -50,6 +50,21 @@ pub fn choose_row(
     best.map(|(_, choice)| choice)
 }
 
+/// One row as a choice, whatever lives of it. `index` is below the number of rows.
+///
+/// # Panics
+/// When there is no such row.
+#[must_use]
+pub fn choose_row_at(
+    table: &PoolTable,
+    index: u64,
+    mut lives: impl FnMut(DriveId) -> bool,
+) -> RowChoice {
+    let index = u16::try_from(index).expect("rows are numbered with 16 bits");
+    let row = &table.rows[usize::from(index)];
+    choice_of(table.pg(index), row, &mut lives)
+}
+
 fn choice_of(pg: PgId, row: &PgRow, lives: &mut impl FnMut(DriveId) -> bool) -> RowChoice {
     let mut choice = RowChoice {
         pg,

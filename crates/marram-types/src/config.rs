@@ -86,6 +86,10 @@ pub struct ServerConfig {
     /// What moves, repairs, scrubs and re-encoding may use of drives and link.
     #[serde(default)]
     pub background: BackgroundConfig,
+    /// Seconds that a node in place of one that is gone is waited for, before what that one had
+    /// becomes narrower (rules.md 19).
+    #[serde(default = "default_narrow_grace_s")]
+    pub narrow_grace_s: u64,
 }
 
 /// How a new cluster begins.
@@ -239,6 +243,10 @@ fn default_gc_drain_grace_s() -> u64 {
 
 fn default_gc_scan_every_s() -> u64 {
     3600
+}
+
+fn default_narrow_grace_s() -> u64 {
+    10 * 60
 }
 
 fn default_groups() -> u16 {
@@ -417,6 +425,7 @@ mod tests {
             gc_drain_grace_s: default_gc_drain_grace_s(),
             gc_scan_every_s: default_gc_scan_every_s(),
             background: BackgroundConfig::default(),
+            narrow_grace_s: default_narrow_grace_s(),
         }
     }
 

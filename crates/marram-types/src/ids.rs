@@ -50,6 +50,22 @@ u64_id!(
     Generation
 );
 
+impl DriveId {
+    /// Stands in a placement group for a slot that has no drive: the layout has too few nodes. No
+    /// extent uses such a slot. Ids of real drives come from indexes of the root group and are far
+    /// below.
+    #[must_use]
+    pub fn vacant(slot: u8) -> Self {
+        Self(u64::MAX - u64::from(slot))
+    }
+
+    /// Whether it is no drive, but stands for a slot without one.
+    #[must_use]
+    pub fn is_vacant(self) -> bool {
+        self.0 >= u64::MAX - u64::from(u8::MAX)
+    }
+}
+
 /// A Raft group: 0 is the root group, 1 to G are the object groups.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
 pub struct GroupId(pub u16);

@@ -2,6 +2,7 @@
 
 mod admin;
 mod identity;
+mod profile;
 mod wayback;
 
 use std::path::PathBuf;
@@ -12,7 +13,9 @@ use clap_complete::Shell;
 
 pub(crate) use admin::{
     AdminCommand, DrainArgs, FenceArgs, LayoutCommand, LayoutPlanArgs, NodeArg, RebalanceArgs,
+    RemoveArgs,
 };
+pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
 pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};
 
 pub(crate) use identity::{
@@ -277,6 +280,10 @@ mod tests {
             "marram admin uncordon node-3",
             "marram admin fence node-3 --force",
             "marram admin remove node-3",
+            "marram admin remove node-3 --allow-narrower",
+            "marram admin drain node-3 --watch --allow-narrower",
+            "marram admin bucket set-profile m://photos 8+4 --watch",
+            "marram admin bucket profile m://photos --json",
             "marram admin layout plan --without node-3 --with 4TiB --with 4TiB --json",
             "marram dev --dir d --add-node",
             "marram bench put --size 64MiB --concurrency 4 --count 10",
@@ -293,6 +300,8 @@ mod tests {
             "marram admin drain",
             "marram admin drain node-3 --watch --cancel",
             "marram admin layout",
+            "marram admin bucket set-profile m://photos",
+            "marram admin drain node-3 --cancel --allow-narrower",
             "marram dev --add-node --nodes 3",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

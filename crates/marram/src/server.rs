@@ -18,6 +18,7 @@
 //! service    what peers may ask; shards: their bytes
 //! wayback    when something of the metadata is gone
 //! work       shards restored, looked at and cleaned for the maintenance of other nodes
+//! reencode   extents encoded anew: here when asked, and by asking other nodes
 //! meshed     the seam of that maintenance: the drives of all nodes through the mesh
 //! lifetime   when to stop
 //! ```
@@ -34,6 +35,7 @@ mod newcomer;
 mod node;
 mod own;
 mod pace;
+mod reencode;
 mod remote;
 mod renew;
 mod room;

@@ -41,6 +41,67 @@ impl NodeDuty {
     }
 }
 
+/// What an operator agrees to beyond the ordinary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Consent {
+    /// A node that answers is given up, or what a node has finds no room elsewhere.
+    pub force: bool,
+    /// Stripes get narrower than the buckets ask for, with as many parity shards: too few nodes are
+    /// left.
+    pub narrower: bool,
+}
+
+impl Consent {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        force: false,
+        narrower: false,
+    };
+    /// To a node given up, or to no room.
+    pub const FORCE: Self = Self {
+        force: true,
+        narrower: false,
+    };
+    /// To narrower stripes.
+    pub const NARROWER: Self = Self {
+        force: false,
+        narrower: true,
+    };
+}
+
+/// How far a bucket's objects follow its profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BucketProfile {
+    /// The bucket.
+    pub bucket: String,
+    /// Its profile, k+m.
+    pub profile: String,
+    /// Its objects.
+    pub versions: u64,
+    /// Those of them that have a part with another profile, as far as they have been looked at.
+    pub versions_to_go: u64,
+    /// Metadata groups that have yet to look at all of them.
+    pub groups_looking: u32,
+}
+
+impl BucketProfile {
+    pub(crate) fn from_wire(profile: v1::BucketProfile) -> Self {
+        Self {
+            bucket: profile.bucket,
+            profile: profile.profile,
+            versions: profile.versions,
+            versions_to_go: profile.versions_to_go,
+            groups_looking: profile.groups_looking,
+        }
+    }
+
+    /// Whether every object has the profile.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.versions_to_go == 0 && self.groups_looking == 0
+    }
+}
+
 /// A change of a node's duty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DutyChange {

@@ -132,6 +132,9 @@ pub struct Redundancy {
     pub under_way: Vec<String>,
     /// Extents that wait for repair or for their place; none where a group does not answer.
     pub repairs_waiting: Option<u64>,
+    /// Extents that wait to be encoded anew, because they have another profile than their bucket;
+    /// none where a group does not answer.
+    pub reencodings_waiting: Option<u64>,
 }
 
 impl ClusterStatus {
@@ -205,5 +208,6 @@ fn redundancy(redundancy: v1::Redundancy) -> Redundancy {
         fully_redundant: redundancy.fully_redundant,
         under_way: redundancy.under_way,
         repairs_waiting: redundancy.repairs_waiting,
+        reencodings_waiting: redundancy.reencodings_waiting,
     }
 }

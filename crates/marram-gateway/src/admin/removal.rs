@@ -51,8 +51,25 @@ pub(crate) async fn remove(
         name: name.clone(),
         why,
     };
+    let accepted = request.allow_narrower || view.narrower.contains(&node);
+    let too_few = || view.leaves_too_few(node, accepted);
+    let refused = |refusal| AdminError::Refused {
+        name: name.clone(),
+        refusal,
+    };
+    // Of what stands against it, what the operator has to decide comes first.
+    if record.duty == NodeDuty::Serving
+        && let Some(refusal) = too_few()
+    {
+        return Err(refused(refusal));
+    }
     if let Some(why) = held_by_root(&view, record) {
         return Err(held(why));
+    }
+    if record.keeps_data()
+        && let Some(refusal) = too_few()
+    {
+        return Err(refused(refusal));
     }
     let if_epoch = request.if_epoch;
     decide(core, &name, &RootCommand::BuryNode { node, if_epoch }).await?;

@@ -40,6 +40,8 @@ struct Work {
     to_move: u64,
     /// Extents that wait for repair or for their place; nothing where a group does not answer.
     tickets: Option<u64>,
+    /// Extents that wait to be encoded anew; nothing where a group does not answer.
+    reencodings: Option<u64>,
 }
 
 impl<'a> Facts<'a> {
@@ -82,11 +84,12 @@ impl<'a> Facts<'a> {
     }
 
     /// Adds what is known of moves and repairs.
-    pub(super) fn with_work(mut self, standing: &Standing, tickets: Option<u64>) -> Self {
+    pub(super) fn with_work(mut self, standing: &Standing, waiting: Option<(u64, u64)>) -> Self {
         self.work = Work {
             moving: standing.moving,
             to_move: standing.to_move,
-            tickets,
+            tickets: waiting.map(|(tickets, _)| tickets),
+            reencodings: waiting.map(|(_, reencodings)| reencodings),
         };
         self
     }
@@ -103,6 +106,7 @@ impl<'a> Facts<'a> {
             fully_redundant: self.lacks().is_empty(),
             under_way: self.under_way(),
             repairs_waiting: self.work.tickets,
+            reencodings_waiting: self.work.reencodings,
         }
     }
 
@@ -168,7 +172,8 @@ impl<'a> Facts<'a> {
         let per_row = table.rows.iter().map(|row| {
             let mut shards: BTreeMap<NodeId, usize> = BTreeMap::new();
             let mut lost = 0;
-            for drive in &row.drives {
+            // No extent uses a slot without a drive.
+            for drive in row.drives.iter().filter(|drive| !drive.is_vacant()) {
                 match self.nodes.get(drive) {
                     Some(node) if !self.is_lost(*drive, *node) => {
                         *shards.entry(*node).or_default() += 1;

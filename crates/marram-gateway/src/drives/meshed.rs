@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use marram_erasure::{CODEC_ID, MATRIX_ID};
 use marram_mesh::{
-    CallError, DriveStats, DropShards, DumpGroup, ListShards, Mesh, ReadShard, RpcCode, WriteRun,
+    CallError, DriveStats, DropShards, DumpGroup, ListShards, LookShards, Mesh, ReadShard, RpcCode,
+    WriteRun,
 };
 use marram_proto::mesh::v1 as wire;
 use marram_types::{DataId, DriveId, NodeId, PgId, PoolId, ShardId};
@@ -29,6 +30,7 @@ fn error(error: &CallError) -> DriveError {
             RpcCode::Unavailable => DriveError::Away,
             RpcCode::DeadlineExceeded => DriveError::Late,
             RpcCode::Overloaded => DriveError::Overloaded,
+            RpcCode::Aborted => DriveError::Stale,
             _ => refused(error),
         },
         CallError::TooLarge { .. } | CallError::Malformed { .. } => refused(error),
@@ -103,6 +105,40 @@ impl Drives for Meshed {
             Ok(bytes)
         } else {
             Err(DriveError::Corrupt)
+        }
+    }
+
+    async fn look(
+        &self,
+        place: Place,
+        (pg, epoch): (PgId, u64),
+        shards: Vec<(ShardId, u64)>,
+        within: Duration,
+    ) -> Result<Vec<bool>, DriveError> {
+        let asked = shards.len();
+        let shards = shards.into_iter().map(|(shard, length)| wire::LookedShard {
+            shard: Some(shard.into()),
+            length,
+        });
+        let request = wire::LookShardsRequest {
+            drive: place.drive.0,
+            pg: Some(wire::PgEpoch {
+                pool: u32::from(pg.pool.0),
+                pg: u32::from(pg.index),
+                epoch,
+            }),
+            shards: shards.collect(),
+        };
+        let call = self
+            .0
+            .call::<LookShards>(place.node, request, Bytes::new(), within);
+        let (answer, _) = call.await.map_err(|e| error(&e))?;
+        let seen = answer.seen().map(|seen| seen == wire::ShardState::Whole);
+        let seen: Vec<bool> = seen.collect();
+        if seen.len() == asked {
+            Ok(seen)
+        } else {
+            Err(DriveError::Refused)
         }
     }
 

@@ -6,4 +6,5 @@ mod faults;
 mod identity;
 mod kit;
 mod objects;
+mod reencode;
 mod security;

@@ -17,7 +17,7 @@ use crate::places::Places;
 type Fetches = FuturesUnordered<BoxFuture<'static, (Fetch, Result<Bytes, DriveError>)>>;
 
 /// How gladly the drive of a shard is asked.
-pub(super) fn health(core: &Core, places: &Places, extent: &Extent, shard: u8) -> Health {
+pub(crate) fn health(core: &Core, places: &Places, extent: &Extent, shard: u8) -> Health {
     let Some(place) = places.shard(extent, shard) else {
         return Health::Gone;
     };
@@ -31,7 +31,7 @@ pub(super) fn health(core: &Core, places: &Places, extent: &Extent, shard: u8) -
 }
 
 /// Fetches a step: its bytes in order.
-pub(super) async fn step(core: Arc<Core>, mut step: ReadStep) -> Result<Vec<Bytes>, Unreadable> {
+pub(crate) async fn step(core: Arc<Core>, mut step: ReadStep) -> Result<Vec<Bytes>, Unreadable> {
     let mut fetches = Fetches::new();
     let mut asked: Vec<Fetch> = Vec::new();
     let first = step.start()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use marram_meta::NewExtent;
 use marram_object::Abandoned;
 use marram_types::{DataId, DriveId};
 use tokio::sync::OwnedSemaphorePermit;
@@ -44,6 +45,18 @@ pub(super) fn start(core: &Arc<Core>, abandoned: Vec<Abandoned>, runs: Runs, hel
         let Held { place, windows } = held;
         drop((place, windows));
     });
+}
+
+/// Removes extents that were written to the end and that no commit was sent for.
+pub(crate) fn abandon(core: &Arc<Core>, extents: &[NewExtent]) {
+    let abandoned = extents.iter().map(|new| Abandoned {
+        data: new.extent.data,
+        drives: new.wrote.iter().map(|(_, drive)| *drive).collect(),
+    });
+    let abandoned: Vec<Abandoned> = abandoned.collect();
+    let tasks = core.tasks.clone();
+    let core = core.clone();
+    tasks.spawn(async move { remove(&core, abandoned).await });
 }
 
 async fn remove(core: &Core, abandoned: Vec<Abandoned>) {

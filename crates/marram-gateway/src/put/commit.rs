@@ -101,6 +101,7 @@ fn row(put: &Put, version: NewVersion, generation: Generation, modified_ms: u64)
         nominal: put.bucket.profile,
         narrowed: false,
         under_protected: false,
+        off_profile: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a put failed.
 
 use marram_meta::Refusal;
-use marram_object::WriteFailure;
+use marram_object::{Unreadable, WriteFailure};
 
 use crate::core::{BucketError, Busy};
 use crate::groups::GroupError;
@@ -35,6 +35,8 @@ pub(crate) enum PutError {
     ReadBack(LookupError),
     #[error(transparent)]
     Busy(#[from] Busy),
+    #[error("bytes to be encoded anew cannot be read now: {0}")]
+    Source(#[from] Unreadable),
     #[error("the server is stopping")]
     Aborted,
 }
@@ -50,6 +52,7 @@ impl Fault for PutError {
             Self::DrivesFull { .. } => Reason::DrivesFull,
             Self::NotEnoughNodes { .. } | Self::Writing(_) => Reason::NotEnoughNodes,
             Self::NoPool { .. } | Self::Aborted => Reason::MetadataUnavailable,
+            Self::Source(_) => Reason::DataUnavailable,
             Self::ReadBack(_) => Reason::OutcomeUnknown,
             Self::Busy(_) => Reason::Overloaded,
         }
@@ -66,7 +69,11 @@ impl Fault for PutError {
                 vec![("living", living.to_string()), ("need", need.to_string())]
             }
             Self::NoPool { width } => vec![("width", width.to_string())],
-            Self::Writing(_) | Self::ReadBack(_) | Self::Busy(_) | Self::Aborted => Vec::new(),
+            Self::Writing(_)
+            | Self::ReadBack(_)
+            | Self::Busy(_)
+            | Self::Source(_)
+            | Self::Aborted => Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use marram_object::{ExtentPlan, NoPlace, WriteSession, choose_row};
+use marram_object::{ExtentPlan, NoPlace, WriteSession, choose_row, choose_row_at};
 use marram_placement::{PoolTable, pool_of};
 use marram_types::{DriveId, NodeId, Profile};
 
@@ -13,11 +13,14 @@ use crate::places::Places;
 
 /// What the extents of a write should be.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// The bucket's profile.
-    pub(super) bucket: Profile,
+    pub(crate) bucket: Profile,
     /// That of the object's class.
-    pub(super) object: Profile,
+    pub(crate) object: Profile,
+    /// Only rows will do in which it finds all of its places, each on a node of its own where there
+    /// are several: nothing is written narrower than asked for.
+    pub(crate) whole: bool,
 }
 
 /// Answers the session's wish for an extent: a row of the pool of the object's own width, or of the
@@ -35,6 +38,9 @@ pub(super) fn extent(
         .pool(pool_of(wanted.object.width()))
         .or_else(|| places.pool(pool_of(width)))
         .ok_or(PutError::NoPool { width })?;
+    if wanted.whole {
+        return whole_row(core, session, table, wanted.object, begin);
+    }
     let offer = |session: &mut WriteSession, lives: &dyn Fn(DriveId) -> bool| {
         offer(session, table, begin, lives, |row, living| {
             let node_of = |drive: &DriveId| places.place(*drive).map(|place| place.node);
@@ -65,6 +71,56 @@ pub(super) fn extent(
     } else {
         Err(PutError::NotEnoughNodes { living, need })
     }
+}
+
+/// Plans an extent in the first row from a random one on in which a profile finds all of its places.
+fn whole_row(
+    core: &Core,
+    session: &mut WriteSession,
+    table: &PoolTable,
+    profile: Profile,
+    begin: Begin,
+) -> Result<(), PutError> {
+    let places = core.places();
+    let good = |drive| {
+        answers(core, &places, drive)
+            && !core.conditions.is_full(drive)
+            && !core.conditions.is_suspect(drive)
+            && !session.avoided().contains(&drive)
+    };
+    let need = profile.width();
+    let spread_over = places.node_count().min(need);
+    let (start, count) = (rand::random::<u64>(), table.rows.len() as u64);
+    let mut living = 0;
+    let mut found = None;
+    for step in 0..count {
+        let choice = choose_row_at(table, start.wrapping_add(step) % count, good);
+        let node_of = |drive: &DriveId| places.place(*drive).map(|place| place.node);
+        let nodes: Vec<_> = choice.row.iter().map(node_of).collect();
+        let chosen = spread(&nodes, &choice.living, need);
+        let used = nodes.iter().zip(&chosen).filter(|(_, chosen)| **chosen);
+        let distinct: HashSet<_> = used.map(|(node, _)| node).collect();
+        let count = chosen.iter().filter(|chosen| **chosen).count();
+        living = living.max(count.min(distinct.len().max(1)));
+        if count == need && distinct.len() >= spread_over {
+            found = Some((choice, chosen));
+            break;
+        }
+    }
+    let Some((choice, living)) = found else {
+        return Err(PutError::NotEnoughNodes { living, need });
+    };
+    let planned = session.extent_planned(ExtentPlan {
+        data: begin.data_id(),
+        pg: choice.pg,
+        living,
+        row: choice.row,
+        also: choice.also,
+    });
+    planned.map_err(|error| PutError::NotEnoughNodes {
+        living: error.living,
+        need,
+    })
 }
 
 /// Whether new data may go to a drive: its node answers, and is there to take data (rules.md 25).

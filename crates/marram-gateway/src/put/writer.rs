@@ -1,8 +1,10 @@
-//! Drives one write session: bytes in from the client, runs out to the drives.
+//! Drives one write session: bytes in from a client, or from an extent that is encoded anew, runs out
+//! to the drives.
 //!
-//! Encoding runs here, on the task of the put: at several GiB/s a window costs about a millisecond.
+//! Encoding runs here, on the task of the write: at several GiB/s a window costs about a millisecond.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +22,7 @@ use tonic::Status;
 
 use super::cleanup::Held;
 use super::commit::{self, Content};
+use super::plan::Wanted;
 use super::upload::Upload;
 use super::window::{Filling, Window};
 use super::{Put, PutError, cleanup, plan};
@@ -38,6 +41,22 @@ pub(super) struct EndedRun {
     second_failed: bool,
 }
 
+/// Where the bytes of a write come from.
+pub(crate) trait Source: Send {
+    /// The next bytes; nothing at the end, which is known to be the true one. What is given up while
+    /// it waits loses no bytes.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, PutError>> + Send;
+}
+
+impl<S> Source for Upload<S>
+where
+    S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin + Send,
+{
+    async fn next(&mut self) -> Result<Option<Bytes>, PutError> {
+        Ok(Self::next(self).await?)
+    }
+}
+
 /// Writes an object that does not fit its row. `place` is its place among the transfers.
 pub(super) async fn run<S>(
     put: Put,
@@ -47,22 +66,42 @@ pub(super) async fn run<S>(
     place: Option<OwnedSemaphorePermit>,
 ) -> Result<v1::ObjectInfo, PutError>
 where
-    S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin,
+    S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin + Send,
 {
     let place = Arc::new(place);
     let begin = Begin::at(&put.core, put.group, put.bucket.bucket).await?;
+    let wanted = Wanted {
+        bucket: put.bucket.profile,
+        object: profile,
+        whole: false,
+    };
+    let completed = write(&put.core, wanted, begin, first, &mut upload, &place).await?;
+    let committed = commit::run(&put, Content::Extents(completed), upload.crc64()).await;
+    drop(place);
+    committed
+}
+
+/// Writes all that a source gives, until it is durable. What no commit will name then is removed in
+/// the background. `place` is the write's place among the transfers.
+pub(crate) async fn write<S: Source>(
+    core: &Arc<Core>,
+    wanted: Wanted,
+    begin: Begin,
+    first: BytesMut,
+    source: &mut S,
+    place: &Arc<Option<OwnedSemaphorePermit>>,
+) -> Result<Completed, PutError> {
     let mut writer = Writer {
-        core: put.core.clone(),
-        bucket_profile: put.bucket.profile,
-        profile,
+        core: core.clone(),
+        wanted,
         begin,
-        session: WriteSession::new(profile),
+        session: WriteSession::new(wanted.object),
         windows: HashMap::new(),
         runs: FuturesUnordered::new(),
         filling: Filling::new(first),
         ended: false,
     };
-    let written = writer.write(&mut upload).await;
+    let written = writer.write(source).await;
     if written.is_err() {
         writer.session.abort();
     }
@@ -73,18 +112,13 @@ where
         windows: writer.windows.values().map(Window::memory).collect(),
     };
     drop(writer.windows);
-    cleanup::start(&put.core, abandoned, writer.runs, held);
-    let completed = written?;
-    let committed = commit::run(&put, Content::Extents(completed), upload.crc64()).await;
-    drop(place);
-    committed
+    cleanup::start(core, abandoned, writer.runs, held);
+    written
 }
 
 struct Writer {
     core: Arc<Core>,
-    bucket_profile: Profile,
-    /// That of the object's class.
-    profile: Profile,
+    wanted: Wanted,
     begin: Begin,
     session: WriteSession,
     windows: HashMap<WindowId, Window>,
@@ -95,10 +129,7 @@ struct Writer {
 
 impl Writer {
     /// Until every window is durable.
-    async fn write<S>(&mut self, upload: &mut Upload<S>) -> Result<Completed, PutError>
-    where
-        S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin,
-    {
+    async fn write<S: Source>(&mut self, source: &mut S) -> Result<Completed, PutError> {
         loop {
             self.push_windows();
             if let Some(completed) = self.obey()? {
@@ -112,7 +143,7 @@ impl Writer {
                     }
                     self.session.run_ended(ended.run, ended.outcome);
                 }
-                chunk = upload.next(), if reading => match chunk? {
+                chunk = source.next(), if reading => match chunk? {
                     Some(chunk) => self.filling.push(&chunk, self.window_bytes()),
                     None => self.ended = true,
                 },
@@ -121,7 +152,7 @@ impl Writer {
         }
     }
 
-    /// Whether the client may send more: one window is filled while others are on their way.
+    /// Whether the source may give more: one window is filled while others are on their way.
     fn wants_bytes(&self) -> bool {
         !self.ended && self.filling.len() < self.window_bytes()
     }
@@ -131,7 +162,7 @@ impl Writer {
     /// one cell and goes out without being copied, and a put needs half the memory.
     fn window_bytes(&self) -> usize {
         let most = self.session.window_bytes();
-        if most == STRIPE_BYTES_MAX && self.profile.k() * CELL_BYTES_MAX < STRIPE_BYTES_MAX {
+        if most == STRIPE_BYTES_MAX && self.wanted.object.k() * CELL_BYTES_MAX < STRIPE_BYTES_MAX {
             most / 2
         } else {
             most
@@ -178,11 +209,7 @@ impl Writer {
         while let Some(command) = self.session.next_command() {
             match command {
                 Command::PlanExtent => {
-                    let wanted = plan::Wanted {
-                        bucket: self.bucket_profile,
-                        object: self.profile,
-                    };
-                    plan::extent(&self.core, &mut self.session, wanted, self.begin)?;
+                    plan::extent(&self.core, &mut self.session, self.wanted, self.begin)?;
                 }
                 Command::Write(write) => self.send(&write),
                 // Late runs are ignored by the session, and waited for by the cleanup.

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use crate::admin;
 use crate::admin::identity::{self, IdentityError};
-use crate::admin::{audit, backup, compare, plan, removal, version};
+use crate::admin::{audit, backup, compare, plan, profile, removal, version};
 use crate::cluster_status;
 use crate::core::Core;
 use crate::status;
@@ -50,6 +50,24 @@ impl AdminService for Admin {
         answer
             .map(Response::new)
             .map_err(|error| status::of(&error))
+    }
+
+    async fn set_bucket_profile(
+        &self,
+        request: Request<v1::SetBucketProfileRequest>,
+    ) -> Result<Response<v1::SetBucketProfileResponse>, Status> {
+        let answer = profile::set(&self.0, request.into_inner()).await;
+        let profile = Some(answer.map_err(|error| status::of(&error))?);
+        Ok(Response::new(v1::SetBucketProfileResponse { profile }))
+    }
+
+    async fn get_bucket_profile(
+        &self,
+        request: Request<v1::GetBucketProfileRequest>,
+    ) -> Result<Response<v1::GetBucketProfileResponse>, Status> {
+        let answer = profile::get(&self.0, request.into_inner()).await;
+        let profile = Some(answer.map_err(|error| status::of(&error))?);
+        Ok(Response::new(v1::GetBucketProfileResponse { profile }))
     }
 
     async fn plan_layout(

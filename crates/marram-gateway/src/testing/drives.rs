@@ -24,6 +24,8 @@ struct State {
     /// Nodes that hold what they are asked until it is given up, and are believed to be well.
     stuck: HashSet<NodeId>,
     full: HashSet<DriveId>,
+    /// The next drive that is looked at has lost everything.
+    forgetful: bool,
     /// Runs until a node goes down.
     fuse: Option<(NodeId, usize)>,
     reads: usize,
@@ -56,6 +58,11 @@ impl FakeDrives {
     /// A drive that nothing was written to yet.
     pub(crate) fn add(&self, drive: DriveId, node: NodeId) {
         self.0.lock().nodes.insert(drive, node);
+    }
+
+    /// The next drive that is looked at has lost everything.
+    pub(crate) fn forget(&self) {
+        self.0.lock().forgetful = true;
     }
 
     pub(crate) fn fill(&self, drive: DriveId) {
@@ -178,6 +185,27 @@ impl Drives for FakeDrives {
         let at = usize::try_from(part.offset).unwrap();
         let wanted = shard.get(at..at + part.len as usize);
         Ok(Bytes::copy_from_slice(wanted.ok_or(DriveError::NotFound)?))
+    }
+
+    async fn look(
+        &self,
+        place: Place,
+        _pg: (PgId, u64),
+        shards: Vec<(ShardId, u64)>,
+        _within: Duration,
+    ) -> Result<Vec<bool>, DriveError> {
+        let mut state = self.0.lock();
+        if state.down.contains(&place.node) {
+            return Err(DriveError::Away);
+        }
+        if std::mem::take(&mut state.forgetful) {
+            state.shards.retain(|(drive, _), _| *drive != place.drive);
+        }
+        let whole = |(shard, length): (ShardId, u64)| {
+            let held = state.shards.get(&(place.drive, shard));
+            held.is_some_and(|bytes| bytes.len() as u64 == length)
+        };
+        Ok(shards.into_iter().map(whole).collect())
     }
 
     async fn remove(

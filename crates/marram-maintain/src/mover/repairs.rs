@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use futures::stream;
 use marram_meta::{
-    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, TicketItem, TicketReason,
+    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, TicketItem, TicketReason, TicketWork,
     TicketsAnswer,
 };
 use marram_placement::Places;
@@ -84,7 +84,9 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         for group in view.groups.keys().filter(|group| **group != GroupId::ROOT) {
             let mut after = None;
             while let Some(page) = self.page(*group, after).await {
-                after = page.tickets.last().map(|item| item.ticket.data);
+                let last = page.tickets.last();
+                after =
+                    last.and_then(|item| Some((item.ticket.reasons.repair()?, item.ticket.data)));
                 let more = page.more && after.is_some();
                 let (shards, done) = self.repair_page(*group, page, &homes).await;
                 seen += shards;
@@ -99,9 +101,17 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         repaired
     }
 
-    async fn page(&self, group: GroupId, after: Option<DataId>) -> Option<TicketsAnswer> {
-        let limit = TICKETS_PAGE;
-        let query = ObjectQuery::Tickets { after, limit };
+    async fn page(
+        &self,
+        group: GroupId,
+        after: Option<(TicketWork, DataId)>,
+    ) -> Option<TicketsAnswer> {
+        let query = ObjectQuery::Queue {
+            from: TicketWork::Missing,
+            to: TicketWork::Misplaced,
+            after,
+            limit: TICKETS_PAGE,
+        };
         match self.work.consensus.ask_object(group, query).await {
             Ok(ObjectAnswer::Tickets(page)) => Some(page),
             Ok(_) => None,

@@ -14,12 +14,14 @@ use marram_types::{DriveId, GroupId, NodeId, PgId, PoolId};
 use super::backoff::Backoff;
 use super::carry::carry_group;
 use super::clean::clean_group;
+use super::vacate::vacate_group;
 use super::{MoverProgress, Wait, Work};
 use crate::consensus::Consensus;
 use crate::fault::fault_point;
 use crate::moves::{self, Doubt, Homes, MOVES_AT_ONCE, MOVES_MAX, Next};
 use crate::observed::Fences;
 use crate::shards::Shards;
+use crate::vacate;
 
 /// Placement groups that are carried or cleaned at once.
 const ROWS_AT_ONCE: usize = 8;
@@ -137,6 +139,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         let mut worked = self.propose(done).await;
         self.plan(&view);
         worked |= self.start(&view).await;
+        worked |= self.vacate(&view).await;
         self.end_rebalance(&view).await;
         self.tell_progress(&view);
         worked
@@ -239,15 +242,23 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                     is_stuck,
                     to_unfit: unfit.contains(&moving.to),
                 };
-                if is_stuck && moving.phase == Phase::Dual {
+                if is_stuck && moving.phase == Phase::Dual && !moving.to.is_vacant() {
                     self.work
                         .mark_unfit(moving.to, "it does not do what a move needs");
                 }
+                let next = if moving.to.is_vacant() && moving.phase == Phase::Dual {
+                    match vacate::is_void(moving, row, view, &self.homes) {
+                        true => Next::Cancel,
+                        false => Next::Vacate,
+                    }
+                } else {
+                    moves::next(moving, &self.homes, (is_up, is_lost), doubt)
+                };
                 tasks.push(Task {
                     pg: table.pg(index),
                     row: row.clone(),
                     homes: Arc::clone(&self.homes),
-                    next: moves::next(moving, &self.homes, (is_up, is_lost), doubt),
+                    next,
                     groups: groups.clone(),
                     done: self.done.get(&key).cloned().unwrap_or_default(),
                 });
@@ -273,7 +284,13 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                 Some(wait) => {
                     self.done.insert(key, task.done);
                     match wait {
-                        Wait::Later => self.later.failed(key, Instant::now()),
+                        Wait::Later => {
+                            if matches!(task.next, Next::Vacate) {
+                                // Each look finds less: it is no failure to be shy of.
+                                self.later.forget(&key);
+                            }
+                            self.later.failed(key, Instant::now());
+                        }
                         Wait::Drive => {
                             self.stuck.entry(key).or_insert_with(Instant::now);
                         }
@@ -285,7 +302,9 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         let any = !steps.is_empty();
         for ((pool, next), pgs) in steps {
             let command = match next {
-                n if n == Next::Carry as u8 => RootCommand::CutMoves { pool, pgs },
+                n if n == Next::Carry as u8 || n == Next::Vacate as u8 => {
+                    RootCommand::CutMoves { pool, pgs }
+                }
                 n if n == Next::Cancel as u8 => RootCommand::CancelMoves { pool, pgs },
                 _ => RootCommand::EndMoves { pool, pgs },
             };
@@ -419,6 +438,46 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         started
     }
 
+    /// Begins to take slots out of use that have no drive any more, in pools that have no moves under
+    /// way, except such as wait for something.
+    async fn vacate(&mut self, view: &ClusterView) -> bool {
+        let Some(planned) = self.planned.take_if(|planned| planned.index == view.index) else {
+            return false;
+        };
+        let plans = &planned.pools;
+        let mut started = false;
+        for (pool, table) in view.pools.iter().filter(|(p, _)| plans.contains_key(p)) {
+            let rows = (0_u16..).zip(&table.rows);
+            let moving = rows.filter(|(_, row)| row.moving.is_some());
+            let keys: Vec<RowKey> = moving.map(|(i, row)| (*pool, i, row.epoch)).collect();
+            let waits = |key: &RowKey| self.later.has(key) || self.stuck.contains_key(key);
+            let all_wait = keys.iter().all(waits);
+            if !self.is_seen(table) || !all_wait {
+                continue;
+            }
+            let plan = &plans[pool];
+            let due = self.is_due(view, *pool, plan);
+            let moved: BTreeSet<u16> = plan.moves.iter().map(|planned| planned.pg).collect();
+            let since = (self.changed.elapsed(), self.work.patience.narrow);
+            let busy = |pg| due && moved.contains(&pg);
+            let mut moves = vacate::plan(table, view, &self.homes, busy, since);
+            moves.truncate(MOVES_MAX.saturating_sub(keys.len()));
+            if !moves.is_empty() {
+                let (pool, slots) = (*pool, moves.len());
+                tracing::info!(
+                    pool = pool.0,
+                    slots,
+                    "slots have no drive; their data gets narrower"
+                );
+                self.decide(pool, RootCommand::StartMoves { pool, moves })
+                    .await;
+                started = true;
+            }
+        }
+        self.planned = Some(planned);
+        started
+    }
+
     fn tell_progress(&self, view: &ClusterView) {
         let rows = view.pools.values().flat_map(|table| &table.rows);
         let under_way = rows.filter(|row| row.moving.is_some()).count();
@@ -461,7 +520,7 @@ async fn carry_on<C: Consensus, S: Shards>(work: &Work<C, S>, mut task: Task) ->
     let moving = task
         .row
         .moving
-        .filter(|_| matches!(task.next, Next::Carry | Next::Clean));
+        .filter(|_| matches!(task.next, Next::Carry | Next::Clean | Next::Vacate));
     if let Some(moving) = moving {
         for group in task.groups.clone() {
             if task.done.contains(&group) {
@@ -469,6 +528,7 @@ async fn carry_on<C: Consensus, S: Shards>(work: &Work<C, S>, mut task: Task) ->
             }
             let ran = match task.next {
                 Next::Clean => clean_group(work, &task, moving, group).await,
+                Next::Vacate => vacate_group(work, &task, moving, group).await,
                 _ => carry_group(work, &task, moving, group).await,
             };
             match ran {

@@ -15,9 +15,10 @@ pub enum BucketState {
     /// On its way into every object group. A group that holds the record accepts writes: gateways
     /// use the bucket only when the root says [`Self::Active`].
     Creating = 1,
-    /// A deletion found objects: the record with this state and its higher epoch is on its way
-    /// into every object group, to lift the seal. Gateways use the bucket as if it were active.
-    Unsealing = 2,
+    /// The record with this state and its higher epoch is on its way into every object group: with
+    /// a new profile, or to lift the seal of a deletion that found objects. Gateways use the bucket
+    /// as if it were active.
+    Changing = 2,
     /// In use.
     Active = 3,
     /// Sealed: writes are refused, retryably, while the groups count what is left.
@@ -30,19 +31,19 @@ impl BucketState {
     /// Whether an object group with this copy accepts writes.
     #[must_use]
     pub fn accepts_writes(self) -> bool {
-        matches!(self, Self::Creating | Self::Unsealing | Self::Active)
+        matches!(self, Self::Creating | Self::Changing | Self::Active)
     }
 
     /// Whether the root's leader still has to bring this state to every object group.
     #[must_use]
     pub fn is_pending(self) -> bool {
-        matches!(self, Self::Creating | Self::Unsealing | Self::Deleting)
+        matches!(self, Self::Creating | Self::Changing | Self::Deleting)
     }
 
     pub(crate) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
         Ok(match byte {
             1 => Self::Creating,
-            2 => Self::Unsealing,
+            2 => Self::Changing,
             3 => Self::Active,
             4 => Self::Deleting,
             5 => Self::Deleted,

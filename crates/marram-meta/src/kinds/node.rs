@@ -109,6 +109,13 @@ impl NodeRecord {
         }
     }
 
+    /// Whether it keeps what it has, whether it takes more or not.
+    #[must_use]
+    pub fn keeps_data(&self) -> bool {
+        let stays = matches!(self.duty, NodeDuty::Serving | NodeDuty::Cordoned);
+        self.state == NodeState::Active && stays
+    }
+
     /// Whether new data may go to it: a member that serves.
     #[must_use]
     pub fn takes_data(&self) -> bool {

@@ -9,7 +9,8 @@ use marram_types::{BucketId, DataId, Generation, Profile, VersionId};
 use super::extent::{Extent, get_extents, put_extents};
 use crate::stored::{Stored, get_profile, put_profile};
 
-const VERSION: u8 = 1;
+/// Version 1 did not say whether an extent has another profile.
+const VERSION: u8 = 2;
 
 /// Where a version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +51,25 @@ pub struct VersionRow {
     pub metadata: Vec<(String, String)>,
     /// Where the bytes are.
     pub body: Body,
-    /// The profile that the bucket asked for, for an object of this size, at the commit.
+    /// The profile that the bucket asks for, for an object of this size: at the commit, and from a
+    /// change of it on the new one.
     pub nominal: Profile,
     /// An extent has fewer shards than `nominal`.
     pub narrowed: bool,
     /// An extent has fewer parity shards than `nominal`.
     pub under_protected: bool,
+    /// An extent has another profile than `nominal`.
+    pub off_profile: bool,
+}
+
+impl VersionRow {
+    /// Compares the extents with what the row should have.
+    pub(crate) fn judge(&mut self, extents: &[Extent]) {
+        let nominal = self.nominal;
+        self.narrowed = extents.iter().any(|e| e.is_narrower_than(nominal));
+        self.under_protected = extents.iter().any(|e| e.profile.m() < nominal.m());
+        self.off_profile = extents.iter().any(|e| e.profile != nominal);
+    }
 }
 
 /// A row's parts where they lie, before it is written.
@@ -73,6 +87,7 @@ pub(crate) struct RowRef<'a> {
     pub(crate) nominal: Profile,
     pub(crate) narrowed: bool,
     pub(crate) under_protected: bool,
+    pub(crate) off_profile: bool,
 }
 
 /// A row's body where it lies.
@@ -153,12 +168,12 @@ pub(crate) fn deser_body_kind(bytes: &[u8]) -> Result<BodyKind, DecodeError> {
     /// Version id, checksum, profile and two flags.
     const FIXED: usize = 16 + 8 + 2 + 2;
     let mut from = Reader::new(bytes);
-    from.version("version row version", VERSION)?;
+    let version = from.version("version row version", VERSION)?;
     for _ in 0..3 {
         from.varint()?;
     }
     from.str()?;
-    from.raw(FIXED)?;
+    from.raw(FIXED + usize::from(version > 1))?;
     match from.u8()? {
         1 => DataId::decode(&mut from).map(BodyKind::Inline),
         2 => Ok(BodyKind::Extents),
@@ -177,7 +192,9 @@ impl RowRef<'_> {
             .u128_be(self.version.0)
             .u64_be(self.crc64);
         put_profile(out, self.nominal);
-        out.bool(self.narrowed).bool(self.under_protected);
+        out.bool(self.narrowed)
+            .bool(self.under_protected)
+            .bool(self.off_profile);
         match self.body {
             BodyRef::Inline { data } => {
                 out.u8(1);
@@ -223,20 +240,22 @@ impl Stored for VersionRow {
             nominal: self.nominal,
             narrowed: self.narrowed,
             under_protected: self.under_protected,
+            off_profile: self.off_profile,
         };
         row.encode(out);
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        from.version("version row version", VERSION)?;
+        let version = from.version("version row version", VERSION)?;
         let generation = Generation(from.varint()?);
         let modified_ms = from.varint()?;
         let size = from.varint()?;
         let etag = from.str()?.to_owned();
-        let version = VersionId(from.u128_be()?);
+        let id = VersionId(from.u128_be()?);
         let crc64 = from.u64_be()?;
         let nominal = get_profile(from)?;
         let (narrowed, under_protected) = (from.bool()?, from.bool()?);
+        let off_profile = version > 1 && from.bool()?;
         let body = match from.u8()? {
             1 => Body::Inline {
                 data: DataId::decode(from)?,
@@ -249,7 +268,7 @@ impl Stored for VersionRow {
             _ => return Err(DecodeError::Invalid("body")),
         };
         Ok(Self {
-            version,
+            version: id,
             generation,
             modified_ms,
             size,
@@ -261,6 +280,7 @@ impl Stored for VersionRow {
             nominal,
             narrowed,
             under_protected,
+            off_profile,
         })
     }
 }

@@ -96,6 +96,7 @@ proptest! {
             bytes: numbers[1],
             narrowed: numbers[2],
             under_protected: numbers[3],
+            off_profile: numbers[0],
         });
     }
 
@@ -177,9 +178,9 @@ fn first_forms_of_references_and_request_records_are_read() {
     assert_eq!(DataRef::deser_value(&live), Ok(expected));
 }
 
-/// Rows on drives must be readable for ever: this form never changes, it only gets successors.
+/// Rows on drives must be readable for ever: these forms never change, they only get successors.
 #[test]
-fn the_first_form_of_a_row_stays() {
+fn the_forms_of_a_row_stay() {
     let row = VersionRow {
         version: VersionId(1),
         generation: Generation(2),
@@ -195,17 +196,30 @@ fn the_first_form_of_a_row_stays() {
         nominal: crate::testing::profile("1+2"),
         narrowed: false,
         under_protected: true,
+        off_profile: false,
     };
-    let expected = [
-        &[1, 2, 3, 4, 1, b'e'][..],
-        &1_u128.to_be_bytes(),
-        &5_u64.to_be_bytes(),
-        &[1, 2, 0, 1, 1, 0, 1],
-        &6_u64.to_be_bytes(),
-        &7_u64.to_be_bytes(),
-        &[1, b'c', 1, 1, b'n', 1, b'v'],
-    ];
-    assert_eq!(row.ser_value(), expected.concat());
+    // The second form has one flag more.
+    let form = |version: u8, flags: &[u8]| {
+        [
+            &[version, 2, 3, 4, 1, b'e'][..],
+            &1_u128.to_be_bytes(),
+            &5_u64.to_be_bytes(),
+            &[1, 2],
+            flags,
+            &[1, 0, 1],
+            &6_u64.to_be_bytes(),
+            &7_u64.to_be_bytes(),
+            &[1, b'c', 1, 1, b'n', 1, b'v'],
+        ]
+        .concat()
+    };
+    let second = form(2, &[0, 1, 0]);
+    assert_eq!(row.ser_value(), second);
+    for form in [form(1, &[0, 1]), second] {
+        let inline = BodyKind::Inline(crate::testing::data(6, 7));
+        assert_eq!(deser_body_kind(&form), Ok(inline));
+        assert_eq!(VersionRow::deser_value(&form), Ok(row.clone()));
+    }
 }
 
 /// Forms that no release wrote are refused by their version, not misread.

@@ -2,9 +2,10 @@
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 
-use crate::stored::Stored;
+use crate::stored::{Stored, only_version};
 
-const VERSION: u8 = 1;
+/// Version 1 did not count versions of another profile.
+const VERSION: u8 = 2;
 
 /// What a group holds of a bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Usage {
     pub narrowed: u64,
     /// Versions with fewer parity shards than the bucket asks for (rules.md 18).
     pub under_protected: u64,
+    /// Versions with an extent of another profile than the bucket asks for, those above included.
+    pub off_profile: u64,
 }
 
 impl Usage {
@@ -28,6 +31,7 @@ impl Usage {
             bytes: self.bytes - other.bytes,
             narrowed: self.narrowed - other.narrowed,
             under_protected: self.under_protected - other.under_protected,
+            off_profile: self.off_profile - other.off_profile,
         }
     }
 
@@ -39,6 +43,7 @@ impl Usage {
             bytes: self.bytes + other.bytes,
             narrowed: self.narrowed + other.narrowed,
             under_protected: self.under_protected + other.under_protected,
+            off_profile: self.off_profile + other.off_profile,
         }
     }
 }
@@ -49,16 +54,18 @@ impl Stored for Usage {
             .varint(self.objects)
             .varint(self.bytes)
             .varint(self.narrowed)
-            .varint(self.under_protected);
+            .varint(self.under_protected)
+            .varint(self.off_profile);
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        from.version("usage version", VERSION)?;
+        only_version(from, "usage version", VERSION)?;
         Ok(Self {
             objects: from.varint()?,
             bytes: from.varint()?,
             narrowed: from.varint()?,
             under_protected: from.varint()?,
+            off_profile: from.varint()?,
         })
     }
 }

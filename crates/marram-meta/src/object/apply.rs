@@ -1,14 +1,14 @@
 //! Applies one entry to an object group's state.
 
-use marram_types::Crc64Nvme;
 use marram_types::codec::{DecodeError, Reader};
+use marram_types::{Crc64Nvme, ObjectKey};
 
 use super::command::{ObjectCommand, TAG_PUT};
 use super::displace::discard;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
 use super::shard::{self, Named};
-use super::{delete, fence, floors, gone, put, reencode};
+use super::{delete, fence, floors, gone, profile, put, reencode};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::kv::KvWrite;
 use crate::refusal::Refusal;
@@ -145,6 +145,9 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
         }
         ObjectCommand::HoldFloors { until_ms } => Ok(floors::hold(apply, *until_ms)),
         ObjectCommand::Tombstone(tombstone) => gone::tombstone(apply, tombstone),
+        ObjectCommand::JudgeVersions { bucket, after } => {
+            profile::judge(apply, *bucket, after.as_ref().map(ObjectKey::as_str))
+        }
     }
 }
 

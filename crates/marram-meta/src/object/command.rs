@@ -27,6 +27,7 @@ const TAG_SHARD_MISSING: u8 = 137;
 const TAG_REENCODE: u8 = 138;
 const TAG_HOLD_FLOORS: u8 = 150;
 const TAG_TOMBSTONE: u8 = 155;
+const TAG_JUDGE_VERSIONS: u8 = 139;
 
 /// Where a new version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +171,14 @@ pub enum ObjectCommand {
     /// Brings the root's decision that a node is about to be removed, or not any more (rules.md
     /// 25). The group takes it if its epoch is higher than what it knows of the drives.
     Tombstone(Tombstone),
+    /// Judges the next versions of a bucket by its changed profile: counters and tickets follow.
+    JudgeVersions {
+        /// The bucket.
+        bucket: BucketId,
+        /// The last version that was judged, as the sender knows it: another one, and nothing is
+        /// changed.
+        after: Option<ObjectKey>,
+    },
 }
 
 fn extents_hint(extents: &[NewExtent]) -> usize {
@@ -236,6 +245,13 @@ impl Stored for CollectedEntry {
             data: DataId::decode(from)?,
         })
     }
+}
+
+/// Appends the key that something has come to.
+fn put_last(out: &mut Writer, last: Option<&ObjectKey>) {
+    out.option(last, |out, key| {
+        out.str(key.as_str());
+    });
 }
 
 /// Reads an object key, which must be a valid one.
@@ -309,6 +325,9 @@ impl Stored for ObjectCommand {
                 out.u8(TAG_HOLD_FLOORS).varint(*until_ms);
             }
             Self::Tombstone(tombstone) => tombstone.encode(out.u8(TAG_TOMBSTONE)),
+            Self::JudgeVersions { bucket, after } => {
+                put_last(out.u8(TAG_JUDGE_VERSIONS).u64_be(bucket.0), after.as_ref());
+            }
         }
     }
 
@@ -358,6 +377,10 @@ impl Stored for ObjectCommand {
                 until_ms: from.varint()?,
             },
             TAG_TOMBSTONE => Self::Tombstone(Tombstone::decode(from)?),
+            TAG_JUDGE_VERSIONS => Self::JudgeVersions {
+                bucket: BucketId(from.u64_be()?),
+                after: from.option(get_key)?,
+            },
             other => return Err(unknown("object command", other)),
         })
     }

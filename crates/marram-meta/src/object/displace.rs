@@ -4,11 +4,12 @@
 use marram_types::DriveId;
 
 use super::new_extent::NewExtent;
+use super::tickets;
 use crate::kinds::data_ref::{self, DataRef};
 use crate::kinds::extent::{Extent, ser_chunk_key};
 use crate::kinds::object::{Body, VersionRow};
-use crate::kinds::{garbage, inline, ticket};
-use crate::kv::{KvError, Table};
+use crate::kinds::{garbage, inline};
+use crate::kv::Table;
 use crate::layout::Layout;
 use crate::live::spilled_chunks;
 use crate::requests::Apply;
@@ -50,7 +51,7 @@ pub(super) fn displace_extent(
 ) -> Result<(), StateError> {
     let places = layout.all_places(apply.kv, extent)?;
     let displaced = DataRef::Displaced { at: apply.index };
-    Ok(queue(apply, extent, &places, &displaced)?)
+    queue(apply, extent, &places, &displaced)
 }
 
 /// Queues the data of an attempt that did not commit it, and marks it so that no later attempt
@@ -72,7 +73,7 @@ fn queue(
     extent: &Extent,
     places: &[Vec<DriveId>],
     reference: &DataRef,
-) -> Result<(), KvError> {
+) -> Result<(), StateError> {
     let at = apply.index;
     let garbage_key = garbage::ser_key(at, extent.data);
     let entry = garbage::ser_value(extent, places);
@@ -81,7 +82,5 @@ fn queue(
     apply
         .kv
         .put(Table::DataRefs, &ref_key, &reference.ser_value())?;
-    apply
-        .kv
-        .delete(Table::Tickets, &ticket::ser_key(extent.data))
+    tickets::take_back(apply, extent.data)
 }

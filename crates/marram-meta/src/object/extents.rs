@@ -7,8 +7,10 @@ use super::new_extent::NewExtent;
 use super::tickets;
 use crate::kinds::data_ref::{self, DataRef};
 use crate::kinds::extent::Extent;
-use crate::kv::Table;
+use crate::kinds::object::{Body, VersionRow};
+use crate::kv::{KvRead, Table};
 use crate::layout::Layout;
+use crate::live::spilled_chunks;
 use crate::refusal::Refusal;
 use crate::requests::Apply;
 use crate::stored::{StateError, Stored, load};
@@ -69,6 +71,15 @@ pub(super) fn settle(
         }
     }
     Ok(Ok(settled))
+}
+
+/// All extents of a version, wherever they are written.
+pub(super) fn row_extents(kv: &dyn KvRead, row: &VersionRow) -> Result<Vec<Extent>, StateError> {
+    Ok(match &row.body {
+        Body::Inline { .. } => Vec::new(),
+        Body::Extents(extents) => extents.clone(),
+        Body::Spilled { .. } => spilled_chunks(kv, row.version)?.concat(),
+    })
 }
 
 /// Writes the back references of extents that a row holds from now on, and files their tickets.

@@ -6,6 +6,7 @@ use marram_placement::PgRow;
 use marram_types::{BucketId, PgId, PoolId};
 
 use super::outcome::ObjectOutcome;
+use super::profile;
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
 use crate::kinds::layout_row::{self, LayoutRow};
 use crate::kinds::usage::Usage;
@@ -41,8 +42,13 @@ pub(super) fn bucket(
     let usage: Usage = load(apply.kv, Table::Usage, &key)?.unwrap_or_default();
     let held = match held {
         Some(held) if !record.is_newer_than(&held) => held,
-        _ => {
+        held => {
             store(apply.kv, Table::Buckets, &key, record)?;
+            if record.state == BucketState::Deleted {
+                apply.kv.delete(Table::ProfileCursors, &key)?;
+            } else if held.is_some_and(|held| held.profile != record.profile) {
+                profile::begin(apply, record.bucket)?;
+            }
             record.clone()
         }
     };

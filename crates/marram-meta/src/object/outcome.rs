@@ -64,6 +64,13 @@ pub enum ObjectOutcome {
     Reencoded,
     /// The row did not hold the old data any more; the new data is garbage.
     Superseded,
+    /// Versions of a bucket were judged by its profile.
+    Judged {
+        /// The last one.
+        after: Option<String>,
+        /// There are no more.
+        done: bool,
+    },
     /// Done; there is nothing to tell.
     Done,
     /// Nothing was changed.
@@ -139,6 +146,13 @@ impl Stored for ObjectOutcome {
             Self::Superseded => {
                 out.u8(12);
             }
+            Self::Judged { after, done } => {
+                out.u8(40)
+                    .option(after.as_ref(), |out, key| {
+                        out.str(key);
+                    })
+                    .bool(*done);
+            }
         }
     }
 
@@ -174,6 +188,10 @@ impl Stored for ObjectOutcome {
             10 => Self::NotLive,
             11 => Self::Reencoded,
             12 => Self::Superseded,
+            40 => Self::Judged {
+                after: from.option(|from| from.str().map(str::to_owned))?,
+                done: from.bool()?,
+            },
             other => return Err(unknown("object outcome", other)),
         })
     }

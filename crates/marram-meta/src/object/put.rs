@@ -26,6 +26,7 @@ struct Protection {
     nominal: Profile,
     narrowed: bool,
     under_protected: bool,
+    off_profile: bool,
 }
 
 pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOutcome, StateError> {
@@ -61,6 +62,7 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
         bytes: put.size,
         narrowed: u64::from(protection.narrowed),
         under_protected: u64::from(protection.under_protected),
+        off_profile: u64::from(protection.off_profile),
     };
     usage::replace(apply, put.bucket, current.as_ref(), counted)?;
     Ok(ObjectOutcome::Committed {
@@ -113,15 +115,21 @@ fn judge(
 
 /// Small objects are kept as copies, so that is what is asked for them.
 fn protection(put: &PutRef<'_>, profile: Profile, extents: &[Extent]) -> Protection {
-    let nominal = if put.size <= COPIES_BYTES_MAX as u64 {
-        profile.as_copies()
-    } else {
-        profile
-    };
+    let nominal = nominal(put.size, profile);
     Protection {
         nominal,
         narrowed: extents.iter().any(|e| e.is_narrower_than(nominal)),
         under_protected: extents.iter().any(|e| e.profile.m() < nominal.m()),
+        off_profile: extents.iter().any(|e| e.profile != nominal),
+    }
+}
+
+/// What a bucket of this profile asks for, for an object of this size.
+pub(super) fn nominal(size: u64, profile: Profile) -> Profile {
+    if size <= COPIES_BYTES_MAX as u64 {
+        profile.as_copies()
+    } else {
+        profile
     }
 }
 
@@ -157,6 +165,7 @@ fn row<'a>(
         nominal: protection.nominal,
         narrowed: protection.narrowed,
         under_protected: protection.under_protected,
+        off_profile: protection.off_profile,
     }
 }
 

@@ -46,6 +46,11 @@ pub(super) fn apply(
     if extents.iter().map(|new| new.extent.length).sum::<u64>() != held.extent().length {
         return Ok(ObjectOutcome::Refused(Malformed::Size.into()));
     }
+    // A worker may have planned it before the bucket's profile was raised.
+    let asked = held.row.nominal.m().min(held.extent().profile.m());
+    if extents.iter().any(|new| new.extent.profile.m() < asked) {
+        return Ok(ObjectOutcome::Refused(Malformed::Protection.into()));
+    }
     let mut layout = Layout::default();
     let settled = match settle(apply, &mut layout, extents)? {
         Ok(settled) => settled,
@@ -84,8 +89,7 @@ fn swap(
     after.splice(at..=at, settled);
 
     let mut row = held.row.clone();
-    row.narrowed = after.iter().any(|e| e.is_narrower_than(row.nominal));
-    row.under_protected = after.iter().any(|e| e.profile.m() < row.nominal.m());
+    row.judge(&after);
     usage::replace(apply, held.bucket, Some(&held.row), usage::of(&row))?;
     write_body(apply, &mut row, &before, after)?;
     let key = ser_key(held.bucket, &held.key);

@@ -147,7 +147,7 @@ fn final_refusals_are_remembered_and_retryable_ones_are_not() {
     group.run(&ObjectCommand::BucketFence(seal));
     let sealed = group.run_as(request(2), &striped("b", 3, "4+2", 5));
     assert_eq!(refused(sealed), Refusal::BucketSealed { bucket: BUCKET });
-    let unseal = bucket_record(3, BucketState::Unsealing);
+    let unseal = bucket_record(3, BucketState::Changing);
     group.run(&ObjectCommand::BucketFence(unseal));
     let outcome = group.run_as(request(2), &striped("b", 3, "4+2", 5));
     assert!(matches!(outcome, ObjectOutcome::Committed { .. }));
@@ -316,13 +316,13 @@ fn fences_keep_the_newest_record_and_count_what_is_left() {
             ObjectOutcome::Fenced { live, epoch, state } => (live, epoch, state),
             other => panic!("{other:?}"),
         };
-    use BucketState::{Active, Creating, Deleting, Unsealing};
+    use BucketState::{Active, Changing, Creating, Deleting};
     assert_eq!(fence(2, Deleting), (1, 2, Deleting));
     assert_eq!(fence(1, Active), (1, 2, Deleting), "older");
     assert_eq!(fence(2, Active), (1, 2, Deleting), "a lower state");
     assert_eq!(fence(2, Deleting), (1, 2, Deleting), "the same again");
-    assert_eq!(fence(3, Unsealing), (1, 3, Unsealing));
-    assert_eq!(fence(3, Creating), (1, 3, Unsealing));
+    assert_eq!(fence(3, Changing), (1, 3, Changing));
+    assert_eq!(fence(3, Creating), (1, 3, Changing));
     assert_eq!(fence(3, Active), (1, 3, Active));
 }
 

@@ -1,11 +1,11 @@
 //! Repair tickets: filed and taken back in the same apply as their reasons, so that none is
 //! forgotten and none stays.
 
-use marram_types::Profile;
+use marram_types::{DataId, Profile};
 
 use crate::kinds::extent::Extent;
 use crate::kinds::ticket::{self, RepairTicket, TicketReasons};
-use crate::kv::Table;
+use crate::kv::{KvError, Table};
 use crate::requests::Apply;
 use crate::stored::{StateError, load, store};
 
@@ -29,12 +29,14 @@ pub(super) fn refresh(
     nominal: Profile,
     missing_at: Option<u64>,
 ) -> Result<(), StateError> {
-    let key = ticket::ser_key(extent.data);
     let reasons = TicketReasons::of(extent, nominal);
     if reasons.is_empty() {
-        return Ok(apply.kv.delete(Table::Tickets, &key)?);
+        return take_back(apply, extent.data);
     }
+    let key = ticket::ser_key(extent.data);
     let held: Option<RepairTicket> = load(apply.kv, Table::Tickets, &key)?;
+    let before = held.as_ref().map(|held| held.reasons).unwrap_or_default();
+    enqueue(apply, extent.data, before, reasons)?;
     let (since, reported) = held.map_or((apply.index, 0), |held| (held.since, held.missing_at));
     let ticket = RepairTicket {
         data: extent.data,
@@ -45,6 +47,40 @@ pub(super) fn refresh(
         missing_at: missing_at.unwrap_or(reported),
     };
     Ok(store(apply.kv, Table::Tickets, &key, &ticket)?)
+}
+
+/// Takes the ticket of an extent back, if there is one.
+pub(super) fn take_back(apply: &mut Apply<'_>, data: DataId) -> Result<(), StateError> {
+    let key = ticket::ser_key(data);
+    let Some(held) = load::<RepairTicket>(apply.kv, Table::Tickets, &key)? else {
+        return Ok(());
+    };
+    enqueue(apply, data, held.reasons, TicketReasons::default())?;
+    Ok(apply.kv.delete(Table::Tickets, &key)?)
+}
+
+/// Brings the queue from one set of reasons to another.
+fn enqueue(
+    apply: &mut Apply<'_>,
+    data: DataId,
+    before: TicketReasons,
+    after: TicketReasons,
+) -> Result<(), KvError> {
+    for work in before
+        .works()
+        .filter(|old| after.works().all(|w| w != *old))
+    {
+        let key = ticket::ser_queue_key(work, data);
+        apply.kv.delete(Table::TicketQueue, &key)?;
+    }
+    for work in after
+        .works()
+        .filter(|new| before.works().all(|w| w != *new))
+    {
+        let key = ticket::ser_queue_key(work, data);
+        apply.kv.put(Table::TicketQueue, &key, &[])?;
+    }
+    Ok(())
 }
 
 /// The index of the last report that a shard of this extent is lost; 0 without one.

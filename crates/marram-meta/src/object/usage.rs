@@ -30,5 +30,6 @@ pub(super) fn of(row: &VersionRow) -> Usage {
         bytes: row.size,
         narrowed: u64::from(row.narrowed),
         under_protected: u64::from(row.under_protected),
+        off_profile: u64::from(row.off_profile),
     }
 }

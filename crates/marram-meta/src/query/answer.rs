@@ -179,6 +179,11 @@ pub struct GroupCounters {
     /// Repair tickets of extents that survive fewer losses than they should, or may; those that are
     /// only narrower than asked for do not count. No more than [`TICKETS_COUNTED_MAX`].
     pub tickets: u64,
+    /// Extents that are to be encoded anew, because they have another profile than their bucket
+    /// asks for. No more than [`TICKETS_COUNTED_MAX`].
+    pub reencodings: u64,
+    /// Buckets whose profile was changed and whose versions have not all been judged by it yet.
+    pub judging: u64,
 }
 
 /// Tickets are counted up to here: whoever asks wants to know whether there are any, and about how
@@ -208,6 +213,8 @@ pub enum ObjectAnswer {
     Rows(RowsAnswer),
     /// To `Named`.
     Named(NamedAnswer),
+    /// To `Judging`: the buckets, each with the last version that was judged; at most a page.
+    Judging(Vec<(BucketId, Option<String>)>),
 }
 
 impl ObjectAnswer {
@@ -258,7 +265,9 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
                 .varint(counters.gc_floor)
                 .varint(counters.read_floor)
                 .varint(counters.requests)
-                .varint(counters.tickets);
+                .varint(counters.tickets)
+                .varint(counters.reencodings)
+                .varint(counters.judging);
         }
         ObjectAnswer::Garbage(entries) => {
             out.u8(6).list(entries, |out, entry| entry.encode(out));
@@ -272,6 +281,13 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
                 .varint(page.index)
                 .list(&page.tickets, |out, item| item.encode(out))
                 .bool(page.more);
+        }
+        ObjectAnswer::Judging(buckets) => {
+            out.u8(41).list(buckets, |out, (bucket, after)| {
+                out.u64_be(bucket.0).option(after.as_ref(), |out, key| {
+                    out.str(key);
+                });
+            });
         }
         ObjectAnswer::Rows(page) => {
             out.u8(9)
@@ -318,6 +334,8 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
             read_floor: from.varint()?,
             requests: from.varint()?,
             tickets: from.varint()?,
+            reencodings: from.varint()?,
+            judging: from.varint()?,
         }),
         6 => ObjectAnswer::Garbage(from.list(GarbageEntry::decode)?),
         7 => ObjectAnswer::References(from.list(Reference::decode)?),
@@ -333,6 +351,11 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
             more: from.bool()?,
         }),
         55 => ObjectAnswer::Named(NamedAnswer::decode(from)?),
+        41 => ObjectAnswer::Judging(from.list(|from| {
+            let bucket = BucketId(from.u64_be()?);
+            let after = from.option(|from| from.str().map(str::to_owned))?;
+            Ok((bucket, after))
+        })?),
         other => return Err(unknown("object answer", other)),
     })
 }

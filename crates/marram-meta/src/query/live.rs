@@ -8,7 +8,7 @@ use marram_types::{BucketId, DataId, PgId};
 use super::answer::{LiveExtent, Reference, RowsAnswer, TicketItem, TicketsAnswer};
 use super::run::{Page, page};
 use crate::kinds::data_ref::{self, DataRef};
-use crate::kinds::ticket::{self, RepairTicket};
+use crate::kinds::ticket::{self, RepairTicket, TicketWork};
 use crate::kv::{KvRead, Table};
 use crate::layout::Layout;
 use crate::live::{self, Held};
@@ -89,7 +89,44 @@ pub(super) fn tickets(
     let each = |_: &[u8], value: &[u8]| RepairTicket::deser_value(value).map(Some);
     let range = (from, Bound::Unbounded);
     let limit = limit.min(LIST_PAGE_MAX);
-    let Page { items, more } = page(kv, Table::Tickets, range, limit, each)?;
+    let page = page(kv, Table::Tickets, range, limit, each)?;
+    with_extents(kv, applied, page)
+}
+
+/// The same for those that wait for some kinds of work.
+pub(super) fn queue(
+    kv: &dyn KvRead,
+    applied: u64,
+    (first, last): (TicketWork, TicketWork),
+    after: Option<(TicketWork, DataId)>,
+    limit: u32,
+) -> Result<TicketsAnswer, StateError> {
+    let from = match after {
+        None => ticket::ser_queue_key(first, data_ref::FIRST),
+        Some((work, data)) => ticket::ser_queue_key(work.max(first), data),
+    };
+    let to = ticket::ser_queue_key(last, data_ref::LAST);
+    let from = match after {
+        Some((work, _)) if work >= first => Bound::Excluded(&from[..]),
+        _ => Bound::Included(&from[..]),
+    };
+    let each = |key: &[u8], _: &[u8]| ticket::deser_queue_key(key).map(|pair| Some(pair.1));
+    let range = (from, Bound::Included(&to[..]));
+    let limit = limit.min(LIST_PAGE_MAX);
+    let Page { items, more } = page(kv, Table::TicketQueue, range, limit, each)?;
+    let tickets = items.into_iter().map(|data| {
+        let held = load(kv, Table::Tickets, &ticket::ser_key(data))?;
+        held.ok_or_else(live::dangling)
+    });
+    let items = tickets.collect::<Result<_, _>>()?;
+    with_extents(kv, applied, Page { items, more })
+}
+
+fn with_extents(
+    kv: &dyn KvRead,
+    applied: u64,
+    Page { items, more }: Page<RepairTicket>,
+) -> Result<TicketsAnswer, StateError> {
     let mut layout = Layout::default();
     let tickets = items.into_iter().map(|ticket| {
         // Tickets go with their extents.

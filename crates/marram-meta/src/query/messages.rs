@@ -5,6 +5,7 @@ use marram_types::{BucketId, DataId, DriveId, ObjectKey, PgId};
 
 use super::named::NamedCursor;
 use crate::kinds::data_ref::{get_pair, put_pair};
+use crate::kinds::ticket::TicketWork;
 use crate::object::command::get_key;
 use crate::refusal::unknown;
 use crate::stored::{Stored, get_drives, get_pg, only_version, put_drives, put_pg};
@@ -116,6 +117,19 @@ pub enum ObjectQuery {
         /// Most tickets.
         limit: u32,
     },
+    /// Repair tickets that wait for some kinds of work, by kind and data id.
+    Queue {
+        /// The first kind.
+        from: TicketWork,
+        /// The last kind.
+        to: TicketWork,
+        /// Only those after this one.
+        after: Option<(TicketWork, DataId)>,
+        /// Most tickets.
+        limit: u32,
+    },
+    /// Buckets whose versions have yet to be judged by their changed profile.
+    Judging,
     /// Live extents of one placement group in the order of data ids, as a move needs them: asked
     /// only when the group was fenced (placement-protocol.md 3).
     Rows {
@@ -221,6 +235,21 @@ impl Stored for ObjectQuery {
                     .option(after.as_ref(), |out, data| data.encode(out))
                     .varint(u64::from(*limit));
             }
+            Self::Queue {
+                from,
+                to,
+                after,
+                limit,
+            } => {
+                out.u8(40).u8(*from as u8).u8(*to as u8);
+                out.option(after.as_ref(), |out, (work, data)| {
+                    data.encode(out.u8(*work as u8));
+                })
+                .varint(u64::from(*limit));
+            }
+            Self::Judging => {
+                out.u8(41);
+            }
             Self::Rows { pg, after, limit } => {
                 put_pg(out.u8(9), *pg);
                 out.option(after.as_ref(), |out, data| data.encode(out))
@@ -271,6 +300,16 @@ impl Stored for ObjectQuery {
                 after: from.option(NamedCursor::decode)?,
                 limit: get_limit(from)?,
             },
+            40 => Self::Queue {
+                from: TicketWork::from_byte(from.u8()?)?,
+                to: TicketWork::from_byte(from.u8()?)?,
+                after: from.option(|from| {
+                    let work = TicketWork::from_byte(from.u8()?)?;
+                    Ok((work, DataId::decode(from)?))
+                })?,
+                limit: get_limit(from)?,
+            },
+            41 => Self::Judging,
             other => return Err(unknown("object query", other)),
         })
     }

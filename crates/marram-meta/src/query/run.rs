@@ -1,5 +1,6 @@
 //! Answers a question from one view of a group's state.
 
+use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
 use marram_types::caps::LIST_PAGE_MAX;
@@ -11,16 +12,17 @@ use super::answer::{
     encode_head_rest,
 };
 use super::list::list;
-use super::live::{reference, rows, tickets};
+use super::live::{queue, reference, rows, tickets};
 use super::messages::ObjectQuery;
 use super::named::named;
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::{self, GarbageEntry};
 use crate::kinds::object::{Body, BodyKind, VersionRow, deser_body_kind, ser_key};
+use crate::kinds::profile_cursor::ProfileCursor;
 use crate::kinds::state::GroupState;
-use crate::kinds::ticket::{RepairTicket, TicketReason};
+use crate::kinds::ticket::{self, TicketWork};
 use crate::kinds::usage::Usage;
-use crate::kinds::{bucket, inline};
+use crate::kinds::{bucket, data_ref, inline};
 use crate::kv::{KvRead, Table};
 use crate::layout::Layout;
 use crate::live::spilled_chunks;
@@ -80,6 +82,13 @@ pub fn answer(
         ObjectQuery::Tickets { after, limit } => {
             ObjectAnswer::Tickets(tickets(kv, applied, *after, *limit)?)
         }
+        ObjectQuery::Queue {
+            from,
+            to,
+            after,
+            limit,
+        } => ObjectAnswer::Tickets(queue(kv, applied, (*from, *to), *after, *limit)?),
+        ObjectQuery::Judging => ObjectAnswer::Judging(judging(kv)?),
         ObjectQuery::Rows { pg, after, limit } => {
             ObjectAnswer::Rows(rows(kv, applied, (*pg, *after), *limit)?)
         }
@@ -218,21 +227,31 @@ fn counters(kv: &dyn KvRead) -> Result<GroupCounters, StateError> {
         gc_floor: state.gc_floor,
         read_floor: state.read_floor,
         requests: state.requests,
-        tickets: urgent_tickets(kv)?,
+        tickets: queued(kv, TicketWork::Missing, TicketWork::UnderProtected)?,
+        reencodings: queued(kv, TicketWork::UnderProtected, TicketWork::Reshape)?,
+        judging: judging(kv)?.len() as u64,
     })
 }
 
-/// Tickets with any reason but that the extent is narrower than it might be (rules.md 19).
-fn urgent_tickets(kv: &dyn KvRead) -> Result<u64, StateError> {
-    let each = |_: &[u8], value: &[u8]| {
-        let reasons = RepairTicket::deser_value(value)?.reasons;
-        let urgent = reasons
-            .iter()
-            .any(|reason| reason != TicketReason::Narrowed);
-        Ok(urgent.then_some(()))
+/// Tickets that wait for these kinds of work, each counted by its first one.
+fn queued(kv: &dyn KvRead, from: TicketWork, to: TicketWork) -> Result<u64, StateError> {
+    let start = ticket::ser_queue_key(from, data_ref::FIRST);
+    let end = ticket::ser_queue_key(to, data_ref::LAST);
+    let range = (Bound::Included(&start[..]), Bound::Included(&end[..]));
+    let each = |key: &[u8], _: &[u8]| ticket::deser_queue_key(key).map(|pair| Some(pair.1));
+    let found = page(kv, Table::TicketQueue, range, TICKETS_COUNTED_MAX, each)?;
+    let distinct: BTreeSet<DataId> = found.items.into_iter().collect();
+    Ok(distinct.len() as u64)
+}
+
+/// Buckets whose versions have not all been judged by their changed profile.
+fn judging(kv: &dyn KvRead) -> Result<Vec<(BucketId, Option<String>)>, StateError> {
+    let each = |key: &[u8], value: &[u8]| {
+        let bucket = bucket::deser_id(key)?;
+        let cursor = ProfileCursor::deser_value(value)?;
+        Ok(Some((bucket, cursor.after)))
     };
-    let found = page(kv, Table::Tickets, ALL, TICKETS_COUNTED_MAX, each)?;
-    Ok(found.items.len() as u64)
+    Ok(page(kv, Table::ProfileCursors, ALL, LIST_PAGE_MAX, each)?.items)
 }
 
 fn garbage(

@@ -11,7 +11,7 @@ use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
     BeginAnswer, GarbageEntry, GroupCounters, HeadAnswer, ListEntry, ListItem, ListMerge, ListPage,
     ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer, ObjectQuery, Reference,
-    RowsAnswer, TicketItem, TicketsAnswer, Usage, answer,
+    RowsAnswer, TicketItem, TicketWork, TicketsAnswer, Usage, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -208,6 +208,8 @@ proptest! {
                 read_floor: n[3],
                 requests: n[4],
                 tickets: n[5],
+                reencodings: n[0],
+                judging: n[1],
             }),
             ObjectAnswer::Garbage(vec![GarbageEntry { at: n[0], extent, places: places.clone() }]),
             ObjectAnswer::References(vec![
@@ -271,6 +273,13 @@ proptest! {
             ObjectQuery::Named {
                 drives: Vec::new(),
                 after: Some(NamedCursor { table: 1, key: vec![1, 2] }),
+                limit,
+            },
+            ObjectQuery::Judging,
+            ObjectQuery::Queue {
+                from: TicketWork::Missing,
+                to: TicketWork::Reshape,
+                after: Some((TicketWork::Narrowed, data)),
                 limit,
             },
         ];

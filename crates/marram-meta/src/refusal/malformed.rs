@@ -54,10 +54,14 @@ pub enum Malformed {
     /// An index that is not from before the command.
     #[error("an index comes from the future")]
     Index = 15,
+    /// A re-encoding that would survive fewer losses than the data that it replaces, and fewer than
+    /// the bucket asks for.
+    #[error("the new extents would survive fewer losses than the old one")]
+    Protection = 40,
 }
 
 impl Malformed {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Key,
         Self::Size,
         Self::Inline,
@@ -73,6 +77,7 @@ impl Malformed {
         Self::Places,
         Self::Shard,
         Self::Index,
+        Self::Protection,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Result<Self, DecodeError> {

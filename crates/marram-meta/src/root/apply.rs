@@ -121,6 +121,10 @@ fn run_layout(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         RootCommand::StartMoves { pool, moves } => moves::start(apply, pool, &moves),
         RootCommand::CutMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::cut),
         RootCommand::EndMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::end),
+        RootCommand::SetBucketProfile { name, profile } => {
+            buckets::set_profile(apply, &name, profile)
+        }
+        RootCommand::AcceptNarrower { node } => nodes::accept_narrower(apply, node),
         RootCommand::CancelMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::cancel),
         _ => unreachable!("the other commands are run before"),
     }

@@ -5,25 +5,31 @@
 //!                                              ^                         |
 //!                                        BucketActive             BucketSealed
 //!                                              |                         |
-//!                                          Unsealing <-- something left --+-- empty --> gone
+//!                                          Changing <-- something left --+-- empty --> gone
 //! ```
-//! Pending states (Creating, Unsealing, Deleting) are brought to every object group by the root's
+//! A new profile is a record with a higher epoch too: Active --SetBucketProfile--> Changing.
+//! Pending states (Creating, Changing, Deleting) are brought to every object group by the root's
 //! leader, which may stop at any moment: the record says what is still to be done.
 
+use std::ops::{Bound, ControlFlow};
+
+use marram_placement::pool_of;
 use marram_types::caps::BUCKETS_MAX;
-use marram_types::{BucketId, BucketName, GroupId, Profile};
+use marram_types::{BucketId, BucketName, GroupId, NodeId, Profile};
 
 use super::apply::{Ran, count};
 use super::nodes::all_nodes;
 use super::outcome::RootOutcome;
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
-use crate::kinds::cluster::ClusterRecord;
+use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::{self, GroupRecord};
-use crate::kinds::node::{NodeDuty, NodeState};
+use crate::kinds::node::NodeRecord;
+use crate::kinds::pool;
 use crate::kv::{KvError, KvRead, Table};
 use crate::refusal::Refusal;
 use crate::requests::Apply;
-use crate::stored::{StateError, load, store};
+use crate::stored::{StateError, Stored, load, store};
+use crate::view::too_few_without;
 
 pub(super) fn create(
     apply: &mut Apply<'_>,
@@ -96,11 +102,7 @@ fn small(count: usize) -> u16 {
 /// most one shard on each, so nodes count and not drives; one node codes over its drives. What is
 /// on its way out does not count.
 fn too_wide(kv: &dyn KvRead, profile: Profile) -> Result<Option<Refusal>, StateError> {
-    let mut nodes = all_nodes(kv)?;
-    nodes.retain(|node| {
-        let stays = matches!(node.duty, NodeDuty::Serving | NodeDuty::Cordoned);
-        node.state == NodeState::Active && stays
-    });
+    let nodes = staying_nodes(kv)?;
     let drives: usize = nodes.iter().map(|node| node.drives.len()).sum();
     let width = small(profile.width());
     Ok(if nodes.len() > 1 {
@@ -143,7 +145,7 @@ pub(super) fn active(apply: &mut Apply<'_>, bucket: BucketId, epoch: u64) -> Ran
         Ok(record) => record,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if matches!(record.state, BucketState::Creating | BucketState::Unsealing) {
+    if matches!(record.state, BucketState::Creating | BucketState::Changing) {
         record.state = BucketState::Active;
     }
     Ok(Ok(put(apply, record)?))
@@ -163,6 +165,75 @@ pub(super) fn delete(apply: &mut Apply<'_>, name: &BucketName) -> Ran {
     Ok(Ok(put(apply, record)?))
 }
 
+/// Gives a bucket another profile. The pools of it must be there: gateways write by it as soon as they
+/// see the record. What has the profile already keeps its record, whatever it is on its way to.
+pub(super) fn set_profile(apply: &mut Apply<'_>, name: &BucketName, profile: Profile) -> Ran {
+    let Some(id) = apply.kv.get(Table::BucketNames, name.as_str().as_bytes())? else {
+        return Ok(Err(Refusal::NoSuchBucket));
+    };
+    let Some(mut record) = load::<BucketRecord>(apply.kv, Table::Buckets, &id)? else {
+        return Ok(Err(Refusal::NoSuchBucket));
+    };
+    if record.state == BucketState::Deleting {
+        let bucket = record.bucket;
+        return Ok(Err(Refusal::BucketSealed { bucket }));
+    }
+    if record.profile == profile {
+        return Ok(Ok(RootOutcome::Bucket(record)));
+    }
+    let cluster: Option<ClusterRecord> = load(apply.kv, Table::Meta, cluster::KEY)?;
+    let cluster = cluster.expect("commands run in a cluster only");
+    if let Err(refusal) = choose_profile(apply.kv, &cluster, Some(profile))? {
+        return Ok(Err(refusal));
+    }
+    for width in [profile.width(), profile.as_copies().width()] {
+        let pool = pool_of(width);
+        if apply.kv.get(Table::Pools, &pool::ser_key(pool))?.is_none() {
+            return Ok(Err(Refusal::PoolUnknown { pool }));
+        }
+    }
+    record.profile = profile;
+    record.epoch += 1;
+    if record.state == BucketState::Active {
+        record.state = BucketState::Changing;
+    }
+    Ok(Ok(put(apply, record)?))
+}
+
+/// Why a node may not be emptied: what stays is too few for a bucket. `narrower` says that narrower
+/// stripes are accepted.
+pub(super) fn leaves_too_few(
+    kv: &dyn KvRead,
+    node: NodeId,
+    narrower: bool,
+) -> Result<Option<Refusal>, StateError> {
+    let (nodes, buckets) = (all_nodes(kv)?, all_buckets(kv)?);
+    Ok(too_few_without(
+        nodes.iter(),
+        buckets.iter(),
+        node,
+        narrower,
+    ))
+}
+
+fn all_buckets(kv: &dyn KvRead) -> Result<Vec<BucketRecord>, StateError> {
+    let mut found = Vec::new();
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    kv.scan(Table::Buckets, all.0, all.1, &mut |_, bytes| {
+        found.push(BucketRecord::deser_value(bytes));
+        ControlFlow::Continue(())
+    })?;
+    let found = found.into_iter().collect::<Result<_, _>>();
+    found.map_err(StateError::corrupt(Table::Buckets))
+}
+
+/// Nodes that keep what they have, whether they take more or not.
+fn staying_nodes(kv: &dyn KvRead) -> Result<Vec<NodeRecord>, StateError> {
+    let mut nodes = all_nodes(kv)?;
+    nodes.retain(NodeRecord::keeps_data);
+    Ok(nodes)
+}
+
 /// Ends a deletion: the groups are sealed and have counted, so nothing can come in any more.
 pub(super) fn sealed(apply: &mut Apply<'_>, bucket: BucketId, epoch: u64, nonempty: bool) -> Ran {
     let mut record = match at_epoch(apply.kv, bucket, epoch)? {
@@ -175,7 +246,7 @@ pub(super) fn sealed(apply: &mut Apply<'_>, bucket: BucketId, epoch: u64, nonemp
         }));
     }
     if nonempty {
-        record.state = BucketState::Unsealing;
+        record.state = BucketState::Changing;
         record.epoch += 1;
         return Ok(Ok(put(apply, record)?));
     }

@@ -260,6 +260,20 @@ pub enum RootCommand {
         /// Milliseconds since 1970.
         until_ms: u64,
     },
+    /// Gives a bucket another profile, pending until every object group knows it; its versions are
+    /// encoded anew in the background.
+    SetBucketProfile {
+        /// The bucket's name.
+        name: BucketName,
+        /// Its profile from now on.
+        profile: Profile,
+    },
+    /// An operator accepts narrower stripes (rules.md 19) for what a node holds, should it be
+    /// emptied and leave too few nodes. Lapses when the node keeps its data after all.
+    AcceptNarrower {
+        /// The node.
+        node: NodeId,
+    },
 }
 
 impl Command for RootCommand {
@@ -418,6 +432,12 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::HoldLayout { until_ms } => {
             out.u8(52).varint(*until_ms);
         }
+        RootCommand::SetBucketProfile { name, profile } => {
+            put_profile(out.u8(40).str(name.as_str()), *profile);
+        }
+        RootCommand::AcceptNarrower { node } => {
+            out.u8(41).varint(node.0);
+        }
         _ => unreachable!("the other commands are encoded before"),
     }
 }
@@ -478,6 +498,11 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
                 _ => RootCommand::CancelMoves { pool, pgs },
             }
         }
+        40 => RootCommand::SetBucketProfile {
+            name: get_name(from)?,
+            profile: get_profile(from)?,
+        },
+        41 => RootCommand::AcceptNarrower { node: node(from)? },
         other => return Err(unknown("root command", other)),
     })
 }

@@ -4,8 +4,13 @@
 //! StartMoves: Stable -> Dual --CutMoves--> Cut --EndMoves--> Stable
 //!                          \--CancelMoves--> Cut back to where it was
 //! ```
+//! A move to a vacant place takes a slot out of use: the layout has too few nodes, and what uses the slot
+//! is encoded anew without it, narrower (rules.md 19).
+//!
 //! Each element of a command applies alone, if the row is still as its sender saw it: a plan that is
 //! out of date, a repeated step, or one of a controller that was replaced meanwhile, does nothing.
+
+use std::collections::BTreeSet;
 
 use marram_placement::{MoveError, PgRow, PoolTable, SlotMove};
 use marram_types::{DriveId, PoolId};
@@ -14,7 +19,7 @@ use super::apply::Ran;
 use super::nodes::all_nodes;
 use super::outcome::RootOutcome;
 use crate::kinds::layout_state;
-use crate::kinds::node::NodeRecord;
+use crate::kinds::node::{self, NodeDuty, NodeRecord, NodeState};
 use crate::kinds::pool;
 use crate::kv::Table;
 use crate::refusal::Refusal;
@@ -24,10 +29,14 @@ use crate::stored::{StateError, load, store};
 /// Begins moves of stable rows to drives that take data.
 pub(super) fn start(apply: &mut Apply<'_>, pool: PoolId, moves: &[SlotMove]) -> Ran {
     let nodes = all_nodes(apply.kv)?;
+    let may_vacate = vacatable(apply, &nodes)?;
     change(apply, pool, |table, epoch| {
         let mut applied = 0;
         for planned in moves {
-            if takes_data(&nodes, planned.to)
+            let vacates = planned.to == DriveId::vacant(planned.slot)
+                && !planned.from.is_vacant()
+                && may_vacate(planned.from);
+            if (vacates || takes_data(&nodes, planned.to))
                 && let Some(row) = table.rows.get_mut(usize::from(planned.pg))
                 && row.read_place(planned.slot) == Some(planned.from)
                 && let Ok(next) = row.begin(planned.slot, planned.to, epoch)
@@ -38,6 +47,25 @@ pub(super) fn start(apply: &mut Apply<'_>, pool: PoolId, moves: &[SlotMove]) -> 
         }
         applied
     })
+}
+
+/// Which drives' slots may be left without a drive: those of nodes that are given up or removed, and
+/// of drained ones whose data may become narrower (rules.md 19).
+fn vacatable(
+    apply: &Apply<'_>,
+    nodes: &[NodeRecord],
+) -> Result<impl Fn(DriveId) -> bool + use<>, StateError> {
+    let mut stay: BTreeSet<DriveId> = BTreeSet::new();
+    for node in nodes {
+        let key = node::ser_key(node.node);
+        let goes = node.state == NodeState::Tombstoned
+            || node.duty == NodeDuty::Fenced
+            || (node.duty == NodeDuty::Draining && apply.kv.get(Table::Narrower, &key)?.is_some());
+        if !goes {
+            stay.extend(node.drives.iter().map(|drive| drive.drive));
+        }
+    }
+    Ok(move |drive| !stay.contains(&drive))
 }
 
 fn takes_data(nodes: &[NodeRecord], drive: DriveId) -> bool {

@@ -5,6 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use marram_types::{DriveId, NodeId, ReplicaId};
 
 use super::apply::{FOUNDER, Ran};
+use super::buckets;
 use super::command::{DriveJoin, NodeJoin};
 use super::outcome::RootOutcome;
 use super::removal;
@@ -225,6 +226,16 @@ pub(super) fn set_duty(apply: &mut Apply<'_>, node: NodeId, duty: NodeDuty) -> R
     if record.duty == duty {
         return Ok(Ok(RootOutcome::Done));
     }
+    let key = node::ser_key(node);
+    if duty == NodeDuty::Draining && record.duty != duty {
+        let narrower = apply.kv.get(Table::Narrower, &key)?.is_some();
+        if let Some(refusal) = buckets::leaves_too_few(apply.kv, node, narrower)? {
+            return Ok(Err(refusal));
+        }
+    }
+    if duty == NodeDuty::Serving {
+        apply.kv.delete(Table::Narrower, &key)?;
+    }
     record.duty = duty;
     store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
     removal::take_back(apply, node)?;
@@ -258,6 +269,15 @@ pub(super) fn change_duty(
         }
     }
     set_duty(apply, node, to)
+}
+
+/// Notes that narrower stripes are accepted for what a node holds.
+pub(super) fn accept_narrower(apply: &mut Apply<'_>, node: NodeId) -> Ran {
+    if let Err(refusal) = member(apply.kv, node)? {
+        return Ok(Err(refusal));
+    }
+    apply.kv.put(Table::Narrower, &node::ser_key(node), &[])?;
+    Ok(Ok(RootOutcome::Done))
 }
 
 /// All nodes, tombstoned ones included.

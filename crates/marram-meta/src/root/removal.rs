@@ -79,6 +79,7 @@ pub(super) fn remove(apply: &mut Apply<'_>, node: NodeId, tombstone: u64) -> Ran
         let epoch = tombstone;
         return Ok(Err(Refusal::NotBuried { node, epoch }));
     }
+    apply.kv.delete(Table::Narrower, &key)?;
     record.state = NodeState::Tombstoned;
     store(apply.kv, Table::Nodes, &key, &record)?;
     layout_state::changed(apply)?;

@@ -270,7 +270,7 @@ fn a_bucket_lives_and_dies() {
     assert_eq!(root.bucket(&delete), dying, "a deletion under way");
     assert_eq!(root.bucket(&active(2)), dying, "not to be made active");
     let back = root.bucket(&sealed(2, true));
-    assert_eq!((back.epoch, back.state), (3, BucketState::Unsealing));
+    assert_eq!((back.epoch, back.state), (3, BucketState::Changing));
     let late = root.refused(&sealed(2, false));
     assert_eq!(late, Refusal::StaleEpoch { epoch: 3 });
     assert_eq!(root.bucket(&active(3)).state, BucketState::Active);
@@ -375,4 +375,55 @@ fn the_view_crosses_the_mesh() {
         assert!(ClusterView::decode(&bytes[..cut]).is_err());
     }
     assert_eq!(view(&MemKv::new()).unwrap(), ClusterView::default());
+}
+
+#[test]
+fn a_new_profile_is_a_higher_epoch_on_its_way_to_every_group() {
+    let mut root = Root::ready(6, 5);
+    let made = root.bucket(&create("photos", Some(profile("2+1"))));
+    let active = RootCommand::BucketActive {
+        bucket: made.bucket,
+        epoch: 1,
+    };
+    root.run(&active);
+    let set = |wanted: &str| RootCommand::SetBucketProfile {
+        name: made.name.clone(),
+        profile: profile(wanted),
+    };
+    let pool = PoolId(6);
+    assert_eq!(root.refused(&set("4+2")), Refusal::PoolUnknown { pool });
+    for width in [3_u8, 6] {
+        root.run(&RootCommand::CreatePool(PoolTable {
+            width,
+            epoch: 1,
+            rows: vec![PgRow::stable(
+                1,
+                (1..=u64::from(width)).map(DriveId).collect(),
+            )],
+            domains: Spread::default(),
+        }));
+    }
+    let (width, nodes) = (7, 6);
+    let wide = root.refused(&set("5+2"));
+    assert_eq!(wide, Refusal::ProfileNeedsNodes { width, nodes });
+    let deep = root.refused(&set("2+3"));
+    assert!(
+        matches!(deep, Refusal::TooFewVoters { m: 3, .. }),
+        "{deep:?}"
+    );
+    let changed = root.bucket(&set("4+2"));
+    let expected = (2, BucketState::Changing, profile("4+2"));
+    assert_eq!((changed.epoch, changed.state, changed.profile), expected);
+    assert_eq!(root.bucket(&set("4+2")), changed, "again");
+    let stale = root.refused(&active);
+    assert_eq!(stale, Refusal::StaleEpoch { epoch: 2 });
+    let done = root.bucket(&RootCommand::BucketActive {
+        bucket: made.bucket,
+        epoch: 2,
+    });
+    assert_eq!((done.epoch, done.state), (2, BucketState::Active));
+    let name = made.name.clone();
+    root.bucket(&RootCommand::DeleteBucket { name });
+    let bucket = made.bucket;
+    assert_eq!(root.refused(&set("2+1")), Refusal::BucketSealed { bucket });
 }

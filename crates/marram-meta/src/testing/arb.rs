@@ -140,7 +140,7 @@ pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
     (
         (any::<u128>(), any::<u64>(), any::<u64>(), any::<u64>()),
         (any::<u64>(), text(), text(), metadata()),
-        (body(), profile(), any::<bool>(), any::<bool>()),
+        (body(), profile(), any::<[bool; 3]>()),
     )
         .prop_map(|(numbers, texts, rest)| VersionRow {
             version: VersionId(numbers.0),
@@ -153,8 +153,9 @@ pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
             metadata: texts.3,
             body: rest.0,
             nominal: rest.1,
-            narrowed: rest.2,
-            under_protected: rest.3,
+            narrowed: rest.2[0],
+            under_protected: rest.2[1],
+            off_profile: rest.2[2],
         })
 }
 
@@ -198,7 +199,7 @@ pub(crate) fn new_version() -> impl Strategy<Value = NewVersion> {
 pub(crate) fn bucket_state() -> impl Strategy<Value = BucketState> {
     prop::sample::select(vec![
         BucketState::Creating,
-        BucketState::Unsealing,
+        BucketState::Changing,
         BucketState::Active,
         BucketState::Deleting,
         BucketState::Deleted,

@@ -438,6 +438,8 @@ pub enum Method {
     LookShards = 37,
     /// Removes single shards that the layout does not want. CleanShardsRequest, CleanShardsResponse.
     CleanShards = 38,
+    /// Encodes an extent anew. The messages are in reencode.proto.
+    Reencode = 56,
     /// Gives a node that has lost its Raft log a fresh replica id. RenewReplicaRequest,
     /// RenewReplicaResponse.
     RenewReplica = 68,
@@ -473,6 +475,7 @@ impl Method {
             Self::RestoreShards => "METHOD_RESTORE_SHARDS",
             Self::LookShards => "METHOD_LOOK_SHARDS",
             Self::CleanShards => "METHOD_CLEAN_SHARDS",
+            Self::Reencode => "METHOD_REENCODE",
             Self::RenewReplica => "METHOD_RENEW_REPLICA",
             Self::DumpGroup => "METHOD_DUMP_GROUP",
             Self::ListShards => "METHOD_LIST_SHARDS",
@@ -500,6 +503,7 @@ impl Method {
             "METHOD_RESTORE_SHARDS" => Some(Self::RestoreShards),
             "METHOD_LOOK_SHARDS" => Some(Self::LookShards),
             "METHOD_CLEAN_SHARDS" => Some(Self::CleanShards),
+            "METHOD_REENCODE" => Some(Self::Reencode),
             "METHOD_RENEW_REPLICA" => Some(Self::RenewReplica),
             "METHOD_DUMP_GROUP" => Some(Self::DumpGroup),
             "METHOD_LIST_SHARDS" => Some(Self::ListShards),
@@ -1015,6 +1019,79 @@ pub mod raft_transfer_response {
                 "RESULT_LOG_NOT_FLUSHED" => Some(Self::LogNotFlushed),
                 _ => None,
             }
+        }
+    }
+}
+/// Encodes one extent of an object anew: read, written under a new data id, looked at, and committed if
+/// the object still holds the old data. The peer goes on when the caller is gone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReencodeRequest {
+    /// The object group.
+    #[prost(uint32, tag = "1")]
+    pub group: u32,
+    /// The object's bucket.
+    #[prost(uint64, tag = "2")]
+    pub bucket: u64,
+    /// The object's key.
+    #[prost(string, tag = "3")]
+    pub key: ::prost::alloc::string::String,
+    /// The pool of the extent's placement group.
+    #[prost(uint32, tag = "4")]
+    pub pool: u32,
+    /// The row of the placement group.
+    #[prost(uint32, tag = "5")]
+    pub pg: u32,
+    /// The extent's data.
+    #[prost(message, optional, tag = "6")]
+    pub data: ::core::option::Option<DataId>,
+    /// Data shards that it shall have.
+    #[prost(uint32, tag = "7")]
+    pub k: u32,
+    /// Parity shards that it shall have.
+    #[prost(uint32, tag = "8")]
+    pub m: u32,
+}
+/// What was done. RPC_CODE_OVERLOADED when the peer has enough of this work, RPC_CODE_ABORTED when it
+/// is at this extent already, RPC_CODE_UNAVAILABLE when the extent cannot be read or written now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReencodeResponse {
+    /// What became of it.
+    #[prost(enumeration = "ReencodeOutcome", tag = "1")]
+    pub outcome: i32,
+    /// Bytes of shards that were written.
+    #[prost(uint64, tag = "2")]
+    pub written: u64,
+}
+/// What became of an extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReencodeOutcome {
+    /// Not given.
+    Unspecified = 0,
+    /// The object holds the new data.
+    Done = 1,
+    /// The object does not hold the old data any more: there is nothing to do.
+    NotLive = 2,
+}
+impl ReencodeOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REENCODE_OUTCOME_UNSPECIFIED",
+            Self::Done => "REENCODE_OUTCOME_DONE",
+            Self::NotLive => "REENCODE_OUTCOME_NOT_LIVE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REENCODE_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "REENCODE_OUTCOME_DONE" => Some(Self::Done),
+            "REENCODE_OUTCOME_NOT_LIVE" => Some(Self::NotLive),
+            _ => None,
         }
     }
 }

@@ -364,6 +364,57 @@ pub struct ShardDifference {
     #[prost(string, tag = "6")]
     pub shard: ::prost::alloc::string::String,
 }
+/// Gives a bucket another profile. What it has already, it gets again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBucketProfileRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The profile, as k+m.
+    #[prost(string, tag = "2")]
+    pub profile: ::prost::alloc::string::String,
+}
+/// Every metadata group knows the profile.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBucketProfileResponse {
+    /// How far its objects are.
+    #[prost(message, optional, tag = "1")]
+    pub profile: ::core::option::Option<BucketProfile>,
+}
+/// Asks how far a bucket's objects follow its profile.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBucketProfileRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+}
+/// The answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBucketProfileResponse {
+    /// How far its objects are.
+    #[prost(message, optional, tag = "1")]
+    pub profile: ::core::option::Option<BucketProfile>,
+}
+/// How far a bucket's objects follow its profile.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BucketProfile {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// Its profile, as k+m.
+    #[prost(string, tag = "2")]
+    pub profile: ::prost::alloc::string::String,
+    /// Its objects.
+    #[prost(uint64, tag = "3")]
+    pub versions: u64,
+    /// Those of them that have a part with another profile, as far as they have been looked at: they
+    /// are encoded anew in the background.
+    #[prost(uint64, tag = "4")]
+    pub versions_to_go: u64,
+    /// Metadata groups that have yet to look at all of the bucket's objects.
+    #[prost(uint32, tag = "5")]
+    pub groups_looking: u32,
+}
 /// Begins a backup of the metadata.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BeginBackupRequest {
@@ -659,6 +710,10 @@ pub struct Redundancy {
     /// Extents that wait for repair or for their place; absent where a group does not answer.
     #[prost(uint64, optional, tag = "8")]
     pub repairs_waiting: ::core::option::Option<u64>,
+    /// Extents that wait to be encoded anew, because they have another profile than their bucket;
+    /// absent where a group does not answer.
+    #[prost(uint64, optional, tag = "20")]
+    pub reencodings_waiting: ::core::option::Option<u64>,
 }
 /// Changes what a node is there for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -675,6 +730,10 @@ pub struct SetNodeDutyRequest {
     /// Only if the layout is still at this epoch.
     #[prost(uint64, optional, tag = "55")]
     pub if_epoch: ::core::option::Option<u64>,
+    /// Drain the node although too few are left for the profile of a bucket: what it has gets narrower
+    /// stripes, with as many parity shards.
+    #[prost(bool, tag = "4")]
+    pub allow_narrower: bool,
 }
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -701,6 +760,9 @@ pub struct RemoveNodeRequest {
     /// Only if the layout is still at this epoch.
     #[prost(uint64, optional, tag = "55")]
     pub if_epoch: ::core::option::Option<u64>,
+    /// Remove it although too few are left for the profile of a bucket.
+    #[prost(bool, tag = "2")]
+    pub allow_narrower: bool,
 }
 /// The node is gone.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1105,6 +1167,56 @@ pub mod admin_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("marram.v1.AdminService", "PlanLayout"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives a bucket another profile; its objects are encoded anew in the background.
+        pub async fn set_bucket_profile(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetBucketProfileRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBucketProfileResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/SetBucketProfile",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "SetBucketProfile"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says how far a bucket's objects follow its profile.
+        pub async fn get_bucket_profile(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetBucketProfileRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBucketProfileResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/GetBucketProfile",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "GetBucketProfile"));
             self.inner.unary(req, path, codec).await
         }
         /// Begins a backup of the metadata. Meanwhile no data moves.
@@ -1534,6 +1646,22 @@ pub mod admin_service_server {
             tonic::Response<super::PlanLayoutResponse>,
             tonic::Status,
         >;
+        /// Gives a bucket another profile; its objects are encoded anew in the background.
+        async fn set_bucket_profile(
+            &self,
+            request: tonic::Request<super::SetBucketProfileRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBucketProfileResponse>,
+            tonic::Status,
+        >;
+        /// Says how far a bucket's objects follow its profile.
+        async fn get_bucket_profile(
+            &self,
+            request: tonic::Request<super::GetBucketProfileRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBucketProfileResponse>,
+            tonic::Status,
+        >;
         /// Begins a backup of the metadata. Meanwhile no data moves.
         async fn begin_backup(
             &self,
@@ -1902,6 +2030,98 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PlanLayoutSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/SetBucketProfile" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetBucketProfileSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::SetBucketProfileRequest>
+                    for SetBucketProfileSvc<T> {
+                        type Response = super::SetBucketProfileResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetBucketProfileRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::set_bucket_profile(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetBucketProfileSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/GetBucketProfile" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetBucketProfileSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::GetBucketProfileRequest>
+                    for GetBucketProfileSvc<T> {
+                        type Response = super::GetBucketProfileResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetBucketProfileRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::get_bucket_profile(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetBucketProfileSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::identity::{CaCommand, GatewayCommand, ReloadTlsArgs, TokenCommand};
+use super::profile::BucketCommand;
 use super::wayback::{AuditArgs, BackupCommand};
 use crate::units::parse_size;
 
@@ -20,11 +21,14 @@ pub(crate) enum AdminCommand {
     /// Give a node up that does not come back: what it had is rebuilt elsewhere. For good
     Fence(FenceArgs),
     /// Remove a node for ever, when nothing is on it any more
-    Remove(NodeArg),
+    Remove(RemoveArgs),
     /// Move data until it is as balanced as it can be, also where that is little
     Rebalance(RebalanceArgs),
     /// Compare what the metadata wants on the drives with what is on them, both ways
     Compare,
+    /// Buckets' profiles
+    #[command(subcommand)]
+    Bucket(BucketCommand),
     /// Where data lies
     #[command(subcommand)]
     Layout(LayoutCommand),
@@ -90,6 +94,22 @@ pub(crate) struct DrainArgs {
     /// Also when the other nodes have no room for all of its data
     #[arg(long, conflicts_with = "cancel")]
     pub(crate) force: bool,
+    /// Also when too few nodes are left for the profile of a bucket: what it has gets fewer data
+    /// shards and keeps its parity
+    #[arg(long, conflicts_with = "cancel")]
+    pub(crate) allow_narrower: bool,
+    #[command(flatten)]
+    pub(crate) epoch: EpochArg,
+}
+
+/// Arguments of `admin remove`.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// The node's name or id
+    pub(crate) node: String,
+    /// Also when too few nodes are left for the profile of a bucket
+    #[arg(long)]
+    pub(crate) allow_narrower: bool,
     #[command(flatten)]
     pub(crate) epoch: EpochArg,
 }

@@ -5,10 +5,11 @@ mod backup;
 mod balance;
 mod identity;
 mod nodes;
+mod profile;
 
 use marram_client::{ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus};
 
-use crate::cli::{AdminCommand, LayoutCommand};
+use crate::cli::{AdminCommand, BucketCommand, LayoutCommand};
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::output::{Output, printable};
@@ -25,6 +26,8 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Remove(args) => nodes::remove(context, args).await,
         AdminCommand::Rebalance(args) => balance::rebalance(context, args).await,
         AdminCommand::Compare => balance::compare(context).await,
+        AdminCommand::Bucket(BucketCommand::SetProfile(args)) => profile::set(context, args).await,
+        AdminCommand::Bucket(BucketCommand::Profile(args)) => profile::show(context, args).await,
         AdminCommand::Layout(LayoutCommand::Plan(args)) => nodes::plan(context, args).await,
         AdminCommand::Audit(args) => audit::run(context, args).await,
         AdminCommand::Backup(command) => backup::run(context, command).await,

@@ -101,6 +101,10 @@ pub(crate) struct ServerArgs {
     /// Seconds between two searches of the drives for abandoned data [default: 3600]
     #[arg(long, env = "MARRAM_GC_SCAN_EVERY", value_name = "SECONDS")]
     pub gc_scan_every: Option<u64>,
+    /// Seconds that a node in place of one that is gone is waited for, before what that one had gets
+    /// fewer data shards [default: 600]
+    #[arg(long, env = "MARRAM_NARROW_GRACE", value_name = "SECONDS")]
+    pub narrow_grace: Option<u64>,
     #[command(flatten)]
     pub background: BackgroundArgs,
     /// End when standard input closes: for supervisors
@@ -198,6 +202,7 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("gc_read_lag_s", number(args.gc_read_lag));
     set("gc_drain_grace_s", number(args.gc_drain_grace));
     set("gc_scan_every_s", number(args.gc_scan_every));
+    set("narrow_grace_s", number(args.narrow_grace));
     let data: Vec<toml::Value> = args.data.iter().map(|p| path_value(p)).collect();
     set("data", (!data.is_empty()).then_some(data.into()));
     let join: Vec<toml::Value> = args.join.iter().cloned().map(toml::Value::from).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use marram_gateway::{Gateway, GatewayDeps, Kek, open_authority};
-use marram_maintain::{Controller, Mover, Pace, keep_voters, spread_leaders};
+use marram_maintain::{Controller, Mover, Pace, Reencode, keep_voters, spread_leaders};
 use marram_mesh::{Mesh, Peer, Role};
 use marram_meta::ClusterView;
 use marram_proto::mesh::v1 as wire;
@@ -27,6 +27,7 @@ use super::lifetime::{listen, now_ms, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
 use super::own::Own;
+use super::reencode::{DrivePace, MeshReencoders};
 use super::remote::MeshCalls;
 use super::renew::{Renewer, keep_renewed};
 use super::service::NodeService;
@@ -293,15 +294,6 @@ async fn serve(
     let drives = Arc::new(storage.drives(config)?);
     let pace = Arc::new(Pace::new(pace::settings(&config.background)));
     let issuer = issuer(config, Arc::clone(&kek), node);
-    node.mesh.set_service(Arc::new(NodeService {
-        host: Arc::clone(&node.host),
-        local: Arc::clone(&node.local),
-        drives: Arc::clone(&drives),
-        work: worker(node, &drives, &pace),
-        pace,
-        issuer: Arc::clone(&issuer),
-        view: node.view.clone(),
-    }));
     let gateway = Gateway::new(GatewayDeps {
         mesh: node.mesh.clone(),
         router: Arc::clone(&node.local.router),
@@ -309,6 +301,20 @@ async fn serve(
         kek: Arc::clone(&kek),
         name: node.mesh.certificate().name.to_string(),
     });
+    let reencoder = gateway.reencoder(Arc::new(DrivePace {
+        pace: Arc::clone(&pace),
+        drive: drives.iter().map(|(drive, _)| *drive).min(),
+    }));
+    node.mesh.set_service(Arc::new(NodeService {
+        host: Arc::clone(&node.host),
+        local: Arc::clone(&node.local),
+        drives: Arc::clone(&drives),
+        work: worker(node, &drives, &pace),
+        pace,
+        issuer: Arc::clone(&issuer),
+        reencoder,
+        view: node.view.clone(),
+    }));
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn({
         let mesh = node.mesh.clone();
@@ -333,7 +339,7 @@ async fn serve(
         Itself(issuer, node.mesh.clone()),
     ));
     follow_the_cluster(&mut tasks, node);
-    maintain(&mut tasks, config, node, drives);
+    maintain(config, node, drives, &mut tasks);
     tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
     let served = tokio::select! {
         served = gateway.serve(listeners.api, stop.clone()) => {
@@ -362,31 +368,6 @@ async fn another_key(kek: Arc<Kek>, mut view: watch::Receiver<Arc<ClusterView>>)
             return std::future::pending().await;
         }
     }
-}
-
-/// What works in the background for the data.
-fn maintain(
-    tasks: &mut tokio::task::JoinSet<()>,
-    config: &ServerConfig,
-    node: &Node,
-    drives: Arc<Drives>,
-) {
-    tasks.spawn(Controller::new(Arc::clone(&node.local), node.view.clone()).run());
-    let shards = Arc::new(MeshShards::new(node.mesh.clone()));
-    let mover = Mover::new(
-        Arc::clone(&node.local),
-        Arc::clone(&shards),
-        node.view.clone(),
-    );
-    tasks.spawn(mover.run());
-    tasks.spawn(gc::run(
-        config.clone(),
-        Arc::clone(&node.local),
-        shards,
-        drives,
-    ));
-    tasks.spawn(keep_voters(Arc::clone(&node.local), node.view.clone()));
-    tasks.spawn(spread_leaders(Arc::clone(&node.local), node.view.clone()));
 }
 
 /// What this node does and says because of what the cluster has decided.
@@ -419,6 +400,26 @@ fn worker(node: &Node, drives: &Arc<Drives>, pace: &Arc<Pace>) -> Arc<Work> {
         sources,
         Arc::clone(pace),
     ))
+}
+
+/// Begins the work in the background.
+fn maintain(
+    config: &ServerConfig,
+    node: &Node,
+    drives: Arc<Drives>,
+    tasks: &mut tokio::task::JoinSet<()>,
+) {
+    let (local, view) = (&node.local, &node.view);
+    tasks.spawn(Controller::new(Arc::clone(local), view.clone()).run());
+    let shards = Arc::new(MeshShards::new(node.mesh.clone()));
+    let grace = Duration::from_secs(config.narrow_grace_s);
+    let (consensus, seam) = (Arc::clone(local), Arc::clone(&shards));
+    tasks.spawn(Mover::narrowing_after(consensus, seam, view.clone(), grace).run());
+    let reencoders = Arc::new(MeshReencoders::new(node.mesh.clone()));
+    tasks.spawn(Reencode::new(Arc::clone(local), reencoders, view.clone()).run());
+    tasks.spawn(gc::run(config.clone(), Arc::clone(local), shards, drives));
+    tasks.spawn(keep_voters(Arc::clone(local), view.clone()));
+    tasks.spawn(spread_leaders(Arc::clone(local), view.clone()));
 }
 
 async fn follow_view(host: Arc<RaftHost>, mesh: Mesh, sender: watch::Sender<Arc<ClusterView>>) {

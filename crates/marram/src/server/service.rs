@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use marram_gateway::Reencoder;
 use marram_maintain::{Foreground, Lane, Pace};
 use marram_mesh::{Method, Peer, RpcCode, RpcFailure, Service};
 use marram_meta::ClusterView;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use super::issuer::Issuer;
 use super::local::Local;
+use super::reencode;
 use super::shards;
 use super::storage::Drives;
 use super::wayback;
@@ -35,6 +37,7 @@ pub(super) struct NodeService {
     pub work: Arc<Work>,
     pub pace: Arc<Pace>,
     pub issuer: Arc<Issuer>,
+    pub reencoder: Reencoder,
     pub view: watch::Receiver<Arc<ClusterView>>,
 }
 
@@ -75,6 +78,7 @@ impl Service for NodeService {
             Method::DriveStats => answer(&shards::stats(&self.drives, &parse(header)?)),
             Method::RestoreShards => answer(&self.work.restore(parse(header)?).await?),
             Method::LookShards => answer(&self.work.look(parse(header)?).await?),
+            Method::Reencode => answer(&reencode::run(&self.reencoder, parse(header)?).await?),
             Method::CleanShards => answer(&self.work.clean(parse(header)?).await?),
             Method::RenewReplica => {
                 let request = parse(header)?;

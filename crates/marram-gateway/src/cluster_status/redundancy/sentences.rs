@@ -124,7 +124,7 @@ impl Facts<'_> {
         if usage.narrowed > 0 {
             let what = plural(usage.narrowed, "version is", "versions are");
             all.push(format!(
-                "{what} narrower than asked for, written while nodes were away."
+                "{what} narrower than asked for: as safe, and larger."
             ));
         }
         if usage.under_protected > 0 {

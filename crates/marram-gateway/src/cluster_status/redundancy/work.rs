@@ -57,6 +57,21 @@ impl Facts<'_> {
             let what = plural(waiting, "placement group has", "placement groups have");
             all.push(format!("{what} data that is yet to be moved."));
         }
+        if let Some(waiting) = self.work.reencodings.filter(|waiting| *waiting > 0) {
+            let what = plural(waiting, "extent is", "extents are");
+            all.push(format!(
+                "{what} to be encoded anew, to follow the profile of the bucket."
+            ));
+        }
+        let vacant = self.view.pools.values().flat_map(|table| &table.rows);
+        let vacant = vacant.flat_map(|row| &row.drives);
+        let vacant = vacant.filter(|drive| drive.is_vacant()).count() as u64;
+        if vacant > 0 {
+            let what = plural(vacant, "slot has", "slots have");
+            all.push(format!(
+                "{what} no node: stripes are narrower until there are nodes enough."
+            ));
+        }
         let slots = Standing::slots(self.view);
         for node in self.view.nodes.values() {
             if node.state != NodeState::Active {

@@ -23,6 +23,7 @@ impl Client {
             duty: duty.into(),
             force,
             if_epoch: None,
+            allow_narrower: true,
         };
         let answer = self.admin.set_node_duty(request).await?.into_inner();
         assert_eq!(answer.duty(), duty);
@@ -33,6 +34,7 @@ impl Client {
         let request = v1::RemoveNodeRequest {
             node: node.to_owned(),
             if_epoch: None,
+            allow_narrower: false,
         };
         Ok(self.admin.remove_node(request).await?.into_inner())
     }
@@ -171,6 +173,34 @@ async fn a_node_goes_only_when_nothing_is_known_to_be_on_it() {
 }
 
 #[tokio::test]
+async fn too_few_nodes_are_left_only_where_that_is_accepted() {
+    let (cluster, mut client) = cluster(6).await;
+    let said = "would leave 5 nodes; profile 4+2 of bucket bucket needs 6, or accept narrower \
+                stripes: --allow-narrower";
+    let request = v1::SetNodeDutyRequest {
+        node: "node-3".to_owned(),
+        duty: NodeDuty::Draining.into(),
+        force: false,
+        if_epoch: None,
+        allow_narrower: false,
+    };
+    let error = client.admin.set_node_duty(request).await.unwrap_err();
+    assert_eq!(reason(&error), "NODE_BUSY");
+    assert!(error.message().contains(said), "{error:?}");
+    let error = client.remove("node-3").await.unwrap_err();
+    assert!(error.message().contains(said), "{error:?}");
+    let nodes = || cluster.groups.view().borrow().nodes.clone();
+    assert!(
+        nodes().values().all(marram_meta::NodeRecord::takes_data),
+        "it serves as before"
+    );
+    client.set("node-3", NodeDuty::Draining).await.unwrap();
+    assert_eq!(cluster.groups.view().borrow().narrower.len(), 1);
+    client.set("node-3", NodeDuty::Serving).await.unwrap();
+    assert!(cluster.groups.view().borrow().narrower.is_empty());
+}
+
+#[tokio::test]
 async fn records_on_its_drives_keep_a_node() {
     let (cluster, mut client) = cluster(3).await;
     let added = cluster.add_node(4);
@@ -302,6 +332,7 @@ async fn who_acts_on_an_old_status_is_told() {
         duty: duty.into(),
         force: false,
         if_epoch: Some(if_epoch),
+        allow_narrower: false,
     };
     let drain = duty("node-4", NodeDuty::Draining, seen);
     client.admin.set_node_duty(drain).await.unwrap();
@@ -313,6 +344,7 @@ async fn who_acts_on_an_old_status_is_told() {
     let removal = |if_epoch| v1::RemoveNodeRequest {
         node: "node-4".to_owned(),
         if_epoch: Some(if_epoch),
+        allow_narrower: false,
     };
     let error = client.admin.remove_node(removal(seen)).await.unwrap_err();
     assert!(error.message().contains("look again"), "{error:?}");

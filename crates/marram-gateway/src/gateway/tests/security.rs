@@ -51,6 +51,16 @@ async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
         refused!(admin, get_cluster_status, v1::GetClusterStatusRequest {}),
         refused!(admin, set_node_duty, v1::SetNodeDutyRequest::default()),
         refused!(admin, remove_node, v1::RemoveNodeRequest::default()),
+        refused!(
+            admin,
+            set_bucket_profile,
+            v1::SetBucketProfileRequest::default()
+        ),
+        refused!(
+            admin,
+            get_bucket_profile,
+            v1::GetBucketProfileRequest::default()
+        ),
         refused!(admin, plan_layout, v1::PlanLayoutRequest::default()),
         refused!(admin, begin_backup, v1::BeginBackupRequest::default()),
         refused!(admin, read_backup, v1::ReadBackupRequest::default()),

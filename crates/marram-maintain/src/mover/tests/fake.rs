@@ -477,6 +477,7 @@ impl Fake {
             away: Duration::from_secs(60),
             unfit: Duration::ZERO,
             tickets: Duration::ZERO,
+            narrow: Duration::from_secs(600),
         };
         let view = self.view.subscribe();
         Arc::new(Work::new(

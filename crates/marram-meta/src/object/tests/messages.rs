@@ -1,6 +1,7 @@
 //! Commands, outcomes and refusals cross the mesh and lie in logs: each is read back as written.
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 use crate::stored::Stored;
@@ -43,6 +44,10 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
         }),
         vec(entry, 0..5).prop_map(ObjectCommand::Collected),
         tombstone().prop_map(ObjectCommand::Tombstone),
+        target().prop_map(|(bucket, key)| ObjectCommand::JudgeVersions {
+            bucket,
+            after: Some(key),
+        }),
     ]
 }
 
@@ -202,6 +207,8 @@ fn outcome() -> impl Strategy<Value = ObjectOutcome> {
             ObjectOutcome::Superseded,
         ]),
         Just(ObjectOutcome::Done),
+        (option::of(arb::text()), any::<bool>())
+            .prop_map(|(after, done)| ObjectOutcome::Judged { after, done }),
         refusal().prop_map(ObjectOutcome::Refused),
         layout_refusal().prop_map(ObjectOutcome::Refused),
     ]

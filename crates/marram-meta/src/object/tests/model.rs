@@ -140,7 +140,7 @@ fn user_op() -> impl Strategy<Value = Op> {
     ]);
     let states = prop::sample::select(vec![
         BucketState::Active,
-        BucketState::Unsealing,
+        BucketState::Changing,
         BucketState::Deleting,
     ]);
     let now = prop::sample::select(vec![true, true, false]);

@@ -3,11 +3,13 @@
 use marram_placement::PgRow;
 use marram_types::{DataId, DriveId};
 
-use super::{ask, head, refused};
+use super::{ask, head, refused, striped};
 use crate::kv::Table;
-use crate::testing::{Group, data, delete, extent, fence, first_row, pg, profile, put, wrote_by};
+use crate::testing::{
+    Group, data, delete, extent, fence, first_row, pg, profile, put, wrote, wrote_by,
+};
 use crate::{
-    Extent, GarbageEntry, Malformed, NewBody, NewExtent, ObjectAnswer, ObjectCommand,
+    Body, Extent, GarbageEntry, Malformed, NewBody, NewExtent, ObjectAnswer, ObjectCommand,
     ObjectOutcome, ObjectQuery, Reference, Refusal, RowsAnswer, TicketReason,
 };
 
@@ -484,4 +486,49 @@ fn rows_come_in_pages_and_only_of_their_group() {
         panic!("asked for rows");
     };
     assert_eq!((page.row, page.extents.len(), page.more), (None, 0, false));
+}
+
+/// A slot on its way to no drive: what is written there names its place, what does not use it does not,
+/// and garbage is not looked for at a place that is none.
+#[test]
+fn a_slot_without_a_drive_holds_nothing() {
+    let mut group = Group::ready();
+    let vacant = DriveId::vacant(0);
+    let dual = first_row(1).begin(0, vacant, 2).unwrap();
+    group.run(&striped("before", 1, "4+2", 5));
+    group.run(&fence(1, dual.clone()));
+    // Written before the fence came, or by a gateway that did not know of it.
+    let late = extent(data(5, 5), profile("4+2"), 1 << 20);
+    let place = first_row(1).drives[0];
+    group.run(&put("late", 2, NewBody::Extents(vec![wrote(late)])));
+    let over = |group: &Group, name: &str| match head(group, name).unwrap().row.body {
+        Body::Extents(extents) => extents[0].overrides.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(over(&group, "late"), [(0, place)]);
+    assert_eq!(over(&group, "before"), []);
+    group.run(&fence(1, dual.cut(3).unwrap()));
+    group.run(&fence(1, dual.cut(3).unwrap().end(4).unwrap()));
+    assert_eq!(head(&group, "late").unwrap().places[0][0], place);
+    let floors = ObjectCommand::RaiseFloors {
+        gc_floor: u64::MAX,
+        read_floor: u64::MAX,
+    };
+    group.run(&delete("late"));
+    group.run(&floors);
+    group.run(&floors);
+    let query = ObjectQuery::Garbage {
+        after: None,
+        limit: 10,
+    };
+    let ObjectAnswer::Garbage(entries) = ask(&group, &query) else {
+        panic!("asked for garbage");
+    };
+    let places: Vec<DriveId> = entries
+        .iter()
+        .flat_map(|e| &e.places)
+        .flatten()
+        .copied()
+        .collect();
+    assert!(places.contains(&place) && !places.iter().any(|drive| drive.is_vacant()));
 }

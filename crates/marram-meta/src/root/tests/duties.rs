@@ -255,6 +255,7 @@ fn with_several_nodes_a_profile_needs_a_node_for_each_shard() {
     let leaving = self::nodes(&root)[0];
     root.run(&duty(leaving, NodeDuty::Cordoned));
     root.bucket(&create("still-three", Some(profile("2+1"))));
+    root.run(&RootCommand::AcceptNarrower { node: leaving });
     root.run(&duty(leaving, NodeDuty::Draining));
     let wide = root.refused(&create("abc", Some(profile("2+1"))));
     let (width, nodes) = (3, 2);
@@ -279,4 +280,103 @@ fn a_rebalance_is_begun_once_and_only_as_planned() {
     root.run(&rebalance(false, None));
     assert_eq!(root.view().layout.rebalance, 0);
     assert_eq!(root.view().layout.epoch, epoch, "nothing was moved");
+}
+
+#[test]
+fn too_few_nodes_for_a_bucket_are_left_only_where_narrower_stripes_are_accepted() {
+    let mut root = Root::ready(4, 5);
+    root.bucket(&create("small", Some(profile("1+2"))));
+    root.bucket(&create("wide", Some(profile("2+2"))));
+    let all = nodes(&root);
+    root.run(&duty(all[0], NodeDuty::Cordoned));
+    let refusal = root.refused(&duty(all[0], NodeDuty::Draining));
+    let said = "would leave 3 nodes; profile 2+2 of bucket wide needs 4, or accept narrower stripes: \
+                --allow-narrower";
+    assert_eq!(refusal.to_string(), said);
+    root.run(&RootCommand::AcceptNarrower { node: all[0] });
+    assert_eq!(
+        root.run(&duty(all[0], NodeDuty::Draining)),
+        RootOutcome::Done
+    );
+    assert_eq!(
+        root.run(&duty(all[0], NodeDuty::Draining)),
+        RootOutcome::Done
+    );
+    // Parity does not shrink, whatever is accepted.
+    root.run(&RootCommand::AcceptNarrower { node: all[1] });
+    root.run(&duty(all[1], NodeDuty::Cordoned));
+    let refusal = root.refused(&duty(all[1], NodeDuty::Draining));
+    assert!(
+        refusal
+            .to_string()
+            .ends_with("and with narrower stripes still 3: add a node first")
+    );
+    // A node that stays after all is asked about anew.
+    assert_eq!(root.view().narrower, [all[0], all[1]].into());
+    root.run(&duty(all[0], NodeDuty::Cordoned));
+    root.run(&duty(all[0], NodeDuty::Serving));
+    assert_eq!(root.view().narrower, [all[1]].into());
+    root.run(&duty(all[0], NodeDuty::Cordoned));
+    root.refused(&duty(all[0], NodeDuty::Draining));
+}
+
+#[test]
+fn a_slot_is_left_without_a_drive_only_when_its_node_goes() {
+    let mut root = Root::ready(3, 1);
+    let all = nodes(&root);
+    let drives: Vec<_> = all.iter().map(|n| DriveId(n.0 << 8)).collect();
+    let pool = PoolId(3);
+    root.run(&RootCommand::CreatePool(PoolTable {
+        width: 3,
+        epoch: 1,
+        rows: vec![PgRow::stable(1, drives.clone())],
+        domains: Spread::default(),
+    }));
+    let vacate = |to| RootCommand::StartMoves {
+        pool,
+        moves: vec![SlotMove {
+            pg: 0,
+            slot: 0,
+            from: drives[0],
+            to,
+        }],
+    };
+    let begun = |root: &mut Root, to| match root.run(&vacate(to)) {
+        RootOutcome::Moved { applied, .. } => applied,
+        other => panic!("{other:?}"),
+    };
+    let vacant = DriveId::vacant(0);
+    assert_eq!(begun(&mut root, vacant), 0, "it serves");
+    root.run(&duty(all[0], NodeDuty::Cordoned));
+    root.run(&duty(all[0], NodeDuty::Draining));
+    assert_eq!(
+        begun(&mut root, vacant),
+        0,
+        "nobody accepted narrower stripes"
+    );
+    root.run(&RootCommand::AcceptNarrower { node: all[0] });
+    assert_eq!(begun(&mut root, DriveId::vacant(1)), 0, "another slot's");
+    assert_eq!(begun(&mut root, vacant), 1);
+    for step in [
+        |pool, pgs| RootCommand::CutMoves { pool, pgs },
+        |pool, pgs| RootCommand::EndMoves { pool, pgs },
+    ] {
+        let epoch = root.view().pools[&pool].epoch;
+        root.run(&step(pool, vec![(0, epoch)]));
+    }
+    assert_eq!(
+        root.view().pools[&pool].rows[0].drives,
+        [vacant, drives[1], drives[2]]
+    );
+    let node = all[0];
+    root.run(&RootCommand::BuryNode {
+        node,
+        if_epoch: None,
+    });
+    let tombstone = root.view().tombstones[&node].epoch;
+    assert_eq!(
+        root.run(&RootCommand::RemoveNode { node, tombstone }),
+        RootOutcome::Done
+    );
+    assert!(root.view().narrower.is_empty());
 }

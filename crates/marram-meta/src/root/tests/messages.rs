@@ -65,6 +65,9 @@ fn root_command() -> impl Strategy<Value = RootCommand> {
         }),
         arb::access_key().prop_map(RootCommand::PutAccessKey),
         any::<u8>().prop_map(|version| RootCommand::FinalizeVersion { version }),
+        (arb::bucket_name(), arb::profile())
+            .prop_map(|(name, profile)| RootCommand::SetBucketProfile { name, profile }),
+        node().prop_map(|node| RootCommand::AcceptNarrower { node }),
     ]
 }
 
@@ -213,6 +216,13 @@ fn root_outcome() -> impl Strategy<Value = RootOutcome> {
                     drives,
                 }),
             }),
+        (any::<u16>(), arb::bucket_name(), arb::profile()).prop_map(|(left, bucket, profile)| {
+            RootOutcome::Refused(Refusal::LeavesTooFew {
+                left,
+                bucket,
+                profile,
+            })
+        }),
     ]
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use marram_client::{
-    Client, ClusterStatus, DutyChange, LayoutPlan, NodeDuty, NodeStatus, PlannedNode,
+    Client, ClusterStatus, Consent, DutyChange, LayoutPlan, NodeDuty, NodeStatus, PlannedNode,
 };
 
-use crate::cli::{DrainArgs, FenceArgs, LayoutPlanArgs, NodeArg};
+use crate::cli::{DrainArgs, FenceArgs, LayoutPlanArgs, NodeArg, RemoveArgs};
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::output::{Output, printable};
@@ -30,10 +30,10 @@ async fn set(
     context: &Context<'_>,
     client: &Client,
     node: &str,
-    (duty, force): (NodeDuty, bool),
+    (duty, consent): (NodeDuty, Consent),
     if_epoch: Option<u64>,
 ) -> Result<DutyChange, Failure> {
-    let changed = client.set_node_duty(node, duty, force, if_epoch).await;
+    let changed = client.set_node_duty(node, duty, consent, if_epoch).await;
     let changed = changed.map_err(Failure::at(node))?;
     context.output.done(&changed, || {
         let (name, now) = (printable(&changed.name), duty_text(changed.duty));
@@ -49,7 +49,7 @@ async fn set(
 /// No new data goes to the node.
 pub(super) async fn cordon(context: &Context<'_>, args: NodeArg) -> Result<(), Failure> {
     let client = context.client()?;
-    let wanted = (NodeDuty::Cordoned, false);
+    let wanted = (NodeDuty::Cordoned, Consent::NONE);
     let set = set(context, &client, &args.node, wanted, args.epoch.if_epoch);
     set.await.map(|_| ())
 }
@@ -57,7 +57,7 @@ pub(super) async fn cordon(context: &Context<'_>, args: NodeArg) -> Result<(), F
 /// The node serves again.
 pub(super) async fn uncordon(context: &Context<'_>, args: NodeArg) -> Result<(), Failure> {
     let client = context.client()?;
-    let wanted = (NodeDuty::Serving, false);
+    let wanted = (NodeDuty::Serving, Consent::NONE);
     let set = set(context, &client, &args.node, wanted, args.epoch.if_epoch);
     set.await.map(|_| ())
 }
@@ -65,7 +65,11 @@ pub(super) async fn uncordon(context: &Context<'_>, args: NodeArg) -> Result<(),
 /// What the node had is rebuilt elsewhere.
 pub(super) async fn fence(context: &Context<'_>, args: FenceArgs) -> Result<(), Failure> {
     let client = context.client()?;
-    let wanted = (NodeDuty::Fenced, args.force);
+    let consent = Consent {
+        force: args.force,
+        ..Consent::NONE
+    };
+    let wanted = (NodeDuty::Fenced, consent);
     let set = set(context, &client, &args.node, wanted, args.epoch.if_epoch);
     set.await.map(|_| ())
 }
@@ -77,7 +81,11 @@ pub(super) async fn drain(context: &Context<'_>, args: DrainArgs) -> Result<(), 
         true => NodeDuty::Serving,
         false => NodeDuty::Draining,
     };
-    let wanted = (duty, args.force);
+    let consent = Consent {
+        force: args.force,
+        narrower: args.allow_narrower,
+    };
+    let wanted = (duty, consent);
     let changed = set(context, &client, &args.node, wanted, args.epoch.if_epoch).await?;
     if args.watch {
         watch(&context.output, &client, changed.node_id).await?;
@@ -139,9 +147,15 @@ fn say_progress(output: &Output, node: &NodeStatus, status: &ClusterStatus) -> R
 }
 
 /// The node is gone for ever.
-pub(super) async fn remove(context: &Context<'_>, args: NodeArg) -> Result<(), Failure> {
+pub(super) async fn remove(context: &Context<'_>, args: RemoveArgs) -> Result<(), Failure> {
     let client = context.client()?;
-    let removed = client.remove_node(&args.node, args.epoch.if_epoch).await;
+    let consent = Consent {
+        narrower: args.allow_narrower,
+        ..Consent::NONE
+    };
+    let removed = client
+        .remove_node(&args.node, consent, args.epoch.if_epoch)
+        .await;
     let removed = removed.map_err(Failure::at(&args.node))?;
     context.output.done(&removed, || {
         format!("{} is removed", printable(&removed.name))

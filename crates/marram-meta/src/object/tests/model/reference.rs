@@ -8,7 +8,8 @@ use marram_types::{DataId, DriveId, Generation, PgId, RequestId, VersionId};
 use super::{Mutation, precondition};
 use crate::testing::BUCKET;
 use crate::{
-    BucketState, Extent, NewExtent, ObjectCommand, ObjectOutcome, Precondition, Refusal, Usage,
+    BucketState, Extent, Malformed, NewExtent, ObjectCommand, ObjectOutcome, Precondition, Refusal,
+    Usage,
 };
 
 #[derive(Debug, Clone)]
@@ -26,6 +27,11 @@ impl Object {
 
     fn weak(&self) -> bool {
         self.extents.iter().any(|e| e.profile.m() < 2)
+    }
+
+    fn is_off(&self) -> bool {
+        let asked = |e: &Extent| (e.profile.k(), e.profile.m()) == (4, 2);
+        !self.extents.iter().all(asked)
     }
 }
 
@@ -323,6 +329,7 @@ impl Model {
             ObjectCommand::Reencode { data, extents, .. } => self.reencode(*data, extents, index),
             ObjectCommand::HoldFloors { .. } => unreachable!("this model has no backups"),
             ObjectCommand::Tombstone(_) => ObjectOutcome::Done,
+            ObjectCommand::JudgeVersions { .. } => unreachable!("the profile stays"),
             ObjectCommand::Put { .. } | ObjectCommand::Delete { .. } => unreachable!("a user's"),
         }
     }
@@ -412,6 +419,10 @@ impl Model {
             self.discard(extents, index);
             return ObjectOutcome::Superseded;
         };
+        let asked = displaced.profile.m().min(2);
+        if extents.iter().any(|new| new.extent.profile.m() < asked) {
+            return ObjectOutcome::Refused(Malformed::Protection.into());
+        }
         self.displace(&[displaced], index);
         let settled: Vec<_> = extents.iter().map(|new| self.settle(new, index)).collect();
         for object in self.objects.values_mut() {
@@ -432,6 +443,7 @@ impl Model {
             bytes: self.objects.values().map(|o| o.size).sum(),
             narrowed: count(&Object::narrowed),
             under_protected: count(&Object::weak),
+            off_profile: count(&Object::is_off),
         }
     }
 }
