@@ -146,7 +146,7 @@ impl Reencoders for Fake {
             .iter()
             .find(|live| live.extent.data == what.data);
         let (live, row) = (live.expect("it is live"), rows.row.expect("a row"));
-        let free = |slot: &u8| !row.moving.is_some_and(|m| m.slot == *slot);
+        let free = |slot: &u8| row.moving.is_none_or(|m| m.slot != *slot);
         let slots = (0..6).filter(free).take(what.profile.width()).collect();
         let data = DataId {
             random: what.data.random + 1000,

@@ -71,7 +71,7 @@ fn wrote_at(drives: &[DriveId]) -> NewExtent {
 fn held(group: &Group) -> (Extent, Vec<DriveId>) {
     let head = head(group, "a").unwrap();
     match head.row.body {
-        crate::Body::Extents(mut extents) => (extents.remove(0), head.places[0].clone()),
+        Body::Extents(mut extents) => (extents.remove(0), head.places[0].clone()),
         other => panic!("{other:?}"),
     }
 }
