@@ -12,7 +12,7 @@
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks
-//! bucket, object, put, get, list, status, admin, identity   the calls
+//! bucket, object, put, get, list, status, admin, identity, upkeep   the calls
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
 //! error       what went wrong, sorted by what a caller can do about it
@@ -50,6 +50,7 @@ mod source;
 mod status;
 mod token;
 mod types;
+mod upkeep;
 mod upload;
 
 #[cfg(test)]
@@ -65,9 +66,11 @@ pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
     AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, BucketProfile, ByteRange, CaInfo,
-    CaRotation, CaStatus, CaStep, CertificateInfo, ClusterStatus, Consent, DriveState, DriveStatus,
-    DutyChange, FinalizedVersion, GroupStatus, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan,
-    ListPage, NewJoinToken, NodeDuty, NodePlan, NodeState, NodeStatus, ObjectInfo, ObjectSummary,
-    PlannedNode, PoolPlan, Preconditions, Rebalance, Redundancy, RemovedNode, Renewals,
-    ShardComparison, ShardDifference,
+    CaRotation, CaStatus, CaStep, CertificateInfo, ClusterStatus, Consent, DriveChange, DriveDuty,
+    DriveEntry, DriveScrub, DriveState, DriveStatus, DutyChange, FinalizedVersion, FullScrub,
+    GarbageStatus, GroupGarbage, GroupStatus, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan,
+    ListPage, NewJoinToken, NodeDuty, NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo,
+    ObjectSummary, PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions, Rebalance,
+    Redundancy, RemovedDrive, RemovedNode, Renewals, ReplicaComparison, ScrubFindings, ScrubStage,
+    ScrubStatus, ShardComparison, ShardDifference,
 };

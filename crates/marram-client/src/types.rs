@@ -9,6 +9,7 @@ mod admin;
 mod backup;
 mod identity;
 mod status;
+mod upkeep;
 pub use admin::{
     BucketProfile, Consent, DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan,
     Rebalance, RemovedNode, ShardComparison, ShardDifference,
@@ -20,6 +21,11 @@ pub use identity::{
 };
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,
+};
+pub use upkeep::{
+    DriveChange, DriveDuty, DriveEntry, DriveScrub, FullScrub, GarbageStatus, GroupGarbage,
+    NodeScan, PausableWork, PauseChange, RemovedDrive, ReplicaComparison, ScrubFindings,
+    ScrubStage, ScrubStatus,
 };
 
 /// A bucket.

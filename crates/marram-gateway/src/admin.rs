@@ -38,6 +38,12 @@ pub(crate) enum AdminError {
     NoNode(String),
     #[error("several nodes are named {0:?}: give the id of one, as the cluster's status has it")]
     Ambiguous(String),
+    #[error(
+        "there is no drive {0:?}: give its id, or NODE/NUMBER as `marram admin drive list` has it"
+    )]
+    NoDrive(String),
+    #[error("{0} does not answer; try again when it does")]
+    Silent(String),
     #[error("{0} was removed from the cluster")]
     Removed(String),
     #[error(
@@ -89,7 +95,8 @@ impl Fault for AdminError {
     fn reason(&self) -> Reason {
         match self {
             Self::Invalid(error) => error.reason(),
-            Self::NoNode(_) | Self::Removed(_) => Reason::NodeNotFound,
+            Self::NoNode(_) | Self::Removed(_) | Self::NoDrive(_) => Reason::NodeNotFound,
+            Self::Silent(_) => Reason::DataUnavailable,
             Self::Ambiguous(_) => Reason::InvalidArgument,
             Self::TooManyShards(_) => Reason::Overloaded,
             Self::Answers(_) | Self::Held { .. } | Self::OldPlan(_) | Self::NoRoom { .. } => {
@@ -110,7 +117,10 @@ impl Fault for AdminError {
         match self {
             Self::Invalid(error) => error.details(),
             Self::NoNode(name) | Self::Ambiguous(name) => vec![("node", name.clone())],
-            Self::Removed(name) | Self::Answers(name) => vec![("node", name.clone())],
+            Self::Removed(name) | Self::Answers(name) | Self::Silent(name) => {
+                vec![("node", name.clone())]
+            }
+            Self::NoDrive(drive) => vec![("drive", drive.clone())],
             Self::Held { name, .. } | Self::NoRoom { name, .. } => vec![("node", name.clone())],
             Self::Refused { name, refusal } => {
                 let mut details = refusal.details();
@@ -154,7 +164,10 @@ fn find<'v>(view: &'v ClusterView, wanted: &str) -> Result<&'v NodeRecord, Admin
 }
 
 /// A member.
-fn member<'v>(view: &'v ClusterView, wanted: &str) -> Result<&'v NodeRecord, AdminError> {
+pub(crate) fn member<'v>(
+    view: &'v ClusterView,
+    wanted: &str,
+) -> Result<&'v NodeRecord, AdminError> {
     let node = find(view, wanted)?;
     match node.state {
         NodeState::Active => Ok(node),
@@ -249,7 +262,11 @@ pub(crate) async fn set_duty(
 
 /// Has the root group decide. Not tied to a request id: the same decision again changes nothing. It
 /// lapses at its deadline, so that an old attempt does not undo what was wished since.
-async fn decide(core: &Core, name: &str, command: &RootCommand) -> Result<(), AdminError> {
+pub(crate) async fn decide(
+    core: &Core,
+    name: &str,
+    command: &RootCommand,
+) -> Result<(), AdminError> {
     match core.root_decision(command).await? {
         RootOutcome::Done => Ok(()),
         RootOutcome::Refused(refusal) => Err(AdminError::Refused {
@@ -262,7 +279,7 @@ async fn decide(core: &Core, name: &str, command: &RootCommand) -> Result<(), Ad
 
 /// Until this server's own view shows a change that was made; not for ever, because the change is
 /// made either way.
-async fn until_seen(core: &Core, shows: impl Fn(&ClusterView) -> bool) {
+pub(crate) async fn until_seen(core: &Core, shows: impl Fn(&ClusterView) -> bool) {
     let deadline = Instant::now() + SEEN_WITHIN;
     while !shows(&core.view()) && Instant::now() < deadline {
         core.wait_for_view().await;

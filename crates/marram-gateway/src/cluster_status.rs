@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::join_all;
 use marram_meta::{
-    ClusterView, GroupRecord, NodeRecord, NodeState, ObjectAnswer, ObjectQuery, Usage,
+    ClusterView, DriveRecord, GroupRecord, NodeRecord, NodeState, ObjectAnswer, ObjectQuery, Usage,
 };
 use marram_proto::v1;
 use marram_types::{GroupId, NodeId, ReplicaId};
@@ -19,6 +19,7 @@ use crate::core::{BucketError, Core};
 use crate::drives::{DriveHealth, DriveReport};
 use crate::groups::GroupError;
 use crate::layout::Standing;
+use crate::upkeep::drive_duty;
 use redundancy::Facts;
 
 /// How long a node may take to say how full its drives are: a status must not wait for the slowest.
@@ -158,11 +159,10 @@ fn node_status(
     core: &Core,
 ) -> v1::NodeStatus {
     let drives = node
-        .drives
-        .iter()
+        .present_drives()
         .map(|drive| {
-            let known = report.and_then(|all| all.iter().find(|one| one.drive == drive.drive));
-            drive_status(drive.drive.0, known)
+            let known = report.map(|all| all.iter().find(|one| one.drive == drive.drive));
+            drive_status(drive, known)
         })
         .collect();
     let state = if core.drives.is_up(node.node) {
@@ -183,10 +183,17 @@ fn node_status(
     }
 }
 
-fn drive_status(id: u64, known: Option<&DriveReport>) -> v1::DriveStatus {
-    let Some(known) = known else {
+/// What is known of a drive: nothing, or that its node is without it, or what it said.
+fn drive_status(held: &DriveRecord, known: Option<Option<&DriveReport>>) -> v1::DriveStatus {
+    let state = match known {
+        None => v1::DriveState::Unspecified,
+        Some(_) => v1::DriveState::Away,
+    };
+    let Some(known) = known.flatten() else {
         return v1::DriveStatus {
-            drive_id: id,
+            drive_id: held.drive.0,
+            state: state.into(),
+            duty: drive_duty(held.duty).into(),
             ..v1::DriveStatus::default()
         };
     };
@@ -196,7 +203,8 @@ fn drive_status(id: u64, known: Option<&DriveReport>) -> v1::DriveStatus {
         DriveHealth::Retired => v1::DriveState::Retired,
     };
     v1::DriveStatus {
-        drive_id: id,
+        drive_id: held.drive.0,
+        duty: drive_duty(held.duty).into(),
         state: state.into(),
         capacity_bytes: known.capacity,
         free_bytes: known.free,

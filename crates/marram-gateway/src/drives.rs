@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use marram_proto::mesh::v1::UpkeepResponse;
 use marram_types::caps::DRIVE_FULL_PERCENT;
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, ShardId};
 
@@ -171,4 +172,13 @@ pub(crate) trait Drives: Send + Sync {
         ask: CopyAsk,
         within: Duration,
     ) -> Result<CopyPiece, DriveError>;
+
+    /// How far the work of a node on its own drives is; a pass of the scrub is begun before where
+    /// that is wished.
+    async fn upkeep(
+        &self,
+        node: NodeId,
+        start_scrub: bool,
+        within: Duration,
+    ) -> Result<UpkeepResponse, DriveError>;
 }

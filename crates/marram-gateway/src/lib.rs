@@ -53,6 +53,7 @@ mod shards;
 mod status;
 mod ticket;
 mod token;
+mod upkeep;
 mod validate;
 
 #[cfg(test)]

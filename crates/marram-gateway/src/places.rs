@@ -14,8 +14,8 @@ use crate::drives::Place;
 pub(crate) struct Places {
     index: u64,
     nodes: HashMap<DriveId, NodeId>,
-    /// Nodes that new data may go to.
-    takers: HashSet<NodeId>,
+    /// Drives that new data may go to.
+    takers: HashSet<DriveId>,
     pools: HashMap<PoolId, Arc<PoolTable>>,
 }
 
@@ -26,8 +26,11 @@ impl Places {
             .values()
             .flat_map(|node| node.drives.iter().map(|drive| (drive.drive, node.node)))
             .collect();
-        let takers = view.nodes.values().filter(|node| node.takes_data());
-        let takers = takers.map(|node| node.node).collect();
+        let takers = view.nodes.values().flat_map(|node| {
+            let drives = node.drives.iter().map(|drive| drive.drive);
+            drives.filter(|drive| node.drive_takes_data(*drive))
+        });
+        let takers = takers.collect();
         let pools = view
             .pools
             .iter()
@@ -59,12 +62,13 @@ impl Places {
 
     /// How many nodes new data may go to.
     pub(crate) fn node_count(&self) -> usize {
-        self.takers.len()
+        let nodes = self.takers.iter().filter_map(|drive| self.nodes.get(drive));
+        nodes.collect::<HashSet<_>>().len()
     }
 
-    /// Whether new data may go to a node.
-    pub(crate) fn takes_data(&self, node: NodeId) -> bool {
-        self.takers.contains(&node)
+    /// Whether new data may go to a drive.
+    pub(crate) fn takes_data(&self, drive: DriveId) -> bool {
+        self.takers.contains(&drive)
     }
 
     /// Where shard `i` of an extent that was looked up is. The group said it for every shard

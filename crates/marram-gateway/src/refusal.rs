@@ -1,6 +1,6 @@
 //! What a refusal of the state machine means to a client.
 
-use marram_meta::{IdentityRefusal, Refusal};
+use marram_meta::{DriveRefusal, IdentityRefusal, Refusal};
 
 use crate::status::{Fault, Reason};
 
@@ -32,6 +32,8 @@ impl Fault for Refusal {
             | Self::LayoutMoved { .. }
             | Self::NotBuried { .. }
             | Self::NodeVotes { .. } => Reason::NodeBusy,
+            Self::Drive(DriveRefusal::Unknown { .. }) => Reason::NodeNotFound,
+            Self::Drive(_) => Reason::NodeBusy,
             Self::Identity(refusal) => of_identity(refusal),
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed

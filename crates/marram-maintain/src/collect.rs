@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use marram_meta::{
-    ClusterView, GroupCounters, NodeDuty, NodeState, ObjectAnswer, ObjectCommand, ObjectQuery,
+    ClusterView, DriveDuty, GroupCounters, NodeDuty, NodeState, ObjectAnswer, ObjectCommand,
+    ObjectQuery, Pausable,
 };
-use marram_types::{GroupId, NodeId};
+use marram_types::{DriveId, GroupId, NodeId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -60,8 +61,8 @@ pub struct Collector<C, S> {
 struct Work {
     gc: Lagging,
     readers: Lagging,
-    /// When a node was first seen to be emptied, and how far the group was then.
-    drains: BTreeMap<NodeId, (Instant, u64)>,
+    /// When a drive was first seen to be emptied, and how far the group was then.
+    drains: BTreeMap<DriveId, (Instant, u64)>,
     /// The group's floors, as last seen or proposed.
     floors: (u64, u64),
     activity: Activity,
@@ -83,11 +84,13 @@ impl Work {
 
 /// What a turn is taken with.
 struct Round {
-    /// Nodes that are to be emptied.
-    drains: BTreeSet<NodeId>,
+    /// Drives that are to be emptied, with their node or alone.
+    drains: BTreeSet<DriveId>,
     led: BTreeSet<GroupId>,
     owners: Owners,
     up: BTreeSet<NodeId>,
+    /// Nothing is removed now.
+    paused: bool,
 }
 
 impl<C: Consensus, S: Shards> Collector<C, S> {
@@ -132,16 +135,13 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         });
         let work: Vec<_> = work.collect();
         let up = view.nodes.keys().copied();
-        let drains = view
-            .nodes
-            .values()
-            .filter(|node| node.state == NodeState::Active && node.duty == NodeDuty::Draining);
-        let drains = drains.map(|node| node.node).collect();
+        let drains = drains(&view);
         let round = Round {
             drains,
             led,
             owners: Owners::of(&view),
             up: up.filter(|node| self.shards.is_up(*node)).collect(),
+            paused: view.upkeep.paused(Pausable::Garbage).is_some(),
         };
         let (this, round) = (&*self, &round);
         let turns = work
@@ -172,7 +172,7 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         work: &mut Work,
     ) -> Result<(), ConsensusError> {
         let now = (self.clock)();
-        work.drains.retain(|node, _| round.drains.contains(node));
+        work.drains.retain(|drive, _| round.drains.contains(drive));
         let drain_begins = work.drains.len() < round.drains.len();
         let gc_is_due = work.gc.is_due(now);
         if gc_is_due || work.readers.is_due(now) || drain_begins {
@@ -182,7 +182,7 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
                 self.raise(group, work).await?;
             }
         }
-        if !leads {
+        if !leads || round.paused {
             return Ok(());
         }
         let seams = Seams {
@@ -201,7 +201,7 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
     async fn sample(
         &self,
         group: GroupId,
-        drains: &BTreeSet<NodeId>,
+        drains: &BTreeSet<DriveId>,
         work: &mut Work,
     ) -> Result<(), ConsensusError> {
         let Some(counters) = counters(self.consensus.as_ref(), group).await? else {
@@ -211,8 +211,8 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         let now = (self.clock)();
         work.gc.note(now, counters.applied);
         work.readers.note(now, counters.applied);
-        for node in drains {
-            work.drains.entry(*node).or_insert((now, counters.applied));
+        for drive in drains {
+            work.drains.entry(*drive).or_insert((now, counters.applied));
         }
         work.floors = (counters.gc_floor, counters.read_floor);
         work.activity.seen(counters.applied);
@@ -226,7 +226,7 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
     async fn raise(&self, group: GroupId, work: &mut Work) -> Result<(), ConsensusError> {
         let now = (self.clock)();
         let mut gc_floor = work.gc.reached(now).max(work.floors.0);
-        // A node that is to be emptied does not wait a day for uploads that may never end.
+        // What is to be emptied does not wait a day for uploads that may never end.
         for (since, index) in work.drains.values() {
             if now.saturating_duration_since(*since) >= self.lags.drain {
                 gc_floor = gc_floor.max(*index);
@@ -247,6 +247,18 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         }
         Ok(())
     }
+}
+
+/// The drives that are to be emptied: all of a node that is, and single ones.
+fn drains(view: &ClusterView) -> BTreeSet<DriveId> {
+    let nodes = view.nodes.values();
+    let members = nodes.filter(|node| node.state == NodeState::Active);
+    let drives = members.flat_map(|node| {
+        let all = node.duty == NodeDuty::Draining;
+        let drives = node.present_drives();
+        drives.filter(move |held| all || held.duty == DriveDuty::Draining)
+    });
+    drives.map(|held| held.drive).collect()
 }
 
 /// The counters of a group.

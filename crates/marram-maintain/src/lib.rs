@@ -20,14 +20,15 @@
 //! collect     floors and garbage queues, by the leaders of the groups
 //! scan        each node judges what its own drives hold
 //! pace        how fast background work of a node may go
+//! drives      what a node has decided about its own drives (pure)
+//! scrub       each node reads its own drives through; replicas of groups compare their state
 //! fault       where tests have a process die
 //! ```
-//!
-//! Repair, rebalance, scrub and garbage collection of later issues are plans executed here too.
 
 mod collect;
 mod consensus;
 mod controller;
+mod drives;
 mod fault;
 mod leaders;
 mod mover;
@@ -36,6 +37,7 @@ mod observed;
 mod pace;
 mod reencode;
 mod scan;
+mod scrub;
 mod shards;
 mod steps;
 mod vacate;
@@ -44,13 +46,19 @@ mod voters;
 pub use collect::{Collector, GcLags};
 pub use consensus::{Consensus, ConsensusError, Members};
 pub use controller::Controller;
+pub use drives::{DriveGraces, Found, OwnDrive, drive_commands, drives_to_close};
 pub use fault::fault_point;
 pub use leaders::spread_leaders;
 pub use mover::{Mover, MoverProgress};
 pub use observed::{Fences, Observed};
 pub use pace::{Foreground, Lane, Pace, PaceSettings};
 pub use reencode::{Reencode, Reencoders, Reencoding, ReencodingError};
-pub use scan::{HeldShard, OwnDriveError, OwnDrives, Scanner};
+pub use scan::{HeldShard, OwnDriveError, OwnDrives, ScanReport, Scanner};
+pub use scrub::{
+    Compared, Comparisons, DriveScrub, Fault, FaultyRun, FullPass, HashAnswer, ReadThrough,
+    ReplicaStates, RunPlace, ScrubDrives, ScrubFindings, ScrubHandle, ScrubNote, ScrubSettings,
+    ScrubStage, Scrubber, Verdict, compare_replicas,
+};
 pub use shards::{Restored, SHARDS_PER_REQUEST_MAX, Seen, Shards, ShardsError, Wanted};
 pub use steps::{Step, next_steps};
 pub use voters::{

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use marram_meta::ClusterView;
+use marram_meta::{ClusterView, DriveRecord};
 use marram_placement::{Move, Phase, PoolPlan, PoolTable, SlotMove, Standing};
 use marram_types::{DriveId, NodeId};
 
@@ -22,8 +22,10 @@ pub(crate) struct Homes {
 impl Homes {
     pub(crate) fn of(view: &ClusterView) -> Self {
         let drives = view.nodes.values().flat_map(|node| {
-            let home = (node.node, node.standing());
-            node.drives.iter().map(move |drive| (drive.drive, home))
+            let home = |drive: &DriveRecord| (node.node, node.standing_of(drive));
+            node.drives
+                .iter()
+                .map(move |drive| (drive.drive, home(drive)))
         });
         Self {
             drives: drives.collect(),

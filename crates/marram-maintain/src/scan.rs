@@ -11,12 +11,12 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use marram_erasure::Geometry;
-use marram_meta::{ClusterView, Extent, ObjectAnswer, ObjectQuery, Reference};
+use marram_meta::{ClusterView, Extent, ObjectAnswer, ObjectQuery, Pausable, Reference};
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, ShardId};
 use tokio::sync::watch;
 
@@ -84,6 +84,22 @@ enum ScanError {
     Answer(GroupId),
 }
 
+/// What a scan of all drives of this node has found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScanReport {
+    /// Scans that went over all drives since this process began.
+    pub scans: u64,
+    /// Shards that the last of them looked at.
+    pub shards: u64,
+    /// Data that belonged to nobody and was removed by it.
+    pub removed: u64,
+    /// Copies left over from moves that were removed by it.
+    pub cleaned: u64,
+    /// Shards that nobody refers to and that have to wait: a commit of them may still come, or the
+    /// garbage queue decides when they go.
+    pub waiting: u64,
+}
+
 /// Scans the drives of this node now and then.
 #[derive(Debug)]
 pub struct Scanner<C, S, D> {
@@ -92,6 +108,9 @@ pub struct Scanner<C, S, D> {
     own: Arc<D>,
     view: watch::Receiver<Arc<ClusterView>>,
     every: Duration,
+    /// Of the scan under way.
+    found: Mutex<ScanReport>,
+    report: watch::Sender<ScanReport>,
 }
 
 /// A shard that is live and not wanted where it is.
@@ -107,6 +126,8 @@ struct Leftover {
 struct Verdict {
     dead: BTreeSet<DataId>,
     leftovers: Vec<Leftover>,
+    /// Shards that nobody refers to and that may not go yet.
+    waiting: u64,
 }
 
 impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
@@ -125,7 +146,28 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
             own,
             view,
             every,
+            found: Mutex::default(),
+            report: watch::Sender::new(ScanReport::default()),
         }
+    }
+
+    /// What the last scan found; followed before [`Self::run`].
+    #[must_use]
+    pub fn report(&self) -> watch::Receiver<ScanReport> {
+        self.report.subscribe()
+    }
+
+    fn found(&self) -> std::sync::MutexGuard<'_, ScanReport> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While garbage collection is paused nothing is removed.
+    fn is_paused(&self) -> bool {
+        self.view
+            .borrow()
+            .upkeep
+            .paused(Pausable::Garbage)
+            .is_some()
     }
 
     /// Runs until the view's sender is gone.
@@ -138,6 +180,11 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
 
     /// Looks at every shard of every drive once.
     async fn scan(&self, pause: Duration) {
+        let scans = self.found().scans;
+        *self.found() = ScanReport {
+            scans: scans + 1,
+            ..ScanReport::default()
+        };
         for drive in self.own.drives() {
             let mut after = None;
             loop {
@@ -156,6 +203,7 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
                 tokio::time::sleep(pause).await;
             }
         }
+        self.report.send_replace(*self.found());
     }
 
     async fn page(&self, drive: DriveId, page: &[HeldShard]) {
@@ -182,6 +230,11 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         held: &[HeldShard],
     ) -> Result<(), ScanError> {
         let verdict = self.judge(drive, group, held).await?;
+        self.found().shards += held.len() as u64;
+        self.found().waiting += verdict.waiting;
+        if self.is_paused() {
+            return Ok(());
+        }
         if !verdict.dead.is_empty() {
             for data in &verdict.dead {
                 tracing::info!(
@@ -192,8 +245,10 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
                      shards are removed"
                 );
             }
-            let dead = verdict.dead.into_iter().collect();
+            let dead: Vec<DataId> = verdict.dead.into_iter().collect();
+            let removed = dead.len() as u64;
             self.own.delete(drive, dead).await?;
+            self.found().removed += removed;
         }
         for leftover in verdict.leftovers {
             self.clean(drive, group, leftover).await?;
@@ -248,6 +303,7 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
                 }
                 Reference::Unreferenced | Reference::Displaced => {
                     kept.insert(data);
+                    verdict.waiting += 1;
                 }
             }
         }
@@ -312,10 +368,14 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
             .shards
             .clean(node, drive, (pg, epoch), vec![(shard, slot)]);
         match cleaned.await {
-            Ok(()) => tracing::info!(
-                target: "gc", data = %shard.data, %shard, %pg, epoch, %drive, %place,
-                "the layout does not want the shard here and its place has it: this copy was removed"
-            ),
+            Ok(()) => {
+                self.found().cleaned += 1;
+                tracing::info!(
+                    target: "gc", data = %shard.data, %shard, %pg, epoch, %drive, %place,
+                    "the layout does not want the shard here and its place has it: this copy was \
+                     removed"
+                );
+            }
             Err(error) => {
                 tracing::info!(target: "gc", %shard, %drive, %error, "a left over copy stays for now");
             }

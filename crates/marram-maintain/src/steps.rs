@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use marram_meta::{
-    BucketRecord, BucketState, ClusterView, GroupRecord, NodeDuty, NodeRecord, NodeState,
-    RootCommand, Tombstone,
+    BucketRecord, BucketState, ClusterView, DriveDuty, GroupRecord, NodeDuty, NodeRecord,
+    NodeState, RootCommand, Tombstone,
 };
 use marram_placement::{
     DriveInfo, PgRow, PlanError, Topology, default_profile, group_voters, plan_pool, pool_of,
@@ -215,7 +215,9 @@ fn start_groups(observed: &Observed<'_>) -> Option<Step> {
 fn topology(view: &ClusterView) -> Topology {
     let drives = active_nodes(view)
         .flat_map(|node| {
-            node.drives.iter().map(|drive| DriveInfo {
+            let serving = node.drives.iter();
+            let serving = serving.filter(|drive| drive.duty == DriveDuty::Serving);
+            serving.map(|drive| DriveInfo {
                 drive: drive.drive,
                 node: node.node,
                 zone: node.zone.clone(),

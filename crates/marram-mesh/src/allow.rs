@@ -31,6 +31,7 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::DropShards
         | Method::DriveStats
         | Method::DumpGroup
+        | Method::Upkeep
         | Method::ListShards => matches!(role, PeerRole::Node | PeerRole::Gateway),
         Method::RaftAppend
         | Method::RaftVote
@@ -41,6 +42,7 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::LookShards
         | Method::CleanShards
         | Method::RenewReplica
+        | Method::StateHash
         | Method::Reencode => role == PeerRole::Node,
     }
 }
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out a second time: (method, node, gateway, unknown, stranger).
-    const CELLS: [(Method, bool, bool, bool, bool); 23] = [
+    const CELLS: [(Method, bool, bool, bool, bool); 25] = [
         (Method::Unspecified, false, false, false, false),
         (Method::Ping, true, true, true, false),
         (Method::Join, false, false, false, true),
@@ -89,6 +91,8 @@ mod tests {
         (Method::CleanShards, true, false, false, false),
         (Method::RenewReplica, true, false, false, false),
         (Method::DumpGroup, true, true, false, false),
+        (Method::Upkeep, true, true, false, false),
+        (Method::StateHash, true, false, false, false),
         (Method::ListShards, true, true, false, false),
         (Method::Reencode, true, false, false, false),
     ];

@@ -40,6 +40,8 @@ impl Class {
             | Method::LookShards
             | Method::CleanShards
             | Method::RenewReplica
+            | Method::Upkeep
+            | Method::StateHash
             | Method::ListShards
             | Method::Reencode => Some(Self::Control),
             Method::WriteRun | Method::ReadShard | Method::DumpGroup => Some(Self::Bulk),

@@ -54,6 +54,6 @@ pub use peers::{GatewayEntry, Peer, PeerEntry, PeerTable};
 pub use rpc::{
     CallError, CleanShards, DriveStats, DropShards, DumpGroup, Join, ListShards, LookShards, Ping,
     Propose, Query, ReadShard, Reencode, Renew, RenewReplica, RestoreShards, RootView, Rpc,
-    RpcFailure, Service, WriteRun,
+    RpcFailure, Service, StateHash, Upkeep, WriteRun,
 };
 pub use stranger::{StrangerError, call_as_stranger};

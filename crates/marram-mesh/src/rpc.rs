@@ -93,6 +93,14 @@ rpc!(
     DumpGroup, DumpGroupRequest, DumpGroupResponse
 );
 rpc!(
+    /// What a node does for its drives in the background.
+    Upkeep, UpkeepRequest, UpkeepResponse
+);
+rpc!(
+    /// The state of a replica as a hash.
+    StateHash, StateHashRequest, StateHashResponse
+);
+rpc!(
     /// Encodes an extent anew.
     Reencode, ReencodeRequest, ReencodeResponse
 );

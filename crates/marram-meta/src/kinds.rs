@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod bucket;
 pub(crate) mod cluster;
 pub(crate) mod data_ref;
+pub(crate) mod drive;
 pub(crate) mod extent;
 pub(crate) mod garbage;
 pub(crate) mod group;
@@ -21,6 +22,7 @@ pub(crate) mod state;
 pub(crate) mod ticket;
 pub(crate) mod token;
 pub(crate) mod tombstone;
+pub(crate) mod upkeep;
 pub(crate) mod usage;
 
 #[cfg(test)]

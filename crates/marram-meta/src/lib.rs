@@ -51,18 +51,20 @@ pub use kinds::access_key::AccessKeyRecord;
 pub use kinds::authority::AuthorityRecord;
 pub use kinds::bucket::{BucketRecord, BucketState};
 pub use kinds::cluster::ClusterRecord;
+pub use kinds::drive::{DriveDuty, DriveRecord};
 pub use kinds::extent::Extent;
 pub use kinds::garbage::GarbageEntry;
 pub use kinds::group::GroupRecord;
 pub use kinds::identity::{IdentityRecord, IdentityRole};
 pub use kinds::layout_state::LayoutState;
-pub use kinds::node::{DriveRecord, NodeDuty, NodeRecord, NodeState};
+pub use kinds::node::{NodeDuty, NodeRecord, NodeState};
 pub use kinds::object::{Body, VersionRow};
 pub use kinds::ticket::{RepairTicket, TicketReason, TicketReasons, TicketWork};
 pub use kinds::token::{
     TOKEN_TEXT_BYTES_MAX, TOKEN_TTL_MS, TOKENS_MAX, TokenRecord, TokenRole, TokenUse,
 };
 pub use kinds::tombstone::Tombstone;
+pub use kinds::upkeep::{Pausable, UpkeepRecord};
 pub use kinds::usage::Usage;
 pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
 pub use merge::{GroupAsk, ListMerge, MergedPage};
@@ -77,13 +79,15 @@ pub use query::answer::{
 pub use query::messages::{ListQuery, ListStart, ObjectQuery};
 pub use query::named::{NamedAnswer, NamedCursor};
 pub use query::run::{QueryError, answer, answer_object};
+pub use query::upkeep::{GARBAGE_COUNTED_MAX, GarbageTotals, OnDrive, OnDriveAnswer};
 pub use refound::{
     INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,
 };
-pub use refusal::{IdentityRefusal, Malformed, Refusal};
+pub use refusal::{DriveRefusal, IdentityRefusal, Malformed, Refusal};
 pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};
 pub use root::command::{DriveJoin, NodeJoin, RootCommand};
+pub use root::drive_command::DriveCommand;
 pub use root::identity::command::{IdentityCommand, NewToken, Newcomer};
 pub use root::identity::members::{Said, not_said};
 pub use root::outcome::{AdmittedNode, RootOutcome};

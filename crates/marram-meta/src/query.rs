@@ -7,6 +7,7 @@ mod live;
 pub(crate) mod messages;
 pub(crate) mod named;
 pub(crate) mod run;
+pub(crate) mod upkeep;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Why a command changed nothing, told to whoever sent it.
 
+mod drive;
 mod identity;
 mod malformed;
 
@@ -13,6 +14,7 @@ use crate::kinds::bucket::get_name;
 use crate::kinds::node::NodeDuty;
 use crate::stored::{Stored, get_pg, get_profile, put_pg, put_profile};
 
+pub use drive::DriveRefusal;
 pub use identity::IdentityRefusal;
 pub(crate) use identity::NAMED_MAX;
 pub use malformed::Malformed;
@@ -227,6 +229,9 @@ pub enum Refusal {
         /// The voter.
         replica: ReplicaId,
     },
+    /// About a drive.
+    #[error("{0}")]
+    Drive(DriveRefusal),
     /// A shard of the write is only on a drive whose node is about to be removed (rules.md 25).
     #[error("drive {drive} holds the only copy of a shard and is about to go: write it again")]
     DriveGone {
@@ -342,13 +347,20 @@ fn put_wanting<'a>(out: &'a mut Writer, bucket: &BucketName, profile: Profile) -
     out
 }
 
+fn put_identity<'a>(out: &'a mut Writer, refusal: &IdentityRefusal) -> &'a mut Writer {
+    refusal.encode(out);
+    out
+}
+
+fn put_drive(out: &mut Writer, refusal: DriveRefusal) -> &mut Writer {
+    refusal.encode(out);
+    out
+}
+
 impl Stored for Refusal {
     fn encode(&self, out: &mut Writer) {
         match *self {
-            Self::Identity(ref refusal) => {
-                refusal.encode(out.u8(60));
-                out
-            }
+            Self::Identity(ref refusal) => put_identity(out.u8(60), refusal),
             Self::DeadlinePassed => out.u8(1),
             Self::TooManyRequests => out.u8(2),
             Self::Malformed(what) => out.u8(3).u8(what as u8),
@@ -403,6 +415,7 @@ impl Stored for Refusal {
             } => out.u8(35).varint(node.0).u16_be(group.0).varint(replica.0),
             Self::NodeTooOld { node, version } => out.u8(100).varint(node.0).u8(version),
             Self::LayoutHeld { until_ms } => out.u8(101).varint(until_ms),
+            Self::Drive(refusal) => put_drive(out.u8(45), refusal),
             Self::DriveGone { drive } => out.u8(55).varint(drive.0),
             Self::LayoutMoved { given, epoch } => out.u8(56).varint(given).varint(epoch),
             Self::DutyChanged {
@@ -553,6 +566,7 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
             bucket: get_name(from)?,
             profile: get_profile(from)?,
         },
+        45 => Refusal::Drive(DriveRefusal::decode(from)?),
         other => return Err(unknown("refusal", other)),
     })
 }

@@ -3,6 +3,8 @@
 pub(crate) mod apply;
 mod buckets;
 pub(crate) mod command;
+pub(crate) mod drive_command;
+mod drives;
 pub(crate) mod hold;
 pub(crate) mod identity;
 mod moves;

@@ -17,6 +17,7 @@ use crate::kinds::layout_state::{self, LayoutState};
 use crate::kinds::node::{self, NodeRecord, NodeState};
 use crate::kinds::state::GroupState;
 use crate::kinds::tombstone::Tombstone;
+use crate::kinds::upkeep::{self, UpkeepRecord};
 use crate::kv::{KvRead, Table};
 use crate::refusal::Refusal;
 use crate::root::versions;
@@ -45,6 +46,8 @@ pub struct ClusterView {
     pub access_keys: BTreeMap<String, AccessKeyRecord>,
     /// The newest version of commands that each node has said it knows (rules.md 9).
     pub versions: BTreeMap<NodeId, u8>,
+    /// Which work in the background is paused.
+    pub upkeep: UpkeepRecord,
     /// Tombstones of nodes, those of removed ones and those taken back included.
     pub tombstones: BTreeMap<NodeId, Tombstone>,
     /// The layout as a whole.
@@ -66,15 +69,14 @@ impl ClusterView {
             .values()
             .filter(|node| node.state == NodeState::Active);
         let seats = members.flat_map(|node| {
-            let standing = node.standing();
-            node.drives.iter().map(move |drive| Seat {
+            node.present_drives().map(move |drive| Seat {
                 info: DriveInfo {
                     drive: drive.drive,
                     node: node.node,
                     zone: node.zone.clone(),
                     weight: drive.capacity,
                 },
-                standing,
+                standing: node.standing_of(drive),
             })
         });
         seats.collect()
@@ -101,6 +103,7 @@ impl ClusterView {
         for (node, version) in &self.versions {
             out.varint(node.0).u8(*version);
         }
+        self.upkeep.encode(&mut out);
         put_values(&mut out, &self.tombstones);
         self.layout.encode(&mut out);
         put_values(&mut out, &self.authorities);
@@ -138,6 +141,7 @@ impl ClusterView {
                 .list(|from| Ok((NodeId(from.varint()?), from.u8()?)))?
                 .into_iter()
                 .collect(),
+            upkeep: UpkeepRecord::decode(&mut from)?,
             tombstones: get_values(&mut from, |stone: &Tombstone| stone.node)?,
             layout: LayoutState::decode(&mut from)?,
             authorities: get_values(&mut from, |a: &AuthorityRecord| a.authority)?,
@@ -207,6 +211,7 @@ pub fn view(kv: &dyn KvRead) -> Result<ClusterView, StateError> {
             key.id.clone()
         })?,
         versions: versions::all(kv)?,
+        upkeep: load(kv, Table::Meta, upkeep::KEY)?.unwrap_or_default(),
         tombstones: load_all(kv, Table::Tombstones, |stone: &Tombstone| stone.node)?,
         layout: layout_state::of(kv)?,
         authorities: load_all(kv, Table::Authorities, |a: &AuthorityRecord| a.authority)?,

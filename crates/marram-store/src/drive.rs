@@ -13,6 +13,8 @@
 //! writer     one thread per class: dedupe, place, write, sync, index, answer
 //! read       ranges to bytes, verified
 //! remove     deletes: holes for large records, whole segments for small ones
+//! scrub      everything read through, past the page cache
+//! note       a small file of the drive that outlives a crash
 //! keeper     checkpoints, unlinking of empty segments
 //! recover    what an open finds
 //! ```
@@ -35,10 +37,12 @@ use crate::vfs::Vfs;
 mod buffer;
 mod index;
 mod keeper;
+mod note;
 mod read;
 mod record;
 mod recover;
 mod remove;
+mod scrub;
 mod segment;
 mod store;
 #[cfg(test)]
@@ -46,6 +50,7 @@ mod tests;
 mod writer;
 
 pub use index::IndexError;
+pub use scrub::{BadRun, RunAt, RunFault, ScrubPage};
 use store::Store;
 
 /// Runs up to this size are packed; larger ones get pages of their own.
@@ -421,6 +426,64 @@ impl Drive {
     /// Without such a limit the file system knows it.
     pub fn set_other_bytes(&self, bytes: u64) {
         self.0.store.other_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Reads the runs after `after` through, in the order of their keys and past the page cache, until
+    /// `bytes_max` is reached; one at least. Header and every block are verified.
+    ///
+    /// # Errors
+    /// When the index fails. What is wrong with a run is in the page.
+    pub async fn scrub(
+        &self,
+        after: Option<RunAt>,
+        bytes_max: u64,
+    ) -> Result<ScrubPage, ReadError> {
+        let store = self.0.store.clone();
+        tokio::task::spawn_blocking(move || scrub::scrub(&store, after, bytes_max))
+            .await
+            .unwrap_or(Err(ReadError::Closed))
+    }
+
+    /// For each shard with its length in bytes, whether the drive has all of it, as far as the index
+    /// knows: nothing is read.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn covers(&self, shards: Vec<(ShardId, u64)>) -> Result<Vec<bool>, ReadError> {
+        let store = self.0.store.clone();
+        tokio::task::spawn_blocking(move || scrub::covers(&store, &shards))
+            .await
+            .unwrap_or(Err(ReadError::Closed))
+    }
+
+    /// What [`Self::keep_note`] kept last; none when there is none, or it is damaged.
+    pub async fn note(&self) -> Option<Vec<u8>> {
+        let store = self.0.store.clone();
+        let read = tokio::task::spawn_blocking(move || note::read(&store));
+        read.await.ok().flatten()
+    }
+
+    /// Keeps some bytes with the drive, durably and in place of those kept before.
+    ///
+    /// # Errors
+    /// When the operating system fails.
+    pub async fn keep_note(&self, bytes: Vec<u8>) -> Result<(), ReadError> {
+        let store = self.0.store.clone();
+        let kept = tokio::task::spawn_blocking(move || note::keep(&store, &bytes)).await;
+        match kept {
+            Ok(kept) => kept.map_err(|error| ReadError::Io(Arc::new(error))),
+            Err(_) => Err(ReadError::Closed),
+        }
+    }
+
+    /// Looks whether the drive is still there: one whose folder is gone, or cannot be synced, is
+    /// retired. The metadata drive is not asked: its log notices by itself.
+    pub async fn probe(&self) {
+        let store = self.0.store.clone();
+        let probed = tokio::task::spawn_blocking(move || store.probe()).await;
+        if let Err(error) = probed {
+            tracing::error!(drive = %self.id(), %error, "a drive cannot be looked at");
+        }
     }
 
     /// Figures of the drive now.

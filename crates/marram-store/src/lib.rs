@@ -21,8 +21,8 @@ pub mod wal;
 
 pub use backend::VfsBackend;
 pub use drive::{
-    Drive, DriveLimits, DriveOptions, DriveStat, DriveState, IndexError, OnDriveFatal, OpenError,
-    PutError, ReadError, RunHeader, ShardInfo,
+    BadRun, Drive, DriveLimits, DriveOptions, DriveStat, DriveState, IndexError, OnDriveFatal,
+    OpenError, PutError, ReadError, RunAt, RunFault, RunHeader, ScrubPage, ShardInfo,
 };
 pub use identity::{DriveRoot, Identity, IdentityError};
 pub use vfs::{FileLock, OpenMode, OsVfs, Space, Vfs, VfsFile};

@@ -38,6 +38,7 @@ pub(crate) struct FaultVfs {
 struct Faults {
     syncs_fail: AtomicBool,
     reads_fail: AtomicBool,
+    writes_fail: AtomicBool,
     syncs: AtomicU64,
     dirty: Mutex<BTreeMap<PathBuf, Dirty>>,
     /// Paths of open files, which follow renames.
@@ -57,6 +58,11 @@ impl FaultVfs {
     /// Makes every read fail, or succeed again.
     pub(crate) fn fail_reads(&self, fail: bool) {
         self.faults.reads_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// Makes every write fail, or succeed again.
+    pub(crate) fn fail_writes(&self, fail: bool) {
+        self.faults.writes_fail.store(fail, Ordering::SeqCst);
     }
 
     /// Syncs of files so far.
@@ -219,6 +225,9 @@ impl VfsFile for FaultFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.faults.writes_fail.load(Ordering::SeqCst) {
+            return Err(io::Error::other("injected write failure"));
+        }
         self.remember(offset, data.len() as u64)?;
         self.inner.write_at(offset, data)
     }

@@ -11,8 +11,10 @@ use serde::Deserialize;
 use crate::caps::{OBJECT_GROUPS_DEFAULT, OBJECT_GROUPS_MAX};
 
 mod background;
+mod upkeep;
 
 pub use background::BackgroundConfig;
+pub use upkeep::UpkeepConfig;
 
 /// Most drives of one node.
 pub const DRIVES_PER_NODE_MAX: usize = 64;
@@ -86,6 +88,9 @@ pub struct ServerConfig {
     /// What moves, repairs, scrubs and re-encoding may use of drives and link.
     #[serde(default)]
     pub background: BackgroundConfig,
+    /// When drives are read through, and when they are given up.
+    #[serde(default)]
+    pub upkeep: UpkeepConfig,
     /// Seconds that a node in place of one that is gone is waited for, before what that one had
     /// becomes narrower (rules.md 19).
     #[serde(default = "default_narrow_grace_s")]
@@ -348,6 +353,7 @@ impl ServerConfig {
         }
         self.check_gc()?;
         self.background.validate()?;
+        self.upkeep.validate()?;
         self.bootstrap
             .as_ref()
             .map_or(Ok(()), BootstrapConfig::validate)
@@ -425,6 +431,7 @@ mod tests {
             gc_drain_grace_s: default_gc_drain_grace_s(),
             gc_scan_every_s: default_gc_scan_every_s(),
             background: BackgroundConfig::default(),
+            upkeep: UpkeepConfig::default(),
             narrow_grace_s: default_narrow_grace_s(),
         }
     }
@@ -495,10 +502,12 @@ mod tests {
         ] {
             assert!(matches!(zero, ConfigError::GcSeconds { .. }));
         }
-        assert!(matches!(
+        for zero in [
             refused(|c| c.background.share_percent = 0),
-            ConfigError::Background { value: 0, .. }
-        ));
+            refused(|c| c.upkeep.scrub_every_s = 0),
+        ] {
+            assert!(matches!(zero, ConfigError::Background { value: 0, .. }));
+        }
         assert!(matches!(
             refused(|c| c.kek_file = PathBuf::new()),
             ConfigError::EmptyPath { .. }

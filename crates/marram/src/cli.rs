@@ -3,6 +3,7 @@
 mod admin;
 mod identity;
 mod profile;
+mod upkeep;
 mod wayback;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use admin::{
     RemoveArgs,
 };
 pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
+pub(crate) use upkeep::{DriveCommand, DriveDrainArgs, GcCommand, ScrubAction, ScrubArgs};
 pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};
 
 pub(crate) use identity::{

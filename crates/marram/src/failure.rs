@@ -63,6 +63,8 @@ pub(crate) enum Failure {
     Lost(u64),
     #[error("{0}: this is no backup to rely on")]
     BadBackup(String),
+    #[error("scrubs are paused: the pass goes on after `marram admin scrub resume`")]
+    ScrubPaused,
     #[error(
         "drives and metadata differ: {lacking} shards lack, {extra} are too much, {silent} nodes did not answer"
     )]
@@ -124,6 +126,7 @@ impl Failure {
             | Self::BackupChanged(_)
             | Self::BadBackup(_)
             | Self::Lost(_)
+            | Self::ScrubPaused
             | Self::Different { .. }
             | Self::Output(_) => 1,
         }

@@ -17,6 +17,7 @@
 //! remote     proposals and queries on other nodes
 //! service    what peers may ask; shards: their bytes
 //! wayback    when something of the metadata is gone
+//! upkeep     scrubs, drives that come and go, and what is told of them
 //! work       shards restored, looked at and cleaned for the maintenance of other nodes
 //! reencode   extents encoded anew: here when asked, and by asking other nodes
 //! meshed     the seam of that maintenance: the drives of all nodes through the mesh
@@ -43,6 +44,7 @@ mod roving;
 mod service;
 mod shards;
 mod storage;
+mod upkeep;
 mod view;
 mod wayback;
 mod work;

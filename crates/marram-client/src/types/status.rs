@@ -3,7 +3,7 @@
 use marram_proto::v1;
 use serde::Serialize;
 
-use super::NodeDuty;
+use super::{DriveDuty, NodeDuty};
 
 /// How the cluster is, as the server that answered sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,6 +80,8 @@ pub enum DriveState {
     Full,
     /// It failed and is not used any more.
     Retired,
+    /// Its node answers and does not find it.
+    Away,
     /// Not said, or its node is away.
     Unknown,
 }
@@ -97,6 +99,8 @@ pub struct DriveStatus {
     pub free_bytes: u64,
     /// Bytes of live records.
     pub record_bytes: u64,
+    /// What it is there for.
+    pub duty: DriveDuty,
 }
 
 /// A metadata group.
@@ -180,8 +184,10 @@ fn drive(drive: &v1::DriveStatus) -> DriveStatus {
             v1::DriveState::Active => DriveState::Active,
             v1::DriveState::Full => DriveState::Full,
             v1::DriveState::Retired => DriveState::Retired,
+            v1::DriveState::Away => DriveState::Away,
             v1::DriveState::Unspecified => DriveState::Unknown,
         },
+        duty: DriveDuty::from_wire(drive.duty()),
         drive_id: drive.drive_id,
         capacity_bytes: drive.capacity_bytes,
         free_bytes: drive.free_bytes,

@@ -78,7 +78,9 @@ pub(crate) async fn remove(
     let Some(tombstone) = tombstone.map(|stone| stone.epoch) else {
         return Err(held("somebody changed its duty meanwhile".to_owned()));
     };
-    if let Some(why) = held_by_groups(core, &view, record, tombstone).await? {
+    let drives: Vec<DriveId> = record.drives.iter().map(|drive| drive.drive).collect();
+    let given_up = record.duty == NodeDuty::Fenced;
+    if let Some(why) = held_by_groups(core, &view, &drives, (tombstone, given_up)).await? {
         return Err(held(why));
     }
     // What a fenced node has is given up.
@@ -126,18 +128,17 @@ fn held_by_root(view: &ClusterView, record: &NodeRecord) -> Option<String> {
     Some(format!("it still {}; {then}", holds.join(" and ")))
 }
 
-/// What the groups know of the node, each asked after it has applied the tombstone: before, a
-/// commit that names the node could follow the answer.
-async fn held_by_groups(
+/// What the groups know of drives, each asked after it has applied the tombstone of this epoch, if
+/// there is one: before, a commit that names the node could follow the answer.
+pub(crate) async fn held_by_groups(
     core: &Core,
     view: &ClusterView,
-    record: &NodeRecord,
-    tombstone: u64,
+    drives: &[DriveId],
+    (tombstone, given_up): (u64, bool),
 ) -> Result<Option<String>, AdminError> {
     let groups = view.cluster.as_ref().map_or(0, |c| c.object_groups);
-    let drives: Vec<DriveId> = record.drives.iter().map(|drive| drive.drive).collect();
     let until = Instant::now() + TOLD_WITHIN;
-    let asked = (1..=groups).map(|group| ask(core, GroupId(group), &drives, (tombstone, until)));
+    let asked = (1..=groups).map(|group| ask(core, GroupId(group), drives, (tombstone, until)));
     let mut all = NamedAnswer::default();
     for (group, answer) in (1..=groups).zip(try_join_all(asked).await?) {
         let Some(named) = answer else {
@@ -151,8 +152,8 @@ async fn held_by_groups(
         all.overrides += named.overrides;
         all.queued += named.queued;
     }
-    if record.duty == NodeDuty::Fenced {
-        // Garbage on a node that was given up is nobody's any more.
+    if given_up {
+        // Garbage on what was given up is nobody's any more.
         all.queued = 0;
     }
     let NamedAnswer {
@@ -219,7 +220,8 @@ async fn held_by_drives(core: &Core, record: &NodeRecord) -> Option<String> {
         return Some(away.to_owned());
     };
     let mut bytes = 0;
-    for own in &record.drives {
+    let held = record.present_drives();
+    for own in held.filter(|drive| !drive.duty.is_gone()) {
         let drive = own.drive;
         match reports.iter().find(|report| report.drive == drive) {
             None => return Some(format!("its drive {drive} does not say what it holds")),

@@ -8,22 +8,24 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marram_meta::{BucketState, ClusterView, NodeRecord, NodeState, Usage};
+use marram_meta::{BucketState, ClusterView, DriveRecord, NodeState, Usage};
 use marram_object::narrow;
 use marram_placement::{PoolTable, pool_of};
 use marram_proto::v1;
 use marram_types::{DriveId, NodeId, Profile};
 
 use crate::drives::{DriveHealth, DriveReport};
-use crate::layout::Standing;
+use crate::layout::{Standing, slots_of};
 
 /// What is known.
 pub(super) struct Facts<'a> {
     view: &'a ClusterView,
     nodes: BTreeMap<DriveId, NodeId>,
     away: BTreeSet<NodeId>,
-    /// Drives that serve no reads though their node is there.
+    /// Drives that failed, or that their node is without though it answers.
     retired: BTreeSet<DriveId>,
+    /// Those of them that their node is without.
+    absent: BTreeSet<DriveId>,
     /// Drives that take no data.
     full: BTreeSet<DriveId>,
     /// The counters of all groups; nothing where one does not answer.
@@ -56,7 +58,7 @@ impl<'a> Facts<'a> {
                 .values()
                 .filter(|node| node.state == NodeState::Active)
         };
-        let with = |health: DriveHealth| {
+        let with = |health: DriveHealth| -> BTreeSet<DriveId> {
             reports
                 .values()
                 .flatten()
@@ -76,7 +78,15 @@ impl<'a> Facts<'a> {
                 .map(|node| node.node)
                 .filter(|node| !is_up(*node))
                 .collect(),
-            retired: with(DriveHealth::Retired),
+            retired: [
+                with(DriveHealth::Retired),
+                absent(view, reports),
+                given_up(view, reports),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            absent: absent(view, reports),
             full: with(DriveHealth::Full),
             usage,
             work: Work::default(),
@@ -197,6 +207,11 @@ impl<'a> Facts<'a> {
         per_row.min().unwrap_or(0)
     }
 
+    /// Slots of placement groups that are read from a drive.
+    fn slots_on(&self, drive: DriveId) -> usize {
+        slots_of(self.view).filter(|of| *of == drive).count()
+    }
+
     fn is_lost(&self, drive: DriveId, node: NodeId) -> bool {
         self.away.contains(&node) || self.retired.contains(&drive)
     }
@@ -227,7 +242,7 @@ impl<'a> Facts<'a> {
                 self.view
                     .nodes
                     .get(*node)
-                    .is_some_and(NodeRecord::takes_data)
+                    .is_some_and(|node| node.drive_takes_data(drive))
             })
             .is_some_and(|node| !self.is_lost(drive, *node) && !self.full.contains(&drive))
     }
@@ -239,6 +254,39 @@ impl<'a> Facts<'a> {
                 .into_iter()
                 .all(|profile| self.written_as(profile).is_some())
     }
+}
+
+/// Drives of members with what each node told, where it answers.
+fn told<'a>(
+    view: &'a ClusterView,
+    reports: &'a BTreeMap<NodeId, Option<Vec<DriveReport>>>,
+) -> impl Iterator<Item = (&'a DriveRecord, Option<&'a Vec<DriveReport>>)> {
+    let members = view.nodes.values();
+    let members = members.filter(|node| node.state == NodeState::Active);
+    members.flat_map(|node| {
+        let report = reports.get(&node.node).and_then(Option::as_ref);
+        node.present_drives().map(move |held| (held, report))
+    })
+}
+
+/// Drives that their node does not tell of though it answers.
+fn absent(
+    view: &ClusterView,
+    reports: &BTreeMap<NodeId, Option<Vec<DriveReport>>>,
+) -> BTreeSet<DriveId> {
+    let absent = told(view, reports).filter(|(held, report)| {
+        report.is_some_and(|report| report.iter().all(|one| one.drive != held.drive))
+    });
+    absent.map(|(held, _)| held.drive).collect()
+}
+
+/// Drives that nobody waits for any more.
+fn given_up(
+    view: &ClusterView,
+    reports: &BTreeMap<NodeId, Option<Vec<DriveReport>>>,
+) -> BTreeSet<DriveId> {
+    let gone = told(view, reports).filter(|(held, _)| held.duty.is_gone());
+    gone.map(|(held, _)| held.drive).collect()
 }
 
 fn count(n: usize) -> i32 {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use marram_erasure::{CODEC_ID, MATRIX_ID};
 use marram_mesh::{
     CallError, DriveStats, DropShards, DumpGroup, ListShards, LookShards, Mesh, ReadShard, RpcCode,
-    WriteRun,
+    Upkeep, WriteRun,
 };
 use marram_proto::mesh::v1 as wire;
 use marram_types::{DataId, DriveId, NodeId, PgId, PoolId, ShardId};
@@ -217,5 +217,16 @@ impl Drives for Meshed {
             Err(failed) if failed.code() == Some(RpcCode::Aborted) => Err(DriveError::NotFound),
             Err(failed) => Err(error(&failed)),
         }
+    }
+
+    async fn upkeep(
+        &self,
+        node: NodeId,
+        start_scrub: bool,
+        within: Duration,
+    ) -> Result<wire::UpkeepResponse, DriveError> {
+        let request = wire::UpkeepRequest { start_scrub };
+        let call = self.0.call::<Upkeep>(node, request, Bytes::new(), within);
+        call.await.map(|(answer, _)| answer).map_err(|e| error(&e))
     }
 }

@@ -123,11 +123,12 @@ fn whole_row(
     })
 }
 
-/// Whether new data may go to a drive: its node answers, and is there to take data (rules.md 25).
+/// Whether new data may go to a drive: its node answers, and both are there to take data (rules.md
+/// 25).
 fn answers(core: &Core, places: &Places, drive: DriveId) -> bool {
     places
         .place(drive)
-        .is_some_and(|place| places.takes_data(place.node) && core.drives.is_up(place.node))
+        .is_some_and(|place| places.takes_data(drive) && core.drives.is_up(place.node))
 }
 
 /// Leaves at most `width` of a row's living slots: one on each node first, and others only where

@@ -12,6 +12,7 @@ use crate::admin::{audit, backup, compare, plan, profile, removal, version};
 use crate::cluster_status;
 use crate::core::Core;
 use crate::status;
+use crate::upkeep;
 
 /// The service of operators.
 pub(crate) struct Admin(pub(crate) Arc<Core>);
@@ -120,6 +121,55 @@ impl AdminService for Admin {
         _request: Request<v1::FinalizeVersionRequest>,
     ) -> Result<Response<v1::FinalizeVersionResponse>, Status> {
         answered(version::finalize(&self.0).await)
+    }
+
+    async fn get_scrub(
+        &self,
+        _request: Request<v1::GetScrubRequest>,
+    ) -> Result<Response<v1::GetScrubResponse>, Status> {
+        answered(upkeep::scrub(&self.0).await)
+    }
+
+    async fn start_scrub(
+        &self,
+        request: Request<v1::StartScrubRequest>,
+    ) -> Result<Response<v1::StartScrubResponse>, Status> {
+        answered(upkeep::start_scrub(&self.0, request.into_inner()).await)
+    }
+
+    async fn get_garbage(
+        &self,
+        _request: Request<v1::GetGarbageRequest>,
+    ) -> Result<Response<v1::GetGarbageResponse>, Status> {
+        answered(upkeep::garbage(&self.0).await)
+    }
+
+    async fn set_paused(
+        &self,
+        request: Request<v1::SetPausedRequest>,
+    ) -> Result<Response<v1::SetPausedResponse>, Status> {
+        answered(upkeep::set_paused(&self.0, request.into_inner()).await)
+    }
+
+    async fn list_drives(
+        &self,
+        request: Request<v1::ListDrivesRequest>,
+    ) -> Result<Response<v1::ListDrivesResponse>, Status> {
+        answered(upkeep::list_drives(&self.0, request.into_inner()).await)
+    }
+
+    async fn set_drive_duty(
+        &self,
+        request: Request<v1::SetDriveDutyRequest>,
+    ) -> Result<Response<v1::SetDriveDutyResponse>, Status> {
+        answered(upkeep::set_drive_duty(&self.0, request.into_inner()).await)
+    }
+
+    async fn remove_drive(
+        &self,
+        request: Request<v1::RemoveDriveRequest>,
+    ) -> Result<Response<v1::RemoveDriveResponse>, Status> {
+        answered(upkeep::remove_drive(&self.0, request.into_inner()).await)
     }
 
     async fn rebalance(

@@ -290,4 +290,16 @@ impl Drives for FakeDrives {
             })
             .collect())
     }
+
+    async fn upkeep(
+        &self,
+        node: NodeId,
+        _start_scrub: bool,
+        _within: Duration,
+    ) -> Result<marram_proto::mesh::v1::UpkeepResponse, DriveError> {
+        if self.0.lock().down.contains(&node) {
+            return Err(DriveError::Away);
+        }
+        Ok(marram_proto::mesh::v1::UpkeepResponse::default())
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use marram_meta::{ClusterView, NodeDuty, NodeState};
+use marram_meta::{ClusterView, DriveDuty, DriveRecord, NodeDuty, NodeState};
 use marram_types::{DriveId, NodeId};
 
 /// Who has a drive.
@@ -10,8 +10,8 @@ use marram_types::{DriveId, NodeId};
 pub(crate) enum Owner {
     /// A node that is there, or comes back.
     Node(NodeId),
-    /// Nobody any more: the node was removed, or does not come back. Should it come back all the
-    /// same, its own scan finds what lies there.
+    /// Nobody any more: the node or the drive was removed, or does not come back. Should it come
+    /// back all the same, its own scan finds what lies there.
     Gone,
 }
 
@@ -24,12 +24,15 @@ impl Owners {
         let mut owners = BTreeMap::new();
         for node in view.nodes.values() {
             let gone = node.state == NodeState::Tombstoned || node.duty == NodeDuty::Fenced;
-            let owner = if gone {
-                Owner::Gone
-            } else {
-                Owner::Node(node.node)
+            let owner = |drive: &DriveRecord| {
+                // A drive that is only away comes back, and then drops what it has to.
+                if gone || matches!(drive.duty, DriveDuty::Failed | DriveDuty::Removed) {
+                    Owner::Gone
+                } else {
+                    Owner::Node(node.node)
+                }
             };
-            owners.extend(node.drives.iter().map(|drive| (drive.drive, owner)));
+            owners.extend(node.drives.iter().map(|drive| (drive.drive, owner(drive))));
         }
         Self(owners)
     }

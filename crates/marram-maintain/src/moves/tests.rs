@@ -15,11 +15,7 @@ fn node(id: u64, duty: NodeDuty) -> NodeRecord {
         api_addr: String::new(),
         public_key: [0; 32],
         zone: String::new(),
-        drives: vec![DriveRecord {
-            drive: DriveId(100 + id),
-            ordinal: 0,
-            capacity: 1 << 40,
-        }],
+        drives: vec![DriveRecord::new(DriveId(100 + id), 0, 1 << 40)],
         replica: None,
         replicas_past: Vec::new(),
         state: NodeState::Active,

@@ -210,11 +210,7 @@ fn view() -> ClusterView {
             api_addr: String::new(),
             public_key: [0; 32],
             zone: String::new(),
-            drives: vec![DriveRecord {
-                drive: DriveId(number * 10),
-                ordinal: 0,
-                capacity: 1,
-            }],
+            drives: vec![DriveRecord::new(DriveId(number * 10), 0, 1)],
             replica: None,
             replicas_past: Vec::new(),
             state: NodeState::Active,

@@ -15,11 +15,7 @@ fn node(id: u64) -> NodeRecord {
         api_addr: format!("127.0.0.1:{}", 8000 + id),
         public_key: [u8::try_from(id).expect("small"); 32],
         zone: "z".into(),
-        drives: vec![DriveRecord {
-            drive: DriveId(100 + id),
-            ordinal: 0,
-            capacity: 1 << 40,
-        }],
+        drives: vec![DriveRecord::new(DriveId(100 + id), 0, 1 << 40)],
         replica: Some(ReplicaId(id)),
         replicas_past: Vec::new(),
         state: NodeState::Active,

@@ -19,11 +19,7 @@ fn node(id: u64, zone: &str) -> NodeRecord {
         api_addr: String::new(),
         public_key: [u8::try_from(id).expect("small"); 32],
         zone: zone.into(),
-        drives: vec![DriveRecord {
-            drive: DriveId(100 + id),
-            ordinal: 0,
-            capacity: 1 << 40,
-        }],
+        drives: vec![DriveRecord::new(DriveId(100 + id), 0, 1 << 40)],
         replica: Some(ReplicaId(id)),
         replicas_past: Vec::new(),
         state: NodeState::Active,

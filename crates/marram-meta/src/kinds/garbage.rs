@@ -10,14 +10,16 @@ use marram_types::{DataId, DriveId};
 use super::extent::Extent;
 use crate::stored::{Stored, get_places, only_version, put_places};
 
-/// Version 1 had no places.
-const VERSION: u8 = 2;
+/// Version 1 had no places, version 2 no time.
+const VERSION: u8 = 3;
 
 /// Data that nothing refers to any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GarbageEntry {
     /// The index that displaced it (rules.md 28).
     pub at: u64,
+    /// Leader time by then, in milliseconds.
+    pub since_ms: u64,
     /// What was displaced.
     pub extent: Extent,
     /// By shard: every drive that may hold it, as known at that index. Placement groups move later
@@ -45,32 +47,40 @@ pub(crate) fn deser_key(key: &[u8]) -> Result<(u64, DataId), DecodeError> {
     }
 }
 
-pub(crate) fn ser_value(extent: &Extent, places: &[Vec<DriveId>]) -> Vec<u8> {
+pub(crate) fn ser_value(since_ms: u64, extent: &Extent, places: &[Vec<DriveId>]) -> Vec<u8> {
     let mut out = Writer::with_capacity(96);
-    out.u8(VERSION);
+    out.u8(VERSION).varint(since_ms);
     extent.encode(&mut out);
     put_places(&mut out, places);
     out.finish()
 }
 
-pub(crate) fn deser_value(bytes: &[u8]) -> Result<(Extent, Vec<Vec<DriveId>>), DecodeError> {
+/// Reads the value of the entry of this index.
+pub(crate) fn deser_value(at: u64, bytes: &[u8]) -> Result<GarbageEntry, DecodeError> {
     let mut from = Reader::new(bytes);
     only_version(&mut from, "garbage entry version", VERSION)?;
-    let value = (Extent::decode(&mut from)?, get_places(&mut from)?);
+    let entry = GarbageEntry {
+        at,
+        since_ms: from.varint()?,
+        extent: Extent::decode(&mut from)?,
+        places: get_places(&mut from)?,
+    };
     from.finish()?;
-    Ok(value)
+    Ok(entry)
 }
 
 /// An entry in an answer; the value in the table leaves out what its key says.
 impl Stored for GarbageEntry {
     fn encode(&self, out: &mut Writer) {
-        self.extent.encode(out.varint(self.at));
+        self.extent
+            .encode(out.varint(self.at).varint(self.since_ms));
         put_places(out, &self.places);
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             at: from.varint()?,
+            since_ms: from.varint()?,
             extent: Extent::decode(from)?,
             places: get_places(from)?,
         })

@@ -4,11 +4,12 @@ use marram_placement::Standing;
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DriveId, NodeId, ReplicaId};
 
+use super::drive::{self, DriveDuty, DriveRecord};
 use crate::refusal::unknown;
 use crate::stored::{Stored, deser_u64_key, only_version};
 
-/// Version 1 had no duty.
-const VERSION: u8 = 2;
+/// Version 1 had no duty, version 2 none of drives.
+const VERSION: u8 = 3;
 
 /// Whether a node belongs to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,17 +60,6 @@ impl NodeDuty {
     }
 }
 
-/// A drive of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DriveRecord {
-    /// The drive's id.
-    pub drive: DriveId,
-    /// Its place in the node's list of data folders; 0 is the metadata drive.
-    pub ordinal: u8,
-    /// Bytes that it offers: its weight in placement.
-    pub capacity: u64,
-}
-
 /// A storage node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
@@ -85,7 +75,7 @@ pub struct NodeRecord {
     pub public_key: [u8; 32],
     /// The failure domain above the node; empty when none is configured.
     pub zone: String,
-    /// Its drives by ordinal.
+    /// Its drives by ordinal, removed ones included; see [`NodeRecord::present_drives`].
     pub drives: Vec<DriveRecord>,
     /// Its present Raft replica, none before it asked for one.
     pub replica: Option<ReplicaId>,
@@ -98,7 +88,18 @@ pub struct NodeRecord {
 }
 
 impl NodeRecord {
-    /// What placement may ask of its drives.
+    /// What placement may ask of one of its drives: by what the node is there for, and the drive.
+    #[must_use]
+    pub fn standing_of(&self, drive: &DriveRecord) -> Standing {
+        let own = match drive.duty {
+            DriveDuty::Serving => Standing::Serving,
+            DriveDuty::Draining => Standing::Leaving,
+            DriveDuty::Away | DriveDuty::Failed | DriveDuty::Removed => Standing::Gone,
+        };
+        self.standing().min(own)
+    }
+
+    /// What placement may ask of its drives, as far as they serve.
     #[must_use]
     pub fn standing(&self) -> Standing {
         match (self.state, self.duty) {
@@ -121,6 +122,25 @@ impl NodeRecord {
     pub fn takes_data(&self) -> bool {
         self.state == NodeState::Active && self.duty == NodeDuty::Serving
     }
+
+    /// Its drives without those that were removed for ever.
+    pub fn present_drives(&self) -> impl Iterator<Item = &DriveRecord> {
+        let drives = self.drives.iter();
+        drives.filter(|drive| drive.duty != DriveDuty::Removed)
+    }
+
+    /// The record of one of its drives.
+    #[must_use]
+    pub fn drive(&self, drive: DriveId) -> Option<&DriveRecord> {
+        self.drives.iter().find(|held| held.drive == drive)
+    }
+
+    /// Whether new data may go to one of its drives.
+    #[must_use]
+    pub fn drive_takes_data(&self, drive: DriveId) -> bool {
+        let serves = |held: &DriveRecord| held.duty == DriveDuty::Serving;
+        self.takes_data() && self.drive(drive).is_some_and(serves)
+    }
 }
 
 pub(crate) fn ser_key(node: NodeId) -> [u8; 8] {
@@ -134,20 +154,6 @@ pub(crate) fn deser_id(bytes: &[u8]) -> Result<NodeId, DecodeError> {
 
 pub(crate) fn ser_replica_key(replica: ReplicaId) -> [u8; 8] {
     replica.0.to_be_bytes()
-}
-
-fn encode_drive(out: &mut Writer, drive: &DriveRecord) {
-    out.u64_be(drive.drive.0)
-        .u8(drive.ordinal)
-        .varint(drive.capacity);
-}
-
-fn decode_drive(from: &mut Reader<'_>) -> Result<DriveRecord, DecodeError> {
-    Ok(DriveRecord {
-        drive: DriveId(from.u64_be()?),
-        ordinal: from.u8()?,
-        capacity: from.varint()?,
-    })
 }
 
 /// Reads a key fingerprint.
@@ -164,7 +170,7 @@ impl Stored for NodeRecord {
             .str(&self.api_addr)
             .raw(&self.public_key)
             .str(&self.zone)
-            .list(&self.drives, encode_drive)
+            .list(&self.drives, drive::encode)
             .option(self.replica.as_ref(), |out, r| {
                 out.varint(r.0);
             })
@@ -184,7 +190,7 @@ impl Stored for NodeRecord {
             api_addr: from.str()?.to_owned(),
             public_key: get_fingerprint(from)?,
             zone: from.str()?.to_owned(),
-            drives: from.list(decode_drive)?,
+            drives: from.list(drive::decode)?,
             replica: from.option(Reader::varint)?.map(ReplicaId),
             replicas_past: from.list(|from| from.varint().map(ReplicaId))?,
             state: match from.u8()? {

@@ -121,8 +121,10 @@ proptest! {
         prop_assert_eq!(request::deser_value(&recorded), Ok((Some(at), &bytes[..])));
         prop_assert_eq!(extent::deser_chunk(&extent::ser_chunk(&extents)), Ok(extents.clone()));
         let places = vec![vec![marram_types::DriveId(at)], Vec::new()];
-        let entry = garbage::ser_value(&extents[0], &places);
-        prop_assert_eq!(garbage::deser_value(&entry), Ok((extents[0].clone(), places)));
+        let entry = garbage::ser_value(at, &extents[0], &places);
+        let extent = extents[0].clone();
+        let wanted = garbage::GarbageEntry { at: 3, since_ms: at, extent, places };
+        prop_assert_eq!(garbage::deser_value(3, &entry), Ok(wanted));
         let reference = data_ref::ser_key(extents[0].pg, data);
         prop_assert_eq!(data_ref::deser_key(&reference), Ok((extents[0].pg, data)));
     }
@@ -232,7 +234,7 @@ fn forms_from_before_the_first_release_are_refused() {
     assert_eq!(ticket, Err(unknown("repair ticket version")));
     let node = NodeRecord::deser_value(first);
     assert_eq!(node, Err(unknown("node record version")));
-    let garbage = garbage::deser_value(first);
+    let garbage = garbage::deser_value(1, first);
     assert_eq!(garbage, Err(unknown("garbage entry version")));
     let view = crate::ClusterView::decode(first);
     assert_eq!(view, Err(unknown("cluster view version")));

@@ -76,7 +76,7 @@ fn queue(
 ) -> Result<(), StateError> {
     let at = apply.index;
     let garbage_key = garbage::ser_key(at, extent.data);
-    let entry = garbage::ser_value(extent, places);
+    let entry = garbage::ser_value(apply.now_ms(), extent, places);
     apply.kv.put(Table::Garbage, &garbage_key, &entry)?;
     let ref_key = data_ref::ser_key(extent.pg, extent.data);
     apply

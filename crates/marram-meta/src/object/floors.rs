@@ -53,8 +53,8 @@ pub(super) fn collected(
         let Some(bytes) = apply.kv.get(Table::Garbage, &key)?.filter(|_| is_due) else {
             continue;
         };
-        let (extent, _) =
-            garbage::deser_value(&bytes).map_err(StateError::corrupt(Table::Garbage))?;
+        let held = garbage::deser_value(entry.at, &bytes);
+        let extent = held.map_err(StateError::corrupt(Table::Garbage))?.extent;
         apply.kv.delete(Table::Garbage, &key)?;
         let ref_key = data_ref::ser_key(extent.pg, extent.data);
         apply.kv.delete(Table::DataRefs, &ref_key)?;

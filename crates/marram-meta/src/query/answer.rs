@@ -6,6 +6,7 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DriveId, Generation, Profile, VersionId};
 
 use super::named::NamedAnswer;
+use super::upkeep::{GarbageTotals, OnDriveAnswer};
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::GarbageEntry;
@@ -211,6 +212,10 @@ pub enum ObjectAnswer {
     Tickets(TicketsAnswer),
     /// To `Rows`.
     Rows(RowsAnswer),
+    /// To `OnDrive`.
+    OnDrive(OnDriveAnswer),
+    /// To `GarbageTotals`.
+    GarbageTotals(GarbageTotals),
     /// To `Named`.
     Named(NamedAnswer),
     /// To `Judging`: the buckets, each with the last version that was judged; at most a page.
@@ -296,6 +301,8 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
                 .list(&page.extents, |out, extent| extent.encode(out))
                 .bool(page.more);
         }
+        ObjectAnswer::OnDrive(page) => page.encode(out.u8(60)),
+        ObjectAnswer::GarbageTotals(totals) => totals.encode(out.u8(61)),
         ObjectAnswer::Named(named) => named.encode(out.u8(55)),
     }
 }
@@ -350,6 +357,8 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
             extents: from.list(LiveExtent::decode)?,
             more: from.bool()?,
         }),
+        60 => ObjectAnswer::OnDrive(OnDriveAnswer::decode(from)?),
+        61 => ObjectAnswer::GarbageTotals(GarbageTotals::decode(from)?),
         55 => ObjectAnswer::Named(NamedAnswer::decode(from)?),
         41 => ObjectAnswer::Judging(from.list(|from| {
             let bucket = BucketId(from.u64_be()?);

@@ -140,6 +140,17 @@ pub enum ObjectQuery {
         /// Most extents.
         limit: u32,
     },
+    /// What readers look for on a drive, as one that is scrubbed is compared with it.
+    OnDrive {
+        /// The drive.
+        drive: DriveId,
+        /// Only what comes after this.
+        after: Option<(PgId, DataId)>,
+        /// Most extents.
+        limit: u32,
+    },
+    /// How much garbage waits to be removed.
+    GarbageTotals,
     /// What names drives: asked only when the group has applied their tombstone (rules.md 25).
     Named {
         /// The drives.
@@ -202,6 +213,12 @@ fn get_limit(from: &mut Reader<'_>) -> Result<u32, DecodeError> {
     u32::try_from(from.varint()?).map_err(|_| DecodeError::Invalid("limit"))
 }
 
+fn put_on_drive(out: &mut Writer, drive: DriveId, after: Option<(PgId, DataId)>, limit: u32) {
+    out.varint(drive.0)
+        .option(after.as_ref(), |out, pair| put_pair(out, *pair))
+        .varint(u64::from(limit));
+}
+
 impl Stored for ObjectQuery {
     fn encode(&self, out: &mut Writer) {
         match self {
@@ -255,6 +272,14 @@ impl Stored for ObjectQuery {
                 out.option(after.as_ref(), |out, data| data.encode(out))
                     .varint(u64::from(*limit));
             }
+            Self::OnDrive {
+                drive,
+                after,
+                limit,
+            } => put_on_drive(out.u8(60), *drive, *after, *limit),
+            Self::GarbageTotals => {
+                out.u8(61);
+            }
             Self::Named {
                 drives,
                 after,
@@ -295,6 +320,12 @@ impl Stored for ObjectQuery {
                 after: from.option(DataId::decode)?,
                 limit: get_limit(from)?,
             },
+            60 => Self::OnDrive {
+                drive: DriveId(from.varint()?),
+                after: from.option(get_pair)?,
+                limit: get_limit(from)?,
+            },
+            61 => Self::GarbageTotals,
             55 => Self::Named {
                 drives: get_drives(from)?,
                 after: from.option(NamedCursor::decode)?,

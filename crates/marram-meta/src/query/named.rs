@@ -125,8 +125,13 @@ fn count(
             answer.overrides += held.extent().overrides.iter().filter(there).count() as u64;
         }
         _ => {
-            let (_, places) = garbage::deser_value(value).map_err(StateError::corrupt(table))?;
-            let named = places.iter().flatten().any(|drive| drives.contains(drive));
+            // Where the entry stands in the queue does not matter here.
+            let entry = garbage::deser_value(0, value).map_err(StateError::corrupt(table))?;
+            let named = entry
+                .places
+                .iter()
+                .flatten()
+                .any(|drive| drives.contains(drive));
             answer.queued += u64::from(named);
         }
     }

@@ -15,6 +15,7 @@ use super::list::list;
 use super::live::{queue, reference, rows, tickets};
 use super::messages::ObjectQuery;
 use super::named::named;
+use super::upkeep::{garbage_totals, on_drive};
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::{self, GarbageEntry};
 use crate::kinds::object::{Body, BodyKind, VersionRow, deser_body_kind, ser_key};
@@ -92,6 +93,12 @@ pub fn answer(
         ObjectQuery::Rows { pg, after, limit } => {
             ObjectAnswer::Rows(rows(kv, applied, (*pg, *after), *limit)?)
         }
+        ObjectQuery::OnDrive {
+            drive,
+            after,
+            limit,
+        } => ObjectAnswer::OnDrive(on_drive(kv, (*drive, *after), *limit)?),
+        ObjectQuery::GarbageTotals => ObjectAnswer::GarbageTotals(garbage_totals(kv)?),
         ObjectQuery::Named {
             drives,
             after,
@@ -271,8 +278,7 @@ fn garbage(
     let range = (start, Bound::Excluded(&end[..]));
     let each = |key: &[u8], value: &[u8]| {
         let (at, _) = garbage::deser_key(key)?;
-        let (extent, places) = garbage::deser_value(value)?;
-        let entry = GarbageEntry { at, extent, places };
+        let entry = garbage::deser_value(at, value)?;
         Ok((at < state.read_floor).then_some(entry))
     };
     let limit = limit.min(LIST_PAGE_MAX);

@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use crate::stored::Stored;
 use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
-    BeginAnswer, GarbageEntry, GroupCounters, HeadAnswer, ListEntry, ListItem, ListMerge, ListPage,
-    ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer, ObjectQuery, Reference,
-    RowsAnswer, TicketItem, TicketWork, TicketsAnswer, Usage, answer,
+    BeginAnswer, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer, ListEntry, ListItem,
+    ListMerge, ListPage, ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer, ObjectQuery,
+    OnDrive, OnDriveAnswer, Reference, RowsAnswer, TicketItem, TicketWork, TicketsAnswer, Usage,
+    answer,
 };
 
 const GROUPS: u16 = 3;
@@ -211,7 +212,12 @@ proptest! {
                 reencodings: n[0],
                 judging: n[1],
             }),
-            ObjectAnswer::Garbage(vec![GarbageEntry { at: n[0], extent, places: places.clone() }]),
+            ObjectAnswer::Garbage(vec![GarbageEntry {
+                at: n[0],
+                since_ms: n[1],
+                extent: extent.clone(),
+                places: places.clone(),
+            }]),
             ObjectAnswer::References(vec![
                 Reference::Live { epoch: n[0], missing: n[1], belongs: places },
                 Reference::Displaced,
@@ -227,6 +233,18 @@ proptest! {
                 index: n[0],
                 tickets: vec![TicketItem { ticket, extent: live, row: layout }],
                 more: false,
+            }),
+            ObjectAnswer::OnDrive(OnDriveAnswer {
+                extents: vec![OnDrive { extent: extent.clone(), shards: vec![0, 3] }],
+                next: Some((extent.pg, extent.data)),
+            }),
+            ObjectAnswer::GarbageTotals(GarbageTotals {
+                entries: n[0],
+                bytes: n[1],
+                due: n[2],
+                oldest_ms: Some(n[3]),
+                now_ms: n[4],
+                more: true,
             }),
         ];
         for answer in answers {
@@ -269,6 +287,12 @@ proptest! {
             ObjectQuery::Tickets { after: Some(data), limit },
             ObjectQuery::Rows { pg, after: Some(data), limit },
             ObjectQuery::Rows { pg, after: None, limit },
+            ObjectQuery::OnDrive {
+                drive: DriveId(u64::from(limit)),
+                after: Some((pg, data)),
+                limit,
+            },
+            ObjectQuery::GarbageTotals,
             ObjectQuery::Named { drives: vec![DriveId(u64::from(limit))], after: None, limit },
             ObjectQuery::Named {
                 drives: Vec::new(),

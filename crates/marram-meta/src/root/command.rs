@@ -4,6 +4,7 @@ use marram_placement::{PoolTable, SlotMove};
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, ReplicaId};
 
+use super::drive_command::{self, DriveCommand};
 use crate::envelope::Command;
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::bucket::get_name;
@@ -260,6 +261,8 @@ pub enum RootCommand {
         /// Milliseconds since 1970.
         until_ms: u64,
     },
+    /// Single drives, and work on them.
+    Drives(DriveCommand),
     /// Gives a bucket another profile, pending until every object group knows it; its versions are
     /// encoded anew in the background.
     SetBucketProfile {
@@ -341,6 +344,7 @@ impl Stored for RootCommand {
                 out.u8(13).u8(*version);
             }
             Self::UpdateGroup(group) => group.encode(out.u8(14)),
+            Self::Drives(command) => command.encode(out),
             Self::Identity(command) => command.encode(out),
             layout => encode_layout(out, layout),
         }
@@ -386,6 +390,9 @@ impl Stored for RootCommand {
                 version: from.u8()?,
             },
             14 => Self::UpdateGroup(GroupRecord::decode(from)?),
+            tag if drive_command::TAGS.contains(&tag) => {
+                Self::Drives(DriveCommand::decode(tag, from)?)
+            }
             tag @ 21..=29 => Self::Identity(IdentityCommand::decode(tag, from)?),
             layout => return decode_layout(layout, from),
         })

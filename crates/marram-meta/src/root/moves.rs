@@ -69,8 +69,7 @@ fn vacatable(
 }
 
 fn takes_data(nodes: &[NodeRecord], drive: DriveId) -> bool {
-    let has = |node: &&NodeRecord| node.drives.iter().any(|d| d.drive == drive);
-    nodes.iter().find(has).is_some_and(NodeRecord::takes_data)
+    nodes.iter().any(|node| node.drive_takes_data(drive))
 }
 
 /// Takes a step with each row that is still at the epoch given.

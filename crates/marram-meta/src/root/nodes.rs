@@ -9,8 +9,9 @@ use super::buckets;
 use super::command::{DriveJoin, NodeJoin};
 use super::outcome::RootOutcome;
 use super::removal;
+use crate::kinds::drive::DriveRecord;
 use crate::kinds::layout_state;
-use crate::kinds::node::{self, DriveRecord, NodeDuty, NodeRecord, NodeState};
+use crate::kinds::node::{self, NodeDuty, NodeRecord, NodeState};
 use crate::kv::{KvRead, Table};
 use crate::refusal::{IdentityRefusal, Malformed, Refusal};
 use crate::requests::Apply;
@@ -94,10 +95,9 @@ fn drives_fit(drives: &[DriveJoin]) -> bool {
 /// One entry admits several drives, so a drive's id is the entry's index with the ordinal in the
 /// low byte: as unique as the index, and never reused (rules.md 1).
 fn drive_records(index: u64, drives: &[DriveJoin]) -> Vec<DriveRecord> {
-    let record = |join: &DriveJoin| DriveRecord {
-        drive: DriveId(index << 8 | u64::from(join.ordinal)),
-        ordinal: join.ordinal,
-        capacity: join.capacity,
+    let record = |join: &DriveJoin| {
+        let drive = DriveId(index << 8 | u64::from(join.ordinal));
+        DriveRecord::new(drive, join.ordinal, join.capacity)
     };
     let mut records: Vec<_> = drives.iter().map(record).collect();
     records.sort_unstable_by_key(|drive| drive.ordinal);
@@ -105,9 +105,11 @@ fn drive_records(index: u64, drives: &[DriveJoin]) -> Vec<DriveRecord> {
 }
 
 fn added(record: &NodeRecord) -> RootOutcome {
+    let mut present: Vec<&DriveRecord> = record.present_drives().collect();
+    present.sort_by_key(|held| held.ordinal);
     RootOutcome::NodeAdded {
         node: record.node,
-        drives: record.drives.iter().map(|d| d.drive).collect(),
+        drives: present.into_iter().map(|held| held.drive).collect(),
     }
 }
 

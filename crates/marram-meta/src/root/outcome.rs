@@ -48,6 +48,11 @@ pub enum RootOutcome {
         /// The table's epoch after the command, which is that of every row that it changed.
         epoch: u64,
     },
+    /// The drive is one of its node's.
+    DriveAdded {
+        /// Its id.
+        drive: DriveId,
+    },
     /// A token was used.
     Admitted {
         /// The name of whom it admitted.
@@ -101,6 +106,9 @@ impl Stored for RootOutcome {
             Self::Moved { applied, epoch } => {
                 out.u8(7).varint(u64::from(*applied)).varint(*epoch);
             }
+            Self::DriveAdded { drive } => {
+                out.u8(45).varint(drive.0);
+            }
         }
     }
 
@@ -121,6 +129,9 @@ impl Stored for RootOutcome {
                 applied: u32::try_from(from.varint()?)
                     .map_err(|_| DecodeError::Invalid("count of moves"))?,
                 epoch: from.varint()?,
+            },
+            45 => Self::DriveAdded {
+                drive: DriveId(from.varint()?),
             },
             20 => Self::Admitted {
                 name: from.str()?.to_owned(),

@@ -11,9 +11,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::{
-    AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveRecord, Extent,
-    GroupRecord, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord, NodeState, Precondition,
-    RepairTicket, TicketReasons, VersionRow,
+    AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveDuty, DriveRecord,
+    Extent, GroupRecord, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord, NodeState,
+    Precondition, RepairTicket, TicketReasons, VersionRow,
 };
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
@@ -94,6 +94,16 @@ pub(crate) fn drive() -> impl Strategy<Value = DriveId> {
 pub(crate) fn new_extent() -> impl Strategy<Value = NewExtent> {
     (extent(), vec((any::<u8>(), drive()), 0..4))
         .prop_map(|(extent, wrote)| NewExtent { extent, wrote })
+}
+
+pub(crate) fn drive_duty() -> impl Strategy<Value = DriveDuty> {
+    prop::sample::select(vec![
+        DriveDuty::Serving,
+        DriveDuty::Draining,
+        DriveDuty::Away,
+        DriveDuty::Failed,
+        DriveDuty::Removed,
+    ])
 }
 
 pub(crate) fn duty() -> impl Strategy<Value = NodeDuty> {
@@ -251,13 +261,15 @@ pub(crate) fn cluster() -> impl Strategy<Value = ClusterRecord> {
 }
 
 pub(crate) fn node() -> impl Strategy<Value = NodeRecord> {
-    let drive = (any::<u64>(), any::<u8>(), any::<u64>()).prop_map(|(drive, ordinal, capacity)| {
-        DriveRecord {
+    let numbers = (any::<u64>(), any::<u8>(), any::<u64>(), any::<u128>());
+    let drive =
+        (numbers, drive_duty()).prop_map(|((drive, ordinal, capacity, label), duty)| DriveRecord {
             drive: DriveId(drive),
             ordinal,
             capacity,
-        }
-    });
+            duty,
+            label,
+        });
     (
         (any::<u64>(), text(), text(), text()),
         (any::<[u8; 32]>(), text(), vec(drive, 0..4)),

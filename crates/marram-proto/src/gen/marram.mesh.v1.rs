@@ -446,6 +446,10 @@ pub enum Method {
     /// One piece of a copy of a group's state, which is the answer's payload. DumpGroupRequest,
     /// DumpGroupResponse.
     DumpGroup = 69,
+    /// What it does for its drives in the background. UpkeepRequest, UpkeepResponse; see upkeep.proto.
+    Upkeep = 60,
+    /// The state of its replica of a group as a hash. StateHashRequest, StateHashResponse.
+    StateHash = 61,
     /// What shards a drive holds. ListShardsRequest, ListShardsResponse.
     ListShards = 76,
 }
@@ -478,6 +482,8 @@ impl Method {
             Self::Reencode => "METHOD_REENCODE",
             Self::RenewReplica => "METHOD_RENEW_REPLICA",
             Self::DumpGroup => "METHOD_DUMP_GROUP",
+            Self::Upkeep => "METHOD_UPKEEP",
+            Self::StateHash => "METHOD_STATE_HASH",
             Self::ListShards => "METHOD_LIST_SHARDS",
         }
     }
@@ -506,6 +512,8 @@ impl Method {
             "METHOD_REENCODE" => Some(Self::Reencode),
             "METHOD_RENEW_REPLICA" => Some(Self::RenewReplica),
             "METHOD_DUMP_GROUP" => Some(Self::DumpGroup),
+            "METHOD_UPKEEP" => Some(Self::Upkeep),
+            "METHOD_STATE_HASH" => Some(Self::StateHash),
             "METHOD_LIST_SHARDS" => Some(Self::ListShards),
             _ => None,
         }
@@ -1091,6 +1099,202 @@ impl ReencodeOutcome {
             "REENCODE_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
             "REENCODE_OUTCOME_DONE" => Some(Self::Done),
             "REENCODE_OUTCOME_NOT_LIVE" => Some(Self::NotLive),
+            _ => None,
+        }
+    }
+}
+/// Asks how far it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpkeepRequest {
+    /// Begins a pass of the scrub on every drive that has none under way.
+    #[prost(bool, tag = "1")]
+    pub start_scrub: bool,
+}
+/// How far it is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpkeepResponse {
+    /// The scrub of each drive.
+    #[prost(message, repeated, tag = "1")]
+    pub drives: ::prost::alloc::vec::Vec<DriveScrub>,
+    /// The last scan for what nobody refers to.
+    #[prost(message, optional, tag = "2")]
+    pub scan: ::core::option::Option<ScanReport>,
+    /// The last comparison of each group that the node leads.
+    #[prost(message, repeated, tag = "3")]
+    pub comparisons: ::prost::alloc::vec::Vec<ReplicaComparison>,
+    /// The index of the root group that the node acts by.
+    #[prost(uint64, tag = "4")]
+    pub view_index: u64,
+    /// It removes no shards now.
+    #[prost(bool, tag = "5")]
+    pub garbage_paused: bool,
+    /// It scrubs no drives now.
+    #[prost(bool, tag = "6")]
+    pub scrub_paused: bool,
+}
+/// What a pass has read and found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScrubFindings {
+    /// Runs that were read.
+    #[prost(uint64, tag = "1")]
+    pub runs: u64,
+    /// Bytes that were read.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// Shards that the groups say to be on the drive, as far as they were compared.
+    #[prost(uint64, tag = "3")]
+    pub compared: u64,
+    /// Runs that are not what was written.
+    #[prost(uint64, tag = "4")]
+    pub damaged: u64,
+    /// Runs that the drive does not give any more.
+    #[prost(uint64, tag = "5")]
+    pub unreadable: u64,
+    /// Runs whose file is gone.
+    #[prost(uint64, tag = "6")]
+    pub gone: u64,
+    /// Shards that a group says to be there and that were not.
+    #[prost(uint64, tag = "7")]
+    pub missing: u64,
+    /// Shards that are repaired because of all that.
+    #[prost(uint64, tag = "8")]
+    pub tickets: u64,
+    /// Headers of segments that were written anew.
+    #[prost(uint64, tag = "9")]
+    pub mended: u64,
+}
+/// A pass that went through everything.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FullScrub {
+    /// When it began, in milliseconds since 1970.
+    #[prost(uint64, tag = "1")]
+    pub began_ms: u64,
+    /// When it ended.
+    #[prost(uint64, tag = "2")]
+    pub ended_ms: u64,
+    /// What it found.
+    #[prost(message, optional, tag = "3")]
+    pub found: ::core::option::Option<ScrubFindings>,
+}
+/// The scrub of one drive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DriveScrub {
+    /// The drive.
+    #[prost(uint64, tag = "1")]
+    pub drive: u64,
+    /// What is being done.
+    #[prost(enumeration = "ScrubStage", tag = "2")]
+    pub stage: i32,
+    /// When that began, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub since_ms: u64,
+    /// What the pass under way has found.
+    #[prost(message, optional, tag = "4")]
+    pub found: ::core::option::Option<ScrubFindings>,
+    /// The last full pass; absent before the first.
+    #[prost(message, optional, tag = "5")]
+    pub last: ::core::option::Option<FullScrub>,
+    /// Bytes of records on the drive.
+    #[prost(uint64, tag = "6")]
+    pub total_bytes: u64,
+    /// Bytes read in a second; 0 where that is not known.
+    #[prost(uint64, tag = "7")]
+    pub bytes_per_s: u64,
+    /// The last step could not be taken and is tried again.
+    #[prost(bool, tag = "8")]
+    pub stuck: bool,
+}
+/// What the last scan of all drives found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScanReport {
+    /// Scans since the process began.
+    #[prost(uint64, tag = "1")]
+    pub scans: u64,
+    /// Shards that were looked at.
+    #[prost(uint64, tag = "2")]
+    pub shards: u64,
+    /// Data that belonged to nobody and was removed.
+    #[prost(uint64, tag = "3")]
+    pub removed: u64,
+    /// Copies left over from moves that were removed.
+    #[prost(uint64, tag = "4")]
+    pub cleaned: u64,
+    /// Shards that nobody refers to and that may not go yet.
+    #[prost(uint64, tag = "5")]
+    pub waiting: u64,
+}
+/// The replicas of a group compared at one index.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplicaComparison {
+    /// The group.
+    #[prost(uint32, tag = "1")]
+    pub group: u32,
+    /// When, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
+    /// The index.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// Replicas with the same state, the leader's included; 0 where none was at the same index.
+    #[prost(uint32, tag = "4")]
+    pub equal: u32,
+    /// Nodes whose replica has another state than the leader's.
+    #[prost(uint64, repeated, tag = "5")]
+    pub different: ::prost::alloc::vec::Vec<u64>,
+}
+/// Asks for the state of a replica as a hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StateHashRequest {
+    /// The group.
+    #[prost(uint32, tag = "1")]
+    pub group: u32,
+    /// The index that it must be at.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+}
+/// The hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StateHashResponse {
+    /// The index that the replica was at.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// Its state's hash; absent where the index is not the one asked for.
+    #[prost(uint64, optional, tag = "2")]
+    pub hash: ::core::option::Option<u64>,
+}
+/// What a pass does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ScrubStage {
+    /// Not given.
+    Unspecified = 0,
+    /// No pass is under way.
+    Resting = 1,
+    /// The drive is read.
+    Reading = 2,
+    /// What the groups say to be there is looked for.
+    Comparing = 3,
+}
+impl ScrubStage {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SCRUB_STAGE_UNSPECIFIED",
+            Self::Resting => "SCRUB_STAGE_RESTING",
+            Self::Reading => "SCRUB_STAGE_READING",
+            Self::Comparing => "SCRUB_STAGE_COMPARING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SCRUB_STAGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SCRUB_STAGE_RESTING" => Some(Self::Resting),
+            "SCRUB_STAGE_READING" => Some(Self::Reading),
+            "SCRUB_STAGE_COMPARING" => Some(Self::Comparing),
             _ => None,
         }
     }

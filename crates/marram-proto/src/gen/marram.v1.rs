@@ -415,6 +415,452 @@ pub struct BucketProfile {
     #[prost(uint32, tag = "5")]
     pub groups_looking: u32,
 }
+/// Asks how far the scrubs are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetScrubRequest {}
+/// How far the scrubs are.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetScrubResponse {
+    /// The state of it.
+    #[prost(message, optional, tag = "1")]
+    pub scrub: ::core::option::Option<ScrubStatus>,
+}
+/// Asks for a pass.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartScrubRequest {
+    /// The name or id of the node whose drives are read; all nodes that answer when empty.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+}
+/// The passes that are under way.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StartScrubResponse {
+    /// The state of it.
+    #[prost(message, optional, tag = "1")]
+    pub scrub: ::core::option::Option<ScrubStatus>,
+}
+/// The scrubs of the whole cluster.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScrubStatus {
+    /// Since when all of them are paused, in milliseconds since 1970; absent when they are not.
+    #[prost(uint64, optional, tag = "1")]
+    pub paused_since_ms: ::core::option::Option<u64>,
+    /// The drives, by node.
+    #[prost(message, repeated, tag = "2")]
+    pub drives: ::prost::alloc::vec::Vec<DriveScrub>,
+    /// The nodes that answered, and what their scans found.
+    #[prost(message, repeated, tag = "3")]
+    pub scans: ::prost::alloc::vec::Vec<NodeScan>,
+    /// The last comparison of each metadata group's replicas.
+    #[prost(message, repeated, tag = "4")]
+    pub comparisons: ::prost::alloc::vec::Vec<ReplicaComparison>,
+    /// Names of nodes that did not answer.
+    #[prost(string, repeated, tag = "5")]
+    pub away: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What a pass has read and found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScrubFindings {
+    /// Runs of shards that were read.
+    #[prost(uint64, tag = "1")]
+    pub runs: u64,
+    /// Bytes that were read.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// Shards that the metadata says to be on the drive, as far as they were compared.
+    #[prost(uint64, tag = "3")]
+    pub compared: u64,
+    /// Runs that are not what was written.
+    #[prost(uint64, tag = "4")]
+    pub damaged: u64,
+    /// Runs that the drive does not give any more.
+    #[prost(uint64, tag = "5")]
+    pub unreadable: u64,
+    /// Runs whose file is gone.
+    #[prost(uint64, tag = "6")]
+    pub gone: u64,
+    /// Shards that the metadata says to be there and that were not.
+    #[prost(uint64, tag = "7")]
+    pub missing: u64,
+    /// Shards that are repaired because of all that.
+    #[prost(uint64, tag = "8")]
+    pub tickets: u64,
+    /// Headers of segments that were written anew.
+    #[prost(uint64, tag = "9")]
+    pub mended: u64,
+}
+/// A pass that went through everything.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FullScrub {
+    /// When it began, in milliseconds since 1970.
+    #[prost(uint64, tag = "1")]
+    pub began_ms: u64,
+    /// When it ended.
+    #[prost(uint64, tag = "2")]
+    pub ended_ms: u64,
+    /// What it found.
+    #[prost(message, optional, tag = "3")]
+    pub found: ::core::option::Option<ScrubFindings>,
+}
+/// The scrub of one drive.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DriveScrub {
+    /// The node's id.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// The drive.
+    #[prost(uint64, tag = "3")]
+    pub drive_id: u64,
+    /// What is being done.
+    #[prost(enumeration = "ScrubStage", tag = "4")]
+    pub stage: i32,
+    /// When that began, in milliseconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub since_ms: u64,
+    /// What the pass under way has found.
+    #[prost(message, optional, tag = "6")]
+    pub found: ::core::option::Option<ScrubFindings>,
+    /// The last full pass; absent before the first.
+    #[prost(message, optional, tag = "7")]
+    pub last: ::core::option::Option<FullScrub>,
+    /// Bytes of records on the drive.
+    #[prost(uint64, tag = "8")]
+    pub total_bytes: u64,
+    /// Bytes read in a second; 0 where that is not known.
+    #[prost(uint64, tag = "9")]
+    pub bytes_per_s: u64,
+    /// Seconds that reading the rest takes at that rate; absent where that is not known.
+    #[prost(uint64, optional, tag = "10")]
+    pub seconds_left: ::core::option::Option<u64>,
+    /// The last step could not be taken and is tried again.
+    #[prost(bool, tag = "11")]
+    pub stuck: bool,
+}
+/// What a node's last scan for data of nobody found.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeScan {
+    /// The node's id.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// Scans since its process began.
+    #[prost(uint64, tag = "3")]
+    pub scans: u64,
+    /// Shards that were looked at.
+    #[prost(uint64, tag = "4")]
+    pub shards: u64,
+    /// Data that belonged to nobody and was removed.
+    #[prost(uint64, tag = "5")]
+    pub removed: u64,
+    /// Copies left over from moves that were removed.
+    #[prost(uint64, tag = "6")]
+    pub cleaned: u64,
+    /// Shards that nobody refers to and that may not go yet.
+    #[prost(uint64, tag = "7")]
+    pub waiting: u64,
+}
+/// The replicas of a metadata group compared at one index.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplicaComparison {
+    /// The group; 0 is the root group.
+    #[prost(uint32, tag = "1")]
+    pub group: u32,
+    /// When, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
+    /// The index.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// Replicas with the same state; 0 where none was at the same index.
+    #[prost(uint32, tag = "4")]
+    pub equal: u32,
+    /// Nodes whose replica has another state than the leader's. There must be none.
+    #[prost(uint64, repeated, tag = "5")]
+    pub different_node_ids: ::prost::alloc::vec::Vec<u64>,
+}
+/// Asks how much garbage there is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetGarbageRequest {}
+/// How much garbage there is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetGarbageResponse {
+    /// Since when nothing is removed, in milliseconds since 1970; absent when it is not paused.
+    #[prost(uint64, optional, tag = "1")]
+    pub paused_since_ms: ::core::option::Option<u64>,
+    /// The queues of the metadata groups.
+    #[prost(message, repeated, tag = "2")]
+    pub groups: ::prost::alloc::vec::Vec<GroupGarbage>,
+    /// Extents that wait in all queues.
+    #[prost(uint64, tag = "3")]
+    pub entries: u64,
+    /// About how many bytes their shards have.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+    /// Those of the extents that may go now.
+    #[prost(uint64, tag = "5")]
+    pub due: u64,
+    /// Milliseconds that the oldest has waited.
+    #[prost(uint64, tag = "6")]
+    pub oldest_age_ms: u64,
+    /// Metadata groups that do not answer: their queues are not counted.
+    #[prost(uint32, repeated, tag = "7")]
+    pub silent_groups: ::prost::alloc::vec::Vec<u32>,
+    /// Names of nodes that answer and act by an older decision than this one about pausing.
+    #[prost(string, repeated, tag = "8")]
+    pub behind: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// The garbage queue of one metadata group.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupGarbage {
+    /// The group.
+    #[prost(uint32, tag = "1")]
+    pub group: u32,
+    /// Extents that wait; no more than 10,000 are counted.
+    #[prost(uint64, tag = "2")]
+    pub entries: u64,
+    /// About how many bytes their shards have.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// Those that may go now.
+    #[prost(uint64, tag = "4")]
+    pub due: u64,
+    /// Milliseconds that the oldest has waited.
+    #[prost(uint64, tag = "5")]
+    pub oldest_age_ms: u64,
+    /// There are more than were counted.
+    #[prost(bool, tag = "6")]
+    pub more: bool,
+}
+/// Pauses work, or lets it go on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPausedRequest {
+    /// Which.
+    #[prost(enumeration = "PausableWork", tag = "1")]
+    pub work: i32,
+    /// Whether it is to rest.
+    #[prost(bool, tag = "2")]
+    pub paused: bool,
+}
+/// It is so now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPausedResponse {
+    /// Since when it is paused, in milliseconds since 1970; absent when it is not.
+    #[prost(uint64, optional, tag = "1")]
+    pub paused_since_ms: ::core::option::Option<u64>,
+    /// It was so before.
+    #[prost(bool, tag = "2")]
+    pub unchanged: bool,
+    /// Names of nodes that answer and have not taken the decision over yet; they do when they are told.
+    #[prost(string, repeated, tag = "3")]
+    pub behind: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Asks for the drives.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDrivesRequest {
+    /// Only those of this node, by name or id.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+}
+/// The drives.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDrivesResponse {
+    /// By node and number.
+    #[prost(message, repeated, tag = "1")]
+    pub drives: ::prost::alloc::vec::Vec<DriveEntry>,
+}
+/// A drive.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DriveEntry {
+    /// The node's id.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// The drive's id.
+    #[prost(uint64, tag = "3")]
+    pub drive_id: u64,
+    /// Its number within the node; 0 is the metadata drive.
+    #[prost(uint32, tag = "4")]
+    pub number: u32,
+    /// What it is there for.
+    #[prost(enumeration = "DriveDuty", tag = "5")]
+    pub duty: i32,
+    /// Its size in bytes, by which data is shared out.
+    #[prost(uint64, tag = "6")]
+    pub capacity_bytes: u64,
+    /// Bytes of live records; absent where the node does not say.
+    #[prost(uint64, optional, tag = "7")]
+    pub record_bytes: ::core::option::Option<u64>,
+    /// Free bytes; absent where the node does not say.
+    #[prost(uint64, optional, tag = "8")]
+    pub free_bytes: ::core::option::Option<u64>,
+    /// Slots of placement groups that are read from it.
+    #[prost(uint64, tag = "9")]
+    pub slots: u64,
+    /// What it says of itself: active, full, retired, away or unknown.
+    #[prost(string, tag = "10")]
+    pub state: ::prost::alloc::string::String,
+}
+/// Changes what a drive is there for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetDriveDutyRequest {
+    /// The drive: its id, or NODE/NUMBER.
+    #[prost(string, tag = "1")]
+    pub drive: ::prost::alloc::string::String,
+    /// What it shall be there for: serving, draining or failed.
+    #[prost(enumeration = "DriveDuty", tag = "2")]
+    pub duty: i32,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetDriveDutyResponse {
+    /// The drive's id.
+    #[prost(uint64, tag = "1")]
+    pub drive_id: u64,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// What it is there for now.
+    #[prost(enumeration = "DriveDuty", tag = "3")]
+    pub duty: i32,
+    /// What it was there for before.
+    #[prost(enumeration = "DriveDuty", tag = "4")]
+    pub before: i32,
+}
+/// Removes a drive for ever.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveDriveRequest {
+    /// The drive: its id, or NODE/NUMBER.
+    #[prost(string, tag = "1")]
+    pub drive: ::prost::alloc::string::String,
+}
+/// The drive is gone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveDriveResponse {
+    /// The drive's id.
+    #[prost(uint64, tag = "1")]
+    pub drive_id: u64,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+}
+/// What a pass does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ScrubStage {
+    /// Not said.
+    Unspecified = 0,
+    /// No pass is under way.
+    Resting = 1,
+    /// The drive is read.
+    Reading = 2,
+    /// What the metadata says to be there is looked for.
+    Comparing = 3,
+}
+impl ScrubStage {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SCRUB_STAGE_UNSPECIFIED",
+            Self::Resting => "SCRUB_STAGE_RESTING",
+            Self::Reading => "SCRUB_STAGE_READING",
+            Self::Comparing => "SCRUB_STAGE_COMPARING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SCRUB_STAGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SCRUB_STAGE_RESTING" => Some(Self::Resting),
+            "SCRUB_STAGE_READING" => Some(Self::Reading),
+            "SCRUB_STAGE_COMPARING" => Some(Self::Comparing),
+            _ => None,
+        }
+    }
+}
+/// Work that can be paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PausableWork {
+    /// Not said.
+    Unspecified = 0,
+    /// Removing shards that nobody needs.
+    Garbage = 1,
+    /// Reading all shards through.
+    Scrub = 2,
+}
+impl PausableWork {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PAUSABLE_WORK_UNSPECIFIED",
+            Self::Garbage => "PAUSABLE_WORK_GARBAGE",
+            Self::Scrub => "PAUSABLE_WORK_SCRUB",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PAUSABLE_WORK_UNSPECIFIED" => Some(Self::Unspecified),
+            "PAUSABLE_WORK_GARBAGE" => Some(Self::Garbage),
+            "PAUSABLE_WORK_SCRUB" => Some(Self::Scrub),
+            _ => None,
+        }
+    }
+}
+/// What a drive is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DriveDuty {
+    /// Not said.
+    Unspecified = 0,
+    /// It takes data, as far as its node does.
+    Serving = 1,
+    /// It gives up what it has.
+    Draining = 2,
+    /// Its node runs without it: what it had is rebuilt elsewhere, until it is found again.
+    Away = 3,
+    /// It failed for good: what it had is rebuilt elsewhere.
+    Failed = 4,
+}
+impl DriveDuty {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DRIVE_DUTY_UNSPECIFIED",
+            Self::Serving => "DRIVE_DUTY_SERVING",
+            Self::Draining => "DRIVE_DUTY_DRAINING",
+            Self::Away => "DRIVE_DUTY_AWAY",
+            Self::Failed => "DRIVE_DUTY_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DRIVE_DUTY_UNSPECIFIED" => Some(Self::Unspecified),
+            "DRIVE_DUTY_SERVING" => Some(Self::Serving),
+            "DRIVE_DUTY_DRAINING" => Some(Self::Draining),
+            "DRIVE_DUTY_AWAY" => Some(Self::Away),
+            "DRIVE_DUTY_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
 /// Begins a backup of the metadata.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BeginBackupRequest {
@@ -663,6 +1109,9 @@ pub struct DriveStatus {
     /// Bytes of live records.
     #[prost(uint64, tag = "5")]
     pub record_bytes: u64,
+    /// What it is there for.
+    #[prost(enumeration = "DriveDuty", tag = "6")]
+    pub duty: i32,
 }
 /// A metadata group.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -951,6 +1400,8 @@ pub enum DriveState {
     Full = 2,
     /// It failed and is not used any more.
     Retired = 3,
+    /// Its node answers and does not find it.
+    Away = 4,
 }
 impl DriveState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -963,6 +1414,7 @@ impl DriveState {
             Self::Active => "DRIVE_STATE_ACTIVE",
             Self::Full => "DRIVE_STATE_FULL",
             Self::Retired => "DRIVE_STATE_RETIRED",
+            Self::Away => "DRIVE_STATE_AWAY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -972,6 +1424,7 @@ impl DriveState {
             "DRIVE_STATE_ACTIVE" => Some(Self::Active),
             "DRIVE_STATE_FULL" => Some(Self::Full),
             "DRIVE_STATE_RETIRED" => Some(Self::Retired),
+            "DRIVE_STATE_AWAY" => Some(Self::Away),
             _ => None,
         }
     }
@@ -1370,6 +1823,181 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("marram.v1.AdminService", "FinalizeVersion"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says how far the scrubs of all drives are, and what they found.
+        pub async fn get_scrub(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetScrubRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetScrubResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/GetScrub",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "GetScrub"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has a pass begin on every drive that has none under way.
+        pub async fn start_scrub(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartScrubRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartScrubResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/StartScrub",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "StartScrub"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says how much garbage waits to be removed.
+        pub async fn get_garbage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetGarbageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetGarbageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/GetGarbage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "GetGarbage"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Pauses work in the background in the whole cluster, or lets it go on.
+        pub async fn set_paused(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetPausedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPausedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/SetPaused",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "SetPaused"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says what drives there are and what they are there for.
+        pub async fn list_drives(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDrivesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDrivesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/ListDrives",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "ListDrives"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes what a drive is there for.
+        pub async fn set_drive_duty(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetDriveDutyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetDriveDutyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/SetDriveDuty",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "SetDriveDuty"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes a drive for ever. Refused, with the reason, while anything is known to be on it.
+        pub async fn remove_drive(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveDriveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveDriveResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/RemoveDrive",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "RemoveDrive"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Moves data until the layout is as balanced as it can be, also where that is not worth it by
         /// itself; or stops doing so.
         pub async fn rebalance(
@@ -1709,6 +2337,62 @@ pub mod admin_service_server {
             request: tonic::Request<super::FinalizeVersionRequest>,
         ) -> std::result::Result<
             tonic::Response<super::FinalizeVersionResponse>,
+            tonic::Status,
+        >;
+        /// Says how far the scrubs of all drives are, and what they found.
+        async fn get_scrub(
+            &self,
+            request: tonic::Request<super::GetScrubRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetScrubResponse>,
+            tonic::Status,
+        >;
+        /// Has a pass begin on every drive that has none under way.
+        async fn start_scrub(
+            &self,
+            request: tonic::Request<super::StartScrubRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartScrubResponse>,
+            tonic::Status,
+        >;
+        /// Says how much garbage waits to be removed.
+        async fn get_garbage(
+            &self,
+            request: tonic::Request<super::GetGarbageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetGarbageResponse>,
+            tonic::Status,
+        >;
+        /// Pauses work in the background in the whole cluster, or lets it go on.
+        async fn set_paused(
+            &self,
+            request: tonic::Request<super::SetPausedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPausedResponse>,
+            tonic::Status,
+        >;
+        /// Says what drives there are and what they are there for.
+        async fn list_drives(
+            &self,
+            request: tonic::Request<super::ListDrivesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDrivesResponse>,
+            tonic::Status,
+        >;
+        /// Changes what a drive is there for.
+        async fn set_drive_duty(
+            &self,
+            request: tonic::Request<super::SetDriveDutyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetDriveDutyResponse>,
+            tonic::Status,
+        >;
+        /// Removes a drive for ever. Refused, with the reason, while anything is known to be on it.
+        async fn remove_drive(
+            &self,
+            request: tonic::Request<super::RemoveDriveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveDriveResponse>,
             tonic::Status,
         >;
         /// Moves data until the layout is as balanced as it can be, also where that is not worth it by
@@ -2392,6 +3076,321 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FinalizeVersionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/GetScrub" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetScrubSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::GetScrubRequest>
+                    for GetScrubSvc<T> {
+                        type Response = super::GetScrubResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetScrubRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::get_scrub(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetScrubSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/StartScrub" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartScrubSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::StartScrubRequest>
+                    for StartScrubSvc<T> {
+                        type Response = super::StartScrubResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartScrubRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::start_scrub(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartScrubSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/GetGarbage" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetGarbageSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::GetGarbageRequest>
+                    for GetGarbageSvc<T> {
+                        type Response = super::GetGarbageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetGarbageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::get_garbage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetGarbageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/SetPaused" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetPausedSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::SetPausedRequest>
+                    for SetPausedSvc<T> {
+                        type Response = super::SetPausedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetPausedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::set_paused(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetPausedSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/ListDrives" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDrivesSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::ListDrivesRequest>
+                    for ListDrivesSvc<T> {
+                        type Response = super::ListDrivesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDrivesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::list_drives(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDrivesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/SetDriveDuty" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetDriveDutySvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::SetDriveDutyRequest>
+                    for SetDriveDutySvc<T> {
+                        type Response = super::SetDriveDutyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetDriveDutyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::set_drive_duty(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetDriveDutySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/RemoveDrive" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveDriveSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::RemoveDriveRequest>
+                    for RemoveDriveSvc<T> {
+                        type Response = super::RemoveDriveResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveDriveRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::remove_drive(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveDriveSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -345,6 +345,13 @@ fn write(txn: &redb::WriteTransaction, changes: &[Change]) -> Result<(), IndexEr
     Ok(())
 }
 
+/// The keys of all runs after this one.
+pub(super) fn keys_after(key: &RunKey) -> RangeInclusive<Vec<u8>> {
+    let mut first = key.encode();
+    first.push(0);
+    first..=keys_with(&[]).into_inner().1
+}
+
 /// The keys of all runs whose key begins with `prefix`.
 pub(super) fn keys_with(prefix: &[u8]) -> RangeInclusive<Vec<u8>> {
     let mut last = prefix.to_vec();

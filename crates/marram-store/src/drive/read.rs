@@ -94,12 +94,12 @@ fn read_piece(store: &Store, piece: &Piece) -> Result<Bytes, ReadError> {
     // The header lies right before the first block: one read gets both. Of a small record all is
     // read; deep in a large one the header is read by itself.
     let (header, data, first) = if first_block == 0 || segment.class == Class::Small {
-        let whole = read_part(&segment, piece, 0, data_at + data_end)?;
+        let whole = read_part(store, &segment, piece, 0, data_at + data_end)?;
         (whole.slice(..data_at), whole.slice(data_at..), 0)
     } else {
         let from = first_block * BLOCK_BYTES;
-        let header = read_part(&segment, piece, 0, PAGE_BYTES)?;
-        let data = read_part(&segment, piece, data_at + from, data_end - from)?;
+        let header = read_part(store, &segment, piece, 0, PAGE_BYTES)?;
+        let data = read_part(store, &segment, piece, data_at + from, data_end - from)?;
         (header, data, first_block)
     };
     let header = check_header(&segment, piece, &header)?;
@@ -119,13 +119,16 @@ fn corrupt(piece: &Piece) -> ReadError {
 
 /// Reads bytes of a record, all of them.
 fn read_part(
+    store: &Store,
     segment: &SegmentFile,
     piece: &Piece,
     from: usize,
     len: usize,
 ) -> Result<Bytes, ReadError> {
     let at = u64::from(piece.row.record_offset) + from as u64;
-    let bytes = segment.file.read_vec(at, len).map_err(io_error)?;
+    let bytes = segment.file.read_vec(at, len);
+    let bytes = bytes.inspect_err(|error| store.read_failed(error));
+    let bytes = bytes.map_err(io_error)?;
     if bytes.len() < len {
         return Err(corrupt(piece));
     }

@@ -94,6 +94,19 @@ pub(super) fn decode(bytes: &[u8], place: Place) -> Option<Header> {
     (crc32c(bytes.get(8..covered)?) == crc).then_some(header)
 }
 
+/// The epoch of the segment that a good record at this place belongs to.
+pub(super) fn epoch_of(bytes: &[u8], class: Class, offset: u64) -> Option<u64> {
+    let at = MAGIC.len() + 4 + 4;
+    let epoch = bytes.get(at..at + 8)?.try_into().ok()?;
+    let epoch = u64::from_be_bytes(epoch);
+    let place = Place {
+        class,
+        epoch,
+        offset,
+    };
+    decode(bytes, place).map(|_| epoch)
+}
+
 fn parse(bytes: &[u8], place: Place) -> Result<(Header, usize, u32), DecodeError> {
     let mut from = Reader::new(bytes);
     from.raw(MAGIC.len())?;

@@ -14,13 +14,11 @@ use std::sync::Arc;
 use super::index::{Change, Index, RunKey, RunRow, SegmentRow, keys_with};
 use super::record::{self, Header, PAGE_BYTES, Place};
 use super::segment::{self, RECORDS_AT, SegmentError};
-use super::store::{SegmentFile, Store, open_segment, segments_dir};
+use super::store::{INDEX_NAME, SegmentFile, Store, open_segment, segments_dir};
 use super::writer::{Head, Start, open_direct};
 use super::{Class, DriveOptions, OpenError, remove};
 use crate::vfs::Vfs;
 
-/// The index of a drive.
-const INDEX_NAME: &str = "index.redb";
 /// Bytes looked through at once for the next record.
 const WINDOW_BYTES: usize = 1024 * 1024;
 const SMALL_STEP: usize = 8;

@@ -48,7 +48,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::with_capacity(HEADER_BYTES);
         out.raw(MAGIC).u8(FORMAT).u8(self.class as u8);
         out.u64_be(self.seq).u64_be(self.epoch);

@@ -17,6 +17,10 @@ use crate::vfs::{OpenMode, Vfs, VfsFile};
 
 /// The marker of a retired drive.
 const RETIRED_NAME: &str = "marram.retired";
+/// The index of a drive.
+pub(super) const INDEX_NAME: &str = "index.redb";
+/// Failed reads after which a drive counts as failing.
+const READS_FAILED_MAX: u64 = 64;
 /// Segment files kept open for reads.
 const OPEN_FILES_MAX: usize = 256;
 /// The queue counts in units of this many bytes.
@@ -165,6 +169,8 @@ pub(super) struct Store {
     refused_bytes: AtomicU64,
     /// Bytes within the capacity limit that are not shards.
     pub(super) other_bytes: AtomicU64,
+    /// Reads that the operating system failed since the drive was opened.
+    reads_failed: AtomicU64,
 }
 
 impl Store {
@@ -193,6 +199,7 @@ impl Store {
             retired: AtomicBool::new(retired),
             refused_bytes: AtomicU64::new(0),
             other_bytes: AtomicU64::new(0),
+            reads_failed: AtomicU64::new(0),
         }
     }
 
@@ -216,6 +223,31 @@ impl Store {
         self.retired.load(Ordering::Acquire)
     }
 
+    /// Whether the folder is still the one that was opened, and whether it can be synced. A drive that
+    /// was pulled, or whose folder was taken away, is retired.
+    pub(super) fn probe(&self) {
+        if self.is_retired() || self.options.on_fatal.is_some() {
+            return;
+        }
+        let found = self
+            .vfs
+            .open(&self.root.join(INDEX_NAME), OpenMode::Existing)
+            .and_then(|_| self.vfs.sync_dir(&self.root));
+        if let Err(error) = found {
+            self.retire("its folder cannot be used any more", &error);
+        }
+    }
+
+    /// Whether a segment is still among those of the drive.
+    pub(super) fn has_segment(&self, seq: u64) -> bool {
+        self.books.lock().segments.contains_key(&seq)
+    }
+
+    /// The epoch of a segment that is open for reads.
+    pub(super) fn open_epoch(&self, seq: u64) -> Option<u64> {
+        self.open.lock().get(&seq).map(|segment| segment.epoch)
+    }
+
     /// Ends the use of queues and wakes all threads.
     pub(super) fn close(&self) {
         self.large.close();
@@ -229,10 +261,31 @@ impl Store {
         if let Some(on_fatal) = &self.options.on_fatal {
             on_fatal(error);
         }
+        self.retire("a sync failed", error);
+    }
+
+    /// A write failed for another reason than a lack of space. A drive that does not take writes is
+    /// retired; of the metadata drive the log says what becomes of the process (rules.md 21).
+    pub(super) fn write_failed(&self, error: &io::Error) {
+        if self.options.on_fatal.is_none() {
+            self.retire("a write failed", error);
+        }
+    }
+
+    /// A read failed. Single bad sectors are repaired elsewhere; a drive with many is failing.
+    pub(super) fn read_failed(&self, error: &io::Error) {
+        let failed = self.reads_failed.fetch_add(1, Ordering::AcqRel) + 1;
+        if failed >= READS_FAILED_MAX && self.options.on_fatal.is_none() {
+            self.retire("too many reads failed", error);
+        }
+    }
+
+    /// Takes no more writes, durably where the drive still can.
+    fn retire(&self, why: &'static str, error: &io::Error) {
         if self.retired.swap(true, Ordering::AcqRel) {
             return;
         }
-        tracing::error!(drive = %self.options.id, %error, "a sync failed: the drive is retired");
+        tracing::error!(drive = %self.options.id, why, %error, "the drive is retired");
         let marked = self
             .vfs
             .open(&self.root.join(RETIRED_NAME), OpenMode::OpenOrCreate)

@@ -12,6 +12,7 @@ use crate::testing::FaultVfs;
 use crate::vfs::OsVfs;
 
 mod faults;
+mod scrub;
 
 const MIB: usize = 1024 * 1024;
 const SEGMENT: u64 = 2 * MIB as u64;

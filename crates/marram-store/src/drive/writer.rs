@@ -206,6 +206,15 @@ impl Writer<'_> {
     /// Sees to it that the head segment has room for a record and its line in the footer.
     fn make_room(&mut self, bytes: u64) -> Result<(), PutError> {
         let size = self.store.options.segment_bytes;
+        if self
+            .head
+            .as_ref()
+            .is_some_and(|h| !self.store.has_segment(h.seq))
+        {
+            // Its file was removed, and the scrub noticed: nothing more goes there.
+            self.finish();
+            self.head = None;
+        }
         if let Some(head) = &self.head {
             let batch = self.batch.len() as u64 + 1;
             let footer = FOOTER_FIXED_BYTES + (head.runs.len() as u64 + batch) * FOOTER_RUN_BYTES;
@@ -315,7 +324,12 @@ impl Writer<'_> {
         let head = self.head.as_mut().expect("a batch has a segment");
         head.runs.extend(batch.iter().map(|w| (w.key, w.row)));
         let (class, head) = (self.class, &*head);
+        let mut lost = false;
         self.store.change(|books| {
+            lost = !books.segments.contains_key(&head.seq);
+            if lost {
+                return Vec::new();
+            }
             let mut changes = Vec::with_capacity(batch.len() + 1);
             for written in batch {
                 if let Some(old) = &written.replaced {
@@ -334,6 +348,10 @@ impl Writer<'_> {
             }
             changes
         })?;
+        if lost {
+            let error = io::Error::new(io::ErrorKind::NotFound, "the segment was removed");
+            return Err(PutError::Io(Arc::new(error)));
+        }
         Ok(())
     }
 }
@@ -351,6 +369,9 @@ fn put_io(store: &Store, error: io::Error) -> PutError {
         store.refuse(store.options.segment_bytes);
         let (_, free) = store.space();
         return PutError::Full { free };
+    }
+    if error.kind() != io::ErrorKind::Interrupted {
+        store.write_failed(&error);
     }
     PutError::Io(Arc::new(error))
 }

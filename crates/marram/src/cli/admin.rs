@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::identity::{CaCommand, GatewayCommand, ReloadTlsArgs, TokenCommand};
 use super::profile::BucketCommand;
+use super::upkeep::{DriveCommand, GcCommand, ScrubArgs};
 use super::wayback::{AuditArgs, BackupCommand};
 use crate::units::parse_size;
 
@@ -39,6 +40,14 @@ pub(crate) enum AdminCommand {
     Backup(BackupCommand),
     /// Let the cluster use what this release can do, once every node runs it. For good
     FinalizeVersion,
+    /// Read every shard on the drives now and verify it, and compare it with the metadata
+    Scrub(ScrubArgs),
+    /// Garbage: shards that nobody needs any more
+    #[command(subcommand)]
+    Gc(GcCommand),
+    /// Single drives
+    #[command(subcommand)]
+    Drive(DriveCommand),
     /// Join tokens: what a new node or gateway needs to be let in
     #[command(subcommand)]
     Token(TokenCommand),

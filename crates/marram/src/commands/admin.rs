@@ -3,9 +3,11 @@
 mod audit;
 mod backup;
 mod balance;
+mod drives;
 mod identity;
 mod nodes;
 mod profile;
+mod scrub;
 
 use marram_client::{ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus};
 
@@ -36,6 +38,9 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Ca(command) => identity::ca(context, command).await,
         AdminCommand::ReloadTls(args) => identity::reload_tls(context, args).await,
         AdminCommand::Gateway(command) => identity::gateway(context, command).await,
+        AdminCommand::Scrub(args) => scrub::run(context, args).await,
+        AdminCommand::Gc(command) => scrub::gc(context, command).await,
+        AdminCommand::Drive(command) => drives::run(context, command).await,
     }
 }
 
@@ -122,6 +127,7 @@ fn drive_text(drive: &DriveStatus) -> String {
         DriveState::Active => "",
         DriveState::Full => " FULL",
         DriveState::Retired => " RETIRED",
+        DriveState::Away => return format!("{} AWAY", drive.drive_id),
         DriveState::Unknown => return format!("{} unknown", drive.drive_id),
     };
     format!(

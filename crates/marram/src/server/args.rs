@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use marram_types::config::{BootstrapConfig, GatewayConfig, ServerConfig};
 
 use super::pace::BackgroundArgs;
+use super::upkeep::UpkeepArgs;
 
 /// Runs a storage node, which also answers the API.
 ///
@@ -107,6 +108,8 @@ pub(crate) struct ServerArgs {
     pub narrow_grace: Option<u64>,
     #[command(flatten)]
     pub background: BackgroundArgs,
+    #[command(flatten)]
+    pub upkeep: UpkeepArgs,
     /// End when standard input closes: for supervisors
     #[arg(long, hide = true)]
     pub stop_when_stdin_closes: bool,
@@ -170,6 +173,8 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     };
     let background = args.background.over(table.remove("background"))?;
     table.insert("background".to_owned(), background);
+    let upkeep = args.upkeep.over(table.remove("upkeep"))?;
+    table.insert("upkeep".to_owned(), upkeep);
     let mut set = |key: &str, value: Option<toml::Value>| {
         if let Some(value) = value {
             table.insert(key.to_owned(), value);

@@ -1,26 +1,33 @@
 //! Garbage collection on this server: the tasks, and its own drives as their scan needs them.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use marram_maintain::{
-    Collector, GcLags, HeldShard, OwnDriveError, OwnDrives, Scanner, Shards, fault_point,
+    Collector, GcLags, HeldShard, OwnDriveError, OwnDrives, ScanReport, Scanner, Shards,
+    fault_point,
 };
 use marram_mesh::Mesh;
 use marram_store::Drive;
 use marram_types::config::ServerConfig;
 use marram_types::{DataId, DriveId, NodeId, ShardId};
+use tokio::sync::watch;
 
 use super::local::Local;
 use super::storage::Drives;
 
-/// Collects the garbage of the groups that this server leads, and scans its drives.
-pub(super) async fn run<S: Shards>(
-    config: ServerConfig,
+/// Collects the garbage of the groups that this server leads, and scans its drives. What the scans find
+/// can be followed.
+pub(super) fn tasks<S: Shards>(
+    config: &ServerConfig,
     local: Arc<Local>,
     shards: Arc<S>,
     drives: Arc<Drives>,
+) -> (
+    watch::Receiver<ScanReport>,
+    impl Future<Output = ()> + Send + 'static,
 ) {
     let view = local.view.clone();
     let own = Arc::new(ScanDrives {
@@ -35,7 +42,11 @@ pub(super) async fn run<S: Shards>(
     let every = Duration::from_secs(config.gc_scan_every_s);
     let collector = Collector::new(Arc::clone(&local), Arc::clone(&shards), view.clone(), lags);
     let scanner = Scanner::new(local, shards, own, view, every);
-    tokio::join!(collector.run(), scanner.run());
+    let report = scanner.report();
+    let run = async move {
+        tokio::join!(collector.run(), scanner.run());
+    };
+    (report, run)
 }
 
 /// The drives that a scan goes over.
@@ -50,7 +61,7 @@ fn failed(drive: DriveId, reason: impl std::fmt::Display) -> OwnDriveError {
 }
 
 impl ScanDrives {
-    fn drive(&self, drive: DriveId) -> Result<&Drive, OwnDriveError> {
+    fn drive(&self, drive: DriveId) -> Result<Drive, OwnDriveError> {
         let found = self.drives.get(drive);
         found.ok_or_else(|| failed(drive, "this node does not have it"))
     }
@@ -63,7 +74,7 @@ impl OwnDrives for ScanDrives {
     }
 
     fn drives(&self) -> Vec<DriveId> {
-        self.drives.iter().map(|(id, _)| *id).collect()
+        self.drives.ids()
     }
 
     async fn list(

@@ -34,7 +34,7 @@ use super::service::NodeService;
 use super::storage::{Drives, Start, Storage};
 use super::wayback::{self, WaybackArgs};
 use super::work::{MeshSources, Work};
-use super::{catch_up, gc, groups, pace, room, view};
+use super::{catch_up, groups, pace, room, upkeep, view};
 
 mod found;
 mod join;
@@ -293,6 +293,9 @@ async fn serve(
     let (raft_dir, limits) = (storage.raft_dir(), storage.limits());
     let drives = Arc::new(storage.drives(config)?);
     let pace = Arc::new(Pace::new(pace::settings(&config.background)));
+    let shards = Arc::new(MeshShards::new(node.mesh.clone()));
+    let mut tasks = tokio::task::JoinSet::new();
+    let upkeep = upkeep::spawn(&mut tasks, config, &node.local, &shards, (&drives, &pace));
     let issuer = issuer(config, Arc::clone(&kek), node);
     let gateway = Gateway::new(GatewayDeps {
         mesh: node.mesh.clone(),
@@ -303,7 +306,7 @@ async fn serve(
     });
     let reencoder = gateway.reencoder(Arc::new(DrivePace {
         pace: Arc::clone(&pace),
-        drive: drives.iter().map(|(drive, _)| *drive).min(),
+        drive: drives.ids().into_iter().min(),
     }));
     node.mesh.set_service(Arc::new(NodeService {
         host: Arc::clone(&node.host),
@@ -311,11 +314,11 @@ async fn serve(
         drives: Arc::clone(&drives),
         work: worker(node, &drives, &pace),
         pace,
+        upkeep,
         issuer: Arc::clone(&issuer),
         reencoder,
         view: node.view.clone(),
     }));
-    let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn({
         let mesh = node.mesh.clone();
         async move { mesh.serve(listeners.mesh).await }
@@ -323,7 +326,7 @@ async fn serve(
     tasks.spawn(room::watch(
         Arc::clone(&node.room),
         raft_dir,
-        Arc::clone(&drives),
+        drives,
         limits,
     ));
     tasks.spawn(catch_up::catch_up(
@@ -339,7 +342,7 @@ async fn serve(
         Itself(issuer, node.mesh.clone()),
     ));
     follow_the_cluster(&mut tasks, node);
-    maintain(config, node, drives, &mut tasks);
+    maintain(config, node, shards, &mut tasks);
     tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
     let served = tokio::select! {
         served = gateway.serve(listeners.api, stop.clone()) => {
@@ -406,18 +409,16 @@ fn worker(node: &Node, drives: &Arc<Drives>, pace: &Arc<Pace>) -> Arc<Work> {
 fn maintain(
     config: &ServerConfig,
     node: &Node,
-    drives: Arc<Drives>,
+    shards: Arc<MeshShards>,
     tasks: &mut tokio::task::JoinSet<()>,
 ) {
     let (local, view) = (&node.local, &node.view);
     tasks.spawn(Controller::new(Arc::clone(local), view.clone()).run());
-    let shards = Arc::new(MeshShards::new(node.mesh.clone()));
     let grace = Duration::from_secs(config.narrow_grace_s);
-    let (consensus, seam) = (Arc::clone(local), Arc::clone(&shards));
-    tasks.spawn(Mover::narrowing_after(consensus, seam, view.clone(), grace).run());
+    let consensus = Arc::clone(local);
+    tasks.spawn(Mover::narrowing_after(consensus, shards, view.clone(), grace).run());
     let reencoders = Arc::new(MeshReencoders::new(node.mesh.clone()));
     tasks.spawn(Reencode::new(Arc::clone(local), reencoders, view.clone()).run());
-    tasks.spawn(gc::run(config.clone(), Arc::clone(local), shards, drives));
     tasks.spawn(keep_voters(Arc::clone(local), view.clone()));
     tasks.spawn(spread_leaders(Arc::clone(local), view.clone()));
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use marram_gateway::Reencoder;
 use marram_maintain::{Foreground, Lane, Pace};
 use marram_mesh::{Method, Peer, RpcCode, RpcFailure, Service};
-use marram_meta::ClusterView;
+use marram_meta::{ClusterView, Pausable};
 use marram_proto::mesh::v1 as wire;
 use marram_raft::{CopyError, RaftHost, RaftMethod};
 use marram_types::{DriveId, GroupId};
@@ -20,6 +20,7 @@ use super::local::Local;
 use super::reencode;
 use super::shards;
 use super::storage::Drives;
+use super::upkeep::{Upkeep, hash_at};
 use super::wayback;
 use super::work::Work;
 
@@ -36,6 +37,7 @@ pub(super) struct NodeService {
     pub drives: Arc<Drives>,
     pub work: Arc<Work>,
     pub pace: Arc<Pace>,
+    pub upkeep: Upkeep,
     pub issuer: Arc<Issuer>,
     pub reencoder: Reencoder,
     pub view: watch::Receiver<Arc<ClusterView>>,
@@ -74,17 +76,25 @@ impl Service for NodeService {
                     bytes,
                 ))
             }
-            Method::DropShards => answer(&shards::drop_all(&self.drives, parse(header)?).await?),
+            Method::DropShards => {
+                self.refuse_while_paused()?;
+                answer(&shards::drop_all(&self.drives, parse(header)?).await?)
+            }
             Method::DriveStats => answer(&shards::stats(&self.drives, &parse(header)?)),
             Method::RestoreShards => answer(&self.work.restore(parse(header)?).await?),
             Method::LookShards => answer(&self.work.look(parse(header)?).await?),
             Method::Reencode => answer(&reencode::run(&self.reencoder, parse(header)?).await?),
-            Method::CleanShards => answer(&self.work.clean(parse(header)?).await?),
             Method::RenewReplica => {
                 let request = parse(header)?;
                 answer(&wayback::renewed(&self.local, &self.view, peer, request).await?)
             }
             Method::DumpGroup => self.dump_group(parse(header)?).await,
+            Method::CleanShards => {
+                self.refuse_while_paused()?;
+                answer(&self.work.clean(parse(header)?).await?)
+            }
+            Method::Upkeep => answer(&self.upkeep.answer(parse(header)?).await),
+            Method::StateHash => answer(&hash_at(&self.host, parse(header)?).await?),
             Method::ListShards => answer(&shards::list(&self.drives, parse(header)?).await?),
         }
     }
@@ -115,7 +125,7 @@ impl NodeService {
         Ok(read)
     }
 
-    /// A node that is not there to take data takes no new shard, whatever a gateway's view says
+    /// A drive that is not there to take data takes no new shard, whatever a gateway's view says
     /// (rules.md 25). What began before goes on, and shards of moves and repairs come another way.
     fn refuse_new_shards(&self, request: &wire::WriteRunRequest) -> Result<(), RpcFailure> {
         let view = self.view.borrow();
@@ -124,11 +134,24 @@ impl NodeService {
             .mesh
             .node()
             .and_then(|node| view.nodes.get(&node));
-        if request.offset == 0 && own.is_some_and(|node| !node.takes_data()) {
-            let message = "this node takes no new data: it is cordoned, drained or given up";
+        let drive = DriveId(request.drive);
+        if request.offset == 0 && own.is_some_and(|node| !node.drive_takes_data(drive)) {
+            let message = "this drive takes no new data: it or its node is cordoned, drained or \
+                           given up";
             return Err(RpcFailure::new(RpcCode::Unavailable, message));
         }
         Ok(())
+    }
+
+    /// While garbage collection is paused no shard is removed, whoever asks for it.
+    fn refuse_while_paused(&self) -> Result<(), RpcFailure> {
+        match self.view.borrow().upkeep.paused(Pausable::Garbage) {
+            None => Ok(()),
+            Some(_) => Err(RpcFailure::new(
+                RpcCode::Unavailable,
+                "garbage collection is paused in the whole cluster: nothing is removed",
+            )),
+        }
     }
 
     async fn root_view(

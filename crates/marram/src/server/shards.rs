@@ -8,7 +8,7 @@ use marram_types::{DataId, DriveId, PgId, PoolId, ShardId};
 
 use super::storage::Drives;
 
-pub(super) fn drive(drives: &Drives, id: u64) -> Result<&Drive, RpcFailure> {
+pub(super) fn drive(drives: &Drives, id: u64) -> Result<Drive, RpcFailure> {
     drives
         .get(DriveId(id))
         .ok_or_else(|| RpcFailure::new(RpcCode::NotFound, format!("this node has no drive {id}")))
@@ -132,10 +132,10 @@ pub(super) fn stats(
     request: &wire::DriveStatsRequest,
 ) -> wire::DriveStatsResponse {
     let wanted = |id: DriveId| request.drives.is_empty() || request.drives.contains(&id.0);
-    let drives = drives
-        .iter()
-        .filter(|(id, _)| wanted(**id))
-        .map(|(id, drive)| {
+    let open = drives.all().into_iter();
+    let drives = open
+        .filter(|drive| wanted(drive.id()))
+        .map(|drive| {
             let stat = drive.stat();
             let state = match stat.state {
                 DriveState::Active => wire::DriveState::Active,
@@ -143,7 +143,7 @@ pub(super) fn stats(
                 DriveState::Retired => wire::DriveState::Retired,
             };
             wire::DriveStat {
-                drive: id.0,
+                drive: drive.id().0,
                 capacity: stat.capacity,
                 free: stat.free,
                 live_record_bytes: stat.live_record_bytes,

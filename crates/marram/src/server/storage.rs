@@ -1,18 +1,32 @@
 //! The node's data folders: who they belong to, and the drives on them.
+//!
+//! The first folder is the metadata drive: without it the node does not start. Another one that is
+//! missing, or empty where a drive of this node was, is a drive that is away: the node runs without
+//! it and says so. An empty folder that no drive was in is a new drive (rules.md 1).
+//!
+//! ```text
+//! folders  which drive was in which folder: a mount that is missing is no new drive
+//! drives   the drives that are open now
+//! ```
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use marram_meta::{DriveJoin, FOUNDER};
 use marram_store::{Drive, DriveOptions};
-use marram_store::{DriveRoot, Identity, OsVfs, Vfs};
+use marram_store::{DriveRoot, Identity, IdentityError, OsVfs, Vfs};
 use marram_types::config::ServerConfig;
 use marram_types::{ClusterId, DriveId, NodeId, ReplicaId};
 
 use super::own::Own;
 use super::room::Limits;
+
+mod drives;
+mod folders;
+
+pub(super) use drives::Drives;
+pub(super) use folders::{Folders, Known};
 
 /// Folder of the Raft log and the state machines, on the metadata drive.
 const RAFT_DIR: &str = "raft";
@@ -35,31 +49,95 @@ pub(super) enum Start {
     },
 }
 
+/// A folder in which no drive of this node is open.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// The drive that was in it is not there, and why.
+    Away {
+        /// The folder.
+        path: PathBuf,
+        /// The drive that was in it; none when only its folder is known.
+        drive: Option<DriveId>,
+        /// What was found instead.
+        why: String,
+    },
+    /// It is empty, and no drive was in it: a new one.
+    New(Box<DriveRoot>),
+}
+
 /// The locked data folders, the metadata drive first.
 #[derive(Debug)]
 pub(super) struct Storage {
     /// Whose the folders are, as far as any of them says.
     cluster: Option<ClusterId>,
     roots: Vec<DriveRoot>,
+    waiting: Vec<Waiting>,
+    folders: Folders,
     limits: Limits,
+    /// The folders as they were given.
+    order: Vec<PathBuf>,
 }
 
 impl Storage {
-    /// Locks every folder and checks that all belong to one cluster or to nobody.
+    /// Locks every folder that is there and checks that all belong to one cluster or to nobody.
     pub(super) fn open(config: &ServerConfig) -> Result<Self> {
         let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
-        let mut cluster = None;
-        let mut roots = Vec::with_capacity(config.data.len());
-        for folder in &config.data {
-            let root = DriveRoot::open(Arc::clone(&vfs), folder, cluster)?;
-            cluster = cluster.or_else(|| root.identity().map(|identity| identity.cluster));
-            roots.push(root);
-        }
-        Ok(Self {
+        let (first, others) = config
+            .data
+            .split_first()
+            .context("no data folder is given")?;
+        let metadata = DriveRoot::open(Arc::clone(&vfs), first, None)?;
+        let cluster = metadata.identity().map(|identity| identity.cluster);
+        let folders = Folders::load(Arc::clone(&vfs), first);
+        let resumes = metadata.identity().is_some_and(|i| i.node.is_some());
+        let mut storage = Self {
             cluster,
-            roots,
+            roots: vec![metadata],
+            waiting: Vec::new(),
+            folders,
             limits: Limits::of(config),
-        })
+            order: config.data.clone(),
+        };
+        for folder in others {
+            storage.open_other(&vfs, folder, resumes)?;
+        }
+        Ok(storage)
+    }
+
+    /// Opens a folder that is not the metadata drive.
+    fn open_other(&mut self, vfs: &Arc<dyn Vfs>, folder: &Path, resumes: bool) -> Result<()> {
+        let known = self.folders.drive(folder);
+        let mut away = |why: String| {
+            tracing::error!(folder = %folder.display(), ?known, why, "a drive is away: the node starts without it");
+            self.waiting.push(Waiting::Away {
+                path: folder.to_owned(),
+                drive: known,
+                why,
+            });
+        };
+        // A mount that is missing must not become an empty folder on the file system below it.
+        if known.is_some() && vfs.list(folder).is_err() {
+            away("the folder is not there".to_owned());
+            return Ok(());
+        }
+        let root = match DriveRoot::open(Arc::clone(vfs), folder, self.cluster) {
+            Ok(root) => root,
+            Err(IdentityError::Io { source, .. }) if known.is_some() => {
+                away(format!("the folder cannot be used: {source}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let marked = root.identity().map(|identity| identity.cluster);
+        self.cluster = self.cluster.or(marked);
+        match root.identity() {
+            None if known.is_some() => {
+                away("the folder is empty: is its file system mounted?".to_owned());
+            }
+            None if resumes => self.waiting.push(Waiting::New(Box::new(root))),
+            _ => self.roots.push(root),
+        }
+        Ok(())
     }
 
     /// The cluster that the folders are marked with.
@@ -98,7 +176,7 @@ impl Storage {
                     metadata.path().display()
                 );
             }
-            self.every_drive_is_known()?;
+            self.every_drive_is_ours(*node)?;
             return Ok(Start::Resume {
                 node: *node,
                 replica: *replica,
@@ -147,19 +225,32 @@ impl Storage {
         }
     }
 
-    fn every_drive_is_known(&self) -> Result<()> {
-        for (ordinal, root) in self.roots.iter().enumerate() {
+    fn every_drive_is_ours(&self, node: NodeId) -> Result<()> {
+        for (place, root) in self.roots.iter().enumerate() {
             let path = root.path().display();
-            match root.identity() {
-                Some(identity) if usize::from(identity.ordinal) == ordinal => {}
-                Some(identity) => bail!(
-                    "{path} is drive {} of this node but stands at place {} of --data: keep the order",
-                    identity.ordinal + 1,
-                    ordinal + 1
-                ),
-                None => bail!(
-                    "{path} is a new drive: drives cannot be added to a node that has joined yet; leave it out"
-                ),
+            let Some(identity) = root.identity() else {
+                bail!("{path} has no identity");
+            };
+            if let Some(other) = identity.node.filter(|other| *other != node) {
+                bail!("{path} is a drive of node {other}, this is node {node}: leave it out");
+            }
+            if (place == 0) != (identity.ordinal == 0) {
+                bail!(
+                    "{path} is drive number {} of this node but stands at place {} of --data: the \
+                     metadata drive, number 0, comes first",
+                    identity.ordinal,
+                    place + 1
+                );
+            }
+            let twice = |other: &&DriveRoot| {
+                let drive = other.identity().and_then(|i| i.drive);
+                drive.is_some() && drive == identity.drive
+            };
+            if let Some(other) = self.roots[..place].iter().find(twice) {
+                bail!(
+                    "{path} and {} carry the same drive: one is a copy of the other, leave it out",
+                    other.path().display()
+                );
             }
         }
         Ok(())
@@ -189,6 +280,12 @@ impl Storage {
         let cluster = self
             .cluster
             .context("the folders belong to no cluster yet")?;
+        for (root, drive) in self.roots.iter().zip(drives).skip(1) {
+            self.folders.note(root.path(), Known::Drive(*drive));
+        }
+        if !drives.is_empty() {
+            self.folders.keep()?;
+        }
         for (ordinal, root) in self.roots.iter_mut().enumerate().rev() {
             let identity = Identity {
                 cluster,
@@ -257,8 +354,26 @@ impl Storage {
             .and_then(|identity| identity.replica)
     }
 
+    /// Takes the folders in which no drive was found as they are, each in its place.
+    fn take_waiting(&mut self) -> Result<()> {
+        let vfs = Arc::clone(self.metadata().vfs());
+        for waits in std::mem::take(&mut self.waiting) {
+            self.roots.push(match waits {
+                Waiting::New(root) => *root,
+                Waiting::Away { path, .. } => {
+                    DriveRoot::open(Arc::clone(&vfs), &path, self.cluster)?
+                }
+            });
+        }
+        let order = &self.order;
+        let place = |root: &DriveRoot| order.iter().position(|folder| folder == root.path());
+        self.roots.sort_by_key(place);
+        Ok(())
+    }
+
     /// Names the drives of the node that begins the cluster anew, the metadata drive last.
     pub(super) fn adopt(&mut self, begun: &marram_meta::Refounded) -> Result<()> {
+        self.take_waiting()?;
         if begun.drives.len() != self.roots.len() {
             bail!(
                 "node {} has {} drives and {} data folders are given: give all of them, in their \
@@ -292,82 +407,79 @@ impl Storage {
     /// What the node tells of its drives when it joins.
     pub(super) fn offered(&self, capacity: Option<u64>) -> Result<Vec<DriveJoin>> {
         let offer = |(ordinal, root): (usize, &DriveRoot)| {
-            let space = root.vfs().space(root.path())?;
             Ok(DriveJoin {
                 ordinal: u8::try_from(ordinal).context("more drives than can be numbered")?,
-                capacity: capacity.map_or(space.capacity, |c| c.min(space.capacity)),
+                capacity: offer(root, capacity)?,
             })
         };
         self.roots.iter().enumerate().map(offer).collect()
     }
 
-    /// Opens the drives. The folders stay locked as long as the result lives.
+    /// Opens the drives. The folders stay locked as long as the result lives. A drive other than the
+    /// metadata drive that cannot be opened is away.
     pub(super) fn drives(self, config: &ServerConfig) -> Result<Drives> {
         let cluster = self.cluster.context("the folders belong to no cluster")?;
-        let mut drives = BTreeMap::new();
-        let mut metadata = None;
-        for root in &self.roots {
-            let identity = root.identity().context("the drive has no identity")?;
-            let id = identity.drive.context("the drive has no id")?;
-            let mut options = DriveOptions::new(id, cluster);
-            options.segment_bytes = config.segment_mib << 20;
-            if let Some(capacity) = config.drive_capacity {
-                options.limits.capacity = Some(capacity);
-                // The floor of free bytes is meant for whole file systems: a small share of one
-                // would be full from the start.
-                options.limits.free_bytes_min = options.limits.free_bytes_min.min(capacity / 10);
+        let (mut waiting, mut folders) = (self.waiting, self.folders);
+        for root in &self.roots[1..] {
+            if let Some(drive) = root.identity().and_then(|identity| identity.drive) {
+                folders.note(root.path(), Known::Drive(drive));
             }
-            if identity.ordinal == 0 {
-                metadata = Some(id);
-                options.on_fatal = Some(Arc::new(end_process));
-            }
-            let drive = Drive::open(Arc::clone(root.vfs()), root.path(), options)
-                .with_context(|| format!("cannot open the drive {}", root.path().display()))?;
-            drives.insert(id, drive);
         }
-        Ok(Drives {
-            by_id: drives,
-            metadata,
-            _roots: self.roots,
-        })
+        folders.keep()?;
+        let drives = Drives::new(cluster, folders);
+        for (place, root) in self.roots.into_iter().enumerate() {
+            let path = root.path().to_owned();
+            let id = root.identity().and_then(|identity| identity.drive);
+            match open_drive(&root, cluster, config) {
+                Ok(drive) => drives.add(drive, root),
+                Err(error) if place == 0 => return Err(error),
+                Err(error) => {
+                    let why = format!("{error:#}");
+                    tracing::error!(folder = %path.display(), why, "a drive is away: the node starts without it");
+                    waiting.push(Waiting::Away {
+                        path,
+                        drive: id,
+                        why,
+                    });
+                }
+            }
+        }
+        drives.wait_for(waiting);
+        Ok(drives)
     }
+}
+
+/// Bytes that a folder can offer, and no more than is allowed of each.
+pub(super) fn offer(root: &DriveRoot, capacity: Option<u64>) -> std::io::Result<u64> {
+    let space = root.vfs().space(root.path())?;
+    Ok(capacity.map_or(space.capacity, |c| c.min(space.capacity)))
+}
+
+/// Opens the drive in a folder that has an identity.
+pub(super) fn open_drive(
+    root: &DriveRoot,
+    cluster: ClusterId,
+    config: &ServerConfig,
+) -> Result<Drive> {
+    let identity = root.identity().context("the drive has no identity")?;
+    let id = identity.drive.context("the drive has no id")?;
+    let mut options = DriveOptions::new(id, cluster);
+    options.segment_bytes = config.segment_mib << 20;
+    if let Some(capacity) = config.drive_capacity {
+        options.limits.capacity = Some(capacity);
+        // The floor of free bytes is meant for whole file systems: a small share of one
+        // would be full from the start.
+        options.limits.free_bytes_min = options.limits.free_bytes_min.min(capacity / 10);
+    }
+    if identity.ordinal == 0 {
+        options.on_fatal = Some(Arc::new(end_process));
+    }
+    Drive::open(Arc::clone(root.vfs()), root.path(), options)
+        .with_context(|| format!("cannot open the drive {}", root.path().display()))
 }
 
 /// After a failed sync nobody knows what of the metadata drive is durable (rules.md 21).
 fn end_process(error: &std::io::Error) {
     tracing::error!(%error, "the metadata drive failed to sync: this process ends");
     std::process::abort();
-}
-
-/// The node's open drives.
-#[derive(Debug)]
-pub(super) struct Drives {
-    by_id: BTreeMap<DriveId, Drive>,
-    metadata: Option<DriveId>,
-    _roots: Vec<DriveRoot>,
-}
-
-impl Drives {
-    pub(super) fn get(&self, drive: DriveId) -> Option<&Drive> {
-        self.by_id.get(&drive)
-    }
-
-    /// Drives without folders of a node, for tests.
-    #[cfg(test)]
-    pub(super) fn of(drives: impl IntoIterator<Item = Drive>) -> Self {
-        Self {
-            by_id: drives.into_iter().map(|d| (d.id(), d)).collect(),
-            metadata: None,
-            _roots: Vec::new(),
-        }
-    }
-
-    /// The drive that the metadata lies on.
-    pub(super) fn metadata(&self) -> Option<&Drive> {
-        self.by_id.get(&self.metadata?)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&DriveId, &Drive)> {
-        self.by_id.iter()
-    }
 }

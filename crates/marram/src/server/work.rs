@@ -264,7 +264,7 @@ impl Work {
             return Err(bad("number of shards"));
         }
         Ok(Permit {
-            drive: drive(&self.drives, id)?.clone(),
+            drive: drive(&self.drives, id)?,
             pg: PgId {
                 pool: PoolId(small(pg.pool, "pool")?),
                 index: small(pg.pg, "placement group")?,

@@ -1,6 +1,6 @@
 //! The same for a person, one sentence a line, the worst first where it matters.
 
-use marram_meta::NodeState;
+use marram_meta::{DriveDuty, NodeState};
 use marram_types::NodeId;
 
 use super::Facts;
@@ -102,8 +102,23 @@ impl Facts<'_> {
             node.unwrap_or_else(|| "no node".to_owned())
         };
         let retired = self.retired.iter().map(|drive| {
-            let node = place(drive);
-            format!("Drive {drive} of {node} has failed and is not used any more: replace it.")
+            let (node, slots) = (place(drive), self.slots_on(*drive));
+            let held = self.view.nodes.values().find_map(|node| node.drive(*drive));
+            let what = match held.map(|held| held.duty) {
+                Some(DriveDuty::Away) => "is not there",
+                _ if self.absent.contains(drive) => "is not there",
+                _ => "has failed",
+            };
+            match slots {
+                0 => format!(
+                    "Drive {drive} of {node} {what} and nothing is missed of it any more: replace \
+                     it, and remove it with `marram admin drive remove {drive}`."
+                ),
+                slots => format!(
+                    "Drive {drive} of {node} {what}: {slots} slots of placement groups are rebuilt \
+                     elsewhere, after a grace and as far as there are other places."
+                ),
+            }
         });
         let full = self.full.iter().map(|drive| {
             let node = place(drive);

@@ -13,10 +13,9 @@ fn node(number: u64, drives: u64) -> NodeRecord {
         public_key: [0; 32],
         zone: String::new(),
         drives: (0..drives)
-            .map(|ordinal| DriveRecord {
-                drive: DriveId(number * 10 + ordinal),
-                ordinal: u8::try_from(ordinal).unwrap(),
-                capacity: 1,
+            .map(|ordinal| {
+                let place = u8::try_from(ordinal).unwrap();
+                DriveRecord::new(DriveId(number * 10 + ordinal), place, 1)
             })
             .collect(),
         replica: Some(ReplicaId(number)),

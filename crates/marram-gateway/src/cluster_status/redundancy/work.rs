@@ -1,6 +1,6 @@
 //! What lacks until every object has all of its shards where they belong, and what is being done.
 
-use marram_meta::{NodeDuty, NodeRecord, NodeState};
+use marram_meta::{DriveDuty, NodeDuty, NodeRecord, NodeState};
 
 use super::Facts;
 use super::sentences::plural;
@@ -42,9 +42,16 @@ impl Facts<'_> {
         if self.usage.is_some_and(|usage| usage.under_protected > 0) {
             all.push("Some versions survive fewer losses than asked for.".to_owned());
         }
-        if !self.retired.is_empty() {
-            let what = plural(self.retired.len() as u64, "drive has", "drives have");
-            all.push(format!("{what} failed."));
+        let missed = self
+            .retired
+            .iter()
+            .filter(|drive| self.slots_on(**drive) > 0);
+        let missed = missed.count() as u64;
+        if missed > 0 {
+            let what = plural(missed, "drive has", "drives have");
+            all.push(format!(
+                "{what} failed or went away, with shards that are missing."
+            ));
         }
         all
     }
@@ -78,6 +85,15 @@ impl Facts<'_> {
                 continue;
             }
             let (name, slots) = (&node.name, slots.get(&node.node).copied().unwrap_or(0));
+            for held in node.present_drives() {
+                if held.duty == DriveDuty::Draining {
+                    let (drive, left) = (held.drive, self.slots_on(held.drive) as u64);
+                    let left = plural(left, "slot", "slots");
+                    all.push(format!(
+                        "Drive {drive} of {name} is being drained: {left} to go."
+                    ));
+                }
+            }
             match (node.duty, slots) {
                 (NodeDuty::Draining, 0) => {
                     all.push(format!("{name} is drained of all placement groups."));

@@ -488,6 +488,99 @@ fn rows_come_in_pages_and_only_of_their_group() {
     assert_eq!((page.row, page.extents.len(), page.more), (None, 0, false));
 }
 
+/// What a drive should hold comes in pages over all placement groups, as readers see it.
+#[test]
+fn a_drive_learns_what_readers_look_for_on_it() {
+    let mut group = group(&[]);
+    for n in 0..40_u64 {
+        let one = extent(data(5, n), profile("4+2"), 1 << 20);
+        let row = first_row(one.pg.index);
+        let name = format!("k{n}");
+        let body = NewBody::Extents(vec![wrote_by(&row, one)]);
+        group.run(&put(&name, u128::from(n + 1), body));
+        if n % 5 == 0 {
+            group.run(&delete(&name));
+        }
+    }
+    let all = |group: &Group, drive: DriveId, limit| {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let query = ObjectQuery::OnDrive {
+                drive,
+                after,
+                limit,
+            };
+            let ObjectAnswer::OnDrive(page) = ask(group, &query) else {
+                panic!("asked for what is on a drive");
+            };
+            assert!(page.extents.len() <= limit as usize);
+            found.extend(
+                page.extents
+                    .into_iter()
+                    .map(|on| (on.extent.data.random, on.shards)),
+            );
+            match page.next {
+                Some(next) => {
+                    assert!(after.is_none_or(|after| after < next), "it goes on");
+                    after = Some(next);
+                }
+                None => return found,
+            }
+        }
+    };
+    for drive in (1..=9).map(DriveId) {
+        let holds = |n: &u64| {
+            let row = first_row(u16::try_from(n % 4).unwrap());
+            let slot = row.drives.iter().position(|d| *d == drive)?;
+            (!n.is_multiple_of(5)).then_some((*n, vec![u8::try_from(slot).unwrap()]))
+        };
+        let mut wanted: Vec<_> = (0..40).filter_map(|n| holds(&n)).collect();
+        wanted.sort_by_key(|(n, _)| (n % 4, *n));
+        for limit in [1, 3, 1000] {
+            assert_eq!(all(&group, drive, limit), wanted, "{drive} by {limit}");
+        }
+    }
+    // What is known to be lost is not looked for there, and a move's other end not before the cut.
+    group.run(&missing(1, first_row(PG).drives[1]));
+    assert!(
+        all(&group, first_row(PG).drives[1], 9)
+            .iter()
+            .all(|(n, _)| *n != DATA)
+    );
+    group.run(&fence(PG, dual()));
+    let before = all(&group, OLD, 9);
+    assert!(before.iter().any(|(n, _)| *n == DATA));
+    assert!(all(&group, NEW, 9).iter().all(|(n, _)| *n != DATA));
+    group.run(&fence(PG, cut()));
+    assert!(all(&group, OLD, 9).iter().all(|(n, _)| *n != DATA));
+    assert!(all(&group, NEW, 9).iter().any(|(n, _)| *n == DATA));
+}
+
+#[test]
+fn garbage_is_counted_with_its_age() {
+    let mut group = group(&[]);
+    let totals = |group: &Group| match ask(group, &ObjectQuery::GarbageTotals) {
+        ObjectAnswer::GarbageTotals(totals) => totals,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        (totals(&group).entries, totals(&group).oldest_ms),
+        (0, None)
+    );
+    commit(&mut group, wrote_by(&stable(), one()));
+    group.run(&delete("a"));
+    let waits = totals(&group);
+    assert_eq!((waits.entries, waits.due, waits.more), (1, 0, false));
+    assert_eq!(waits.bytes, 6 << 18, "six shards of a quarter");
+    assert!(
+        waits
+            .oldest_ms
+            .is_some_and(|at| at > 0 && at <= waits.now_ms)
+    );
+    let _due = garbage(&mut group);
+    assert_eq!(totals(&group).due, 1);
+}
+
 /// A slot on its way to no drive: what is written there names its place, what does not use it does not,
 /// and garbage is not looked for at a place that is none.
 #[test]

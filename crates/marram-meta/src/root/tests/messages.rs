@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
-    AdmittedNode, DriveJoin, IdentityCommand, IdentityRefusal, NewToken, Newcomer, NodeJoin,
-    Refusal, RootCommand, RootOutcome, TokenRole,
+    AdmittedNode, DriveCommand, DriveJoin, DriveRefusal, IdentityCommand, IdentityRefusal,
+    NewToken, Newcomer, NodeJoin, Pausable, Refusal, RootCommand, RootOutcome, TokenRole,
 };
 
 fn node_join() -> impl Strategy<Value = NodeJoin> {
@@ -105,6 +105,43 @@ fn layout_command() -> impl Strategy<Value = RootCommand> {
         (node(), any::<u8>())
             .prop_map(|(node, version)| RootCommand::ReportVersion { node, version }),
         any::<u64>().prop_map(|until_ms| RootCommand::HoldLayout { until_ms }),
+    ]
+}
+
+fn drive_command() -> impl Strategy<Value = RootCommand> {
+    let drive = arb::drive;
+    let work = prop::sample::select(vec![Pausable::Garbage, Pausable::Scrub]);
+    prop_oneof![
+        (any::<u64>(), any::<u128>(), any::<u64>()).prop_map(|(node, label, capacity)| {
+            DriveCommand::Add {
+                node: NodeId(node),
+                label,
+                capacity,
+            }
+        }),
+        (drive(), arb::drive_duty())
+            .prop_map(|(drive, duty)| DriveCommand::SetDuty { drive, duty }),
+        drive().prop_map(|drive| DriveCommand::Remove { drive }),
+        (drive(), any::<u64>())
+            .prop_map(|(drive, capacity)| DriveCommand::SetCapacity { drive, capacity }),
+        (work, any::<bool>()).prop_map(|(work, paused)| DriveCommand::SetPaused { work, paused }),
+    ]
+    .prop_map(RootCommand::Drives)
+}
+
+fn drive_refusal() -> impl Strategy<Value = DriveRefusal> {
+    let duties = (arb::drive_duty(), arb::drive_duty());
+    prop_oneof![
+        arb::drive().prop_map(|drive| DriveRefusal::Unknown { drive }),
+        (arb::drive(), duties).prop_map(|(drive, (from, to))| DriveRefusal::DutyChange {
+            drive,
+            from,
+            to
+        }),
+        arb::drive().prop_map(|drive| DriveRefusal::Serves { drive }),
+        arb::drive().prop_map(|drive| DriveRefusal::Metadata { drive }),
+        (arb::drive(), arb::pg()).prop_map(|(drive, pg)| DriveRefusal::InLayout { drive, pg }),
+        any::<u64>().prop_map(|node| DriveRefusal::TooMany { node: NodeId(node) }),
     ]
 }
 
@@ -203,6 +240,8 @@ fn root_outcome() -> impl Strategy<Value = RootOutcome> {
         (any::<u32>(), any::<u64>())
             .prop_map(|(applied, epoch)| RootOutcome::Moved { applied, epoch }),
         Just(RootOutcome::Refused(Refusal::GroupsExist)),
+        arb::drive().prop_map(|drive| RootOutcome::DriveAdded { drive }),
+        drive_refusal().prop_map(|refusal| RootOutcome::Refused(refusal.into())),
         identity_refusal().prop_map(|r| RootOutcome::Refused(Refusal::Identity(r))),
         (
             arb::text(),
@@ -229,7 +268,10 @@ fn root_outcome() -> impl Strategy<Value = RootOutcome> {
 proptest! {
     #[test]
     fn commands_round_trip(command in prop_oneof![
-        3 => root_command(), 1 => layout_command(), 2 => identity_command()
+        3 => root_command(),
+        1 => layout_command(),
+        1 => drive_command(),
+        2 => identity_command(),
     ]) {
         let bytes = command.ser_value();
         prop_assert_eq!(RootCommand::deser_value(&bytes), Ok(command));

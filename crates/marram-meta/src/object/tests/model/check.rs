@@ -118,12 +118,12 @@ impl Run {
         let mut found = BTreeMap::new();
         for (key, value) in self.table(Table::Garbage) {
             let (at, data) = garbage::deser_key(&key).unwrap();
-            let (extent, places) = garbage::deser_value(&value).unwrap();
+            let entry = garbage::deser_value(at, &value).unwrap();
             let discarded = self.model.garbage[&data].discarded;
             let waste = Waste {
                 at,
-                extent,
-                places: places.into_iter().map(BTreeSet::from_iter).collect(),
+                extent: entry.extent,
+                places: entry.places.into_iter().map(BTreeSet::from_iter).collect(),
                 discarded,
             };
             assert_eq!(found.insert(data, waste), None, "queued twice");

@@ -1,0 +1,120 @@
+//! The drives that are open now. They come and go while the node runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use marram_store::{Drive, DriveRoot};
+use marram_types::{ClusterId, DriveId};
+
+use super::{Folders, Waiting};
+
+/// A drive that is open, with its locked folder.
+#[derive(Debug)]
+struct Open {
+    drive: Drive,
+    /// None in tests.
+    root: Option<DriveRoot>,
+}
+
+/// The node's drives.
+#[derive(Debug)]
+pub(in crate::server) struct Drives {
+    cluster: ClusterId,
+    by_id: RwLock<BTreeMap<DriveId, Open>>,
+    waiting: Mutex<Vec<Waiting>>,
+    folders: Mutex<Folders>,
+}
+
+impl Drives {
+    pub(super) fn new(cluster: ClusterId, folders: Folders) -> Self {
+        Self {
+            cluster,
+            by_id: RwLock::default(),
+            waiting: Mutex::default(),
+            folders: Mutex::new(folders),
+        }
+    }
+
+    /// The cluster that they belong to.
+    pub(in crate::server) fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// A drive that is open now.
+    pub(in crate::server) fn get(&self, drive: DriveId) -> Option<Drive> {
+        let drives = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        drives.get(&drive).map(|open| open.drive.clone())
+    }
+
+    /// The drive that the metadata lies on.
+    pub(in crate::server) fn metadata(&self) -> Option<Drive> {
+        let drives = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        let holds = |open: &&Open| {
+            let identity = open.root.as_ref().and_then(DriveRoot::identity);
+            identity.is_some_and(|identity| identity.ordinal == 0)
+        };
+        drives.values().find(holds).map(|open| open.drive.clone())
+    }
+
+    /// All drives that are open now.
+    pub(in crate::server) fn all(&self) -> Vec<Drive> {
+        let drives = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        drives.values().map(|open| open.drive.clone()).collect()
+    }
+
+    /// Their ids.
+    pub(in crate::server) fn ids(&self) -> Vec<DriveId> {
+        let drives = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        drives.keys().copied().collect()
+    }
+
+    /// Each drive with what its folder can offer now.
+    pub(in crate::server) fn offers(&self, capacity: Option<u64>) -> BTreeMap<DriveId, u64> {
+        let drives = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        let offered = |(id, open): (&DriveId, &Open)| {
+            let offered = super::offer(open.root.as_ref()?, capacity).ok()?;
+            Some((*id, offered))
+        };
+        drives.iter().filter_map(offered).collect()
+    }
+
+    /// Adds an open drive.
+    pub(in crate::server) fn add(&self, drive: Drive, root: DriveRoot) {
+        let mut drives = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+        let root = Some(root);
+        drives.insert(drive.id(), Open { drive, root });
+    }
+
+    /// Takes a drive out; it is closed when the last request to it has ended.
+    pub(in crate::server) fn take(&self, drive: DriveId) -> Option<PathBuf> {
+        let mut drives = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+        let open = drives.remove(&drive)?;
+        open.root.map(|root| root.path().to_owned())
+    }
+
+    pub(super) fn wait_for(&self, waiting: Vec<Waiting>) {
+        *self.waiting() = waiting;
+    }
+
+    /// The folders without an open drive.
+    pub(in crate::server) fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which drive was in which folder.
+    pub(in crate::server) fn folders(&self) -> MutexGuard<'_, Folders> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drives without folders of a node, for tests.
+    #[cfg(test)]
+    pub(in crate::server) fn of(drives: impl IntoIterator<Item = Drive>) -> Self {
+        let vfs = std::sync::Arc::new(marram_store::OsVfs);
+        let nowhere = std::path::Path::new("/nonexistent");
+        let new = Self::new(ClusterId(1), Folders::load(vfs, nowhere));
+        let open = |drive: Drive| (drive.id(), Open { drive, root: None });
+        *new.by_id.write().expect("fresh") = drives.into_iter().map(open).collect();
+        new
+    }
+}

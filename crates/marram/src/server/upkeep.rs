@@ -1,0 +1,188 @@
+//! What this node does for its own drives and replicas in the background, and what it tells of it.
+//!
+//! ```text
+//! args     the settings
+//! scrub    this node's drives as their scrub needs them
+//! states   replicas of groups as their comparison needs them
+//! keeper   drives come, fail, go away and come back
+//! ```
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use marram_maintain::{
+    Comparisons, DriveScrub, Pace, ScanReport, ScrubFindings, ScrubHandle, ScrubStage, Scrubber,
+    Shards, Verdict, compare_replicas,
+};
+use marram_meta::{ClusterView, Pausable};
+use marram_proto::mesh::v1 as wire;
+use marram_types::config::ServerConfig;
+use marram_types::{DriveId, GroupId};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::gc;
+use super::local::Local;
+use super::storage::Drives;
+
+mod args;
+mod keeper;
+mod scrub;
+mod states;
+
+pub(super) use args::UpkeepArgs;
+use keeper::keep_drives;
+use scrub::{OwnScrub, settings};
+use states::States;
+pub(super) use states::hash_at;
+
+/// How often the replicas of a group compare their state, where drives are not scrubbed more often.
+const COMPARE_EVERY: Duration = Duration::from_hours(1);
+
+/// What can be asked of the work in the background.
+pub(super) struct Upkeep {
+    scrub: Arc<ScrubHandle>,
+    scan: watch::Receiver<ScanReport>,
+    comparisons: Comparisons,
+    view: watch::Receiver<Arc<ClusterView>>,
+}
+
+/// Begins all of it, and garbage collection, in `tasks`.
+pub(super) fn spawn<S: Shards>(
+    tasks: &mut JoinSet<()>,
+    config: &ServerConfig,
+    local: &Arc<Local>,
+    shards: &Arc<S>,
+    (drives, pace): (&Arc<Drives>, &Arc<Pace>),
+) -> Upkeep {
+    let view = local.view.clone();
+    let (local, drives) = (Arc::clone(local), Arc::clone(drives));
+    let (scan, garbage) = gc::tasks(
+        config,
+        Arc::clone(&local),
+        Arc::clone(shards),
+        Arc::clone(&drives),
+    );
+    tasks.spawn(garbage);
+    let scrub = Arc::new(ScrubHandle::default());
+    let own = OwnScrub {
+        drives: Arc::clone(&drives),
+        pace: Arc::clone(pace),
+    };
+    let scrubber = Scrubber::new(
+        Arc::clone(&local),
+        Arc::new(own),
+        view.clone(),
+        settings(&config.upkeep),
+        Arc::clone(&scrub),
+    );
+    tasks.spawn(scrubber.run());
+    let comparisons = Comparisons::default();
+    tasks.spawn(compare_replicas(
+        Arc::clone(&local),
+        Arc::new(States(Arc::clone(&local))),
+        view.clone(),
+        COMPARE_EVERY.min(Duration::from_secs(config.upkeep.scrub_every_s)),
+        Arc::clone(&comparisons),
+    ));
+    tasks.spawn(keep_drives(config.clone(), local, drives));
+    Upkeep {
+        scrub,
+        scan,
+        comparisons,
+        view,
+    }
+}
+
+impl Upkeep {
+    /// Says how far it is; begins a pass of the scrub first where that is asked for.
+    pub(super) async fn answer(&self, request: wire::UpkeepRequest) -> wire::UpkeepResponse {
+        if request.start_scrub {
+            let under_way = self.scrub.start().await;
+            tracing::info!(target: "scrub", under_way, "an operator asked for a pass");
+        }
+        let drives = self.scrub.states().into_iter();
+        let scan = *self.scan.borrow();
+        let (view_index, upkeep) = {
+            let view = self.view.borrow();
+            (view.index, view.upkeep)
+        };
+        wire::UpkeepResponse {
+            drives: drives
+                .map(|(drive, scrub)| to_wire(drive, &scrub))
+                .collect(),
+            scan: Some(wire::ScanReport {
+                scans: scan.scans,
+                shards: scan.shards,
+                removed: scan.removed,
+                cleaned: scan.cleaned,
+                waiting: scan.waiting,
+            }),
+            comparisons: self.comparisons(),
+            view_index,
+            garbage_paused: upkeep.paused(Pausable::Garbage).is_some(),
+            scrub_paused: upkeep.paused(Pausable::Scrub).is_some(),
+        }
+    }
+
+    fn comparisons(&self) -> Vec<wire::ReplicaComparison> {
+        let found = self
+            .comparisons
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let each = |(group, compared): (&GroupId, &marram_maintain::Compared)| {
+            let (equal, different) = match &compared.verdict {
+                Verdict::Equal(replicas) => {
+                    (u32::try_from(*replicas).unwrap_or(u32::MAX), Vec::new())
+                }
+                Verdict::Different(nodes) => (0, nodes.iter().map(|node| node.0).collect()),
+                Verdict::Unknown => (0, Vec::new()),
+            };
+            wire::ReplicaComparison {
+                group: u32::from(group.0),
+                at_ms: compared.at_ms,
+                index: compared.index,
+                equal,
+                different,
+            }
+        };
+        found.iter().map(each).collect()
+    }
+}
+
+fn findings(found: &ScrubFindings) -> wire::ScrubFindings {
+    wire::ScrubFindings {
+        runs: found.runs,
+        bytes: found.bytes,
+        compared: found.compared,
+        damaged: found.damaged,
+        unreadable: found.unreadable,
+        gone: found.gone,
+        missing: found.missing,
+        tickets: found.tickets,
+        mended: found.mended,
+    }
+}
+
+fn to_wire(drive: DriveId, scrub: &DriveScrub) -> wire::DriveScrub {
+    let note = &scrub.note;
+    let stage = match note.stage {
+        ScrubStage::Resting => wire::ScrubStage::Resting,
+        ScrubStage::Reading { .. } => wire::ScrubStage::Reading,
+        ScrubStage::Comparing { .. } => wire::ScrubStage::Comparing,
+    };
+    wire::DriveScrub {
+        drive: drive.0,
+        stage: stage.into(),
+        since_ms: note.since_ms,
+        found: Some(findings(&note.found)),
+        last: note.last.as_ref().map(|pass| wire::FullScrub {
+            began_ms: pass.began_ms,
+            ended_ms: pass.ended_ms,
+            found: Some(findings(&pass.found)),
+        }),
+        total_bytes: scrub.total_bytes,
+        bytes_per_s: scrub.bytes_per_s,
+        stuck: scrub.stuck,
+    }
+}
