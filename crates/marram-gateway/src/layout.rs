@@ -91,6 +91,7 @@ mod tests {
             replicas_past: Vec::new(),
             state: NodeState::Active,
             duty,
+            absence: marram_meta::Absence::default(),
         }
     }
 

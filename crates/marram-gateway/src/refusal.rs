@@ -31,7 +31,8 @@ impl Fault for Refusal {
             | Self::DutyChanged { .. }
             | Self::LayoutMoved { .. }
             | Self::NotBuried { .. }
-            | Self::NodeVotes { .. } => Reason::NodeBusy,
+            | Self::NodeVotes { .. }
+            | Self::NodeExcused { .. } => Reason::NodeBusy,
             Self::Drive(DriveRefusal::Unknown { .. }) => Reason::NodeNotFound,
             Self::Drive(_) => Reason::NodeBusy,
             Self::Identity(refusal) => of_identity(refusal),

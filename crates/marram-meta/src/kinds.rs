@@ -1,5 +1,6 @@
 //! The kinds of keys: one file each, with the layout of its key and value.
 
+pub(crate) mod absence;
 pub(crate) mod access_key;
 pub(crate) mod authority;
 pub(crate) mod bucket;

@@ -47,6 +47,7 @@ pub use backup::{
 pub use envelope::{
     COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, Envelope, EnvelopeError, stamp,
 };
+pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::AccessKeyRecord;
 pub use kinds::authority::AuthorityRecord;
 pub use kinds::bucket::{BucketRecord, BucketState};

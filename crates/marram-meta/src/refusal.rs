@@ -281,6 +281,14 @@ pub enum Refusal {
         /// Its profile.
         profile: Profile,
     },
+    /// The node is in maintenance: its absence is no reason for anything.
+    #[error("node {node} is in maintenance until {until_ms} ms in leader time")]
+    NodeExcused {
+        /// Which.
+        node: NodeId,
+        /// Until when, in milliseconds.
+        until_ms: u64,
+    },
     /// The version gate only rises (rules.md 9).
     #[error("the cluster is at version {current} already")]
     VersionNotHigher {
@@ -416,6 +424,7 @@ impl Stored for Refusal {
             Self::NodeTooOld { node, version } => out.u8(100).varint(node.0).u8(version),
             Self::LayoutHeld { until_ms } => out.u8(101).varint(until_ms),
             Self::Drive(refusal) => put_drive(out.u8(45), refusal),
+            Self::NodeExcused { node, until_ms } => out.u8(60).varint(node.0).varint(until_ms),
             Self::DriveGone { drive } => out.u8(55).varint(drive.0),
             Self::LayoutMoved { given, epoch } => out.u8(56).varint(given).varint(epoch),
             Self::DutyChanged {
@@ -552,6 +561,10 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
         58 => Refusal::NotBuried {
             node: node(from)?,
             epoch: from.varint()?,
+        },
+        60 => Refusal::NodeExcused {
+            node: node(from)?,
+            until_ms: from.varint()?,
         },
         100 => Refusal::NodeTooOld {
             node: node(from)?,

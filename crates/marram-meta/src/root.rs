@@ -1,5 +1,6 @@
 //! The root group: nodes, groups, pools, buckets, access keys, the version gate.
 
+mod absence;
 pub(crate) mod apply;
 mod buckets;
 pub(crate) mod command;

@@ -86,6 +86,9 @@ pub const WAL_SEGMENT_BYTES_MAX: u64 = 64 * MIB as u64;
 /// Smallest segment of the Raft log: a few of the largest commands.
 pub const WAL_SEGMENT_BYTES_MIN: u64 = 4 * MIB as u64;
 
+/// Longest time for which an operator may excuse a node in one go: a week.
+pub const PAUSE_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+
 /// Percentage of a drive above which shard writes stop (rules.md 21).
 pub const DRIVE_FULL_PERCENT: u64 = 90;
 /// Free bytes of a drive below which shard writes stop (rules.md 21).

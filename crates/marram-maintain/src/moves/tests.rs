@@ -20,6 +20,7 @@ fn node(id: u64, duty: NodeDuty) -> NodeRecord {
         replicas_past: Vec::new(),
         state: NodeState::Active,
         duty,
+        absence: marram_meta::Absence::default(),
     }
 }
 

@@ -20,6 +20,7 @@ fn node(id: u64) -> NodeRecord {
         replicas_past: Vec::new(),
         state: NodeState::Active,
         duty: NodeDuty::Serving,
+        absence: marram_meta::Absence::default(),
     }
 }
 

@@ -24,6 +24,7 @@ fn node(id: u64, zone: &str) -> NodeRecord {
         replicas_past: Vec::new(),
         state: NodeState::Active,
         duty: NodeDuty::Serving,
+        absence: marram_meta::Absence::default(),
     }
 }
 

@@ -4,11 +4,12 @@ use marram_placement::Standing;
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DriveId, NodeId, ReplicaId};
 
+use super::absence::Absence;
 use super::drive::{self, DriveDuty, DriveRecord};
 use crate::refusal::unknown;
 use crate::stored::{Stored, deser_u64_key, only_version};
 
-/// Version 1 had no duty, version 2 none of drives.
+/// Version 1 had no duty, version 2 none of drives and no absence.
 const VERSION: u8 = 3;
 
 /// Whether a node belongs to the cluster.
@@ -85,6 +86,8 @@ pub struct NodeRecord {
     pub state: NodeState,
     /// What it is there for; of a tombstoned node the last one.
     pub duty: NodeDuty,
+    /// Whether it is away with the cluster's knowledge.
+    pub absence: Absence,
 }
 
 impl NodeRecord {
@@ -99,14 +102,15 @@ impl NodeRecord {
         self.standing().min(own)
     }
 
-    /// What placement may ask of its drives, as far as they serve.
+    /// What placement may ask of its drives, as far as they serve. Of a node that was given up for its
+    /// votes only nothing is moved, and nothing is moved to it.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        match (self.state, self.duty) {
-            (NodeState::Tombstoned, _) | (_, NodeDuty::Fenced) => Standing::Gone,
-            (_, NodeDuty::Draining) => Standing::Leaving,
-            (_, NodeDuty::Cordoned) => Standing::Kept,
-            (_, NodeDuty::Serving) => Standing::Serving,
+        match self.duty {
+            _ if self.is_gone() => Standing::Gone,
+            NodeDuty::Draining => Standing::Leaving,
+            NodeDuty::Serving if self.takes_data() => Standing::Serving,
+            NodeDuty::Serving | NodeDuty::Cordoned | NodeDuty::Fenced => Standing::Kept,
         }
     }
 
@@ -117,10 +121,34 @@ impl NodeRecord {
         self.state == NodeState::Active && stays
     }
 
-    /// Whether new data may go to it: a member that serves.
+    /// Whether new data may go to it: a member that serves and was not given up.
     #[must_use]
     pub fn takes_data(&self) -> bool {
-        self.state == NodeState::Active && self.duty == NodeDuty::Serving
+        self.state == NodeState::Active
+            && self.duty == NodeDuty::Serving
+            && self.absence.lost.is_none()
+    }
+
+    /// Whether what it had is computed from other nodes: it was fenced or removed, or given up until it
+    /// returns.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.state == NodeState::Tombstoned
+            || self.duty == NodeDuty::Fenced
+            || self.absence.lost.is_some_and(|lost| lost.rebuild)
+    }
+
+    /// Whether it keeps the slots that it has: a member that serves or is cordoned, and is not gone.
+    #[must_use]
+    pub fn keeps_slots(&self) -> bool {
+        !self.is_gone() && self.duty != NodeDuty::Draining
+    }
+
+    /// Whether it keeps the votes that it has. A node that was given up loses them even where its
+    /// shards have no other place.
+    #[must_use]
+    pub fn keeps_votes(&self) -> bool {
+        self.keeps_slots() && self.absence.lost.is_none()
     }
 
     /// Its drives without those that were removed for ever.
@@ -179,6 +207,7 @@ impl Stored for NodeRecord {
             })
             .u8(self.state as u8)
             .u8(self.duty as u8);
+        self.absence.encode(out);
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -199,6 +228,7 @@ impl Stored for NodeRecord {
                 _ => return Err(DecodeError::Invalid("node state")),
             },
             duty: NodeDuty::from_byte(from.u8()?)?,
+            absence: Absence::decode(from)?,
         })
     }
 }

@@ -6,7 +6,7 @@ use marram_types::{Crc64Nvme, GroupId, Profile, ReplicaId};
 
 use super::command::RootCommand;
 use super::outcome::RootOutcome;
-use super::{buckets, drives, hold, identity, moves, nodes, removal, versions};
+use super::{absence, buckets, drives, hold, identity, moves, nodes, removal, versions};
 use crate::envelope::{COMMAND_VERSION, Envelope, EnvelopeError};
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::cluster::{self, ClusterRecord};
@@ -115,6 +115,14 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
             }
             Ok(ran)
         }
+        RootCommand::GiveUp { node, rebuild } => absence::give_up(apply, node, rebuild),
+        RootCommand::TakeBack { node } => absence::take_back(apply, node),
+        RootCommand::Pause {
+            nodes,
+            pause,
+            ttl_ms,
+        } => absence::pause(apply, &nodes, pause, ttl_ms),
+        RootCommand::EndPause { node, pause, only } => absence::end_pause(apply, node, pause, only),
         layout => run_layout(apply, layout),
     }
 }

@@ -6,6 +6,7 @@ use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, Repli
 
 use super::drive_command::{self, DriveCommand};
 use crate::envelope::Command;
+use crate::kinds::absence::Pause;
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::bucket::get_name;
 use crate::kinds::cluster::ClusterRecord;
@@ -277,6 +278,37 @@ pub enum RootCommand {
         /// The node.
         node: NodeId,
     },
+    /// Gives a node up that has been dead for longer than the grace, until it returns. Refused while
+    /// it is in maintenance.
+    GiveUp {
+        /// The node.
+        node: NodeId,
+        /// What it had is rebuilt elsewhere; else only its votes go.
+        rebuild: bool,
+    },
+    /// A node that was given up has returned.
+    TakeBack {
+        /// The node.
+        node: NodeId,
+    },
+    /// Pauses nodes for a while from now on, in leader time; all of them or none.
+    Pause {
+        /// The nodes.
+        nodes: Vec<NodeId>,
+        /// In which way.
+        pause: Pause,
+        /// For how long, at most [`PAUSE_MS_MAX`](marram_types::caps::PAUSE_MS_MAX).
+        ttl_ms: u64,
+    },
+    /// Ends a pause.
+    EndPause {
+        /// The node.
+        node: NodeId,
+        /// Which pause.
+        pause: Pause,
+        /// Only the one that lasts until this time, and only when that time has come.
+        only: Option<u64>,
+    },
 }
 
 impl Command for RootCommand {
@@ -445,8 +477,61 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::AcceptNarrower { node } => {
             out.u8(41).varint(node.0);
         }
+        absence => encode_absence(out, absence),
+    }
+}
+
+/// Commands about nodes that are away.
+fn encode_absence(out: &mut Writer, command: &RootCommand) {
+    match command {
+        RootCommand::GiveUp { node, rebuild } => {
+            out.u8(30).varint(node.0).bool(*rebuild);
+        }
+        RootCommand::TakeBack { node } => {
+            out.u8(31).varint(node.0);
+        }
+        RootCommand::Pause {
+            nodes,
+            pause,
+            ttl_ms,
+        } => {
+            out.u8(32)
+                .list(nodes, |out, node| {
+                    out.varint(node.0);
+                })
+                .u8(*pause as u8)
+                .varint(*ttl_ms);
+        }
+        RootCommand::EndPause { node, pause, only } => {
+            out.u8(33).varint(node.0).u8(*pause as u8);
+            out.option(only.as_ref(), |out, until_ms| {
+                out.varint(*until_ms);
+            });
+        }
         _ => unreachable!("the other commands are encoded before"),
     }
+}
+
+fn decode_absence(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeError> {
+    let node = |from: &mut Reader<'_>| from.varint().map(NodeId);
+    Ok(match tag {
+        30 => RootCommand::GiveUp {
+            node: node(from)?,
+            rebuild: from.bool()?,
+        },
+        31 => RootCommand::TakeBack { node: node(from)? },
+        32 => RootCommand::Pause {
+            nodes: from.list(node)?,
+            pause: Pause::from_byte(from.u8()?)?,
+            ttl_ms: from.varint()?,
+        },
+        33 => RootCommand::EndPause {
+            node: node(from)?,
+            pause: Pause::from_byte(from.u8()?)?,
+            only: from.option(Reader::varint)?,
+        },
+        other => return Err(unknown("root command", other)),
+    })
 }
 
 fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeError> {
@@ -510,7 +595,7 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
             profile: get_profile(from)?,
         },
         41 => RootCommand::AcceptNarrower { node: node(from)? },
-        other => return Err(unknown("root command", other)),
+        other => return decode_absence(other, from),
     })
 }
 

@@ -9,6 +9,7 @@ use super::buckets;
 use super::command::{DriveJoin, NodeJoin};
 use super::outcome::RootOutcome;
 use super::removal;
+use crate::kinds::absence::Absence;
 use crate::kinds::drive::DriveRecord;
 use crate::kinds::layout_state;
 use crate::kinds::node::{self, NodeDuty, NodeRecord, NodeState};
@@ -46,6 +47,7 @@ pub(super) fn add(apply: &mut Apply<'_>, mut join: NodeJoin) -> Ran {
         replicas_past: Vec::new(),
         state: NodeState::Active,
         duty: NodeDuty::Serving,
+        absence: Absence::default(),
     };
     let key = node::ser_key(record.node);
     apply.kv.put(Table::NodeKeys, &record.public_key, &key)?;

@@ -1,5 +1,6 @@
 //! The root group's rules, one test each.
 
+mod absence;
 mod drives;
 mod duties;
 mod identity;

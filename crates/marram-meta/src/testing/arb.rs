@@ -11,9 +11,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::{
-    AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveDuty, DriveRecord,
-    Extent, GroupRecord, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord, NodeState,
-    Precondition, RepairTicket, TicketReasons, VersionRow,
+    Absence, AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveDuty,
+    DriveRecord, Extent, GroupRecord, Lost, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord,
+    NodeState, Pause, Precondition, RepairTicket, TicketReasons, VersionRow,
 };
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
@@ -113,6 +113,21 @@ pub(crate) fn duty() -> impl Strategy<Value = NodeDuty> {
         NodeDuty::Draining,
         NodeDuty::Fenced,
     ])
+}
+
+pub(crate) fn pause() -> impl Strategy<Value = Pause> {
+    prop::sample::select(vec![Pause::Maintenance, Pause::Leading])
+}
+
+pub(crate) fn absence() -> impl Strategy<Value = Absence> {
+    let lost = (any::<u64>(), any::<bool>());
+    let lost = lost.prop_map(|(since_ms, rebuild)| Lost { since_ms, rebuild });
+    let until = || option::of(any::<u64>());
+    (option::of(lost), until(), until()).prop_map(|(lost, maintenance, leading)| Absence {
+        lost,
+        maintenance_until_ms: maintenance,
+        leads_not_until_ms: leading,
+    })
 }
 
 /// A row in any phase.
@@ -278,10 +293,11 @@ pub(crate) fn node() -> impl Strategy<Value = NodeRecord> {
         (
             prop::sample::select(vec![NodeState::Active, NodeState::Tombstoned]),
             duty(),
+            absence(),
         ),
     )
         .prop_map(
-            |(who, rest, replica, replicas_past, (state, duty))| NodeRecord {
+            |(who, rest, replica, replicas_past, (state, duty, absence))| NodeRecord {
                 node: NodeId(who.0),
                 name: who.1,
                 mesh_addr: who.2,
@@ -293,6 +309,7 @@ pub(crate) fn node() -> impl Strategy<Value = NodeRecord> {
                 replicas_past,
                 state,
                 duty,
+                absence,
             },
         )
 }

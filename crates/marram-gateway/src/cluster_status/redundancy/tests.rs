@@ -22,6 +22,7 @@ fn node(number: u64, drives: u64) -> NodeRecord {
         replicas_past: Vec::new(),
         state: NodeState::Active,
         duty: marram_meta::NodeDuty::Serving,
+        absence: marram_meta::Absence::default(),
     }
 }
 

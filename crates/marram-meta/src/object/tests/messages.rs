@@ -109,6 +109,7 @@ fn layout_refusal() -> impl Strategy<Value = Refusal> {
             },
             Refusal::DutyChange { node, from, to },
             Refusal::NodeServes { node },
+            Refusal::NodeExcused { node, until_ms: 9 },
             Refusal::NodeInLayout { node, pg, drive },
             Refusal::NodeInMove { node, pg, drive },
             Refusal::NodeVotes {

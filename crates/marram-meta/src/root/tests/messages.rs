@@ -265,12 +265,30 @@ fn root_outcome() -> impl Strategy<Value = RootOutcome> {
     ]
 }
 
+fn absence_command() -> impl Strategy<Value = RootCommand> {
+    let node = || any::<u64>().prop_map(NodeId);
+    prop_oneof![
+        (node(), any::<bool>()).prop_map(|(node, rebuild)| RootCommand::GiveUp { node, rebuild }),
+        node().prop_map(|node| RootCommand::TakeBack { node }),
+        (vec(node(), 0..4), arb::pause(), any::<u64>()).prop_map(|(nodes, pause, ttl_ms)| {
+            RootCommand::Pause {
+                nodes,
+                pause,
+                ttl_ms,
+            }
+        }),
+        (node(), arb::pause(), option::of(any::<u64>()))
+            .prop_map(|(node, pause, only)| RootCommand::EndPause { node, pause, only }),
+    ]
+}
+
 proptest! {
     #[test]
     fn commands_round_trip(command in prop_oneof![
         3 => root_command(),
         1 => layout_command(),
         1 => drive_command(),
+        1 => absence_command(),
         2 => identity_command(),
     ]) {
         let bytes = command.ser_value();
