@@ -12,7 +12,7 @@
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks
-//! bucket, object, put, get, list, status, admin, identity, upkeep   the calls
+//! bucket, object, put, get, list, status, admin, identity, liveness, upkeep   the calls
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
 //! error       what went wrong, sorted by what a caller can do about it
@@ -42,6 +42,7 @@ mod error;
 mod get;
 mod identity;
 mod list;
+mod liveness;
 mod nodes;
 mod object;
 mod put;
@@ -61,6 +62,7 @@ pub use config::{ClientConfig, ConfigError, Secret};
 pub use error::{ClientError, ErrorKind};
 pub use get::Download;
 pub use list::{ListQuery, Pages};
+pub use liveness::StatusWatch;
 pub use put::{PutOptions, Watcher};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
@@ -68,9 +70,10 @@ pub use types::{
     AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, BucketProfile, ByteRange, CaInfo,
     CaRotation, CaStatus, CaStep, CertificateInfo, ClusterStatus, Consent, DriveChange, DriveDuty,
     DriveEntry, DriveScrub, DriveState, DriveStatus, DutyChange, FinalizedVersion, FullScrub,
-    GarbageStatus, GroupGarbage, GroupStatus, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan,
-    ListPage, NewJoinToken, NodeDuty, NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo,
-    ObjectSummary, PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions, Rebalance,
-    Redundancy, RemovedDrive, RemovedNode, Renewals, ReplicaComparison, ScrubFindings, ScrubStage,
-    ScrubStatus, ShardComparison, ShardDifference,
+    GarbageStatus, GroupGarbage, GroupStatus, HandedOver, JoinRole, JoinTokenInfo, JoinTokenState,
+    LayoutPlan, ListPage, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty, NodeHealth,
+    NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PausableWork,
+    PauseChange, PlannedNode, PoolPlan, Preconditions, Rebalance, Redundancy, RemovedDrive,
+    RemovedNode, Renewals, ReplicaComparison, ScrubFindings, ScrubStage, ScrubStatus,
+    ShardComparison, ShardDifference, StopAnswer, WorkStatus,
 };

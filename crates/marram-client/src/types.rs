@@ -8,6 +8,7 @@ use serde::Serialize;
 mod admin;
 mod backup;
 mod identity;
+mod liveness;
 mod status;
 mod upkeep;
 pub use admin::{
@@ -18,6 +19,9 @@ pub use backup::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
 pub use identity::{
     CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo, JoinRole, JoinTokenInfo, JoinTokenState,
     NewJoinToken, Renewals,
+};
+pub use liveness::{
+    HandedOver, MaintenanceNode, NodeCondition, NodeHealth, StopAnswer, WorkStatus,
 };
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod compare;
+pub(crate) mod excuse;
 pub(crate) mod identity;
 pub(crate) mod plan;
 mod plan_id;
@@ -21,6 +22,7 @@ use marram_types::{GroupId, NodeId};
 
 use crate::core::Core;
 use crate::groups::GroupError;
+use crate::nodes::NodeError;
 use crate::objects::{ListError, LookupError};
 use crate::status::{Fault, Reason};
 use crate::validate::InvalidField;
@@ -36,6 +38,10 @@ pub(crate) enum AdminError {
     Invalid(#[from] InvalidField),
     #[error("there is no node {0:?}")]
     NoNode(String),
+    #[error("no node is in zone {0:?}")]
+    NoZone(String),
+    #[error("{name}: {error}")]
+    NotHanded { name: String, error: NodeError },
     #[error("several nodes are named {0:?}: give the id of one, as the cluster's status has it")]
     Ambiguous(String),
     #[error(
@@ -95,8 +101,11 @@ impl Fault for AdminError {
     fn reason(&self) -> Reason {
         match self {
             Self::Invalid(error) => error.reason(),
-            Self::NoNode(_) | Self::Removed(_) | Self::NoDrive(_) => Reason::NodeNotFound,
+            Self::NoNode(_) | Self::NoZone(_) | Self::Removed(_) | Self::NoDrive(_) => {
+                Reason::NodeNotFound
+            }
             Self::Silent(_) => Reason::DataUnavailable,
+            Self::NotHanded { .. } => Reason::MetadataUnavailable,
             Self::Ambiguous(_) => Reason::InvalidArgument,
             Self::TooManyShards(_) => Reason::Overloaded,
             Self::Answers(_) | Self::Held { .. } | Self::OldPlan(_) | Self::NoRoom { .. } => {
@@ -121,7 +130,10 @@ impl Fault for AdminError {
                 vec![("node", name.clone())]
             }
             Self::NoDrive(drive) => vec![("drive", drive.clone())],
-            Self::Held { name, .. } | Self::NoRoom { name, .. } => vec![("node", name.clone())],
+            Self::Held { name, .. } | Self::NoRoom { name, .. } | Self::NotHanded { name, .. } => {
+                vec![("node", name.clone())]
+            }
+            Self::NoZone(zone) => vec![("zone", zone.clone())],
             Self::Refused { name, refusal } => {
                 let mut details = refusal.details();
                 details.push(("node", name.clone()));

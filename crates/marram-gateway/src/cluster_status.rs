@@ -1,6 +1,9 @@
 //! How the cluster is, and what that means for the data.
 
+mod condition;
+pub(crate) mod ok_to_stop;
 mod redundancy;
+pub(crate) mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,6 +86,7 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
         answered_by: core.name.clone(),
         moves_under_way: standing.moving,
         placement_groups_to_move: standing.to_move,
+        work: Some(condition::of_work(&core.health())),
         layout_epoch: view.layout.epoch,
         rebalancing: view.layout.rebalance > 0,
     })
@@ -179,6 +183,7 @@ fn node_status(
         mesh_address: node.mesh_addr.clone(),
         drives,
         duty: admin::to_wire(node.duty).into(),
+        condition: Some(condition::of_node(node, &core.health())),
         ..v1::NodeStatus::default()
     }
 }

@@ -8,7 +8,7 @@ use marram_meta::{
     BucketRecord, BucketState, ClusterView, Envelope, ObjectAnswer, ObjectCommand, ObjectOutcome,
     ObjectQuery, RootCommand, RootOutcome,
 };
-use marram_types::{BucketName, GroupId, ObjectKey, RequestId};
+use marram_types::{BucketName, ClusterHealth, GroupId, NodeId, ObjectKey, RequestId};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::task::TaskTracker;
@@ -17,6 +17,7 @@ use crate::begin::BeginCache;
 use crate::drives::{Conditions, Drives};
 use crate::groups::{COMMAND_TIME, GroupError, Groups, QUERY_TIME};
 use crate::layout::Standing;
+use crate::nodes::Nodes;
 use crate::pace;
 use crate::places::Places;
 use crate::secret::Kek;
@@ -35,6 +36,9 @@ pub(crate) const MEMORY_UNIT_BYTES: usize = 64 * 1024;
 /// Transfers that need more than their row, of this process at once. Each may hold a window without
 /// asking for memory; beyond this many, more are refused, retryably.
 const TRANSFERS_MAX: usize = 1024;
+
+/// Operators and programs that watch the status through this process at once.
+const WATCHERS_MAX: usize = 32;
 
 /// Memory that uploads and downloads share among them, in units of [`MEMORY_UNIT_BYTES`].
 pub(crate) struct Memory {
@@ -70,7 +74,10 @@ impl Memory {
 pub(crate) struct Core {
     pub(crate) groups: Arc<dyn Groups>,
     pub(crate) drives: Arc<dyn Drives>,
+    pub(crate) nodes: Arc<dyn Nodes>,
     pub(crate) view: watch::Receiver<Arc<ClusterView>>,
+    pub(crate) health: watch::Receiver<Arc<ClusterHealth>>,
+    pub(crate) watchers: Arc<Semaphore>,
     pub(crate) kek: Arc<Kek>,
     pub(crate) name: String,
     pub(crate) now_ms: fn() -> u64,
@@ -118,7 +125,9 @@ impl Fault for BucketError {
 pub(crate) struct Seams {
     pub(crate) groups: Arc<dyn Groups>,
     pub(crate) drives: Arc<dyn Drives>,
+    pub(crate) nodes: Arc<dyn Nodes>,
     pub(crate) view: watch::Receiver<Arc<ClusterView>>,
+    pub(crate) health: watch::Receiver<Arc<ClusterHealth>>,
     pub(crate) kek: Arc<Kek>,
     pub(crate) name: String,
     pub(crate) now_ms: fn() -> u64,
@@ -130,6 +139,9 @@ impl Core {
         Self {
             groups: seams.groups,
             drives: seams.drives,
+            nodes: seams.nodes,
+            health: seams.health,
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             view: seams.view,
             kek: seams.kek,
             name: seams.name,
@@ -141,6 +153,22 @@ impl Core {
             places,
             standing: Mutex::default(),
         }
+    }
+
+    /// How the nodes are, by the word of several.
+    pub(crate) fn health(&self) -> Arc<ClusterHealth> {
+        self.health.borrow().clone()
+    }
+
+    /// Whether others should be asked before this node, where there are others: it is slow, comes and
+    /// goes, is about to stop, or was excused by an operator.
+    pub(crate) fn prefers_others(&self, node: NodeId) -> bool {
+        let excused = || {
+            let view = self.view.borrow();
+            let record = view.nodes.get(&node);
+            record.is_some_and(|n| n.absence.maintenance_until_ms.is_some())
+        };
+        self.health.borrow().prefers_others(node) || self.nodes.is_leaving(node) || excused()
     }
 
     /// The cluster as this server knows it now.

@@ -10,6 +10,7 @@ use marram_proto::v1::admin_service_server::AdminServiceServer;
 use marram_proto::v1::bucket_service_server::BucketServiceServer;
 use marram_proto::v1::object_service_server::ObjectServiceServer;
 use marram_raft::Router;
+use marram_types::ClusterHealth;
 use marram_types::caps::{API_MESSAGE_BYTES_MAX, MIB};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use crate::auth::AuthLayer;
 use crate::core::{Core, Seams};
 use crate::drives::Meshed;
 use crate::groups::Routed;
+use crate::nodes::MeshNodes;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
 use crate::service::{Admin, Buckets, FramedLayer, Objects};
@@ -53,6 +55,8 @@ pub struct GatewayDeps {
     pub router: Arc<Router>,
     /// The cluster as this server knows it, whenever that changes.
     pub view: watch::Receiver<Arc<ClusterView>>,
+    /// How the nodes are, by the word of several; empty while nothing is known.
+    pub health: watch::Receiver<Arc<ClusterHealth>>,
     /// The key under which secret keys are stored.
     pub kek: Arc<Kek>,
     /// The server's name, for `answered_by` in the status.
@@ -97,7 +101,9 @@ impl Gateway {
     pub fn new(deps: GatewayDeps) -> Self {
         Self::over(Seams {
             groups: Arc::new(Routed(deps.router)),
+            nodes: Arc::new(MeshNodes(deps.mesh.clone())),
             drives: Arc::new(Meshed(deps.mesh)),
+            health: deps.health,
             view: deps.view,
             kek: deps.kek,
             name: deps.name,

@@ -19,7 +19,7 @@
 //! admin           duties of nodes, removal          layout    what has to move by them
 //! authority       the CA at rest
 //! core            what they share
-//! groups, drives  the seams to marram-raft and marram-mesh
+//! groups, drives, nodes   the seams to marram-raft and marram-mesh
 //! places          drives and placement groups       begin     begin tokens
 //! shards          parts of shards, for clients that read from the nodes themselves
 //! token           page tokens                       ticket    shard tickets
@@ -41,6 +41,7 @@ mod get;
 mod groups;
 mod hex;
 mod layout;
+mod nodes;
 mod objects;
 mod pace;
 mod places;

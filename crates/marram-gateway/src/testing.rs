@@ -3,6 +3,7 @@
 
 mod drives;
 mod groups;
+mod nodes;
 
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use marram_meta::{
     RootOutcome,
 };
 use marram_placement::{DriveInfo, Topology, default_profile, plan_pool};
-use marram_types::{ClusterId, GroupId, NodeId};
+use marram_types::{ClusterHealth, ClusterId, GroupId, NodeId};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 
@@ -22,6 +24,7 @@ use crate::secret::Kek;
 
 pub(crate) use drives::FakeDrives;
 pub(crate) use groups::{FakeGroups, now_ms};
+pub(crate) use nodes::FakeNodes;
 
 pub(crate) const ACCESS_KEY: &str = "MKTEST";
 pub(crate) const SECRET: &str = "a secret of the tests";
@@ -31,6 +34,8 @@ pub(crate) const GROUPS: u16 = 3;
 pub(crate) struct Cluster {
     pub(crate) groups: Arc<FakeGroups>,
     pub(crate) drives: Arc<FakeDrives>,
+    pub(crate) peers: Arc<FakeNodes>,
+    pub(crate) health: watch::Sender<Arc<ClusterHealth>>,
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) addr: std::net::SocketAddr,
     pub(crate) core: Arc<Core>,
@@ -114,11 +119,15 @@ impl Cluster {
         groups.root(&bootstrap(&kek));
         let nodes = form(&groups, count);
         let drives = Arc::new(FakeDrives::default());
+        let peers = Arc::new(FakeNodes::default());
+        let health: watch::Sender<Arc<ClusterHealth>> = watch::Sender::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let gateway = Gateway::over(Seams {
             groups: groups.clone(),
             drives: drives.clone(),
+            nodes: peers.clone(),
+            health: health.subscribe(),
             view: groups.view(),
             kek,
             name: "gateway-1".to_owned(),
@@ -130,6 +139,8 @@ impl Cluster {
         Self {
             groups,
             drives,
+            peers,
+            health,
             nodes,
             addr,
             core,

@@ -75,8 +75,13 @@ pub trait Consensus: Send + Sync {
     /// This server's replica.
     fn own_replica(&self) -> ReplicaId;
 
-    /// Whether a replica's node answers.
+    /// Whether a replica's node answers, and is not held dead by several peers.
     fn is_up(&self, replica: ReplicaId) -> bool;
+
+    /// Whether a replica's node may be given leaderships: it is up, well and not about to stop.
+    fn may_lead(&self, replica: ReplicaId) -> bool {
+        self.is_up(replica)
+    }
 
     /// Hands a group's leadership to another voter.
     async fn hand_over(&self, group: GroupId, to: ReplicaId) -> Result<(), ConsensusError>;

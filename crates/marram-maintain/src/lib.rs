@@ -10,7 +10,8 @@
 //! steps       observed -> next step (pure)
 //! consensus   the seam: proposals and membership changes
 //! controller  the loop that carries steps out
-//! leaders     hands leadership to each group's first choice
+//! health      how the nodes are by the word of several, and who is given up and taken back
+//! leaders     hands leadership to each group's first choice, or all of it away
 //! voters      who votes in which group, one change at a time
 //! shards      the seam to the drives of all nodes
 //! moves       the layout and the nodes' duties -> moves to begin, cancel, carry and end (pure)
@@ -30,6 +31,7 @@ mod consensus;
 mod controller;
 mod drives;
 mod fault;
+mod health;
 mod leaders;
 mod mover;
 mod moves;
@@ -48,7 +50,8 @@ pub use consensus::{Consensus, ConsensusError, Members};
 pub use controller::Controller;
 pub use drives::{DriveGraces, Found, OwnDrive, drive_commands, drives_to_close};
 pub use fault::fault_point;
-pub use leaders::spread_leaders;
+pub use health::{Decisions, Patience, Warden, Witnesses, Word, Words, decide, verdicts};
+pub use leaders::{HandedOver, hand_over_all, spread_leaders};
 pub use mover::{Mover, MoverProgress};
 pub use observed::{Fences, Observed};
 pub use pace::{Foreground, Lane, Pace, PaceSettings};

@@ -71,6 +71,11 @@ pub trait Shards: Send + Sync + 'static {
     /// Whether this observer holds a node to be there.
     fn is_up(&self, node: NodeId) -> bool;
 
+    /// Whether a node is held dead for what is decided: not by this observer alone.
+    fn is_dead(&self, node: NodeId) -> bool {
+        !self.is_up(node)
+    }
+
     /// Has a node bring shards to one of its drives: from their places, or computed. Answers for
     /// each when it is durable and verified. At most [`SHARDS_PER_REQUEST_MAX`].
     async fn restore(

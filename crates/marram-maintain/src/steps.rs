@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use marram_meta::{
-    BucketRecord, BucketState, ClusterView, DriveDuty, GroupRecord, NodeDuty, NodeRecord,
-    NodeState, RootCommand, Tombstone,
+    BucketRecord, BucketState, ClusterView, DriveDuty, GroupRecord, NodeRecord, NodeState,
+    RootCommand, Tombstone,
 };
 use marram_placement::{
     DriveInfo, PgRow, PlanError, Topology, default_profile, group_voters, plan_pool, pool_of,
@@ -145,7 +145,7 @@ fn root_membership(observed: &Observed<'_>) -> Option<Step> {
     let mut keep: Vec<_> = present.to_vec();
     keep.retain(|r| keeps_vote(observed.view, *r));
     let candidates = active_nodes(observed.view)
-        .filter(|n| n.duty == NodeDuty::Serving)
+        .filter(|n| n.takes_data())
         .filter_map(|n| n.replica)
         .filter(|r| !present.contains(r));
     let candidates: Vec<_> = candidates.collect();

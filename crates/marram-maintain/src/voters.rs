@@ -1,5 +1,5 @@
-//! Who votes in the object groups: votes leave nodes that are drained, fenced or removed, and go to
-//! nodes that serve.
+//! Who votes in the object groups: votes leave nodes that are drained, fenced, removed or given up, and
+//! go to nodes that serve.
 //!
 //! One change at a time and group, by the group's leader: the newcomer is written into the group's
 //! record (its node opens the replica because of that), follows without a vote until its log is close
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use marram_meta::{ClusterView, GroupRecord, NodeDuty, NodeRecord, NodeState, RootCommand};
+use marram_meta::{ClusterView, GroupRecord, NodeRecord, NodeState, RootCommand};
 use marram_placement::voters_for;
 use marram_types::{GroupId, ReplicaId};
 use tokio::sync::watch;
@@ -119,7 +119,7 @@ fn member(view: &ClusterView, replica: ReplicaId) -> Option<&NodeRecord> {
 
 /// Whether a replica may keep the vote that it has. A cordoned node keeps what it has.
 pub(crate) fn keeps_vote(view: &ClusterView, replica: ReplicaId) -> bool {
-    member(view, replica).is_some_and(|n| matches!(n.duty, NodeDuty::Serving | NodeDuty::Cordoned))
+    member(view, replica).is_some_and(NodeRecord::keeps_votes)
 }
 
 /// How many voters a group should have that `keep` voters keep and `candidates` may join

@@ -32,6 +32,8 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::DriveStats
         | Method::DumpGroup
         | Method::Upkeep
+        | Method::ClusterHealth
+        | Method::HandOver
         | Method::ListShards => matches!(role, PeerRole::Node | PeerRole::Gateway),
         Method::RaftAppend
         | Method::RaftVote
@@ -43,7 +45,8 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::CleanShards
         | Method::RenewReplica
         | Method::StateHash
-        | Method::Reencode => role == PeerRole::Node,
+        | Method::Reencode
+        | Method::Witness => role == PeerRole::Node,
     }
 }
 
@@ -69,7 +72,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out a second time: (method, node, gateway, unknown, stranger).
-    const CELLS: [(Method, bool, bool, bool, bool); 25] = [
+    const CELLS: [(Method, bool, bool, bool, bool); 28] = [
         (Method::Unspecified, false, false, false, false),
         (Method::Ping, true, true, true, false),
         (Method::Join, false, false, false, true),
@@ -95,6 +98,9 @@ mod tests {
         (Method::StateHash, true, false, false, false),
         (Method::ListShards, true, true, false, false),
         (Method::Reencode, true, false, false, false),
+        (Method::Witness, true, false, false, false),
+        (Method::ClusterHealth, true, true, false, false),
+        (Method::HandOver, true, true, false, false),
     ];
 
     #[test]

@@ -40,6 +40,9 @@ impl Class {
             | Method::LookShards
             | Method::CleanShards
             | Method::RenewReplica
+            | Method::Witness
+            | Method::ClusterHealth
+            | Method::HandOver
             | Method::Upkeep
             | Method::StateHash
             | Method::ListShards

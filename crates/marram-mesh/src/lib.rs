@@ -23,6 +23,7 @@
 //! server      connections that others opened: requests in flight
 //! liveness    who answers
 //! stranger    a call without a certificate: how a newcomer asks to join
+//! words       what this node can say about its peers: steady, coming and going, slow
 //! ```
 
 mod allow;
@@ -40,6 +41,7 @@ mod server;
 mod socket;
 mod stranger;
 mod tls;
+mod words;
 
 pub use allow::{PeerRole, allowed};
 pub use class::Class;
@@ -52,8 +54,9 @@ pub use marram_proto::mesh::v1::{Method, RpcCode};
 pub use mesh::{Mesh, MeshOptions};
 pub use peers::{GatewayEntry, Peer, PeerEntry, PeerTable};
 pub use rpc::{
-    CallError, CleanShards, DriveStats, DropShards, DumpGroup, Join, ListShards, LookShards, Ping,
-    Propose, Query, ReadShard, Reencode, Renew, RenewReplica, RestoreShards, RootView, Rpc,
-    RpcFailure, Service, StateHash, Upkeep, WriteRun,
+    CallError, CleanShards, ClusterHealth, DriveStats, DropShards, DumpGroup, HandOver, Join,
+    ListShards, LookShards, Ping, Propose, Query, ReadShard, Reencode, Renew, RenewReplica,
+    RestoreShards, RootView, Rpc, RpcFailure, Service, StateHash, Upkeep, Witness, WriteRun,
 };
 pub use stranger::{StrangerError, call_as_stranger};
+pub use words::PeerWord;

@@ -1,7 +1,7 @@
 //! Who answers: every known peer is asked every 300 ms.
 //!
 //! This is one observer's view: it decides whom to ask first and where to write, never whether data
-//! moves.
+//! moves. `words` is what it tells the others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -67,6 +67,7 @@ impl Watchers {
                 AbortOnDropHandle::new(shared.main.spawn(task))
             });
         }
+        shared.words.keep(nodes, Instant::now());
         shared.liveness.send_if_modified(|view| {
             let stale = view.keys().any(|node| !nodes.contains(node));
             if stale {
@@ -108,11 +109,16 @@ async fn observe(mesh: &Mesh, node: NodeId) -> Liveness {
         let limit = SILENCE_MAX
             .saturating_sub(silence.unwrap_or_default())
             .max(PING_TIME_MIN);
+        let began = Instant::now();
         match mesh
             .call::<Ping>(node, PingRequest {}, Bytes::new(), limit)
             .await
         {
-            Ok(_) | Err(CallError::Failed(_)) => return Liveness::Up,
+            Ok((pong, _)) => {
+                mesh.pinged(node, began.elapsed(), pong.leaving);
+                return Liveness::Up;
+            }
+            Err(CallError::Failed(_)) => return Liveness::Up,
             Err(CallError::Deadline { .. }) => {
                 let silence = mesh.heard(node).and_then(|h| h.silence());
                 return if silence.is_some_and(|s| s < SILENCE_MAX) {

@@ -1,8 +1,9 @@
 //! The mesh of one process: call, serve, peers, liveness.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use marram_proto::mesh::v1::{Method, RpcCode};
@@ -25,6 +26,7 @@ use crate::peers::{Peer, PeerTable};
 use crate::rpc::{CallError, Rpc, RpcFailure, Service};
 use crate::server::{self, unix_seconds};
 use crate::tls::Tls;
+use crate::words::{PeerWord, Words};
 
 /// Addresses dialed without knowing the node (joining, a gateway's start) whose connections are
 /// kept.
@@ -66,6 +68,9 @@ pub(crate) struct Shared {
     links: RwLock<HashMap<NodeId, Arc<Link>>>,
     addr_links: Mutex<HashMap<String, Arc<Link>>>,
     watchers: Watchers,
+    pub(crate) words: Words,
+    /// This process is about to stop; pings say so.
+    pub(crate) leaving: AtomicBool,
 }
 
 impl Shared {
@@ -135,6 +140,8 @@ impl Mesh {
             links: RwLock::default(),
             addr_links: Mutex::default(),
             watchers: Watchers::default(),
+            words: Words::default(),
+            leaving: AtomicBool::new(false),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -243,8 +250,11 @@ impl Mesh {
                 .await
         } else {
             let link = self.link(to)?;
+            let (began, sent) = (Instant::now(), payload.len());
             let frame = |prefix: Prefix| OutFrame::message(prefix, &request, payload);
-            self.call_link(&link, R::METHOD, deadline, frame).await
+            let answer = self.call_link(&link, R::METHOD, deadline, frame).await;
+            self.note_carried::<R>(to, began, sent, &answer);
+            answer
         };
         decode::<R>(|| format!("node {to}"), answer?)
     }
@@ -297,6 +307,48 @@ impl Mesh {
     #[must_use]
     pub fn is_up(&self, node: NodeId) -> bool {
         Some(node) == self.node() || self.shared.liveness.borrow().get(&node) == Some(&Liveness::Up)
+    }
+
+    /// What this node can say about each of its peers.
+    #[must_use]
+    pub fn words(&self) -> Vec<PeerWord> {
+        self.shared.words.list(Instant::now())
+    }
+
+    /// Whether a peer said that it is about to stop.
+    #[must_use]
+    pub fn is_leaving(&self, node: NodeId) -> bool {
+        self.shared.words.is_leaving(node)
+    }
+
+    /// Tells the peers from now on that this process is about to stop.
+    pub fn leave(&self) {
+        self.shared.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pinged(&self, node: NodeId, took: Duration, leaving: bool) {
+        self.shared
+            .words
+            .pinged(node, took, leaving, Instant::now());
+    }
+
+    /// How long bulk bytes took is what tells a slow peer: its drive, its link or itself.
+    fn note_carried<R: Rpc>(
+        &self,
+        to: NodeId,
+        began: Instant,
+        sent: usize,
+        answer: &Result<Answer, CallError>,
+    ) {
+        let got = match answer {
+            Ok((_, payload)) => payload.len(),
+            Err(CallError::Deadline { .. }) => 0,
+            Err(_) => return,
+        };
+        if Class::of(R::METHOD) == Some(Class::Bulk) {
+            let words = &self.shared.words;
+            words.carried(to, began.elapsed(), sent + got, Instant::now());
+        }
     }
 
     async fn call_self(
@@ -391,6 +443,8 @@ impl Mesh {
     }
 
     pub(crate) fn record(&self, node: NodeId, state: Liveness) {
+        let answers = state == Liveness::Up;
+        self.shared.words.saw(node, answers, Instant::now());
         self.shared.liveness.send_if_modified(|view| {
             let changed = view.get(&node) != Some(&state);
             if changed {

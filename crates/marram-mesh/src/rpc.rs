@@ -106,6 +106,18 @@ rpc!(
 );
 
 rpc!(
+    /// How a node sees its peers.
+    Witness, WitnessRequest, WitnessResponse
+);
+rpc!(
+    /// How the nodes are, by the word of several.
+    ClusterHealth, ClusterHealthRequest, ClusterHealthResponse
+);
+rpc!(
+    /// Hands the node's leaderships to others.
+    HandOver, HandOverRequest, HandOverResponse
+);
+rpc!(
     /// What shards a drive holds.
     ListShards, ListShardsRequest, ListShardsResponse
 );

@@ -196,6 +196,10 @@ impl Requests {
             let pong = PingResponse {
                 node: self.shared.node().map_or(0, |n| n.0),
                 started_ms: self.shared.started_ms,
+                leaving: self
+                    .shared
+                    .leaving
+                    .load(std::sync::atomic::Ordering::Relaxed),
             };
             return Ok(OutFrame::message(answer(prefix, Kind::Response), &pong, Bytes::new()).ok());
         }

@@ -22,8 +22,8 @@ pub const DRIVES_PER_NODE_MAX: usize = 64;
 pub const EXPECTED_NODES_MAX: u16 = 1000;
 /// Bounds of a drive segment, in MiB.
 pub const SEGMENT_MIB: std::ops::RangeInclusive<u64> = 8..=1024;
-/// Bounds of the lags of garbage collection and of the time between scans, in seconds: up to 30
-/// days.
+/// Bounds of the lags of garbage collection, of the time between scans and of the grace of nodes that
+/// are away, in seconds: up to 30 days.
 pub const GC_SECONDS: std::ops::RangeInclusive<u64> = 1..=30 * 24 * 3600;
 
 /// Bounds of a certificate's lifetime, in seconds: 4 seconds, for tests, to 90 days.
@@ -95,6 +95,9 @@ pub struct ServerConfig {
     /// becomes narrower (rules.md 19).
     #[serde(default = "default_narrow_grace_s")]
     pub narrow_grace_s: u64,
+    /// Seconds that a node may be away before what it had is rebuilt elsewhere.
+    #[serde(default = "default_repair_grace_s")]
+    pub repair_grace_s: u64,
 }
 
 /// How a new cluster begins.
@@ -179,7 +182,7 @@ pub enum ConfigError {
     /// The segment size is out of range.
     #[error("segments of {0} MiB: use 8 to 1024")]
     Segment(u64),
-    /// A time of garbage collection is out of range.
+    /// A time of work in the background is out of range.
     #[error("{what} of {seconds} s: use 1 to 2592000 seconds")]
     GcSeconds {
         /// Which setting.
@@ -248,6 +251,10 @@ fn default_gc_drain_grace_s() -> u64 {
 
 fn default_gc_scan_every_s() -> u64 {
     3600
+}
+
+fn default_repair_grace_s() -> u64 {
+    10 * 60
 }
 
 fn default_narrow_grace_s() -> u64 {
@@ -365,6 +372,7 @@ impl ServerConfig {
             ("gc_read_lag_s", self.gc_read_lag_s),
             ("gc_drain_grace_s", self.gc_drain_grace_s),
             ("gc_scan_every_s", self.gc_scan_every_s),
+            ("repair_grace_s", self.repair_grace_s),
         ];
         let wrong = settings.iter().find(|(_, s)| !GC_SECONDS.contains(s));
         wrong.map_or(Ok(()), |&(what, seconds)| {

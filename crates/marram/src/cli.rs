@@ -2,6 +2,7 @@
 
 mod admin;
 mod identity;
+mod liveness;
 mod profile;
 mod upkeep;
 mod wayback;
@@ -24,6 +25,7 @@ pub(crate) use identity::{
     CaCommand, CaRotateArgs, GatewayCommand, ReloadTlsArgs, TokenCommand, TokenCreateArgs,
     TokenRoleArg,
 };
+pub(crate) use liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 
 use crate::units::{parse_duration, parse_size};
 

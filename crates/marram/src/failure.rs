@@ -73,6 +73,10 @@ pub(crate) enum Failure {
         extra: u64,
         silent: u64,
     },
+    #[error("{0}: not now")]
+    NotNow(String),
+    #[error("{name} still leads {groups} metadata groups: no other voter could take them in time")]
+    StillLeads { name: String, groups: usize },
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
     #[error("interrupted")]
@@ -128,6 +132,8 @@ impl Failure {
             | Self::Lost(_)
             | Self::ScrubPaused
             | Self::Different { .. }
+            | Self::NotNow(_)
+            | Self::StillLeads { .. }
             | Self::Output(_) => 1,
         }
     }

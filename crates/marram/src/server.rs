@@ -12,6 +12,7 @@
 //! gc         garbage collection
 //! groups     opens and starts this node's replicas
 //! room       space left on the metadata drive
+//! health     what nodes say of each other, and what the leader made of it
 //! view       root group's state -> cluster view -> mesh and watchers
 //! local      consensus, transport and routing, each behind the trait that needs it
 //! remote     proposals and queries on other nodes
@@ -28,6 +29,7 @@ mod args;
 mod catch_up;
 mod gc;
 mod groups;
+mod health;
 mod issuer;
 mod lifetime;
 mod local;

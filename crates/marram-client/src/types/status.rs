@@ -3,7 +3,7 @@
 use marram_proto::v1;
 use serde::Serialize;
 
-use super::{DriveDuty, NodeDuty};
+use super::{DriveDuty, NodeCondition, NodeDuty, WorkStatus};
 
 /// How the cluster is, as the server that answered sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,6 +27,8 @@ pub struct ClusterStatus {
     /// Placement groups from which data has yet to move by a plan made now, those with a move under
     /// way included.
     pub placement_groups_to_move: u64,
+    /// Moves and repairs under way; none when the server did not say.
+    pub work: Option<WorkStatus>,
     /// The epoch of the layout, for changes that shall only be made as of this status.
     pub layout_epoch: u64,
     /// A rebalance was asked for and is not over.
@@ -68,6 +70,8 @@ pub struct NodeStatus {
     pub slots: u64,
     /// Where it gives metrics; empty where it gives none.
     pub metrics_address: String,
+    /// How it is by the word of several peers, and what was decided about its absence.
+    pub condition: NodeCondition,
 }
 
 /// Whether a drive takes part.
@@ -153,6 +157,7 @@ impl ClusterStatus {
             redundancy: status.redundancy.map(redundancy),
             moves_under_way: status.moves_under_way,
             placement_groups_to_move: status.placement_groups_to_move,
+            work: status.work.map(WorkStatus::from_wire),
             layout_epoch: status.layout_epoch,
             rebalancing: status.rebalancing,
         }
@@ -168,6 +173,10 @@ fn node(node: v1::NodeStatus) -> NodeStatus {
         },
         duty: NodeDuty::from_wire(node.duty()),
         slots: node.slots,
+        condition: node
+            .condition
+            .map(NodeCondition::from_wire)
+            .unwrap_or_default(),
         metrics_address: node.metrics_address,
         node_id: node.node_id,
         name: node.name,

@@ -8,9 +8,9 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marram_meta::{BucketState, ClusterView, DriveRecord, NodeState, Usage};
+use marram_meta::{BucketState, ClusterView, DriveRecord, LiveExtent, NodeState, Usage};
 use marram_object::narrow;
-use marram_placement::{PoolTable, pool_of};
+use marram_placement::{PgRow, PoolTable, pool_of};
 use marram_proto::v1;
 use marram_types::{DriveId, NodeId, Profile};
 
@@ -122,7 +122,7 @@ impl<'a> Facts<'a> {
 
     /// How many more nodes may be lost with every object still readable; negative when some object
     /// may not be readable now.
-    fn tolerated(&self) -> i32 {
+    pub(super) fn tolerated(&self) -> i32 {
         let tolerated = self.metadata_tolerated().min(self.data_tolerated());
         if self.usage.is_some_and(|usage| usage.under_protected > 0) {
             // Such a version may have a single spare copy, and may have had it on a node that is
@@ -133,7 +133,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The least over all groups of: voters that may still go with a majority left.
-    fn metadata_tolerated(&self) -> i32 {
+    pub(super) fn metadata_tolerated(&self) -> i32 {
         let group_margin = |voters: usize, up: usize| {
             let majority = voters / 2 + 1;
             count(up) - count(majority)
@@ -168,7 +168,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The least over all placement groups and profiles in use.
-    fn data_tolerated(&self) -> i32 {
+    pub(super) fn data_tolerated(&self) -> i32 {
         let per_profile = self.profiles().into_iter().map(|profile| {
             let table = self.view.pools.get(&pool_of(profile.width()));
             table.map_or(0, |table| self.pool_tolerated(table, profile.m()))
@@ -179,32 +179,50 @@ impl<'a> Facts<'a> {
     /// The least over the rows of one pool: `m` shards of a row may be lost; those on nodes that
     /// are away are counted as lost already.
     fn pool_tolerated(&self, table: &PoolTable, m: usize) -> i32 {
-        let per_row = table.rows.iter().map(|row| {
-            let mut shards: BTreeMap<NodeId, usize> = BTreeMap::new();
-            let mut lost = 0;
+        let row = |row: &PgRow| {
             // No extent uses a slot without a drive.
-            for drive in row.drives.iter().filter(|drive| !drive.is_vacant()) {
-                match self.nodes.get(drive) {
-                    Some(node) if !self.is_lost(*drive, *node) => {
-                        *shards.entry(*node).or_default() += 1;
-                    }
-                    _ => lost += 1,
-                }
-            }
-            if lost > m {
-                return count(m) - count(lost);
-            }
-            let mut spare = m - lost;
-            let mut most_first: Vec<usize> = shards.into_values().collect();
-            most_first.sort_unstable_by(|a, b| b.cmp(a));
-            let losses = most_first.into_iter().take_while(|shards| {
-                let fits = *shards <= spare;
-                spare = spare.saturating_sub(*shards);
-                fits
-            });
-            count(losses.count())
+            let drives = row.drives.iter().copied();
+            let drives = drives.filter(|drive| !drive.is_vacant());
+            self.shards_tolerated(drives.map(Some), m)
+        };
+        table.rows.iter().map(row).min().unwrap_or(0)
+    }
+
+    /// The same for one extent, by where its shards are and which are missing.
+    pub(super) fn extent_tolerated(&self, live: &LiveExtent) -> i32 {
+        let places = live.extent.shards().map(|(shard, _)| {
+            let place = live.places.get(usize::from(shard)).copied();
+            place.filter(|_| !live.extent.is_missing(shard))
         });
-        per_row.min().unwrap_or(0)
+        self.shards_tolerated(places, live.extent.profile.m())
+    }
+
+    /// How many nodes may be lost, whichever, so that no more than `m` of these shards are; negative
+    /// when more are already.
+    fn shards_tolerated(&self, places: impl Iterator<Item = Option<DriveId>>, m: usize) -> i32 {
+        let mut shards: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut lost = 0;
+        for drive in places {
+            let home = drive.and_then(|drive| Some((drive, self.nodes.get(&drive)?)));
+            match home {
+                Some((drive, node)) if !self.is_lost(drive, *node) => {
+                    *shards.entry(*node).or_default() += 1;
+                }
+                _ => lost += 1,
+            }
+        }
+        if lost > m {
+            return count(m) - count(lost);
+        }
+        let mut spare = m - lost;
+        let mut most_first: Vec<usize> = shards.into_values().collect();
+        most_first.sort_unstable_by(|a, b| b.cmp(a));
+        let losses = most_first.into_iter().take_while(|shards| {
+            let fits = *shards <= spare;
+            spare = spare.saturating_sub(*shards);
+            fits
+        });
+        count(losses.count())
     }
 
     /// Slots of placement groups that are read from a drive.
@@ -247,7 +265,7 @@ impl<'a> Facts<'a> {
             .is_some_and(|node| !self.is_lost(drive, *node) && !self.full.contains(&drive))
     }
 
-    fn writable(&self) -> bool {
+    pub(super) fn writable(&self) -> bool {
         self.metadata_tolerated() >= 0
             && self
                 .profiles()
@@ -293,5 +311,7 @@ fn count(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
+#[cfg(test)]
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ mod buckets;
 mod faults;
 mod identity;
 mod kit;
+mod liveness;
 mod objects;
 mod reencode;
 mod security;

@@ -21,7 +21,10 @@ pub(crate) fn health(core: &Core, places: &Places, extent: &Extent, shard: u8) -
     let Some(place) = places.shard(extent, shard) else {
         return Health::Gone;
     };
-    if !core.drives.is_up(place.node) || core.conditions.is_slow(place.drive) {
+    let poor = !core.drives.is_up(place.node)
+        || core.conditions.is_slow(place.drive)
+        || core.prefers_others(place.node);
+    if poor {
         Health::Poor
     } else if core.drives.is_near(place.node) {
         Health::Near

@@ -41,8 +41,9 @@ pub(super) fn extent(
     if wanted.whole {
         return whole_row(core, session, table, wanted.object, begin);
     }
+    let start: u64 = rand::random();
     let offer = |session: &mut WriteSession, lives: &dyn Fn(DriveId) -> bool| {
-        offer(session, table, begin, lives, |row, living| {
+        offer(session, (table, start), begin, lives, |row, living| {
             let node_of = |drive: &DriveId| places.place(*drive).map(|place| place.node);
             let nodes: Vec<_> = row.iter().map(node_of).collect();
             spread(&nodes, living, wanted.object.width())
@@ -53,6 +54,25 @@ pub(super) fn extent(
     let good = |drive| {
         answers(drive) && !core.conditions.is_full(drive) && !core.conditions.is_suspect(drive)
     };
+    // Slow nodes and such as come and go are spared where the object keeps its width without them: a
+    // narrower one costs space, and somebody has to widen it later.
+    let steady = |drive| {
+        let node = places.place(drive).map(|place| place.node);
+        good(drive) && node.is_some_and(|node| !core.prefers_others(node))
+    };
+    let avoided = session.avoided().clone();
+    let is_wide = |lives: &dyn Fn(DriveId) -> bool| {
+        let choice = choose_row(table, start, |drive| {
+            lives(drive) && !avoided.contains(&drive)
+        });
+        choice.is_some_and(|choice| {
+            let living = choice.living.iter().filter(|lives| **lives).count();
+            living >= wanted.object.width()
+        })
+    };
+    if is_wide(&steady) && offer(session, &steady).is_ok() {
+        return Ok(());
+    }
     if offer(session, &good).is_ok() {
         return Ok(());
     }
@@ -154,13 +174,13 @@ fn spread(row: &[Option<NodeId>], living: &[bool], width: usize) -> Vec<bool> {
 /// Offers the session a row of drives that `lives` admits, as far as `spread` leaves them.
 fn offer(
     session: &mut WriteSession,
-    table: &PoolTable,
+    (table, start): (&PoolTable, u64),
     begin: Begin,
     lives: &dyn Fn(DriveId) -> bool,
     spread: impl Fn(&[DriveId], &[bool]) -> Vec<bool>,
 ) -> Result<(), NoPlace> {
     let avoided = session.avoided();
-    let choice = choose_row(table, rand::random(), |drive| {
+    let choice = choose_row(table, start, |drive| {
         lives(drive) && !avoided.contains(&drive)
     });
     let choice = choice.expect("a pool's table has rows");

@@ -8,8 +8,9 @@ use tonic::{Request, Response, Status};
 
 use crate::admin;
 use crate::admin::identity::{self, IdentityError};
-use crate::admin::{audit, backup, compare, plan, profile, removal, version};
-use crate::cluster_status;
+use crate::admin::{audit, backup, compare, excuse, plan, profile, removal, version};
+use crate::cluster_status::watching::Watching;
+use crate::cluster_status::{self, ok_to_stop, watching};
 use crate::core::Core;
 use crate::status;
 use crate::upkeep;
@@ -31,6 +32,47 @@ impl AdminService for Admin {
             .await
             .map_err(|error| status::of(&error))?;
         Ok(Response::new(answer))
+    }
+
+    type WatchClusterStatusStream = Watching;
+
+    async fn watch_cluster_status(
+        &self,
+        _request: Request<v1::WatchClusterStatusRequest>,
+    ) -> Result<Response<Watching>, Status> {
+        watching::watch(Arc::clone(&self.0))
+            .await
+            .map(Response::new)
+    }
+
+    async fn ok_to_stop(
+        &self,
+        request: Request<v1::OkToStopRequest>,
+    ) -> Result<Response<v1::OkToStopResponse>, Status> {
+        let answer = ok_to_stop::ask(&self.0, request.into_inner()).await;
+        answer
+            .map(Response::new)
+            .map_err(|error| status::of(&error))
+    }
+
+    async fn set_maintenance(
+        &self,
+        request: Request<v1::SetMaintenanceRequest>,
+    ) -> Result<Response<v1::SetMaintenanceResponse>, Status> {
+        let answer = excuse::maintenance(&self.0, request.into_inner()).await;
+        answer
+            .map(Response::new)
+            .map_err(|error| status::of(&error))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        let answer = excuse::transfer_leader(&self.0, request.into_inner()).await;
+        answer
+            .map(Response::new)
+            .map_err(|error| status::of(&error))
     }
 
     async fn set_node_duty(

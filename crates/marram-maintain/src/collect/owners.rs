@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use marram_meta::{ClusterView, DriveDuty, DriveRecord, NodeDuty, NodeState};
+use marram_meta::{ClusterView, DriveDuty, DriveRecord};
 use marram_types::{DriveId, NodeId};
 
 /// Who has a drive.
@@ -10,8 +10,8 @@ use marram_types::{DriveId, NodeId};
 pub(crate) enum Owner {
     /// A node that is there, or comes back.
     Node(NodeId),
-    /// Nobody any more: the node or the drive was removed, or does not come back. Should it come
-    /// back all the same, its own scan finds what lies there.
+    /// Nobody now: the node or the drive was removed, fenced, failed, or given up until it returns.
+    /// Should it come back, its own scan finds what lies there.
     Gone,
 }
 
@@ -23,7 +23,7 @@ impl Owners {
     pub(crate) fn of(view: &ClusterView) -> Self {
         let mut owners = BTreeMap::new();
         for node in view.nodes.values() {
-            let gone = node.state == NodeState::Tombstoned || node.duty == NodeDuty::Fenced;
+            let gone = node.is_gone();
             let owner = |drive: &DriveRecord| {
                 // A drive that is only away comes back, and then drops what it has to.
                 if gone || matches!(drive.duty, DriveDuty::Failed | DriveDuty::Removed) {

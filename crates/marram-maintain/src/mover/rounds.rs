@@ -71,6 +71,8 @@ pub(super) struct Rounds<C, S> {
     stuck: BTreeMap<RowKey, Instant>,
     done: BTreeMap<RowKey, BTreeSet<GroupId>>,
     away: BTreeMap<NodeId, Instant>,
+    /// The nodes that were there at the last look.
+    up: BTreeSet<NodeId>,
     /// Pools that are being balanced: what was begun is brought to its end.
     balancing: BTreeSet<PoolId>,
     homes: Arc<Homes>,
@@ -97,6 +99,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             stuck: BTreeMap::new(),
             done: BTreeMap::new(),
             away: BTreeMap::new(),
+            up: BTreeSet::new(),
             balancing: BTreeSet::new(),
             homes: Arc::default(),
             changed: Instant::now(),
@@ -152,13 +155,19 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             self.changed = Instant::now();
         }
         for node in view.nodes.keys() {
-            if !self.work.is_up(*node) {
+            if self.work.shards.is_dead(*node) {
                 self.away.entry(*node).or_insert_with(Instant::now);
-            } else if self.away.remove(node).is_some() {
-                // It came back, perhaps with what was looked for in vain.
-                self.later.clear();
+            } else {
+                self.away.remove(node);
             }
         }
+        let up = view.nodes.keys().copied();
+        let up: BTreeSet<NodeId> = up.filter(|node| self.work.is_up(*node)).collect();
+        if !up.is_subset(&self.up) {
+            // One came back, perhaps with what was looked for in vain.
+            self.later.clear();
+        }
+        self.up = up;
         let keeps = |key: &RowKey| {
             let table = view.pools.get(&key.0);
             let row = table.and_then(|table| table.rows.get(usize::from(key.1)));

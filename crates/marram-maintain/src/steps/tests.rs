@@ -1,6 +1,6 @@
 //! Situations and the steps that follow from them.
 
-use marram_meta::{ClusterRecord, DriveRecord};
+use marram_meta::{ClusterRecord, DriveRecord, NodeDuty};
 use marram_types::{BucketName, ClusterId, DriveId};
 
 use super::*;

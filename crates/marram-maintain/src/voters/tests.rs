@@ -1,6 +1,6 @@
 //! Situations and the steps that follow from them, one by one and played to their end.
 
-use marram_meta::{ClusterRecord, DriveRecord};
+use marram_meta::{ClusterRecord, DriveRecord, NodeDuty};
 use marram_types::{ClusterId, DriveId, NodeId};
 
 use super::*;

@@ -28,7 +28,7 @@ pub(super) fn give_up(apply: &mut Apply<'_>, node: NodeId, rebuild: bool) -> Ran
     if record.duty != NodeDuty::Fenced {
         let held = record.absence.lost;
         record.absence.lost = Some(Lost {
-            since_ms: held.map_or(apply.now_ms(), |lost| lost.since_ms),
+            since_ms: held.map_or_else(|| apply.now_ms(), |lost| lost.since_ms),
             rebuild: rebuild || held.is_some_and(|lost| lost.rebuild),
         });
         store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;

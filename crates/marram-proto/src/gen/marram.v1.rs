@@ -364,6 +364,101 @@ pub struct ShardDifference {
     #[prost(string, tag = "6")]
     pub shard: ::prost::alloc::string::String,
 }
+/// Asks whether nodes may stop now, all of them at once.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OkToStopRequest {
+    /// Their names or ids.
+    #[prost(string, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many more nodes, anywhere, may be lost meanwhile with every object still readable and every
+    /// metadata group with a majority.
+    #[prost(uint32, tag = "2")]
+    pub margin: u32,
+}
+/// Whether they may.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OkToStopResponse {
+    /// They may.
+    #[prost(bool, tag = "1")]
+    pub ok: bool,
+    /// Why not, or what is to be known, one sentence a line.
+    #[prost(string, repeated, tag = "2")]
+    pub reasons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many more nodes may be lost once they have stopped, with every object still readable.
+    /// Negative when some objects could not be read.
+    #[prost(int32, tag = "3")]
+    pub tolerated_losses: i32,
+    /// New objects can be written once they have stopped.
+    #[prost(bool, tag = "4")]
+    pub writable: bool,
+    /// The ids of the nodes.
+    #[prost(uint64, repeated, tag = "5")]
+    pub node_ids: ::prost::alloc::vec::Vec<u64>,
+}
+/// Excuses nodes for a while, or no longer. Others are preferred for leading and writing meanwhile, and
+/// nothing is rebuilt because they are away.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetMaintenanceRequest {
+    /// Names or ids.
+    #[prost(string, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// All nodes of this zone.
+    #[prost(string, tag = "2")]
+    pub zone: ::prost::alloc::string::String,
+    /// For how long from now on, in milliseconds: up to a week.
+    #[prost(uint64, tag = "3")]
+    pub ttl_ms: u64,
+    /// End it now; there is no time then.
+    #[prost(bool, tag = "4")]
+    pub end: bool,
+}
+/// Which nodes are excused.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetMaintenanceResponse {
+    /// The nodes that were named.
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<MaintenanceNode>,
+}
+/// A node in maintenance, or out of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MaintenanceNode {
+    /// Its id.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Until when, in milliseconds since 1970 by the clock of the root group's leader; 0 when it is in
+    /// none.
+    #[prost(uint64, tag = "3")]
+    pub until_ms: u64,
+}
+/// Hands the leaderships of a node to others.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransferLeaderRequest {
+    /// Its name or id.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// For how long it shall lead nothing, in milliseconds: up to a week.
+    #[prost(uint64, tag = "2")]
+    pub hold_ms: u64,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransferLeaderResponse {
+    /// The node's id.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Metadata groups that others lead now.
+    #[prost(uint32, repeated, tag = "3")]
+    pub handed: ::prost::alloc::vec::Vec<u32>,
+    /// Metadata groups that it still leads, because no other voter could take them.
+    #[prost(uint32, repeated, tag = "4")]
+    pub kept: ::prost::alloc::vec::Vec<u32>,
+}
 /// Gives a bucket another profile. What it has already, it gets again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetBucketProfileRequest {
@@ -1015,6 +1110,106 @@ pub struct AuditObjectsResponse {
     #[prost(string, tag = "5")]
     pub next_page_token: ::prost::alloc::string::String,
 }
+/// How a node is, and what was decided about its absence.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeCondition {
+    /// How it is.
+    #[prost(enumeration = "NodeHealth", tag = "1")]
+    pub health: i32,
+    /// For how long, in milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub health_for_ms: u64,
+    /// Peers whose word counts.
+    #[prost(uint32, tag = "3")]
+    pub peers_heard: u32,
+    /// Those of them that do not reach it.
+    #[prost(uint32, tag = "4")]
+    pub peers_unreached: u32,
+    /// How many times slower than the others it is, in thousandths; 0 where that is not known.
+    #[prost(uint32, tag = "5")]
+    pub slowness_permille: u32,
+    /// It was given up then until it returns, in milliseconds since 1970; 0 when it was not.
+    #[prost(uint64, tag = "6")]
+    pub given_up_at_ms: u64,
+    /// What it had is rebuilt elsewhere.
+    #[prost(bool, tag = "7")]
+    pub rebuilt_elsewhere: bool,
+    /// It is in maintenance until then, in milliseconds since 1970; 0 when it is not.
+    #[prost(uint64, tag = "8")]
+    pub maintenance_until_ms: u64,
+    /// It leads nothing until then, in milliseconds since 1970; 0 when it may lead.
+    #[prost(uint64, tag = "9")]
+    pub leads_not_until_ms: u64,
+}
+/// How far moves and repairs are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkStatus {
+    /// Placement groups with a move under way.
+    #[prost(uint64, tag = "1")]
+    pub moves_under_way: u64,
+    /// Those of them that wait for a source or for room.
+    #[prost(uint64, tag = "2")]
+    pub moves_waiting: u64,
+    /// Placement groups to be moved beside those.
+    #[prost(uint64, tag = "3")]
+    pub moves_to_go: u64,
+    /// Slots that must leave their drive and have no other place.
+    #[prost(uint64, tag = "4")]
+    pub slots_without_place: u64,
+    /// Bytes written since the leader of the root group began to lead.
+    #[prost(uint64, tag = "5")]
+    pub written_bytes: u64,
+    /// For how long this work has been under way, in milliseconds; 0 when there is none.
+    #[prost(uint64, tag = "6")]
+    pub for_ms: u64,
+    /// About how long it still takes, in milliseconds; absent while that is not known.
+    #[prost(uint64, optional, tag = "7")]
+    pub left_ms: ::core::option::Option<u64>,
+    /// What the cluster does not do by itself and why, one sentence a line.
+    #[prost(string, repeated, tag = "8")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// How a node is, by the word of several peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NodeHealth {
+    /// Not known now.
+    Unspecified = 0,
+    /// It answers.
+    Up = 1,
+    /// It answers, many times slower than the others.
+    Slow = 2,
+    /// It comes and goes, or has not been silent for long.
+    Suspect = 3,
+    /// Several peers have not reached it for some time.
+    Dead = 4,
+}
+impl NodeHealth {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NODE_HEALTH_UNSPECIFIED",
+            Self::Up => "NODE_HEALTH_UP",
+            Self::Slow => "NODE_HEALTH_SLOW",
+            Self::Suspect => "NODE_HEALTH_SUSPECT",
+            Self::Dead => "NODE_HEALTH_DEAD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NODE_HEALTH_UNSPECIFIED" => Some(Self::Unspecified),
+            "NODE_HEALTH_UP" => Some(Self::Up),
+            "NODE_HEALTH_SLOW" => Some(Self::Slow),
+            "NODE_HEALTH_SUSPECT" => Some(Self::Suspect),
+            "NODE_HEALTH_DEAD" => Some(Self::Dead),
+            _ => None,
+        }
+    }
+}
 /// Asks how the cluster is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetClusterStatusRequest {}
@@ -1049,6 +1244,9 @@ pub struct GetClusterStatusResponse {
     /// way count too.
     #[prost(uint64, tag = "9")]
     pub placement_groups_to_move: u64,
+    /// Moves and repairs under way, as the leader of the root group knows them.
+    #[prost(message, optional, tag = "20")]
+    pub work: ::core::option::Option<WorkStatus>,
     /// The epoch of the layout: another one after each change of nodes, duties, drives or placement
     /// groups. Changes that name it are refused when it is another one by then.
     #[prost(uint64, tag = "55")]
@@ -1090,6 +1288,9 @@ pub struct NodeStatus {
     /// Where it gives metrics; empty where it gives none.
     #[prost(string, tag = "10")]
     pub metrics_address: ::prost::alloc::string::String,
+    /// How it is by the word of several peers, and what was decided about its absence.
+    #[prost(message, optional, tag = "20")]
+    pub condition: ::core::option::Option<NodeCondition>,
 }
 /// A drive.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1313,6 +1514,16 @@ pub struct NodePlan {
     /// About how many bytes would go to other nodes.
     #[prost(uint64, tag = "6")]
     pub bytes_out: u64,
+}
+/// Asks for the status, now and whenever it changes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchClusterStatusRequest {}
+/// The status.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchClusterStatusResponse {
+    /// As it is now.
+    #[prost(message, optional, tag = "1")]
+    pub status: ::core::option::Option<GetClusterStatusResponse>,
 }
 /// Whether a node takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1998,6 +2209,106 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("marram.v1.AdminService", "RemoveDrive"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says how the cluster is, and again whenever that changes.
+        pub async fn watch_cluster_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchClusterStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchClusterStatusResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/WatchClusterStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "WatchClusterStatus"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Says whether nodes may stop now with every object still readable and writable. Linearizable.
+        pub async fn ok_to_stop(
+            &mut self,
+            request: impl tonic::IntoRequest<super::OkToStopRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::OkToStopResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/OkToStop",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "OkToStop"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Excuses nodes for a while: nothing is rebuilt because they are away. All of them or none.
+        pub async fn set_maintenance(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetMaintenanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetMaintenanceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/SetMaintenance",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "SetMaintenance"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Hands the leaderships of a node to others.
+        pub async fn transfer_leader(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TransferLeaderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TransferLeaderResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/TransferLeader",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "TransferLeader"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Moves data until the layout is as balanced as it can be, also where that is not worth it by
         /// itself; or stops doing so.
         pub async fn rebalance(
@@ -2393,6 +2704,47 @@ pub mod admin_service_server {
             request: tonic::Request<super::RemoveDriveRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RemoveDriveResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchClusterStatus method.
+        type WatchClusterStatusStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::WatchClusterStatusResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Says how the cluster is, and again whenever that changes.
+        async fn watch_cluster_status(
+            &self,
+            request: tonic::Request<super::WatchClusterStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchClusterStatusStream>,
+            tonic::Status,
+        >;
+        /// Says whether nodes may stop now with every object still readable and writable. Linearizable.
+        async fn ok_to_stop(
+            &self,
+            request: tonic::Request<super::OkToStopRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::OkToStopResponse>,
+            tonic::Status,
+        >;
+        /// Excuses nodes for a while: nothing is rebuilt because they are away. All of them or none.
+        async fn set_maintenance(
+            &self,
+            request: tonic::Request<super::SetMaintenanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetMaintenanceResponse>,
+            tonic::Status,
+        >;
+        /// Hands the leaderships of a node to others.
+        async fn transfer_leader(
+            &self,
+            request: tonic::Request<super::TransferLeaderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TransferLeaderResponse>,
             tonic::Status,
         >;
         /// Moves data until the layout is as balanced as it can be, also where that is not worth it by
@@ -3391,6 +3743,189 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveDriveSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/WatchClusterStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchClusterStatusSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::ServerStreamingService<
+                        super::WatchClusterStatusRequest,
+                    > for WatchClusterStatusSvc<T> {
+                        type Response = super::WatchClusterStatusResponse;
+                        type ResponseStream = T::WatchClusterStatusStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchClusterStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::watch_cluster_status(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchClusterStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/OkToStop" => {
+                    #[allow(non_camel_case_types)]
+                    struct OkToStopSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::OkToStopRequest>
+                    for OkToStopSvc<T> {
+                        type Response = super::OkToStopResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::OkToStopRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::ok_to_stop(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OkToStopSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/SetMaintenance" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetMaintenanceSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::SetMaintenanceRequest>
+                    for SetMaintenanceSvc<T> {
+                        type Response = super::SetMaintenanceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetMaintenanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::set_maintenance(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetMaintenanceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/TransferLeader" => {
+                    #[allow(non_camel_case_types)]
+                    struct TransferLeaderSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::TransferLeaderRequest>
+                    for TransferLeaderSvc<T> {
+                        type Response = super::TransferLeaderResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TransferLeaderRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::transfer_leader(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TransferLeaderSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

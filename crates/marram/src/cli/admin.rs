@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::identity::{CaCommand, GatewayCommand, ReloadTlsArgs, TokenCommand};
+use super::liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 use super::profile::BucketCommand;
 use super::upkeep::{DriveCommand, GcCommand, ScrubArgs};
 use super::wayback::{AuditArgs, BackupCommand};
@@ -12,7 +13,14 @@ use crate::units::parse_size;
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdminCommand {
     /// Say how the cluster is, and what that means for the data
-    Status,
+    Status(StatusArgs),
+    /// Say whether nodes may stop now, all at once, with every object still readable and writable;
+    /// the exit code is 1 when they may not
+    OkToStop(OkToStopArgs),
+    /// Excuse nodes for a while: nothing is rebuilt because they are away
+    Maintenance(MaintenanceArgs),
+    /// Have others lead the metadata groups that a node leads
+    TransferLeader(TransferLeaderArgs),
     /// Write no new data to a node; what it has stays and is read
     Cordon(NodeArg),
     /// Let a node serve again, cordoned or being drained

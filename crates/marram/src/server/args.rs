@@ -106,6 +106,10 @@ pub(crate) struct ServerArgs {
     /// fewer data shards [default: 600]
     #[arg(long, env = "MARRAM_NARROW_GRACE", value_name = "SECONDS")]
     pub narrow_grace: Option<u64>,
+    /// Seconds that a node may be away before what it had is rebuilt elsewhere; much less where its
+    /// last spare shards are missing [default: 600]
+    #[arg(long, env = "MARRAM_REPAIR_GRACE", value_name = "SECONDS")]
+    pub repair_grace: Option<u64>,
     #[command(flatten)]
     pub background: BackgroundArgs,
     #[command(flatten)]
@@ -208,6 +212,7 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("gc_drain_grace_s", number(args.gc_drain_grace));
     set("gc_scan_every_s", number(args.gc_scan_every));
     set("narrow_grace_s", number(args.narrow_grace));
+    set("repair_grace_s", number(args.repair_grace));
     let data: Vec<toml::Value> = args.data.iter().map(|p| path_value(p)).collect();
     set("data", (!data.is_empty()).then_some(data.into()));
     let join: Vec<toml::Value> = args.join.iter().cloned().map(toml::Value::from).collect();

@@ -16,7 +16,7 @@ use marram_raft::{
     HandleError, ProposeError, QueryError, RaftHost, RaftMethod, ReadError, Role, RouteError,
     Router, Transport, TransportError,
 };
-use marram_types::{GroupId, ReplicaId};
+use marram_types::{ClusterHealth, GroupId, ReplicaId};
 use tokio::sync::watch;
 
 use super::view::node_of;
@@ -65,6 +65,7 @@ pub(super) struct Local {
     pub router: Arc<Router>,
     pub mesh: Mesh,
     pub view: watch::Receiver<Arc<ClusterView>>,
+    pub health: watch::Receiver<Arc<ClusterHealth>>,
 }
 
 /// How long the controller waits for one answer.
@@ -220,7 +221,17 @@ impl Consensus for Local {
     }
 
     fn is_up(&self, replica: ReplicaId) -> bool {
-        node_of(&self.view.borrow(), replica).is_some_and(|node| self.mesh.is_up(node))
+        let node = node_of(&self.view.borrow(), replica);
+        node.is_some_and(|node| self.mesh.is_up(node) && !self.health.borrow().is_dead(node))
+    }
+
+    fn may_lead(&self, replica: ReplicaId) -> bool {
+        let Some(node) = node_of(&self.view.borrow(), replica) else {
+            return false;
+        };
+        self.mesh.is_up(node)
+            && !self.mesh.is_leaving(node)
+            && !self.health.borrow().prefers_others(node)
     }
 
     async fn hand_over(&self, group: GroupId, to: ReplicaId) -> Result<(), ConsensusError> {

@@ -1,6 +1,7 @@
 //! The drives of all nodes for work in the background, through the mesh; this node's own by its
 //! loopback.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +11,9 @@ use marram_maintain::{Restored, Seen, Shards, ShardsError, Wanted};
 use marram_mesh::{CallError, CleanShards, DropShards, LookShards, Mesh, RestoreShards, RpcCode};
 use marram_proto::mesh::v1 as wire;
 use marram_types::caps::GIB;
-use marram_types::{DataId, DriveId, NodeId, PgId, ShardId};
+use marram_types::{ClusterHealth, DataId, DriveId, NodeId, PgId, ShardId};
+
+use tokio::sync::watch;
 
 use super::work::ANSWER_WITHIN;
 
@@ -23,11 +26,12 @@ const REMOVE_WITHIN: Duration = Duration::from_secs(30);
 /// The drives of the cluster.
 pub(super) struct MeshShards {
     mesh: Mesh,
+    health: watch::Receiver<Arc<ClusterHealth>>,
 }
 
 impl MeshShards {
-    pub(super) fn new(mesh: Mesh) -> Self {
-        Self { mesh }
+    pub(super) fn new(mesh: Mesh, health: watch::Receiver<Arc<ClusterHealth>>) -> Self {
+        Self { mesh, health }
     }
 }
 
@@ -119,6 +123,10 @@ fn complete<T>(answers: Vec<T>, asked: usize) -> Result<Vec<T>, ShardsError> {
 impl Shards for MeshShards {
     fn is_up(&self, node: NodeId) -> bool {
         self.mesh.is_up(node)
+    }
+
+    fn is_dead(&self, node: NodeId) -> bool {
+        self.health.borrow().is_dead(node)
     }
 
     async fn restore(

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use marram_gateway::{Gateway, GatewayDeps, Kek, open_authority};
-use marram_maintain::{Controller, Mover, Pace, Reencode, keep_voters, spread_leaders};
+use marram_maintain::{
+    Controller, Mover, Pace, Patience, Reencode, Warden, hand_over_all, keep_voters, spread_leaders,
+};
 use marram_mesh::{Mesh, Peer, Role};
 use marram_meta::ClusterView;
 use marram_proto::mesh::v1 as wire;
@@ -16,12 +18,13 @@ use marram_store::wal::{Wal, WalOptions};
 use marram_store::{OsVfs, Vfs};
 use marram_types::caps::OBJECT_GROUPS_DEFAULT;
 use marram_types::config::ServerConfig;
-use marram_types::{GroupId, NodeId, ReplicaId};
+use marram_types::{ClusterHealth, GroupId, NodeId, ReplicaId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ServerArgs, server_config};
+use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
 use super::issuer::Issuer;
 use super::lifetime::{listen, now_ms, stop_when_told};
 use super::local::{Local, MeshTransport};
@@ -61,6 +64,7 @@ pub(super) struct Node {
     sender: watch::Sender<Arc<ClusterView>>,
     view: watch::Receiver<Arc<ClusterView>>,
     room: Arc<room::Gauge>,
+    health: watch::Sender<Arc<ClusterHealth>>,
 }
 
 pub(super) async fn run(args: ServerArgs) -> Result<()> {
@@ -254,11 +258,13 @@ pub(super) async fn open(
         view: view.clone(),
     });
     let router = Arc::new(Router::new(Some(Arc::clone(&host)), calls));
+    let health: watch::Sender<Arc<ClusterHealth>> = watch::Sender::default();
     let local = Arc::new(Local {
         host: Arc::clone(&host),
         router,
         mesh: mesh.clone(),
         view: view.clone(),
+        health: health.subscribe(),
     });
     Ok(Node {
         host,
@@ -268,6 +274,7 @@ pub(super) async fn open(
         sender,
         view,
         room: gauge,
+        health,
     })
 }
 
@@ -293,7 +300,7 @@ async fn serve(
     let (raft_dir, limits) = (storage.raft_dir(), storage.limits());
     let drives = Arc::new(storage.drives(config)?);
     let pace = Arc::new(Pace::new(pace::settings(&config.background)));
-    let shards = Arc::new(MeshShards::new(node.mesh.clone()));
+    let shards = Arc::new(MeshShards::new(node.mesh.clone(), node.health.subscribe()));
     let mut tasks = tokio::task::JoinSet::new();
     let upkeep = upkeep::spawn(&mut tasks, config, &node.local, &shards, (&drives, &pace));
     let issuer = issuer(config, Arc::clone(&kek), node);
@@ -301,6 +308,7 @@ async fn serve(
         mesh: node.mesh.clone(),
         router: Arc::clone(&node.local.router),
         view: node.view.clone(),
+        health: node.health.subscribe(),
         kek: Arc::clone(&kek),
         name: node.mesh.certificate().name.to_string(),
     });
@@ -343,9 +351,12 @@ async fn serve(
     ));
     follow_the_cluster(&mut tasks, node);
     maintain(config, node, shards, &mut tasks);
+    let handed_over = CancellationToken::new();
+    let local = Arc::clone(&node.local);
+    tasks.spawn(leave_in_order(local, stop.clone(), handed_over.clone()));
     tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
     let served = tokio::select! {
-        served = gateway.serve(listeners.api, stop.clone()) => {
+        served = gateway.serve(listeners.api, handed_over) => {
             served.context("the API cannot be served")
         }
         wrong = another_key(kek, node.view.clone()) => Err(wrong),
@@ -371,6 +382,21 @@ async fn another_key(kek: Arc<Kek>, mut view: watch::Receiver<Arc<ClusterView>>)
             return std::future::pending().await;
         }
     }
+}
+
+/// A planned stop: peers are told to prefer others, what this server leads goes to others, and only
+/// then the API closes. Writes pause for a hand-over, not for an election.
+async fn leave_in_order(
+    local: Arc<Local>,
+    stop: CancellationToken,
+    handed_over: CancellationToken,
+) {
+    stop.cancelled().await;
+    local.mesh.leave();
+    let view = local.view.borrow().clone();
+    let done = hand_over_all(local.as_ref(), &view, HAND_OVER_WITHIN).await;
+    tracing::info!(handed = done.handed.len(), kept = ?done.kept, "leaderships before the stop");
+    handed_over.cancel();
 }
 
 /// What this node does and says because of what the cluster has decided.
@@ -416,7 +442,18 @@ fn maintain(
     tasks.spawn(Controller::new(Arc::clone(local), view.clone()).run());
     let grace = Duration::from_secs(config.narrow_grace_s);
     let consensus = Arc::clone(local);
-    tasks.spawn(Mover::narrowing_after(consensus, shards, view.clone(), grace).run());
+    let mover = Mover::narrowing_after(consensus, shards, view.clone(), grace);
+    let (mesh, router) = (node.mesh.clone(), Arc::clone(&local.router));
+    let warden = Warden::new(
+        Arc::clone(local),
+        Arc::new(MeshWitnesses::new(mesh, router, view.clone())),
+        view.clone(),
+        mover.progress(),
+        Patience::new(config.repair_grace_s.saturating_mul(1000)),
+        node.health.clone(),
+    );
+    tasks.spawn(warden.run());
+    tasks.spawn(mover.run());
     let reencoders = Arc::new(MeshReencoders::new(node.mesh.clone()));
     tasks.spawn(Reencode::new(Arc::clone(local), reencoders, view.clone()).run());
     tasks.spawn(keep_voters(Arc::clone(local), view.clone()));

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{GatewayArgs, gateway_config};
+use super::health::{self, MeshWitnesses};
 use super::lifetime::{listen, stop_when_told};
 use super::newcomer::{self, Asks};
 use super::own::{Own, token};
@@ -59,10 +60,12 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         view: seen.clone(),
     });
     let router = Arc::new(Router::new(None, calls));
+    let health = watch::Sender::default();
     let gateway = Gateway::new(GatewayDeps {
         mesh: mesh.clone(),
         router: Arc::clone(&router),
         view: seen.clone(),
+        health: health.subscribe(),
         kek,
         name: certificate.name.to_string(),
     });
@@ -83,6 +86,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
             view: seen.clone(),
         },
     ));
+    let witnesses = MeshWitnesses::new(mesh.clone(), Arc::clone(&router), seen.clone());
+    tasks.spawn(health::follow(witnesses, health));
     tasks.spawn(view::routes(router, seen));
     tracing::info!(api = %config.api_listen, "serving");
     let served = gateway.serve(listener, stop).await;

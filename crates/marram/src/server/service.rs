@@ -15,6 +15,7 @@ use marram_types::{DriveId, GroupId};
 use prost::Message;
 use tokio::sync::watch;
 
+use super::health;
 use super::issuer::Issuer;
 use super::local::Local;
 use super::reencode;
@@ -95,6 +96,9 @@ impl Service for NodeService {
             }
             Method::Upkeep => answer(&self.upkeep.answer(parse(header)?).await),
             Method::StateHash => answer(&hash_at(&self.host, parse(header)?).await?),
+            Method::Witness => answer(&health::own_words(&self.local.mesh)),
+            Method::ClusterHealth => answer(&health::answer(&self.local, &self.local.health)?),
+            Method::HandOver => answer(&health::hand_over(&self.local).await),
             Method::ListShards => answer(&shards::list(&self.drives, parse(header)?).await?),
         }
     }

@@ -47,6 +47,7 @@ impl Facts<'_> {
     }
 
     fn about_losses(&self) -> String {
+        let more = if self.away.is_empty() { "" } else { "more " };
         match self.tolerated() {
             i32::MIN..=-1 => {
                 "Some objects may not be readable until nodes that are away come back.".to_owned()
@@ -54,8 +55,8 @@ impl Facts<'_> {
             0 => "No further node may be lost: every object is readable now, and losing one more \
                   node could make some of them unreadable."
                 .to_owned(),
-            1 => "Any 1 more node may be lost, and every object stays readable.".to_owned(),
-            more => format!("Any {more} more nodes may be lost, and every object stays readable."),
+            1 => format!("Every object survives the loss of any 1 {more}node."),
+            any => format!("Every object survives the loss of any {any} {more}nodes."),
         }
     }
 

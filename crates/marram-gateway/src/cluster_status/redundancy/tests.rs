@@ -1,74 +1,5 @@
-use marram_meta::{BucketRecord, ClusterRecord, DriveRecord, GroupRecord, NodeRecord};
-use marram_placement::{DriveInfo, Topology, plan_pool};
-use marram_types::{BucketId, BucketName, ClusterId, GroupId, ReplicaId};
-
+use super::testing::view;
 use super::*;
-
-fn node(number: u64, drives: u64) -> NodeRecord {
-    NodeRecord {
-        node: NodeId(number),
-        name: format!("node-{number}"),
-        mesh_addr: String::new(),
-        api_addr: String::new(),
-        public_key: [0; 32],
-        zone: String::new(),
-        drives: (0..drives)
-            .map(|ordinal| {
-                let place = u8::try_from(ordinal).unwrap();
-                DriveRecord::new(DriveId(number * 10 + ordinal), place, 1)
-            })
-            .collect(),
-        replica: Some(ReplicaId(number)),
-        replicas_past: Vec::new(),
-        state: NodeState::Active,
-        duty: marram_meta::NodeDuty::Serving,
-        absence: marram_meta::Absence::default(),
-    }
-}
-
-/// A cluster with one bucket of `profile`; the first `voters` nodes vote.
-fn view(nodes: u64, drives: u64, voters: u64, profile: &str) -> ClusterView {
-    let profile: Profile = profile.parse().unwrap();
-    let mut topology = Topology::default();
-    let mut view = ClusterView::default();
-    for number in 1..=nodes {
-        let record = node(number, drives);
-        topology
-            .drives
-            .extend(record.drives.iter().map(|drive| DriveInfo {
-                drive: drive.drive,
-                node: record.node,
-                zone: String::new(),
-                weight: 1,
-            }));
-        view.nodes.insert(record.node, record);
-    }
-    let table = plan_pool(&topology, profile.width()).unwrap();
-    view.pools.insert(table.pool(), table);
-    for group in [GroupId(0), GroupId(1)] {
-        let voters = (1..=voters).map(ReplicaId).collect();
-        view.groups.insert(group, GroupRecord::new(group, voters));
-    }
-    view.cluster = Some(ClusterRecord {
-        cluster: ClusterId(1),
-        name: String::new(),
-        version: 1,
-        object_groups: 1,
-        expected_nodes: 1,
-        default_profile: Some(profile),
-    });
-    let name = BucketName::new("bucket").unwrap();
-    let bucket = BucketRecord {
-        bucket: BucketId(5),
-        name: name.clone(),
-        epoch: 1,
-        state: BucketState::Active,
-        profile,
-        created_ms: 1,
-    };
-    view.buckets.insert(name, bucket);
-    view
-}
 
 fn tolerated(view: &ClusterView, away: &[u64]) -> i32 {
     tolerated_with(view, away, Usage::default())
@@ -137,7 +68,7 @@ fn retired_and_full_drives_count_and_are_named() {
     let text = answer.sentences.join("\n");
     for wanted in [
         "All 6 nodes answer.",
-        "Any 1 more node may be lost",
+        "Every object survives the loss of any 1 node.",
         "Drive 10 of node-1 has failed",
         "Drive 20 of node-2 is full",
         "New objects of 4+2 are written 2+2",

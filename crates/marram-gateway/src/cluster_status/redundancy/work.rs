@@ -13,8 +13,7 @@ impl Facts<'_> {
     pub(super) fn lacks(&self) -> Vec<String> {
         let slots = Standing::slots(self.view);
         let of_layout = |node: &&NodeRecord| {
-            slots.contains_key(&node.node)
-                || (node.state == NodeState::Active && node.duty != NodeDuty::Fenced)
+            slots.contains_key(&node.node) || (node.state == NodeState::Active && !node.is_gone())
         };
         let mut all = Vec::new();
         for node in self.view.nodes.values().filter(of_layout) {
@@ -22,6 +21,10 @@ impl Facts<'_> {
             if node.duty == NodeDuty::Fenced {
                 all.push(format!(
                     "{name} is fenced; what it had is rebuilt elsewhere."
+                ));
+            } else if node.is_gone() {
+                all.push(format!(
+                    "{name} was given up until it returns; what it had is rebuilt elsewhere."
                 ));
             } else if self.away.contains(&node.node) {
                 all.push(format!("{name} does not answer; its shards are missing."));
@@ -85,6 +88,11 @@ impl Facts<'_> {
                 continue;
             }
             let (name, slots) = (&node.name, slots.get(&node.node).copied().unwrap_or(0));
+            if node.is_gone() && node.duty != NodeDuty::Fenced && slots == 0 {
+                all.push(format!(
+                    "{name} was given up until it returns; all that it had is elsewhere."
+                ));
+            }
             for held in node.present_drives() {
                 if held.duty == DriveDuty::Draining {
                     let (drive, left) = (held.drive, self.slots_on(held.drive) as u64);

@@ -62,6 +62,14 @@ async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
             v1::GetBucketProfileRequest::default()
         ),
         refused!(admin, plan_layout, v1::PlanLayoutRequest::default()),
+        refused!(
+            admin,
+            watch_cluster_status,
+            v1::WatchClusterStatusRequest {}
+        ),
+        refused!(admin, ok_to_stop, v1::OkToStopRequest::default()),
+        refused!(admin, set_maintenance, v1::SetMaintenanceRequest::default()),
+        refused!(admin, transfer_leader, v1::TransferLeaderRequest::default()),
         refused!(admin, begin_backup, v1::BeginBackupRequest::default()),
         refused!(admin, read_backup, v1::ReadBackupRequest::default()),
         refused!(admin, end_backup, v1::EndBackupRequest::default()),

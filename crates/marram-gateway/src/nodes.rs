@@ -1,0 +1,57 @@
+//! What the gateway asks of nodes as such, as a trait: everything about their drives is in `drives`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use marram_mesh::{HandOver, Mesh};
+use marram_proto::mesh::v1 as wire;
+use marram_types::{GroupId, NodeId};
+
+/// A node did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the node did not hand its leaderships over: {0}")]
+pub(crate) struct NodeError(pub(crate) String);
+
+/// What became of the leaderships of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct HandedOver {
+    /// Groups that others lead now.
+    pub(crate) handed: Vec<GroupId>,
+    /// Groups that no other voter could take.
+    pub(crate) kept: Vec<GroupId>,
+}
+
+/// The nodes of the cluster.
+#[async_trait]
+pub(crate) trait Nodes: Send + Sync {
+    /// Whether a node said that it is about to stop.
+    fn is_leaving(&self, node: NodeId) -> bool;
+
+    /// Has a node hand its leaderships to others.
+    async fn hand_over(&self, node: NodeId, within: Duration) -> Result<HandedOver, NodeError>;
+}
+
+/// The nodes through the mesh.
+pub(crate) struct MeshNodes(pub(crate) Mesh);
+
+#[async_trait]
+impl Nodes for MeshNodes {
+    fn is_leaving(&self, node: NodeId) -> bool {
+        self.0.is_leaving(node)
+    }
+
+    async fn hand_over(&self, node: NodeId, within: Duration) -> Result<HandedOver, NodeError> {
+        let request = wire::HandOverRequest {};
+        let call = self.0.call::<HandOver>(node, request, Bytes::new(), within);
+        let (answer, _) = call.await.map_err(|error| NodeError(error.to_string()))?;
+        let groups = |numbers: &[u32]| {
+            let groups = numbers.iter().filter_map(|n| u16::try_from(*n).ok());
+            groups.map(GroupId).collect()
+        };
+        Ok(HandedOver {
+            handed: groups(&answer.handed),
+            kept: groups(&answer.kept),
+        })
+    }
+}

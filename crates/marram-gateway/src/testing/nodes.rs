@@ -1,0 +1,29 @@
+//! Nodes in memory: they hand over what they are told to lead.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use marram_types::{GroupId, NodeId};
+use parking_lot::Mutex;
+
+use crate::nodes::{HandedOver, NodeError, Nodes};
+
+/// All nodes.
+#[derive(Default)]
+pub(crate) struct FakeNodes {
+    pub(crate) leads: Mutex<HashMap<NodeId, Vec<GroupId>>>,
+}
+
+#[async_trait]
+impl Nodes for FakeNodes {
+    fn is_leaving(&self, _node: NodeId) -> bool {
+        false
+    }
+
+    async fn hand_over(&self, node: NodeId, _within: Duration) -> Result<HandedOver, NodeError> {
+        let handed = self.leads.lock().remove(&node).unwrap_or_default();
+        let kept = Vec::new();
+        Ok(HandedOver { handed, kept })
+    }
+}

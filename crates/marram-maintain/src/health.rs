@@ -1,0 +1,17 @@
+//! How the nodes are, by the word of several peers, and what the cluster does about it by itself.
+//!
+//! ```text
+//! verdict    words of observers -> how a node is (pure)
+//! giving_up  who is given up, taken back, excused no longer (pure)
+//! warden     the root leader's loop: gathers the words, tells everybody, proposes
+//! ```
+
+mod giving_up;
+mod verdict;
+mod warden;
+
+#[cfg(test)]
+pub(crate) use giving_up::testing;
+pub use giving_up::{Decisions, Patience, decide};
+pub use verdict::{Word, Words, verdicts};
+pub use warden::{Warden, Witnesses};

@@ -1,0 +1,233 @@
+//! Who is given up, who is taken back, and whose excuse has run out: pure, so that every situation is a
+//! test.
+//!
+//! A node is given up when several peers have held it dead for the grace. Its votes go to others then, and
+//! what it had is rebuilt elsewhere if the others can hold it. Nothing of it is for good: it is taken back
+//! when it returns. Nothing happens while too many are away at once, because then the likeliest is that the
+//! network or the leader itself is the trouble, and moving data would not help.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use marram_meta::{
+    BucketState, ClusterView, Lost, NodeDuty, NodeRecord, NodeState, Pause, RootCommand,
+};
+use marram_placement::pool_of;
+use marram_types::{DriveId, Health, NodeHealth, NodeId, PoolId, Profile};
+
+/// How long a node may be away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Before it is given up, in milliseconds.
+    pub grace_ms: u64,
+    /// The same where some placement group has lost as many shards as its profile can lose.
+    pub urgent_ms: u64,
+}
+
+impl Patience {
+    /// The longest time for which the last spare shard is left missing.
+    const URGENT_MS_MAX: u64 = 30_000;
+
+    /// With this grace, in milliseconds.
+    #[must_use]
+    pub fn new(grace_ms: u64) -> Self {
+        Self {
+            grace_ms,
+            urgent_ms: grace_ms.min(Self::URGENT_MS_MAX),
+        }
+    }
+}
+
+/// What is to be decided, and what is not and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// For the root group.
+    pub commands: Vec<RootCommand>,
+    /// For people: what would have to be done and is not.
+    pub notes: Vec<String>,
+}
+
+/// Decides. `observers` are those whose word counts, this server included; `now_ms` is the leader's wall
+/// clock; `holds` says whether every slot finds a place when these nodes, beside those that are gone
+/// already, are rebuilt elsewhere.
+pub fn decide(
+    view: &ClusterView,
+    health: &BTreeMap<NodeId, NodeHealth>,
+    observers: usize,
+    now_ms: u64,
+    patience: Patience,
+    holds: &mut dyn FnMut(&BTreeSet<NodeId>) -> bool,
+) -> Decisions {
+    let mut decisions = Decisions::default();
+    for node in members(view) {
+        decisions.commands.extend(ended_pauses(node, now_ms));
+        let is_back = matches!(of(health, node), Health::Up | Health::Slow);
+        if node.absence.lost.is_some() && is_back {
+            let node = node.node;
+            decisions.commands.push(RootCommand::TakeBack { node });
+        }
+    }
+    let due = due(view, health, patience);
+    if due.is_empty() {
+        return decisions;
+    }
+    if let Some(note) = too_many(view, health, observers) {
+        decisions.notes.push(note);
+        return decisions;
+    }
+    let mut gone = BTreeSet::new();
+    for node in due {
+        if let Some(until_ms) = node.absence.maintenance_until_ms {
+            let left = until_ms.saturating_sub(now_ms) / 1000;
+            decisions.notes.push(format!(
+                "{} does not answer; it is in maintenance for {left} s more, and nothing is rebuilt.",
+                node.name
+            ));
+            continue;
+        }
+        gone.insert(node.node);
+        let rebuild = holds(&gone);
+        if !rebuild {
+            gone.remove(&node.node);
+            decisions.notes.push(cannot_hold(view, node, &gone));
+        }
+        let held = node.absence.lost;
+        if held.is_none_or(|held| rebuild && !held.rebuild) {
+            let node = node.node;
+            decisions
+                .commands
+                .push(RootCommand::GiveUp { node, rebuild });
+        }
+    }
+    decisions
+}
+
+fn of(health: &BTreeMap<NodeId, NodeHealth>, node: &NodeRecord) -> Health {
+    health.get(&node.node).map_or(Health::Unknown, |h| h.health)
+}
+
+/// Members that may return.
+fn members(view: &ClusterView) -> impl Iterator<Item = &NodeRecord> {
+    let nodes = view.nodes.values();
+    nodes.filter(|n| n.state == NodeState::Active && n.duty != NodeDuty::Fenced)
+}
+
+fn ended_pauses(node: &NodeRecord, now_ms: u64) -> impl Iterator<Item = RootCommand> {
+    let ended = move |pause| {
+        let until_ms = node
+            .absence
+            .until_ms(pause)
+            .filter(|until| *until <= now_ms);
+        until_ms.map(|until_ms| RootCommand::EndPause {
+            node: node.node,
+            pause,
+            only: Some(until_ms),
+        })
+    };
+    [Pause::Maintenance, Pause::Leading]
+        .into_iter()
+        .filter_map(ended)
+}
+
+/// Those that have been away for too long and whose data is not yet rebuilt, the longest away first.
+/// One that comes and goes for as long is no better than one that is gone.
+fn due<'v>(
+    view: &'v ClusterView,
+    health: &BTreeMap<NodeId, NodeHealth>,
+    patience: Patience,
+) -> Vec<&'v NodeRecord> {
+    let away = |node: &NodeRecord, for_ms: u64| {
+        health.get(&node.node).is_some_and(|seen| {
+            matches!(seen.health, Health::Dead | Health::Suspect)
+                && seen.words > 1
+                && seen.for_ms >= for_ms
+        })
+    };
+    let dead = |node: &NodeRecord| of(health, node) == Health::Dead;
+    let urgent = at_the_limit(view, &|node| {
+        view.nodes.get(&node).is_none_or(|n| n.is_gone() || dead(n))
+    });
+    let is_due = |node: &&NodeRecord| {
+        let urgent = urgent.contains(&node.node) && dead(node) && away(node, patience.urgent_ms);
+        let rebuilt = node.absence.lost.is_some_and(|lost: Lost| lost.rebuild);
+        !rebuilt && (urgent || away(node, patience.grace_ms))
+    };
+    let mut due: Vec<_> = members(view).filter(is_due).collect();
+    due.sort_by_key(|n| std::cmp::Reverse(health.get(&n.node).map_or(0, |seen| seen.for_ms)));
+    due
+}
+
+/// Nodes with a shard in a placement group that has lost all that it can lose: the survivors are k.
+fn at_the_limit(view: &ClusterView, is_lost: &dyn Fn(NodeId) -> bool) -> BTreeSet<NodeId> {
+    let nodes = view.nodes.values();
+    let homes: BTreeMap<DriveId, NodeId> = nodes
+        .flat_map(|node| node.drives.iter().map(|drive| (drive.drive, node.node)))
+        .collect();
+    let mut found = BTreeSet::new();
+    for (pool, table) in &view.pools {
+        let Some(spare) = spare(view, *pool) else {
+            continue;
+        };
+        for row in &table.rows {
+            let lost = row.drives.iter().filter_map(|drive| homes.get(drive));
+            let lost: Vec<NodeId> = lost.copied().filter(|node| is_lost(*node)).collect();
+            if lost.len() >= spare {
+                found.extend(lost);
+            }
+        }
+    }
+    found
+}
+
+/// The fewest parity shards of the profiles that use a pool, whole copies included.
+fn spare(view: &ClusterView, pool: PoolId) -> Option<usize> {
+    let buckets = view.buckets.values();
+    let buckets = buckets.filter(|bucket| bucket.state != BucketState::Deleted);
+    let default = view.cluster.as_ref().and_then(|c| c.default_profile);
+    let profiles = buckets.map(|bucket| bucket.profile).chain(default);
+    let all = profiles.flat_map(|profile| [profile, profile.as_copies()]);
+    let using = all.filter(|profile| pool_of(profile.width()) == pool);
+    using.map(Profile::m).filter(|m| *m > 0).min()
+}
+
+/// Why nothing is given up at all, when too few say anything or too many are away at once. Those that
+/// were given up before do not count: they are dealt with.
+fn too_many(
+    view: &ClusterView,
+    health: &BTreeMap<NodeId, NodeHealth>,
+    observers: usize,
+) -> Option<String> {
+    let present: Vec<_> = members(view).filter(|n| n.absence.lost.is_none()).collect();
+    let all = present.len();
+    let away = |n: &&&NodeRecord| matches!(of(health, n), Health::Dead | Health::Suspect);
+    let away = present.iter().filter(away).count();
+    if observers * 2 <= all {
+        return Some(format!(
+            "Only {observers} of {all} nodes say whom they reach: nothing is given up, because more than \
+             half would have to."
+        ));
+    }
+    (away * 2 >= all).then(|| {
+        format!(
+            "{away} of {all} nodes are away at once: nothing is given up, because that looks like the \
+             network and not like the nodes. Fence nodes that will not come back."
+        )
+    })
+}
+
+fn cannot_hold(view: &ClusterView, node: &NodeRecord, gone: &BTreeSet<NodeId>) -> String {
+    let left = members(view)
+        .filter(|n| n.node != node.node && n.keeps_slots() && !gone.contains(&n.node))
+        .count();
+    let widest = view.pools.values().map(|table| table.width).max();
+    format!(
+        "{} does not come back, and what it had cannot be rebuilt: {left} nodes are left, and {} shards \
+         need a place each. Add a node.",
+        node.name,
+        widest.unwrap_or(0)
+    )
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

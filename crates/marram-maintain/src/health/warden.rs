@@ -1,0 +1,289 @@
+//! The loop that gathers what the nodes say about each other while this server leads the root group,
+//! makes verdicts of it, and proposes what follows; elsewhere it learns the leader's verdicts.
+//!
+//! It keeps nothing that a successor would need: how long a node has been away is in the words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use marram_meta::{ClusterView, Lost, NodeState, RootCommand, RootOutcome};
+use marram_types::{ClusterHealth, MaintainWork, NodeHealth, NodeId};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::giving_up::{Decisions, Patience, decide};
+use super::verdict::{Word, Words, observers, verdicts};
+use crate::consensus::Consensus;
+use crate::mover::MoverProgress;
+use crate::moves::{self, Homes};
+
+/// How often words are gathered, or the leader is asked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Observers that are asked at once.
+const OBSERVERS_AT_ONCE: usize = 64;
+/// Without news from a leader for so long nothing is known.
+const STALE_AFTER: Duration = Duration::from_secs(5);
+/// How often the same note is written into the log.
+const NOTE_EVERY: Duration = Duration::from_secs(300);
+
+/// The seam to what nodes say.
+#[async_trait::async_trait]
+pub trait Witnesses: Send + Sync + 'static {
+    /// This node and its own word about each peer; none before it is a member.
+    fn own(&self) -> Option<(NodeId, BTreeMap<NodeId, Word>)>;
+
+    /// The word of another node about each of its peers; none when it does not answer soon.
+    async fn ask(&self, node: NodeId) -> Option<BTreeMap<NodeId, Word>>;
+
+    /// What the leader of the root group says; none when nobody answers as such.
+    async fn of_leader(&self) -> Option<ClusterHealth>;
+
+    /// The wall clock, in milliseconds since 1970.
+    fn now_ms(&self) -> u64;
+}
+
+/// Keeps what is known of the nodes' health.
+#[derive(Debug)]
+pub struct Warden<C, W> {
+    consensus: Arc<C>,
+    witnesses: Arc<W>,
+    view: watch::Receiver<Arc<ClusterView>>,
+    mover: watch::Receiver<MoverProgress>,
+    patience: Patience,
+    health: watch::Sender<Arc<ClusterHealth>>,
+    heard: Instant,
+    noted: BTreeMap<String, Instant>,
+    held: Option<(u64, BTreeMap<BTreeSet<NodeId>, bool>)>,
+    pace: Progress,
+}
+
+/// How moves come along.
+#[derive(Debug, Default)]
+struct Progress {
+    most: u64,
+}
+
+impl<C: Consensus, W: Witnesses> Warden<C, W> {
+    /// A warden that tells `health`, and how far `mover` is.
+    #[must_use]
+    pub fn new(
+        consensus: Arc<C>,
+        witnesses: Arc<W>,
+        view: watch::Receiver<Arc<ClusterView>>,
+        mover: watch::Receiver<MoverProgress>,
+        patience: Patience,
+        health: watch::Sender<Arc<ClusterHealth>>,
+    ) -> Self {
+        Self {
+            consensus,
+            witnesses,
+            view,
+            mover,
+            patience,
+            health,
+            heard: Instant::now(),
+            noted: BTreeMap::new(),
+            held: None,
+            pace: Progress::default(),
+        }
+    }
+
+    /// Runs until the view's sender is gone.
+    pub async fn run(mut self) {
+        while self.view.has_changed().is_ok() {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if self.consensus.root_if_leading().is_some() {
+                self.lead().await;
+            } else {
+                self.follow().await;
+            }
+        }
+    }
+
+    async fn follow(&mut self) {
+        self.held = None;
+        if let Some(health) = self.witnesses.of_leader().await {
+            self.heard = Instant::now();
+            self.health.send_replace(Arc::new(health));
+        } else if self.heard.elapsed() >= STALE_AFTER {
+            self.health.send_if_modified(|health| {
+                let known = **health != ClusterHealth::default();
+                *health = Arc::default();
+                known
+            });
+        }
+    }
+
+    async fn lead(&mut self) {
+        let view = self.view.borrow().clone();
+        let words = self.gather(&view).await;
+        let members = active(&view);
+        let nodes = verdicts(members, &words);
+        let decisions = self.decide(&view, &nodes, observers(&words));
+        self.heard = Instant::now();
+        self.tell_changes(&view, &nodes);
+        self.health.send_replace(Arc::new(ClusterHealth {
+            nodes,
+            notes: decisions.notes.clone(),
+            work: self.pace.work(&self.mover.borrow()),
+        }));
+        self.note(&decisions.notes);
+        for command in decisions.commands {
+            self.propose(&view, command).await;
+        }
+    }
+
+    async fn gather(&self, view: &ClusterView) -> Words {
+        let own = self.witnesses.own();
+        let own_node = own.as_ref().map(|(node, _)| *node);
+        let others = active(view).filter(|node| Some(*node) != own_node);
+        let asked = others.map(|node| async move { (node, self.witnesses.ask(node).await) });
+        let said = stream::iter(asked).buffer_unordered(OBSERVERS_AT_ONCE);
+        let said: Vec<_> = said.collect().await;
+        let said = said
+            .into_iter()
+            .filter_map(|(node, said)| Some((node, said?)));
+        said.chain(own).collect()
+    }
+
+    fn decide(
+        &mut self,
+        view: &ClusterView,
+        nodes: &BTreeMap<NodeId, NodeHealth>,
+        observers: usize,
+    ) -> Decisions {
+        let known = self.held.take().filter(|(index, _)| *index == view.index);
+        let (index, mut known) = known.unwrap_or((view.index, BTreeMap::new()));
+        let mut holds = |gone: &BTreeSet<NodeId>| {
+            *known
+                .entry(gone.clone())
+                .or_insert_with(|| can_hold(view, gone))
+        };
+        let now_ms = self.witnesses.now_ms();
+        let decisions = decide(view, nodes, observers, now_ms, self.patience, &mut holds);
+        self.held = Some((index, known));
+        decisions
+    }
+
+    async fn propose(&self, view: &ClusterView, command: RootCommand) {
+        let name = |node: &NodeId| view.nodes.get(node).map_or("?", |n| n.name.as_str());
+        match &command {
+            RootCommand::GiveUp { node, rebuild } => {
+                tracing::warn!(%node, name = name(node), rebuild, "a node is given up until it returns");
+            }
+            RootCommand::TakeBack { node } => {
+                tracing::info!(%node, name = name(node), "a node that was given up is back");
+            }
+            other => tracing::info!(?other, "a pause has run out"),
+        }
+        match self.consensus.propose_root(command).await {
+            Ok(RootOutcome::Done) => {}
+            Ok(outcome) => tracing::info!(?outcome, "the root group decided otherwise"),
+            Err(error) => tracing::info!(%error, "the decision is tried again"),
+        }
+    }
+
+    fn tell_changes(&self, view: &ClusterView, nodes: &BTreeMap<NodeId, NodeHealth>) {
+        let before = self.health.borrow().clone();
+        for (node, seen) in nodes
+            .iter()
+            .filter(|(n, seen)| before.of(**n) != seen.health)
+        {
+            let name = view.nodes.get(node).map_or("?", |n| n.name.as_str());
+            let NodeHealth {
+                health,
+                words,
+                unreached,
+                ..
+            } = seen;
+            tracing::info!(%node, name, ?health, words, unreached, "by the word of its peers");
+        }
+    }
+
+    fn note(&mut self, notes: &[String]) {
+        self.noted.retain(|_, at| at.elapsed() < NOTE_EVERY);
+        for note in notes {
+            // What counts down in a note does not make it another one.
+            let key: String = note.chars().filter(|c| !c.is_ascii_digit()).collect();
+            if self.noted.insert(key, Instant::now()).is_none() {
+                tracing::warn!("{note}");
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn work(&mut self, mover: &MoverProgress) -> MaintainWork {
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let left = number(mover.under_way + mover.to_go);
+        self.most = if left == 0 { 0 } else { self.most.max(left) };
+        let since = mover.since.map_or(Duration::ZERO, |at| at.elapsed());
+        MaintainWork {
+            under_way: number(mover.under_way),
+            waiting: number(mover.waiting),
+            to_go: number(mover.to_go),
+            unplaced: number(mover.unplaced),
+            tickets: number(mover.tickets),
+            written_bytes: mover.written,
+            for_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            most: self.most,
+        }
+    }
+}
+
+fn active(view: &ClusterView) -> impl Iterator<Item = NodeId> {
+    let nodes = view.nodes.values();
+    nodes
+        .filter(|n| n.state == NodeState::Active)
+        .map(|n| n.node)
+}
+
+/// Whether every slot of every pool finds a place without these nodes: what the planner says.
+fn can_hold(view: &ClusterView, gone: &BTreeSet<NodeId>) -> bool {
+    let mut without = view.clone();
+    let nodes = without.nodes.values_mut();
+    for node in nodes.filter(|node| gone.contains(&node.node)) {
+        node.absence.lost = Some(Lost {
+            since_ms: 0,
+            rebuild: true,
+        });
+    }
+    let homes = Homes::of(&without);
+    view.pools.values().all(|table| {
+        let plan = moves::plan(table, &without, &homes);
+        plan.is_ok_and(|plan| plan.unplaced == 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::testing::cluster;
+
+    #[test]
+    fn the_planner_says_whether_the_others_can_hold_it() {
+        let gone = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect();
+        let view = cluster(5, 4);
+        assert!(can_hold(&view, &gone(&[2])));
+        assert!(!can_hold(&view, &gone(&[2, 3])));
+        assert!(can_hold(&cluster(6, 4), &gone(&[2, 3])));
+    }
+
+    #[test]
+    fn progress_counts_from_the_most_that_there_was() {
+        let mut progress = Progress::default();
+        let mover = |under_way, to_go| MoverProgress {
+            leading: true,
+            under_way,
+            to_go,
+            ..MoverProgress::default()
+        };
+        assert_eq!(progress.work(&mover(0, 10)).most, 10);
+        assert_eq!(progress.work(&mover(4, 4)).most, 10);
+        assert_eq!(progress.work(&mover(0, 0)).most, 0);
+        assert_eq!(progress.work(&mover(1, 2)).most, 3);
+    }
+}
