@@ -438,6 +438,7 @@ mod tests {
             gc_read_lag_s: default_gc_read_lag_s(),
             gc_drain_grace_s: default_gc_drain_grace_s(),
             gc_scan_every_s: default_gc_scan_every_s(),
+            repair_grace_s: default_repair_grace_s(),
             background: BackgroundConfig::default(),
             upkeep: UpkeepConfig::default(),
             narrow_grace_s: default_narrow_grace_s(),

@@ -48,12 +48,14 @@ pub(crate) async fn ask(
     let reports = join_all(members(&view).map(|node| report(core, node)));
     let weak = join_all((1..=groups).map(|group| waiting(core, GroupId(group))));
     let (reports, usage, weak) = tokio::join!(reports, usage(core, groups), weak);
-    let reports = reports.into_iter().collect();
+    let reports: BTreeMap<NodeId, Option<Vec<DriveReport>>> = reports.into_iter().collect();
     let weak = weak.into_iter().collect::<Result<Vec<_>, _>>()?;
     let health = core.health();
     let is_up = |node: NodeId| {
         let held = matches!(health.of(node), Health::Dead | Health::Suspect);
-        core.drives.is_up(node) && !held && !core.nodes.is_leaving(node)
+        // Asked just now: what this server noticed last may be a second old.
+        let answers = reports.get(&node).is_some_and(Option::is_some);
+        answers && !held && !core.nodes.is_leaving(node)
     };
     let question = Question {
         view: &view,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use marram_meta::{ClusterView, Lost, NodeState, RootCommand, RootOutcome};
+use marram_placement::PoolPlan;
 use marram_types::{ClusterHealth, MaintainWork, NodeHealth, NodeId};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,7 +19,6 @@ use super::giving_up::{Decisions, Patience, decide};
 use super::verdict::{Word, Words, observers, verdicts};
 use crate::consensus::Consensus;
 use crate::mover::MoverProgress;
-use crate::moves::{self, Homes};
 
 /// How often words are gathered, or the leader is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -251,10 +251,10 @@ fn can_hold(view: &ClusterView, gone: &BTreeSet<NodeId>) -> bool {
             rebuild: true,
         });
     }
-    let homes = Homes::of(&without);
+    let seats = without.seats();
     view.pools.values().all(|table| {
-        let plan = moves::plan(table, &without, &homes);
-        plan.is_ok_and(|plan| plan.unplaced == 0)
+        let plan = PoolPlan::of(table, &seats);
+        plan.is_ok_and(|plan| plan.unplaced.is_empty())
     })
 }
 
