@@ -121,6 +121,7 @@ mod tests {
             replicas_past: Vec::new(),
             state: NodeState::Active,
             duty: NodeDuty::Serving,
+            absence: marram_meta::Absence::default(),
         }
     }
 

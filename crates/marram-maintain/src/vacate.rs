@@ -128,6 +128,7 @@ mod tests {
                 replicas_past: Vec::new(),
                 state: NodeState::Active,
                 duty: duty.map_or(NodeDuty::Serving, |(_, duty)| *duty),
+                absence: marram_meta::Absence::default(),
             };
             view.nodes.insert(record.node, record);
         }

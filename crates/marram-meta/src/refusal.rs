@@ -424,7 +424,7 @@ impl Stored for Refusal {
             Self::NodeTooOld { node, version } => out.u8(100).varint(node.0).u8(version),
             Self::LayoutHeld { until_ms } => out.u8(101).varint(until_ms),
             Self::Drive(refusal) => put_drive(out.u8(45), refusal),
-            Self::NodeExcused { node, until_ms } => out.u8(60).varint(node.0).varint(until_ms),
+            Self::NodeExcused { node, until_ms } => out.u8(110).varint(node.0).varint(until_ms),
             Self::DriveGone { drive } => out.u8(55).varint(drive.0),
             Self::LayoutMoved { given, epoch } => out.u8(56).varint(given).varint(epoch),
             Self::DutyChanged {
@@ -562,10 +562,6 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
             node: node(from)?,
             epoch: from.varint()?,
         },
-        60 => Refusal::NodeExcused {
-            node: node(from)?,
-            until_ms: from.varint()?,
-        },
         100 => Refusal::NodeTooOld {
             node: node(from)?,
             version: from.u8()?,
@@ -580,6 +576,17 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
             profile: get_profile(from)?,
         },
         45 => Refusal::Drive(DriveRefusal::decode(from)?),
+        other => return decode_absence(other, from),
+    })
+}
+
+/// Refusals about nodes that are away.
+fn decode_absence(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError> {
+    Ok(match tag {
+        110 => Refusal::NodeExcused {
+            node: NodeId(from.varint()?),
+            until_ms: from.varint()?,
+        },
         other => return Err(unknown("refusal", other)),
     })
 }

@@ -261,6 +261,7 @@ mod tests {
             replicas_past: Vec::new(),
             state: NodeState::Active,
             duty: NodeDuty::Serving,
+            absence: marram_meta::Absence::default(),
         };
         ClusterView {
             nodes: [(node.node, node)].into(),

@@ -215,6 +215,7 @@ fn view() -> ClusterView {
             replicas_past: Vec::new(),
             state: NodeState::Active,
             duty: NodeDuty::Serving,
+            absence: marram_meta::Absence::default(),
         };
         view.nodes.insert(record.node, record);
     }

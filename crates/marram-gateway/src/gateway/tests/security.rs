@@ -22,32 +22,19 @@ fn reflect() -> tokio_stream::Iter<std::vec::IntoIter<ServerReflectionRequest>> 
     }])
 }
 
-/// Every method of every service without a token.
-async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
-    let channel = cluster.channel().await;
-    let mut objects = ObjectServiceClient::new(channel.clone());
-    let mut buckets = BucketServiceClient::new(channel.clone());
-    let mut admin = AdminServiceClient::new(channel.clone());
-    let mut reflection = ServerReflectionClient::new(channel);
-    macro_rules! refused {
-        ($client:ident, $method:ident, $request:expr) => {
-            (
-                stringify!($method),
-                $client.$method($request).await.map(|_| ()).unwrap_err(),
-            )
-        };
-    }
+macro_rules! refused {
+    ($client:ident, $method:ident, $request:expr) => {
+        (
+            stringify!($method),
+            $client.$method($request).await.map(|_| ()).unwrap_err(),
+        )
+    };
+}
+
+/// Every method for operators without a token.
+async fn admin_without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
+    let mut admin = AdminServiceClient::new(cluster.channel().await);
     vec![
-        refused!(objects, put_object, tokio_stream::iter(vec![chunk(b"x")])),
-        refused!(objects, get_object, v1::GetObjectRequest::default()),
-        refused!(objects, read_shard, v1::ReadShardRequest::default()),
-        refused!(objects, head_object, v1::HeadObjectRequest::default()),
-        refused!(objects, delete_object, v1::DeleteObjectRequest::default()),
-        refused!(objects, list_objects, v1::ListObjectsRequest::default()),
-        refused!(buckets, create_bucket, v1::CreateBucketRequest::default()),
-        refused!(buckets, delete_bucket, v1::DeleteBucketRequest::default()),
-        refused!(buckets, list_buckets, v1::ListBucketsRequest::default()),
-        refused!(buckets, head_bucket, v1::HeadBucketRequest::default()),
         refused!(admin, get_cluster_status, v1::GetClusterStatusRequest {}),
         refused!(admin, set_node_duty, v1::SetNodeDutyRequest::default()),
         refused!(admin, remove_node, v1::RemoveNodeRequest::default()),
@@ -97,8 +84,30 @@ async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
         refused!(admin, rotate_ca, v1::RotateCaRequest::default()),
         refused!(admin, reload_tls, v1::ReloadTlsRequest::default()),
         refused!(admin, remove_gateway, v1::RemoveGatewayRequest::default()),
-        refused!(reflection, server_reflection_info, reflect()),
     ]
+}
+
+/// Every method of every service without a token.
+async fn without_token(cluster: &Cluster) -> Vec<(&'static str, Status)> {
+    let channel = cluster.channel().await;
+    let mut objects = ObjectServiceClient::new(channel.clone());
+    let mut buckets = BucketServiceClient::new(channel.clone());
+    let mut reflection = ServerReflectionClient::new(channel);
+    let mut refused = admin_without_token(cluster).await;
+    refused.extend([
+        refused!(objects, put_object, tokio_stream::iter(vec![chunk(b"x")])),
+        refused!(objects, get_object, v1::GetObjectRequest::default()),
+        refused!(objects, read_shard, v1::ReadShardRequest::default()),
+        refused!(objects, head_object, v1::HeadObjectRequest::default()),
+        refused!(objects, delete_object, v1::DeleteObjectRequest::default()),
+        refused!(objects, list_objects, v1::ListObjectsRequest::default()),
+        refused!(buckets, create_bucket, v1::CreateBucketRequest::default()),
+        refused!(buckets, delete_bucket, v1::DeleteBucketRequest::default()),
+        refused!(buckets, list_buckets, v1::ListBucketsRequest::default()),
+        refused!(buckets, head_bucket, v1::HeadBucketRequest::default()),
+        refused!(reflection, server_reflection_info, reflect()),
+    ]);
+    refused
 }
 
 /// Methods of the public API.
