@@ -76,7 +76,11 @@ impl Has {
 /// Renewed at half of its lifetime, when an operator wishes, and when another CA issues by now.
 fn need(now_s: i64, has: &Has, view: &ClusterView) -> Need {
     let Some(issuing) = view.issuing() else {
-        return Need::Nothing(1);
+        // Who has expired is not told the view before it has renewed.
+        return match now_s >= has.until_s {
+            true => Need::Renewal,
+            false => Need::Nothing(1),
+        };
     };
     let half_s = has.begun_s + (has.until_s - has.begun_s) / 2;
     let record = view.identities.get(&has.key);
@@ -291,6 +295,8 @@ mod tests {
             need(1_100, &has(), &ClusterView::default()),
             Need::Nothing(1)
         );
+        let unseen = need(2_000, &has(), &ClusterView::default());
+        assert_eq!(unseen, Need::Renewal, "an expired gateway that starts");
     }
 
     #[test]
