@@ -89,7 +89,8 @@ async fn held(
         .values()
         .filter(|node| node.state == NodeState::Active);
     for node in members {
-        for own in &node.drives {
+        let kept = node.present_drives().filter(|own| !own.duty.is_gone());
+        for own in kept {
             let place = Place {
                 node: node.node,
                 drive: own.drive,

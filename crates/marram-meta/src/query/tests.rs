@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use crate::stored::Stored;
 use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
-    BeginAnswer, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer, ListEntry, ListItem,
-    ListMerge, ListPage, ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer, ObjectQuery,
-    OnDrive, OnDriveAnswer, Reference, RowsAnswer, TicketItem, TicketWork, TicketsAnswer, Usage,
-    answer,
+    BeginAnswer, Extent, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer, ListEntry,
+    ListItem, ListMerge, ListPage, ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer,
+    ObjectQuery, OnDrive, OnDriveAnswer, Reference, RowsAnswer, TicketItem, TicketWork,
+    TicketsAnswer, Usage, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -141,6 +141,39 @@ fn merged(groups: &[Group], listing: &Listing) -> Vec<String> {
     }
 }
 
+fn counters(n: [u64; 6]) -> GroupCounters {
+    GroupCounters {
+        applied: n[0],
+        time_ms: n[1],
+        gc_floor: n[2],
+        read_floor: n[3],
+        requests: n[4],
+        tickets: n[5],
+        reencodings: n[0],
+        judging: n[1],
+    }
+}
+
+fn of_upkeep(extent: &Extent, n: [u64; 6]) -> [ObjectAnswer; 2] {
+    [
+        ObjectAnswer::OnDrive(OnDriveAnswer {
+            extents: vec![OnDrive {
+                extent: extent.clone(),
+                shards: vec![0, 3],
+            }],
+            next: Some((extent.pg, extent.data)),
+        }),
+        ObjectAnswer::GarbageTotals(GarbageTotals {
+            entries: n[0],
+            bytes: n[1],
+            due: n[2],
+            oldest_ms: Some(n[3]),
+            now_ms: n[4],
+            more: true,
+        }),
+    ]
+}
+
 proptest! {
     #[test]
     fn group_pages_equal_brute_force(keys in keys(), listing in listing()) {
@@ -202,16 +235,7 @@ proptest! {
                 time_ms: n[1],
             }),
             ObjectAnswer::Usage(Usage { objects: n[0], bytes: n[1], ..Usage::default() }),
-            ObjectAnswer::Status(GroupCounters {
-                applied: n[0],
-                time_ms: n[1],
-                gc_floor: n[2],
-                read_floor: n[3],
-                requests: n[4],
-                tickets: n[5],
-                reencodings: n[0],
-                judging: n[1],
-            }),
+            ObjectAnswer::Status(counters(n)),
             ObjectAnswer::Garbage(vec![GarbageEntry {
                 at: n[0],
                 since_ms: n[1],
@@ -234,20 +258,8 @@ proptest! {
                 tickets: vec![TicketItem { ticket, extent: live, row: layout }],
                 more: false,
             }),
-            ObjectAnswer::OnDrive(OnDriveAnswer {
-                extents: vec![OnDrive { extent: extent.clone(), shards: vec![0, 3] }],
-                next: Some((extent.pg, extent.data)),
-            }),
-            ObjectAnswer::GarbageTotals(GarbageTotals {
-                entries: n[0],
-                bytes: n[1],
-                due: n[2],
-                oldest_ms: Some(n[3]),
-                now_ms: n[4],
-                more: true,
-            }),
         ];
-        for answer in answers {
+        for answer in answers.into_iter().chain(of_upkeep(&extent, n)) {
             let bytes = answer.encode();
             prop_assert_eq!(ObjectAnswer::decode(&bytes.clone().into()), Ok(answer));
             for cut in 0..bytes.len() {

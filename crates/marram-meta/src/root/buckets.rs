@@ -103,7 +103,7 @@ fn small(count: usize) -> u16 {
 /// on its way out does not count.
 fn too_wide(kv: &dyn KvRead, profile: Profile) -> Result<Option<Refusal>, StateError> {
     let nodes = staying_nodes(kv)?;
-    let drives: usize = nodes.iter().map(|node| node.drives.len()).sum();
+    let drives: usize = nodes.iter().map(|node| node.present_drives().count()).sum();
     let width = small(profile.width());
     Ok(if nodes.len() > 1 {
         (profile.width() > nodes.len()).then_some(Refusal::ProfileNeedsNodes {

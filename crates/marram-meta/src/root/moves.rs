@@ -49,8 +49,8 @@ pub(super) fn start(apply: &mut Apply<'_>, pool: PoolId, moves: &[SlotMove]) -> 
     })
 }
 
-/// Which drives' slots may be left without a drive: those of nodes that are given up or removed, and
-/// of drained ones whose data may become narrower (rules.md 19).
+/// Which drives' slots may be left without a drive: those of drives and nodes that are given up or
+/// removed, and of drained nodes whose data may become narrower (rules.md 19).
 fn vacatable(
     apply: &Apply<'_>,
     nodes: &[NodeRecord],
@@ -62,7 +62,8 @@ fn vacatable(
             || node.duty == NodeDuty::Fenced
             || (node.duty == NodeDuty::Draining && apply.kv.get(Table::Narrower, &key)?.is_some());
         if !goes {
-            stay.extend(node.drives.iter().map(|drive| drive.drive));
+            let held = node.drives.iter().filter(|drive| !drive.duty.is_gone());
+            stay.extend(held.map(|drive| drive.drive));
         }
     }
     Ok(move |drive| !stay.contains(&drive))
