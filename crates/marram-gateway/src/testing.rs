@@ -119,6 +119,11 @@ impl Cluster {
         groups.root(&bootstrap(&kek));
         let nodes = form(&groups, count);
         let drives = Arc::new(FakeDrives::default());
+        for node in groups.view().borrow().nodes.values() {
+            for drive in &node.drives {
+                drives.add(drive.drive, node.node);
+            }
+        }
         let peers = Arc::new(FakeNodes::default());
         let health: watch::Sender<Arc<ClusterHealth>> = watch::Sender::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -7,6 +7,7 @@ use super::apply::Ran;
 use super::nodes::member;
 use super::outcome::RootOutcome;
 use crate::kinds::absence::{Lost, Pause};
+use crate::kinds::layout_state;
 use crate::kinds::node::{self, NodeDuty};
 use crate::kv::Table;
 use crate::refusal::Refusal;
@@ -32,6 +33,7 @@ pub(super) fn give_up(apply: &mut Apply<'_>, node: NodeId, rebuild: bool) -> Ran
             rebuild: rebuild || held.is_some_and(|lost| lost.rebuild),
         });
         store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
+        layout_state::changed(apply)?;
     }
     Ok(Ok(RootOutcome::Done))
 }
@@ -42,8 +44,10 @@ pub(super) fn take_back(apply: &mut Apply<'_>, node: NodeId) -> Ran {
         Ok(record) => record,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    record.absence.lost = None;
-    store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
+    if record.absence.lost.take().is_some() {
+        store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
+        layout_state::changed(apply)?;
+    }
     Ok(Ok(RootOutcome::Done))
 }
 

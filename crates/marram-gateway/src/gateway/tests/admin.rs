@@ -465,7 +465,12 @@ async fn a_drain_without_room_elsewhere_is_refused_with_numbers() {
         node.drives[0].drive
     };
     cluster.drives.fill(seventh);
-    let error = client.set("node-2", NodeDuty::Draining).await.unwrap_err();
+    let drain = v1::SetNodeDutyRequest {
+        node: "node-2".to_owned(),
+        duty: NodeDuty::Draining.into(),
+        ..v1::SetNodeDutyRequest::default()
+    };
+    let error = client.admin.set_node_duty(drain).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
     assert!(error.message().contains("has room for 0"), "{error:?}");
     assert_eq!(client.status().await.nodes[1].duty(), NodeDuty::Serving);
