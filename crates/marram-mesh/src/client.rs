@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use marram_proto::mesh::v1::Method;
@@ -33,11 +33,16 @@ enum Outcome {
 
 type Pending = Mutex<HashMap<u64, oneshot::Sender<Outcome>>>;
 
+/// A connection over which the peer showed a certificate that has expired is opened anew from this
+/// age on.
+const OLD_AFTER: Duration = Duration::from_secs(3);
+
 /// An open connection.
 pub(crate) struct Connection {
     peer: Arc<str>,
     /// What the peer showed when the connection was opened.
     pub(crate) presented: PeerCertificate,
+    opened: Instant,
     outbox: Arc<Outbox>,
     pending: Arc<Pending>,
     permits: Semaphore,
@@ -81,6 +86,7 @@ impl Connection {
         let connection = Arc::new(Self {
             peer: Arc::clone(&peer),
             presented,
+            opened: Instant::now(),
             outbox: Arc::clone(&outbox),
             pending,
             permits: Semaphore::new(class.in_flight_max()),
@@ -102,6 +108,14 @@ impl Connection {
     /// Ends it; calls in flight are lost.
     pub(crate) fn close(&self) {
         self.stop.cancel();
+    }
+
+    /// Ends it unless it was opened a moment ago: calls in flight on a younger one may be the
+    /// renewal that is waited for.
+    pub(crate) fn close_if_old(&self) {
+        if self.opened.elapsed() > OLD_AFTER {
+            self.close();
+        }
     }
 
     /// Sends a request and waits for the answer. The frame is made by `frame`, which is given the

@@ -388,6 +388,9 @@ impl Mesh {
                 let until = self.shared.peers().until_s(&connection.presented);
                 let ago = unix_seconds().saturating_sub(until);
                 if ago > 0 {
+                    // It may have renewed since it showed that one, and who has no view of the
+                    // cluster is not told: the next connection shows what it has.
+                    connection.close_if_old();
                     let reason = format!("its certificate expired {ago} s ago");
                     let peer = peer();
                     return Err(CallError::Unreachable { peer, reason });
