@@ -38,6 +38,8 @@ use floors::{Activity, Lagging};
 use owners::Owners;
 use queue::{Queue, Seams};
 
+/// Views of the cluster are not so old: a node or writer that answers knows of a drain after this time.
+const DRAIN_SETTLES: Duration = Duration::from_secs(10);
 /// How often the collector looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Groups that are worked on at once.
@@ -61,7 +63,7 @@ pub struct Collector<C, S> {
 struct Work {
     gc: Lagging,
     readers: Lagging,
-    /// When a drive was first seen to be emptied, and how far the group was then.
+    /// When a drive was first seen to be emptied, and how far the group was when everybody knew.
     drains: BTreeMap<DriveId, (Instant, u64)>,
     /// The group's floors, as last seen or proposed.
     floors: (u64, u64),
@@ -174,8 +176,10 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         let now = (self.clock)();
         work.drains.retain(|drive, _| round.drains.contains(drive));
         let drain_begins = work.drains.len() < round.drains.len();
+        let mut drains = work.drains.values();
+        let drain_settles = drains.any(|(since, _)| self.settles(now, *since));
         let gc_is_due = work.gc.is_due(now);
-        if gc_is_due || work.readers.is_due(now) || drain_begins {
+        if gc_is_due || work.readers.is_due(now) || drain_begins || drain_settles {
             self.sample(group, &round.drains, work).await?;
             let is_idle = work.activity.is_idle(work.floors.1) && !gc_is_due;
             if leads && !(is_idle && work.drains.is_empty()) {
@@ -197,6 +201,14 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         Ok(())
     }
 
+    /// Whether a drain was seen so lately that its node and writers may not know of it: what they
+    /// begin until they do is on the node, and has to be below the floor as well
+    /// (placement-protocol.md, drain).
+    fn settles(&self, now: Instant, since: Instant) -> bool {
+        let settled = DRAIN_SETTLES.min(self.lags.drain / 2);
+        now.saturating_duration_since(since) < settled
+    }
+
     /// Notes how far the group is.
     async fn sample(
         &self,
@@ -212,7 +224,11 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         work.gc.note(now, counters.applied);
         work.readers.note(now, counters.applied);
         for drive in drains {
-            work.drains.entry(*drive).or_insert((now, counters.applied));
+            let entry = work.drains.entry(*drive);
+            let (since, index) = entry.or_insert((now, counters.applied));
+            if self.settles(now, *since) {
+                *index = counters.applied;
+            }
         }
         work.floors = (counters.gc_floor, counters.read_floor);
         work.activity.seen(counters.applied);

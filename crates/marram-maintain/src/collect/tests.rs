@@ -48,6 +48,22 @@ async fn a_drain_does_not_wait_for_uploads_of_a_day() {
     assert_eq!(world.drives_with(old), 0);
 }
 
+/// Writers and nodes learn of a drain some moments after the group's leader did: what they begin
+/// meanwhile is waited for no longer than what began before.
+#[tokio::test]
+async fn a_drain_covers_what_began_before_everybody_knew_of_it() {
+    let world = World::new();
+    let mut collector = collector(&world);
+    run(&world, &mut collector, 2).await;
+    world.set_duty(NodeDuty::Draining);
+    run(&world, &mut collector, 3).await;
+    let late = world.put("key");
+    run(&world, &mut collector, 1).await;
+    world.put("key");
+    run(&world, &mut collector, 26).await;
+    assert_eq!(world.drives_with(late), 0);
+}
+
 #[tokio::test]
 async fn displaced_data_goes_when_both_lags_have_passed() {
     let world = World::new();
