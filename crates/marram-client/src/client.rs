@@ -160,9 +160,15 @@ impl Client {
 
     /// The name of one mutation, for all of its attempts.
     pub(crate) fn request_id(&self) -> v1::RequestId {
+        self.request_ids(1)
+    }
+
+    /// The name of the first of some mutations; the others' are the sequence numbers behind it.
+    pub(crate) fn request_ids(&self, count: usize) -> v1::RequestId {
+        let count = u64::try_from(count).expect("a usize fits a u64");
         v1::RequestId {
             client: self.inner.id.clone(),
-            sequence: self.inner.sequence.fetch_add(1, Ordering::Relaxed),
+            sequence: self.inner.sequence.fetch_add(count, Ordering::Relaxed),
         }
     }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use marram_proto::v1;
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -129,6 +130,15 @@ impl ClientError {
         error.0.metadata = info
             .map(|info| info.metadata.into_iter().collect())
             .unwrap_or_default();
+        error
+    }
+
+    /// Reads what a server said of one part of a call.
+    pub(crate) fn from_failure(failure: v1::DeleteFailure) -> Self {
+        let kind = kind_of(Code::from_i32(failure.code), Some(&failure.reason));
+        let mut error = Self::new(kind, failure.message);
+        error.0.reason = Some(failure.reason);
+        error.0.metadata = failure.metadata.into_iter().collect();
         error
     }
 

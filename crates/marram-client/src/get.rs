@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use crate::client::{Client, Lane, present, repeatable, within};
 use crate::direct::Direct;
 use crate::error::{ClientError, ErrorKind};
-use crate::types::{ByteRange, ObjectInfo};
+use crate::types::{ByteRange, ObjectInfo, ReadConditions};
 
 /// How often a read begins again behind bytes that did not match their checksum.
 const CORRUPT_MAX: u32 = 3;
@@ -64,6 +64,21 @@ impl Client {
         key: &str,
         range: Option<ByteRange>,
     ) -> Result<Download, ClientError> {
+        self.get_if(bucket, key, range, &ReadConditions::default())
+            .await
+    }
+
+    /// The same of a version of which conditions hold.
+    ///
+    /// # Errors
+    /// `Precondition` when they do not, and those of [`Self::get`].
+    pub async fn get_if(
+        &self,
+        bucket: &str,
+        key: &str,
+        range: Option<ByteRange>,
+        conditions: &ReadConditions,
+    ) -> Result<Download, ClientError> {
         let range = range
             .map(|range| {
                 range.to_wire().ok_or_else(|| {
@@ -72,7 +87,8 @@ impl Client {
             })
             .transpose()?;
         let plans = self.accepts_plans();
-        let opened = self.open(bucket, key, range, plans).await?;
+        let wanted = (range, conditions.to_wire());
+        let opened = self.open(bucket, key, wanted, plans).await?;
         let whole = opened.offset == 0 && opened.length == opened.info.size;
         Ok(Download {
             client: self.clone(),
@@ -92,7 +108,7 @@ impl Client {
         &self,
         bucket: &str,
         key: &str,
-        range: Option<v1::ByteRange>,
+        (range, conditions): (Option<v1::ByteRange>, Option<v1::ReadConditions>),
         accept_plan: bool,
     ) -> Result<Opened, ClientError> {
         let message = v1::GetObjectRequest {
@@ -100,6 +116,7 @@ impl Client {
             key: key.to_owned(),
             range,
             accept_plan,
+            conditions,
         };
         let limit = self.call_timeout();
         self.attempts(repeatable, |lane| {
@@ -316,7 +333,7 @@ impl Download {
         let key = self.opened.info.key.clone();
         let again = self
             .client
-            .open(&self.bucket, &key, range.to_wire(), accept_plan)
+            .open(&self.bucket, &key, (range.to_wire(), None), accept_plan)
             .await?;
         if again.info.generation != self.opened.info.generation {
             let message = format!(

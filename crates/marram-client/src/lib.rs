@@ -36,6 +36,7 @@ mod backup;
 mod bucket;
 mod client;
 mod config;
+mod delete_many;
 mod direct;
 mod endpoints;
 mod error;
@@ -68,12 +69,12 @@ pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
     AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, BucketProfile, ByteRange, CaInfo,
-    CaRotation, CaStatus, CaStep, CertificateInfo, ClusterStatus, Consent, DriveChange, DriveDuty,
-    DriveEntry, DriveScrub, DriveState, DriveStatus, DutyChange, FinalizedVersion, FullScrub,
-    GarbageStatus, GroupGarbage, GroupStatus, HandedOver, JoinRole, JoinTokenInfo, JoinTokenState,
-    LayoutPlan, ListPage, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty, NodeHealth,
-    NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PausableWork,
-    PauseChange, PlannedNode, PoolPlan, Preconditions, Rebalance, Redundancy, RemovedDrive,
-    RemovedNode, Renewals, ReplicaComparison, ScrubFindings, ScrubStage, ScrubStatus,
+    CaRotation, CaStatus, CaStep, CertificateInfo, Checksums, ClusterStatus, Consent, DriveChange,
+    DriveDuty, DriveEntry, DriveScrub, DriveState, DriveStatus, DutyChange, FinalizedVersion,
+    FullScrub, GarbageStatus, GroupGarbage, GroupStatus, HandedOver, JoinRole, JoinTokenInfo,
+    JoinTokenState, LayoutPlan, ListPage, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty,
+    NodeHealth, NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PausableWork,
+    PauseChange, PlannedNode, PoolPlan, Preconditions, ReadConditions, Rebalance, Redundancy,
+    RemovedDrive, RemovedNode, Renewals, ReplicaComparison, ScrubFindings, ScrubStage, ScrubStatus,
     ShardComparison, ShardDifference, StopAnswer, WorkStatus,
 };

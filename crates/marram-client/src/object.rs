@@ -6,7 +6,7 @@ use crate::client::{Client, present};
 use crate::error::ClientError;
 use crate::put::PutOptions;
 use crate::source::PutBody;
-use crate::types::{ObjectInfo, Preconditions};
+use crate::types::{ObjectInfo, Preconditions, ReadConditions};
 
 impl Client {
     /// Says what an object is.
@@ -14,9 +14,23 @@ impl Client {
     /// # Errors
     /// `NotFound` (object or bucket, the reason says which), and what any call can meet.
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo, ClientError> {
+        self.head_if(bucket, key, &ReadConditions::default()).await
+    }
+
+    /// The same of a version of which conditions hold.
+    ///
+    /// # Errors
+    /// `Precondition` when they do not, and those of [`Self::head`].
+    pub async fn head_if(
+        &self,
+        bucket: &str,
+        key: &str,
+        conditions: &ReadConditions,
+    ) -> Result<ObjectInfo, ClientError> {
         let message = v1::HeadObjectRequest {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
+            conditions: conditions.to_wire(),
         };
         let answer = self
             .unary(message, |lane, request| async move {

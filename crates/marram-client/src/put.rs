@@ -9,7 +9,7 @@ use marram_proto::v1;
 use crate::client::{Client, Lane, present, repeatable};
 use crate::error::{ClientError, ErrorKind};
 use crate::source::{Pieces, PutBody};
-use crate::types::{ObjectInfo, Preconditions};
+use crate::types::{Checksums, ObjectInfo, Preconditions};
 use crate::upload::{Progress, Upload};
 
 /// Is told of the bytes of an upload as they move.
@@ -47,6 +47,8 @@ pub struct PutOptions {
     pub metadata: BTreeMap<String, String>,
     /// What must hold of the present version.
     pub preconditions: Preconditions,
+    /// What is known of the bytes; compared before anything is visible.
+    pub checksums: Checksums,
     /// Is told of the progress.
     pub watcher: Option<Watcher>,
 }
@@ -80,6 +82,8 @@ impl Client {
             metadata: options.metadata.into_iter().collect(),
             preconditions: options.preconditions.to_wire(),
             request_id: Some(self.request_id()),
+            checksums: options.checksums.to_wire(),
+            compute: Vec::new(),
         };
         let watcher = options.watcher;
         let may_repeat = |error: &ClientError| {

@@ -241,3 +241,42 @@ async fn pages_are_asked_for_until_the_last() {
     assert_eq!(keys, ["p/0", "p/1", "p/2"]);
     assert!(pages.next().await.expect("nothing more").is_none());
 }
+
+/// A batch is repeated as a whole under its one id while an object of it may fare better; what cannot
+/// get better is told, beside what was done.
+#[tokio::test]
+async fn a_batch_is_repeated_for_what_may_fare_better() {
+    let server = Fake::start().await;
+    let client = client(&[&server], 3);
+    let none = Preconditions::default;
+    let keys = ["there", "flaky", "stale", "absent"];
+    let batch: Vec<_> = keys.map(|key| (key.to_owned(), none())).into();
+    let done = client.delete_many("abc", &batch).await.expect("answered");
+    let told: Vec<_> = done
+        .iter()
+        .map(|one| one.as_ref().map_err(crate::ClientError::kind))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            Ok(&true),
+            Ok(&true),
+            Err(ErrorKind::Precondition),
+            Ok(&false)
+        ]
+    );
+    let ids = server.request_ids();
+    assert_eq!(ids.len(), 2);
+    assert_eq!(ids[0], ids[1]);
+    // The next mutation uses none of the numbers of the batch.
+    client.delete("abc", "k", &none()).await.expect("deleted");
+    assert_eq!(server.request_ids()[2].1, ids[0].1 + 4);
+
+    let many = vec![(String::from("k"), none()); 1001];
+    let refused = client
+        .delete_many("abc", &many)
+        .await
+        .expect_err("too many");
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert_eq!(server.request_ids().len(), 3);
+}

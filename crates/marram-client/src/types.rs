@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use marram_proto::v1;
 use serde::Serialize;
 
@@ -148,8 +149,10 @@ pub struct Preconditions {
     pub if_generation_match: Option<u64>,
     /// The generation must not be this one; 0: there must be an object.
     pub if_generation_not_match: Option<u64>,
-    /// The entity tag must be this one.
+    /// The entity tag must be this one; `*`: there must be an object.
     pub if_etag_match: Option<String>,
+    /// The entity tag must not be this one; `*`: there must be no object.
+    pub if_etag_none_match: Option<String>,
 }
 
 impl Preconditions {
@@ -158,6 +161,64 @@ impl Preconditions {
             if_generation_match: self.if_generation_match,
             if_generation_not_match: self.if_generation_not_match,
             if_etag_match: self.if_etag_match.clone(),
+            if_etag_none_match: self.if_etag_none_match.clone(),
+        })
+    }
+}
+
+/// What must hold of a version for it to be read. The reason of the error is `NOT_MODIFIED` where the
+/// caller has what is there, else `PRECONDITION_FAILED`. Where a tag is compared, the time of its kind
+/// is not looked at, as in HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadConditions {
+    /// The generation must be this one.
+    pub if_generation_match: Option<u64>,
+    /// The generation must not be this one.
+    pub if_generation_not_match: Option<u64>,
+    /// The entity tag must be this one; `*`: any.
+    pub if_etag_match: Option<String>,
+    /// The entity tag must not be this one.
+    pub if_etag_none_match: Option<String>,
+    /// Written after this time, in milliseconds since 1970-01-01 UTC.
+    pub if_modified_since_ms: Option<i64>,
+    /// Not written after this time, in milliseconds since 1970-01-01 UTC.
+    pub if_unmodified_since_ms: Option<i64>,
+}
+
+impl ReadConditions {
+    pub(crate) fn to_wire(&self) -> Option<v1::ReadConditions> {
+        (*self != Self::default()).then(|| v1::ReadConditions {
+            if_generation_match: self.if_generation_match,
+            if_generation_not_match: self.if_generation_not_match,
+            if_etag_match: self.if_etag_match.clone(),
+            if_etag_none_match: self.if_etag_none_match.clone(),
+            if_modified_since_ms: self.if_modified_since_ms,
+            if_unmodified_since_ms: self.if_unmodified_since_ms,
+        })
+    }
+}
+
+/// Checksums that a caller knows of an object's bytes, beside the CRC64/NVME that this client always
+/// sends: the server compares them before anything is visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checksums {
+    /// CRC32C (Castagnoli).
+    pub crc32c: Option<u32>,
+    /// CRC64/NVME.
+    pub crc64nvme: Option<u64>,
+    /// SHA-256.
+    pub sha256: Option<[u8; 32]>,
+    /// MD5; it becomes the entity tag.
+    pub md5: Option<[u8; 16]>,
+}
+
+impl Checksums {
+    pub(crate) fn to_wire(self) -> Option<v1::Checksums> {
+        (self != Self::default()).then(|| v1::Checksums {
+            crc32c: self.crc32c,
+            crc64nvme: self.crc64nvme,
+            sha256: self.sha256.map(|sum| Bytes::copy_from_slice(&sum)),
+            md5: self.md5.map(|sum| Bytes::copy_from_slice(&sum)),
         })
     }
 }

@@ -113,6 +113,7 @@ impl Upload {
         self.state = State::Done;
         self.emit(Message::Trailer(v1::PutObjectTrailer {
             crc64nvme: Some(self.checksum.value()),
+            checksums: None,
         }))
     }
 

@@ -28,7 +28,7 @@ use tonic::codegen::BoxStream;
 
 use crate::auth::Caller;
 use crate::core::Core;
-use crate::objects::{ObjectName, lookup};
+use crate::objects::{Conditions, LookupError, ObjectName, lookup};
 use crate::status;
 use emit::Messages;
 use reader::Reader;
@@ -47,7 +47,9 @@ pub(crate) async fn run(
     request: v1::GetObjectRequest,
 ) -> Result<BoxStream<v1::GetObjectResponse>, GetError> {
     let name = ObjectName::new(request.bucket, request.key)?;
+    let conditions = Conditions::new(request.conditions)?;
     let found = lookup(&core, &name).await?;
+    conditions.check(&found.row).map_err(LookupError::from)?;
     let asked = range::resolve(request.range, found.row.size)?;
     if let Body::Inline { .. } = found.row.body {
         let bytes = found.inline.clone().ok_or(GetError::InlineMissing)?;
@@ -63,7 +65,7 @@ pub(crate) async fn run(
     }
     let place = core.memory.transfer()?;
     let len = asked.end - asked.start;
-    let mut reader = Reader::new(core.clone(), name, found.row, asked)?;
+    let mut reader = Reader::new(core.clone(), name, found.row, (asked, conditions))?;
     // The first step is read before the header is sent: an object that was overwritten meanwhile
     // can still be answered with its new version.
     let first = reader.first().await?;

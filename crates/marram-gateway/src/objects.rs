@@ -1,13 +1,16 @@
 //! Objects without their bytes: look at, delete, list.
 
+mod batch;
+mod conditions;
 mod list;
 mod mutate;
 
 use marram_meta::{
-    Body, HeadAnswer, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Refusal,
+    Body, BucketRecord, HeadAnswer, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery,
+    Precondition, Refusal,
 };
 use marram_proto::v1;
-use marram_types::{BucketName, GroupId, ObjectKey};
+use marram_types::{BucketName, GroupId, ObjectKey, RequestId};
 
 use crate::convert;
 use crate::core::{BucketError, Core};
@@ -15,6 +18,8 @@ use crate::groups::GroupError;
 use crate::status::{Fault, Reason};
 use crate::validate::{self, InvalidField};
 
+pub(crate) use batch::delete_all;
+pub(crate) use conditions::{Conditions, Unmet};
 pub(crate) use list::{ListError, list};
 pub(crate) use mutate::mutate;
 
@@ -29,6 +34,8 @@ pub(crate) enum LookupError {
     Group(#[from] GroupError),
     #[error("there is no object {key:?} in bucket {bucket}")]
     NotFound { bucket: BucketName, key: ObjectKey },
+    #[error(transparent)]
+    Unmet(#[from] Unmet),
 }
 
 impl Fault for LookupError {
@@ -38,6 +45,7 @@ impl Fault for LookupError {
             Self::Bucket(error) => error.reason(),
             Self::Group(error) => error.reason(),
             Self::NotFound { .. } => Reason::ObjectNotFound,
+            Self::Unmet(unmet) => unmet.reason(),
         }
     }
 
@@ -49,6 +57,7 @@ impl Fault for LookupError {
             Self::NotFound { bucket, key } => {
                 vec![("bucket", bucket.to_string()), ("key", key.to_string())]
             }
+            Self::Unmet(unmet) => unmet.details(),
         }
     }
 }
@@ -104,7 +113,9 @@ pub(crate) async fn head(
     request: v1::HeadObjectRequest,
 ) -> Result<v1::ObjectInfo, LookupError> {
     let name = ObjectName::new(request.bucket, request.key)?;
+    let conditions = Conditions::new(request.conditions)?;
     let found = lookup(core, &name).await?;
+    conditions.check(&found.row)?;
     Ok(convert::object(name.key.as_str(), &found.row))
 }
 
@@ -150,10 +161,21 @@ pub(crate) async fn delete(
     let precondition = validate::precondition(request.preconditions)?;
     let id = validate::request_id(request.request_id.as_ref())?;
     let bucket = core.bucket(&name.bucket).await?;
-    let group: GroupId = core.group_of(&bucket, &name.key)?;
+    delete_one(core, &bucket, name.key, precondition, id).await
+}
+
+/// Deletes an object of a bucket; true when there was one.
+async fn delete_one(
+    core: &Core,
+    bucket: &BucketRecord,
+    key: ObjectKey,
+    precondition: Precondition,
+    id: RequestId,
+) -> Result<bool, DeleteError> {
+    let group: GroupId = core.group_of(bucket, &key)?;
     let command = ObjectCommand::Delete {
         bucket: bucket.bucket,
-        key: name.key,
+        key,
         precondition,
     };
     match mutate(core, group, id, &command).await? {

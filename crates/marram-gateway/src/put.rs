@@ -12,6 +12,7 @@ mod cleanup;
 mod commit;
 mod error;
 mod plan;
+mod sums;
 mod upload;
 mod window;
 mod writer;
@@ -30,11 +31,13 @@ use tonic::Status;
 use crate::core::Core;
 use crate::validate::{self, PutHeader};
 use commit::Content;
+use sums::Totals;
 use upload::{STALL_MAX, Upload};
 
 pub(crate) use cleanup::abandon;
 pub(crate) use error::PutError;
 pub(crate) use plan::Wanted;
+pub(crate) use sums::Checks;
 pub(crate) use writer::{Source, write};
 
 /// A put whose header was accepted.
@@ -53,7 +56,7 @@ where
     let header = validate::put_header(upload::header(&mut stream).await?)?;
     let bucket = core.bucket(&header.bucket).await?;
     let group = core.group_of(&bucket, &header.key)?;
-    let mut upload = Upload::new(stream, header.size, STALL_MAX);
+    let mut upload = Upload::new(stream, header.size, &header.checks, STALL_MAX);
     let put = Put {
         core,
         header,
@@ -66,7 +69,7 @@ where
     };
     let first = first_bytes(&mut upload, put.header.size).await?;
     match StorageClass::choose(first.size, put.bucket.profile).profile() {
-        None => put.inline(first.bytes.freeze(), upload.crc64()).await,
+        None => put.inline(first.bytes.freeze(), upload.totals()).await,
         Some(profile) => {
             // A task of its own: when the caller goes away, it sees the stream break and cleans
             // up, instead of being dropped at whatever point it is.
@@ -105,8 +108,8 @@ where
 
 impl Put {
     /// Writes an object whose bytes go into its row.
-    async fn inline(self, bytes: Bytes, crc64: u64) -> Result<v1::ObjectInfo, PutError> {
+    async fn inline(self, bytes: Bytes, totals: Totals) -> Result<v1::ObjectInfo, PutError> {
         let content = Content::Inline(bytes);
-        commit::run(&self, content, crc64).await
+        commit::run(&self, content, totals).await
     }
 }

@@ -34,6 +34,7 @@ pub(crate) enum Reason {
     TooManyBuckets,
     ObjectNotFound,
     PreconditionFailed,
+    NotModified,
     RangeNotSatisfiable,
     ChunkChecksumMismatch,
     ObjectChecksumMismatch,
@@ -72,7 +73,7 @@ enum Retry {
 impl Reason {
     /// Every reason; tests go through it.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -87,6 +88,7 @@ impl Reason {
         Self::TooManyBuckets,
         Self::ObjectNotFound,
         Self::PreconditionFailed,
+        Self::NotModified,
         Self::RangeNotSatisfiable,
         Self::ChunkChecksumMismatch,
         Self::ObjectChecksumMismatch,
@@ -134,6 +136,7 @@ impl Reason {
             Self::TooManyBuckets => ("TOO_MANY_BUCKETS", Code::ResourceExhausted, Never),
             Self::ObjectNotFound => ("OBJECT_NOT_FOUND", Code::NotFound, Never),
             Self::PreconditionFailed => ("PRECONDITION_FAILED", Code::FailedPrecondition, Never),
+            Self::NotModified => ("NOT_MODIFIED", Code::FailedPrecondition, Never),
             Self::RangeNotSatisfiable => ("RANGE_NOT_SATISFIABLE", Code::OutOfRange, Never),
             Self::ChunkChecksumMismatch => ("CHUNK_CHECKSUM_MISMATCH", Code::DataLoss, Never),
             Self::ObjectChecksumMismatch => ("OBJECT_CHECKSUM_MISMATCH", Code::DataLoss, Never),
@@ -175,17 +178,37 @@ pub(crate) trait Fault: std::error::Error {
     }
 }
 
+fn metadata(fault: &impl Fault) -> HashMap<String, String> {
+    let details = fault.details().into_iter();
+    details
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+/// What a status would say, for an error that is only a part of an answer.
+pub(crate) struct Told {
+    pub(crate) code: i32,
+    pub(crate) reason: &'static str,
+    pub(crate) metadata: HashMap<String, String>,
+}
+
+/// The parts of the status of an error.
+pub(crate) fn told(fault: &impl Fault) -> Told {
+    let (reason, code, _) = fault.reason().row();
+    Told {
+        code: code as i32,
+        reason,
+        metadata: metadata(fault),
+    }
+}
+
 /// The status of an error.
 pub(crate) fn of(fault: &impl Fault) -> Status {
     let (reason, code, retry) = fault.reason().row();
     if code == Code::Internal {
         tracing::error!(error = %fault, "a call failed for a reason that should not occur");
     }
-    let metadata: HashMap<String, String> = fault
-        .details()
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
+    let metadata = metadata(fault);
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     if let Retry::After(delay) = retry {
         details.set_retry_info(Some(delay));

@@ -11,6 +11,7 @@ use marram_types::{
     crc32c,
 };
 
+use crate::put::Checks;
 use crate::status::{Fault, Reason};
 
 /// Media type of objects that came without one.
@@ -91,6 +92,7 @@ pub(crate) struct PutHeader {
     pub(crate) metadata: Vec<(String, String)>,
     pub(crate) precondition: Precondition,
     pub(crate) request: RequestId,
+    pub(crate) checks: Checks,
 }
 
 fn short(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
@@ -116,6 +118,7 @@ pub(crate) fn put_header(header: v1::PutObjectHeader) -> Result<PutHeader, Inval
         metadata: metadata(header.metadata)?,
         precondition: precondition(header.preconditions)?,
         request: request_id(header.request_id.as_ref())?,
+        checks: Checks::new(header.checksums.as_ref(), &header.compute)?,
     })
 }
 
@@ -163,14 +166,19 @@ fn metadata(
 /// Checks preconditions.
 pub(crate) fn precondition(given: Option<v1::Preconditions>) -> Result<Precondition, InvalidField> {
     let given = given.unwrap_or_default();
-    if let Some(etag) = &given.if_etag_match {
-        short("if_etag_match", etag, ETAG_BYTES_MAX)?;
-    }
+    etag("if_etag_match", given.if_etag_match.as_deref())?;
+    etag("if_etag_none_match", given.if_etag_none_match.as_deref())?;
     Ok(Precondition {
         if_generation_match: given.if_generation_match.map(Generation),
         if_generation_not_match: given.if_generation_not_match.map(Generation),
         if_etag_match: given.if_etag_match,
+        if_etag_none_match: given.if_etag_none_match,
     })
+}
+
+/// Checks an entity tag of a condition.
+pub(crate) fn etag(field: &'static str, tag: Option<&str>) -> Result<(), InvalidField> {
+    tag.map_or(Ok(()), |tag| short(field, tag, ETAG_BYTES_MAX))
 }
 
 /// The request id of a mutation; a fresh one where the client sent none, which only means that its

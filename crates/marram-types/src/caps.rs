@@ -55,6 +55,8 @@ pub const POOL_PGS: u16 = 512;
 pub const API_MESSAGE_BYTES_MAX: usize = MIB + 64 * KIB;
 /// Object bytes in one message of the public API.
 pub const API_DATA_BYTES_MAX: usize = MIB;
+/// Objects that one call deletes.
+pub const DELETES_PER_CALL_MAX: usize = 1000;
 /// Largest page of a listing.
 pub const LIST_PAGE_MAX: u32 = 1000;
 /// Buckets of one cluster.

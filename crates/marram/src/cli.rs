@@ -185,8 +185,8 @@ pub(crate) struct RmArgs {
     /// What is not there is no error
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Deletions at once
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
+    /// Calls at once with -r, each of hundreds of objects
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
     pub(crate) jobs: u16,
 }
 

@@ -362,6 +362,38 @@ impl ObjectService for Shared {
         Ok(Response::new(v1::DeleteObjectResponse { existed: true }))
     }
 
+    /// Of the key "flaky" the first call says that its group does not answer.
+    async fn delete_objects(
+        &self,
+        request: Request<v1::DeleteObjectsRequest>,
+    ) -> Result<Response<v1::DeleteObjectsResponse>, Status> {
+        let id = request.get_ref().request_id.clone();
+        self.meet(&request, id.as_ref())?;
+        let first = self.state.lock().expect("unpoisoned").request_ids.len() == 1;
+        let result = |object: v1::ObjectToDelete| {
+            let failure = |code: tonic::Code, reason: &str| v1::DeleteFailure {
+                code: code as i32,
+                reason: reason.to_owned(),
+                ..v1::DeleteFailure::default()
+            };
+            let failure = match object.key.as_str() {
+                "flaky" if first => Some(failure(tonic::Code::Unavailable, "METADATA_UNAVAILABLE")),
+                "stale" => Some(failure(
+                    tonic::Code::FailedPrecondition,
+                    "PRECONDITION_FAILED",
+                )),
+                _ => None,
+            };
+            v1::DeleteResult {
+                existed: failure.is_none() && object.key != "absent",
+                failure,
+            }
+        };
+        let objects = request.into_inner().objects;
+        let results = objects.into_iter().map(result).collect();
+        Ok(Response::new(v1::DeleteObjectsResponse { results }))
+    }
+
     /// Three keys, one a page.
     async fn list_objects(
         &self,

@@ -1,7 +1,9 @@
 //! The API over a real socket, with a cluster in memory behind it.
 
 mod admin;
+mod batch;
 mod buckets;
+mod conditions;
 mod faults;
 mod identity;
 mod kit;

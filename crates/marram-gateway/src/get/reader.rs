@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{GetError, fetch};
 use crate::core::{Core, MEMORY_UNIT_BYTES};
-use crate::objects::{ObjectName, lookup};
+use crate::objects::{Conditions, LookupError, ObjectName, lookup};
 
 /// Steps of up to 8 MiB that are fetched while the client takes the one before.
 const STEPS_AHEAD_MAX: usize = 1;
@@ -38,6 +38,8 @@ pub(super) struct Reader {
     name: ObjectName,
     row: VersionRow,
     range: Range<u64>,
+    /// What must hold of any version that is read.
+    conditions: Conditions,
     /// Offset in the object of the next byte to give.
     at: u64,
     plan: ReadPlan,
@@ -63,9 +65,10 @@ impl Reader {
         core: Arc<Core>,
         name: ObjectName,
         row: VersionRow,
-        range: Range<u64>,
+        (range, conditions): (Range<u64>, Conditions),
     ) -> Result<Self, GetError> {
         Ok(Self {
+            conditions,
             plan: plan(&row, range.clone())?,
             core,
             name,
@@ -170,6 +173,7 @@ impl Reader {
         let found = lookup(&self.core, &self.name).await?.row;
         let started = self.at > self.range.start;
         if found.version != self.row.version {
+            self.conditions.check(&found).map_err(LookupError::from)?;
             let whole = self.range == (0..self.row.size);
             if started || matches!(found.body, Body::Inline { .. }) || !whole {
                 return Err(GetError::Changed);

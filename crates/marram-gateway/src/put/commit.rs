@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use marram_meta::{Body, NewBody, NewVersion, ObjectCommand, ObjectOutcome, Refusal, VersionRow};
-use marram_object::{Completed, etag};
+use marram_object::Completed;
 use marram_proto::v1;
 use marram_types::{Generation, VersionId};
 
+use super::sums::Totals;
 use super::{Put, PutError};
 use crate::begin::Begin;
 use crate::convert;
@@ -24,7 +25,7 @@ pub(super) enum Content {
 pub(super) async fn run(
     put: &Put,
     content: Content,
-    crc64: u64,
+    totals: Totals,
 ) -> Result<v1::ObjectInfo, PutError> {
     let (size, body) = match content {
         Content::Inline(bytes) => {
@@ -40,8 +41,8 @@ pub(super) async fn run(
     let version = NewVersion {
         version: VersionId(rand::random()),
         size,
-        crc64,
-        etag: etag(crc64, size),
+        crc64: totals.crc64,
+        etag: totals.etag(size),
         content_type: put.header.content_type.clone(),
         metadata: put.header.metadata.clone(),
         body,

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use marram_proto::v1;
 use marram_proto::v1::put_object_request::Message;
-use marram_types::Crc64Nvme;
 use marram_types::caps::OBJECT_BYTES_MAX;
 use tonic::Status;
 
+use super::sums::{Checks, Mismatch, SumError, Sums, Totals};
 use crate::status::{Fault, Reason};
 use crate::validate::{self, InvalidField};
 
@@ -33,8 +33,8 @@ pub(crate) enum UploadError {
     NoTrailer { received: u64 },
     #[error(transparent)]
     Invalid(#[from] InvalidField),
-    #[error("all bytes together do not have the checksum of the trailer")]
-    ObjectChecksum { expected: u64, found: u64 },
+    #[error("all bytes together do not have the {} that was told", .0.kind)]
+    ObjectChecksum(Mismatch),
     #[error("the stream is out of order: {0}")]
     Order(&'static str),
 }
@@ -48,7 +48,7 @@ impl Fault for UploadError {
             }
             Self::TooMany { .. } | Self::TooFew { .. } => Reason::SizeMismatch,
             Self::Invalid(field) => field.reason(),
-            Self::ObjectChecksum { .. } => Reason::ObjectChecksumMismatch,
+            Self::ObjectChecksum(_) => Reason::ObjectChecksumMismatch,
         }
     }
 
@@ -62,11 +62,21 @@ impl Fault for UploadError {
                 vec![("received", received.to_string())]
             }
             Self::Invalid(field) => field.details(),
-            Self::ObjectChecksum { expected, found } => vec![
-                ("expected", format!("{expected:016x}")),
-                ("found", format!("{found:016x}")),
+            Self::ObjectChecksum(mismatch) => vec![
+                ("checksum", mismatch.kind.to_owned()),
+                ("expected", mismatch.expected.clone()),
+                ("found", mismatch.found.clone()),
             ],
             Self::Stalled | Self::Order(_) => Vec::new(),
+        }
+    }
+}
+
+impl From<SumError> for UploadError {
+    fn from(error: SumError) -> Self {
+        match error {
+            SumError::Mismatch(mismatch) => Self::ObjectChecksum(mismatch),
+            SumError::NotComputed(field) => Self::Invalid(field),
         }
     }
 }
@@ -76,7 +86,7 @@ pub(crate) struct Upload<S> {
     stream: S,
     declared: Option<u64>,
     received: u64,
-    sum: Crc64Nvme,
+    sums: Sums,
     trailer: Option<v1::PutObjectTrailer>,
     ended: bool,
     stall_max: Duration,
@@ -86,21 +96,26 @@ impl<S> Upload<S>
 where
     S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin,
 {
-    pub(crate) fn new(stream: S, declared: Option<u64>, stall_max: Duration) -> Self {
+    pub(crate) fn new(
+        stream: S,
+        declared: Option<u64>,
+        checks: &Checks,
+        stall_max: Duration,
+    ) -> Self {
         Self {
             stream,
             declared,
             received: 0,
-            sum: Crc64Nvme::default(),
+            sums: Sums::new(checks),
             trailer: None,
             ended: false,
             stall_max,
         }
     }
 
-    /// CRC64/NVME of the bytes received so far.
-    pub(crate) fn crc64(&self) -> u64 {
-        self.sum.value()
+    /// What is to be committed of the bytes received so far.
+    pub(crate) fn totals(&self) -> Totals {
+        self.sums.totals()
     }
 
     /// The next bytes, verified; nothing at the end, which is known to be the true end: of the
@@ -139,7 +154,7 @@ where
             return Err(InvalidField::ObjectTooLarge { size: received }.into());
         }
         validate::chunk(chunk)?;
-        self.sum.update(&chunk.data);
+        self.sums.update(&chunk.data);
         Ok(())
     }
 
@@ -170,13 +185,15 @@ where
         if self.declared.is_none() && self.trailer.is_none() {
             return Err(UploadError::NoTrailer { received });
         }
-        let found = self.crc64();
-        match self.trailer.and_then(|trailer| trailer.crc64nvme) {
-            Some(expected) if expected != found => {
-                Err(UploadError::ObjectChecksum { expected, found })
-            }
-            _ => Ok(()),
-        }
+        let trailer = self.trailer.as_ref();
+        let of_old = trailer.map(|trailer| v1::Checksums {
+            crc64nvme: trailer.crc64nvme,
+            ..v1::Checksums::default()
+        });
+        self.sums.check(of_old.as_ref())?;
+        Ok(self
+            .sums
+            .check(trailer.and_then(|t| t.checksums.as_ref()))?)
     }
 }
 

@@ -76,7 +76,7 @@ where
         whole: false,
     };
     let completed = write(&put.core, wanted, begin, first, &mut upload, &place).await?;
-    let committed = commit::run(&put, Content::Extents(completed), upload.crc64()).await;
+    let committed = commit::run(&put, Content::Extents(completed), upload.totals()).await;
     drop(place);
     committed
 }

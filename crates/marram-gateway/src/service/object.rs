@@ -83,6 +83,16 @@ impl ObjectService for Objects {
         Ok(Response::new(v1::DeleteObjectResponse { existed }))
     }
 
+    async fn delete_objects(
+        &self,
+        request: Request<v1::DeleteObjectsRequest>,
+    ) -> Result<Response<v1::DeleteObjectsResponse>, Status> {
+        let results = objects::delete_all(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::DeleteObjectsResponse { results }))
+    }
+
     async fn list_objects(
         &self,
         request: Request<v1::ListObjectsRequest>,

@@ -72,6 +72,8 @@ pub struct Precondition {
     pub if_generation_not_match: Option<Generation>,
     /// There is an object and its `ETag` is this one; `*`: any.
     pub if_etag_match: Option<String>,
+    /// There is no object, or its `ETag` is another one; `*`: there is none.
+    pub if_etag_none_match: Option<String>,
 }
 
 /// One entry that a collector has finished with.

@@ -15,6 +15,7 @@ pub(super) struct PreconditionRef<'a> {
     pub(super) if_generation_match: Option<Generation>,
     pub(super) if_generation_not_match: Option<Generation>,
     pub(super) if_etag_match: Option<&'a str>,
+    pub(super) if_etag_none_match: Option<&'a str>,
 }
 
 /// The body of a put as it lies in its entry.
@@ -51,19 +52,34 @@ fn put_precondition_ref(out: &mut Writer, precondition: &PreconditionRef<'_>) {
         out.varint(generation.0);
     };
     out.option(precondition.if_generation_match.as_ref(), generation)
-        .option(precondition.if_generation_not_match.as_ref(), generation)
-        .option(precondition.if_etag_match.as_ref(), |out, etag| {
-            out.str(etag);
-        });
+        .option(precondition.if_generation_not_match.as_ref(), generation);
+    let (is, is_not) = (precondition.if_etag_match, precondition.if_etag_none_match);
+    out.u8(u8::from(is.is_some()) * ETAG_IS + u8::from(is_not.is_some()) * ETAG_IS_NOT);
+    for etag in [is, is_not].into_iter().flatten() {
+        out.str(etag);
+    }
 }
+
+/// Bits of the byte that says which tags follow. The first one is what a single option would have
+/// written.
+const ETAG_IS: u8 = 1;
+const ETAG_IS_NOT: u8 = 2;
 
 pub(super) fn get_precondition<'a>(
     from: &mut Reader<'a>,
 ) -> Result<PreconditionRef<'a>, DecodeError> {
+    let if_generation_match = from.option(Reader::varint)?.map(Generation);
+    let if_generation_not_match = from.option(Reader::varint)?.map(Generation);
+    let tags = from.u8()?;
+    if tags > ETAG_IS | ETAG_IS_NOT {
+        return Err(DecodeError::Invalid("precondition"));
+    }
+    let mut tag = |bit| (tags & bit != 0).then(|| from.str()).transpose();
     Ok(PreconditionRef {
-        if_generation_match: from.option(Reader::varint)?.map(Generation),
-        if_generation_not_match: from.option(Reader::varint)?.map(Generation),
-        if_etag_match: from.option(Reader::str)?,
+        if_generation_match,
+        if_generation_not_match,
+        if_etag_match: tag(ETAG_IS)?,
+        if_etag_none_match: tag(ETAG_IS_NOT)?,
     })
 }
 
@@ -74,6 +90,7 @@ impl Precondition {
             if_generation_match: self.if_generation_match,
             if_generation_not_match: self.if_generation_not_match,
             if_etag_match: self.if_etag_match.as_deref(),
+            if_etag_none_match: self.if_etag_none_match.as_deref(),
         }
     }
 }
@@ -84,6 +101,7 @@ impl PreconditionRef<'_> {
             if_generation_match: self.if_generation_match,
             if_generation_not_match: self.if_generation_not_match,
             if_etag_match: self.if_etag_match.map(str::to_owned),
+            if_etag_none_match: self.if_etag_none_match.map(str::to_owned),
         }
     }
 
@@ -95,6 +113,7 @@ impl PreconditionRef<'_> {
         self.if_generation_match.is_none_or(|g| g == generation)
             && self.if_generation_not_match.is_none_or(|g| g != generation)
             && self.if_etag_match.is_none_or(etag_is)
+            && self.if_etag_none_match.is_none_or(|tag| !etag_is(tag))
     }
 }
 

@@ -198,6 +198,11 @@ fn preconditions_judge_the_present_version() {
         if_etag_match: Some(e.to_owned()),
         ..Precondition::default()
     };
+    let other = |e: &str| Precondition {
+        if_etag_none_match: Some(e.to_owned()),
+        ..Precondition::default()
+    };
+    assert!(held(&mut group, other("*")) && held(&mut group, other("\"1-1\"")));
     assert!(held(&mut group, is(0)) && !held(&mut group, is(1)));
     assert!(!held(&mut group, is_not(0)) && held(&mut group, is_not(1)));
     assert!(!held(&mut group, etag("*")) && !held(&mut group, etag("\"1-1\"")));
@@ -207,6 +212,8 @@ fn preconditions_judge_the_present_version() {
     assert!(held(&mut group, is_not(0)) && !held(&mut group, is_not(now)));
     assert!(held(&mut group, etag("*")) && held(&mut group, etag("\"1-1\"")));
     assert!(!held(&mut group, etag("\"2-1\"")));
+    assert!(!held(&mut group, other("*")) && !held(&mut group, other("\"1-1\"")));
+    assert!(held(&mut group, other("\"2-1\"")));
 }
 
 #[test]

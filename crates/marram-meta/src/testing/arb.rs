@@ -189,11 +189,13 @@ pub(crate) fn precondition() -> impl Strategy<Value = Precondition> {
         option::of(any::<u64>().prop_map(Generation)),
         option::of(any::<u64>().prop_map(Generation)),
         option::of(text()),
+        option::of(text()),
     )
-        .prop_map(|(is, is_not, etag)| Precondition {
+        .prop_map(|(is, is_not, etag, other)| Precondition {
             if_generation_match: is,
             if_generation_not_match: is_not,
             if_etag_match: etag,
+            if_etag_none_match: other,
         })
 }
 

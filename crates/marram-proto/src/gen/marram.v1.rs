@@ -4420,9 +4420,90 @@ pub struct Preconditions {
     /// The present generation must not be this one; 0 means that there must be an object.
     #[prost(uint64, optional, tag = "2")]
     pub if_generation_not_match: ::core::option::Option<u64>,
-    /// The present entity tag must be this one.
+    /// The present entity tag must be this one; "\*": there must be an object.
     #[prost(string, optional, tag = "3")]
     pub if_etag_match: ::core::option::Option<::prost::alloc::string::String>,
+    /// The present entity tag must not be this one; "\*": there must be no object.
+    #[prost(string, optional, tag = "4")]
+    pub if_etag_none_match: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// What must hold of a version for it to be read. An unmet condition ends the call with
+/// FAILED_PRECONDITION: NOT_MODIFIED where the caller has what is there, PRECONDITION_FAILED
+/// otherwise; both tell current_generation and current_etag. Where a tag is compared, times are not
+/// looked at, as in HTTP.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadConditions {
+    /// The generation must be this one.
+    #[prost(uint64, optional, tag = "1")]
+    pub if_generation_match: ::core::option::Option<u64>,
+    /// The generation must not be this one, else NOT_MODIFIED.
+    #[prost(uint64, optional, tag = "2")]
+    pub if_generation_not_match: ::core::option::Option<u64>,
+    /// The entity tag must be this one; "\*": any.
+    #[prost(string, optional, tag = "3")]
+    pub if_etag_match: ::core::option::Option<::prost::alloc::string::String>,
+    /// The entity tag must not be this one, else NOT_MODIFIED; "\*": none is another one.
+    #[prost(string, optional, tag = "4")]
+    pub if_etag_none_match: ::core::option::Option<::prost::alloc::string::String>,
+    /// Written after this time, in milliseconds since 1970-01-01 UTC, else NOT_MODIFIED.
+    #[prost(int64, optional, tag = "5")]
+    pub if_modified_since_ms: ::core::option::Option<i64>,
+    /// Not written after this time, in milliseconds since 1970-01-01 UTC.
+    #[prost(int64, optional, tag = "6")]
+    pub if_unmodified_since_ms: ::core::option::Option<i64>,
+}
+/// Checksums of all bytes of an object.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Checksums {
+    /// CRC32C (Castagnoli).
+    #[prost(fixed32, optional, tag = "1")]
+    pub crc32c: ::core::option::Option<u32>,
+    /// CRC64/NVME.
+    #[prost(fixed64, optional, tag = "2")]
+    pub crc64nvme: ::core::option::Option<u64>,
+    /// SHA-256, 32 bytes.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub sha256: ::core::option::Option<::prost::bytes::Bytes>,
+    /// MD5, 16 bytes.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub md5: ::core::option::Option<::prost::bytes::Bytes>,
+}
+/// A checksum that a caller may have checked beside CRC64/NVME, which always is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ChecksumKind {
+    /// Not said.
+    Unspecified = 0,
+    /// CRC32C (Castagnoli).
+    Crc32c = 1,
+    /// SHA-256.
+    Sha256 = 2,
+    /// MD5; it becomes the entity tag too, as in S3.
+    Md5 = 3,
+}
+impl ChecksumKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHECKSUM_KIND_UNSPECIFIED",
+            Self::Crc32c => "CHECKSUM_KIND_CRC32C",
+            Self::Sha256 => "CHECKSUM_KIND_SHA256",
+            Self::Md5 => "CHECKSUM_KIND_MD5",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHECKSUM_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHECKSUM_KIND_CRC32C" => Some(Self::Crc32c),
+            "CHECKSUM_KIND_SHA256" => Some(Self::Sha256),
+            "CHECKSUM_KIND_MD5" => Some(Self::Md5),
+            _ => None,
+        }
+    }
 }
 /// A bucket.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5143,14 +5224,25 @@ pub struct PutObjectHeader {
     /// The same on every attempt at this call.
     #[prost(message, optional, tag = "7")]
     pub request_id: ::core::option::Option<RequestId>,
+    /// What the caller knows of all bytes; a difference ends the call with DATA_LOSS
+    /// (OBJECT_CHECKSUM_MISMATCH) and nothing is written. An MD5 becomes the entity tag.
+    #[prost(message, optional, tag = "8")]
+    pub checksums: ::core::option::Option<Checksums>,
+    /// Checksums that are computed beside those above, because the trailer will tell them, or for an
+    /// MD5 as entity tag.
+    #[prost(enumeration = "ChecksumKind", repeated, tag = "9")]
+    pub compute: ::prost::alloc::vec::Vec<i32>,
 }
 /// The end of the bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutObjectTrailer {
     /// CRC64/NVME of all bytes; a difference ends the call with DATA_LOSS
     /// (OBJECT_CHECKSUM_MISMATCH) and nothing is written.
     #[prost(fixed64, optional, tag = "1")]
     pub crc64nvme: ::core::option::Option<u64>,
+    /// More of them, of the kinds that the header had computed.
+    #[prost(message, optional, tag = "2")]
+    pub checksums: ::core::option::Option<Checksums>,
 }
 /// The object that was written.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5186,6 +5278,9 @@ pub struct GetObjectRequest {
     /// header and a plan instead of the bytes.
     #[prost(bool, tag = "4")]
     pub accept_plan: bool,
+    /// What must hold of the version.
+    #[prost(message, optional, tag = "5")]
+    pub conditions: ::core::option::Option<ReadConditions>,
 }
 /// One message of a GetObject stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5310,6 +5405,9 @@ pub struct HeadObjectRequest {
     /// The key.
     #[prost(string, tag = "2")]
     pub key: ::prost::alloc::string::String,
+    /// What must hold of the version.
+    #[prost(message, optional, tag = "3")]
+    pub conditions: ::core::option::Option<ReadConditions>,
 }
 /// What the object is.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5340,6 +5438,66 @@ pub struct DeleteObjectResponse {
     /// True when there was an object to delete.
     #[prost(bool, tag = "1")]
     pub existed: bool,
+}
+/// Asks for the removal of some objects.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteObjectsRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// 1 to 1000 objects, each named once; all together at most 1 MiB.
+    #[prost(message, repeated, tag = "2")]
+    pub objects: ::prost::alloc::vec::Vec<ObjectToDelete>,
+    /// The same on every attempt at this call. The object at index i is removed under the sequence
+    /// number of this id plus i: the caller uses none of these for anything else.
+    #[prost(message, optional, tag = "3")]
+    pub request_id: ::core::option::Option<RequestId>,
+}
+/// An object of a batch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ObjectToDelete {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// What must hold of the present version.
+    #[prost(message, optional, tag = "2")]
+    pub preconditions: ::core::option::Option<Preconditions>,
+}
+/// What came of a batch.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteObjectsResponse {
+    /// One result for each object, in the order of the request.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<DeleteResult>,
+}
+/// What came of one object of a batch.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteResult {
+    /// True when there was an object, and it is gone.
+    #[prost(bool, tag = "1")]
+    pub existed: bool,
+    /// Why it was not deleted; absent where it was, or was not there.
+    #[prost(message, optional, tag = "2")]
+    pub failure: ::core::option::Option<DeleteFailure>,
+}
+/// Why an object of a batch was not deleted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteFailure {
+    /// The code of google.rpc.Code that a call for this object alone would have ended with.
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    /// The reason, as google.rpc.ErrorInfo would have named it.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// The same for a person to read.
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    /// What ErrorInfo would have told beside it, for example current_generation.
+    #[prost(map = "string, string", tag = "4")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// Asks for a page of keys.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5393,7 +5551,7 @@ pub mod object_service_client {
     /// BUCKET_NOT_FOUND, OBJECT_NOT_FOUND, OBJECT_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
     /// OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, DRIVES_FULL, METADATA_FULL,
     /// NOT_ENOUGH_NODES, DATA_UNAVAILABLE, UPLOAD_STALLED, OUTCOME_UNKNOWN, OVERLOADED, TICKET_INVALID,
-    /// SHARD_NOT_FOUND, SHARD_CORRUPT.
+    /// SHARD_NOT_FOUND, SHARD_CORRUPT, NOT_MODIFIED.
     #[derive(Debug, Clone)]
     pub struct ObjectServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5607,6 +5765,32 @@ pub mod object_service_client {
                 .insert(GrpcMethod::new("marram.v1.ObjectService", "DeleteObject"));
             self.inner.unary(req, path, codec).await
         }
+        /// Deletes up to 1000 objects. Each is a mutation of its own with an answer of its own; nothing is
+        /// promised of all together. The call fails only where it is wrong as a whole.
+        pub async fn delete_objects(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteObjectsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteObjectsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.ObjectService/DeleteObjects",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.ObjectService", "DeleteObjects"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists keys in the order of their bytes, a page at a time. A page shows every key whose last
         /// change ended before the page began.
         pub async fn list_objects(
@@ -5699,6 +5883,15 @@ pub mod object_service_server {
             tonic::Response<super::DeleteObjectResponse>,
             tonic::Status,
         >;
+        /// Deletes up to 1000 objects. Each is a mutation of its own with an answer of its own; nothing is
+        /// promised of all together. The call fails only where it is wrong as a whole.
+        async fn delete_objects(
+            &self,
+            request: tonic::Request<super::DeleteObjectsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteObjectsResponse>,
+            tonic::Status,
+        >;
         /// Lists keys in the order of their bytes, a page at a time. A page shows every key whose last
         /// change ended before the page began.
         async fn list_objects(
@@ -5715,7 +5908,7 @@ pub mod object_service_server {
     /// BUCKET_NOT_FOUND, OBJECT_NOT_FOUND, OBJECT_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
     /// OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, DRIVES_FULL, METADATA_FULL,
     /// NOT_ENOUGH_NODES, DATA_UNAVAILABLE, UPLOAD_STALLED, OUTCOME_UNKNOWN, OVERLOADED, TICKET_INVALID,
-    /// SHARD_NOT_FOUND, SHARD_CORRUPT.
+    /// SHARD_NOT_FOUND, SHARD_CORRUPT, NOT_MODIFIED.
     #[derive(Debug)]
     pub struct ObjectServiceServer<T> {
         inner: Arc<T>,
@@ -6005,6 +6198,51 @@ pub mod object_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteObjectSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.ObjectService/DeleteObjects" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteObjectsSvc<T: ObjectService>(pub Arc<T>);
+                    impl<
+                        T: ObjectService,
+                    > tonic::server::UnaryService<super::DeleteObjectsRequest>
+                    for DeleteObjectsSvc<T> {
+                        type Response = super::DeleteObjectsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteObjectsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObjectService>::delete_objects(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteObjectsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

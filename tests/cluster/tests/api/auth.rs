@@ -54,6 +54,7 @@ async fn every_method(raw: &Raw, authorization: Option<&str>) -> Vec<(&'static s
     ask!(objects.read_shard(v1::ReadShardRequest::default()));
     ask!(objects.head_object(v1::HeadObjectRequest::default()));
     ask!(objects.delete_object(v1::DeleteObjectRequest::default()));
+    ask!(objects.delete_objects(v1::DeleteObjectsRequest::default()));
     ask!(objects.list_objects(v1::ListObjectsRequest::default()));
     let ask = tokio_stream::iter([ServerReflectionRequest::default()]);
     let mut reflection = ServerReflectionClient::new(raw.channel.clone());

@@ -12,6 +12,7 @@ const MIB: usize = 1 << 20;
 fn trailer(crc64nvme: u64) -> v1::PutObjectRequest {
     let trailer = v1::PutObjectTrailer {
         crc64nvme: Some(crc64nvme),
+        checksums: None,
     };
     v1::PutObjectRequest {
         message: Some(Message::Trailer(trailer)),

@@ -1,7 +1,8 @@
 //! Deletes, preconditions, metadata, and requests that are sent twice.
 
 use marram_client::{
-    Client, ClientError, ErrorKind, ObjectInfo, Preconditions, PutBody, PutOptions,
+    Checksums, Client, ClientError, ErrorKind, ObjectInfo, Preconditions, PutBody, PutOptions,
+    ReadConditions,
 };
 use marram_cluster_tests::{Pool, Raw, Shared, get, put};
 use marram_proto::v1;
@@ -189,4 +190,141 @@ async fn a_request_that_is_sent_twice_happens_once() {
         let now = client.head("twice", key).await.expect("there");
         assert_eq!(now.generation, between.generation, "{key}");
     }
+}
+
+/// Of many that replace a version by its entity tag, each asking another server, one wins each round.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_and_writes_are_conditional_on_entity_tags() {
+    let cluster = Shared::cluster();
+    let client = cluster.client();
+    client.create_bucket("tags", None).await.expect("made");
+    let put = |client: Client, text: String, preconditions| async move {
+        let options = PutOptions {
+            preconditions,
+            ..PutOptions::default()
+        };
+        client
+            .put("tags", "k", PutBody::from(text.into_bytes()), options)
+            .await
+    };
+    let first = Preconditions {
+        if_etag_none_match: Some("*".to_owned()),
+        ..Preconditions::default()
+    };
+    let mut tag = put(client.clone(), "0".to_owned(), first.clone())
+        .await
+        .expect("there is none")
+        .etag;
+    let second = put(client.clone(), "x".to_owned(), first).await;
+    assert_eq!(
+        second.expect_err("there is one").kind(),
+        ErrorKind::Precondition
+    );
+    for round in 1..=5 {
+        let racers = (1..=cluster.nodes()).map(|node| {
+            let is_it = Preconditions {
+                if_etag_match: Some(tag.clone()),
+                ..Preconditions::default()
+            };
+            put(cluster.client_of(node), format!("{round} by {node}"), is_it)
+        });
+        let outcomes = futures::future::join_all(racers).await;
+        let won: Vec<_> = outcomes.into_iter().filter_map(Result::ok).collect();
+        assert_eq!(won.len(), 1, "round {round}");
+        let old = ReadConditions {
+            if_etag_none_match: Some(tag),
+            ..ReadConditions::default()
+        };
+        let news = client
+            .head_if("tags", "k", &old)
+            .await
+            .expect("another one");
+        assert_eq!(news.etag, won[0].etag);
+        tag = news.etag;
+        let same = ReadConditions {
+            if_etag_none_match: Some(tag.clone()),
+            ..ReadConditions::default()
+        };
+        for node in 1..=cluster.nodes() + 1 {
+            let kept = cluster
+                .client_of(node)
+                .get_if("tags", "k", None, &same)
+                .await;
+            let kept = kept.expect_err("not modified");
+            assert_eq!(kept.reason(), Some("NOT_MODIFIED"));
+            assert_eq!(kept.metadata()["current_etag"], tag);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_caller_knows_of_the_bytes_is_checked_before_they_are_visible() {
+    let cluster = Shared::cluster();
+    let client = cluster.client();
+    client.create_bucket("checksums", None).await.expect("made");
+    let mut pool = Pool::new(31, 4 << 20);
+    for size in [100, 50_000, 3 << 20] {
+        let object = pool.object(format!("{size}"), size);
+        let data = object.content.to_vec();
+        let put = |checksums| {
+            let options = PutOptions {
+                checksums,
+                ..PutOptions::default()
+            };
+            client.put(
+                "checksums",
+                &object.key,
+                PutBody::from(data.clone()),
+                options,
+            )
+        };
+        let wrong = Checksums {
+            sha256: Some([7; 32]),
+            ..Checksums::default()
+        };
+        let refused = put(wrong).await.expect_err("other bytes");
+        assert_eq!(refused.reason(), Some("OBJECT_CHECKSUM_MISMATCH"));
+        let none = client.head("checksums", &object.key).await;
+        assert_eq!(none.expect_err("nothing").kind(), ErrorKind::NotFound);
+        let right = Checksums {
+            crc32c: Some(marram_types::crc32c(&data)),
+            ..Checksums::default()
+        };
+        put(right).await.expect("these bytes");
+        assert_eq!(
+            get(&client, "checksums", &object.key).await.expect("read"),
+            data
+        );
+    }
+}
+
+/// More than one call takes, some of it deleted by others meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_delete_what_is_there() {
+    let cluster = Shared::cluster();
+    let client = cluster.client();
+    client.create_bucket("batches", None).await.expect("made");
+    let keys: Vec<String> = (0..300).map(|n| format!("dir/{n:04}")).collect();
+    for chunk in keys.chunks(32) {
+        let puts = chunk
+            .iter()
+            .map(|key| client.put("batches", key, PutBody::from("x"), PutOptions::default()));
+        futures::future::try_join_all(puts).await.expect("put");
+    }
+    let batch: Vec<_> = keys
+        .iter()
+        .map(|key| (key.clone(), Preconditions::default()))
+        .collect();
+    // Two servers get the same batch: each object is deleted by exactly one of them.
+    let (one, two) = (cluster.client_of(1), cluster.client_of(2));
+    let (one, two) = tokio::join!(
+        one.delete_many("batches", &batch),
+        two.delete_many("batches", &batch)
+    );
+    let (one, two) = (one.expect("answered"), two.expect("answered"));
+    for (at, (one, two)) in one.iter().zip(&two).enumerate() {
+        let (one, two) = (one.as_ref().expect("done"), two.as_ref().expect("done"));
+        assert!(one ^ two, "{}: {one} {two}", keys[at]);
+    }
+    client.delete_bucket("batches").await.expect("empty");
 }

@@ -95,6 +95,7 @@ pub(super) fn messages(header: v1::PutObjectHeader, data: &[u8]) -> Vec<v1::PutO
     let crc64nvme = Some(Crc64Nvme::of(data));
     all.push(message(Message::Trailer(v1::PutObjectTrailer {
         crc64nvme,
+        checksums: None,
     })));
     all
 }
@@ -148,6 +149,7 @@ impl Client {
             key: key.to_owned(),
             range,
             accept_plan: false,
+            conditions: None,
         };
         let mut stream = self.objects.get_object(request).await?.into_inner();
         let mut header = None;

@@ -90,6 +90,7 @@ async fn uploads_that_do_not_keep_their_word_leave_nothing() {
     let head = |size| message(Message::Header(header("bucket", "bad", Some(size))));
     let trailer = message(Message::Trailer(v1::PutObjectTrailer {
         crc64nvme: Some(1),
+        checksums: None,
     }));
     let flipped = message(Message::Chunk(v1::Chunk {
         data: vec![1, 2].into(),
@@ -217,6 +218,7 @@ async fn deleting_twice_succeeds() {
     let head = v1::HeadObjectRequest {
         bucket: "bucket".to_owned(),
         key: "k".to_owned(),
+        conditions: None,
     };
     let gone = client.objects.head_object(head).await.unwrap_err();
     assert_eq!(
@@ -237,6 +239,7 @@ async fn user_metadata_and_type_come_back() {
     let request = v1::HeadObjectRequest {
         bucket: "bucket".to_owned(),
         key: "k".to_owned(),
+        conditions: None,
     };
     let object = client
         .objects

@@ -1,5 +1,5 @@
 use futures::stream;
-use marram_types::crc32c;
+use marram_types::{Crc64Nvme, crc32c};
 
 use super::*;
 
@@ -17,19 +17,27 @@ fn chunk(data: &'static [u8]) -> Result<v1::PutObjectRequest, Status> {
 }
 
 fn trailer(crc64nvme: Option<u64>) -> Result<v1::PutObjectRequest, Status> {
-    message(Message::Trailer(v1::PutObjectTrailer { crc64nvme }))
+    message(Message::Trailer(v1::PutObjectTrailer {
+        crc64nvme,
+        checksums: None,
+    }))
 }
 
 async fn read(
     declared: Option<u64>,
     messages: Vec<Result<v1::PutObjectRequest, Status>>,
 ) -> Result<Vec<u8>, UploadError> {
-    let mut upload = Upload::new(stream::iter(messages), declared, STALL_MAX);
+    let mut upload = Upload::new(
+        stream::iter(messages),
+        declared,
+        &Checks::default(),
+        STALL_MAX,
+    );
     let mut all = Vec::new();
     while let Some(bytes) = upload.next().await? {
         all.extend_from_slice(&bytes);
     }
-    assert_eq!(upload.crc64(), Crc64Nvme::of(&all));
+    assert_eq!(upload.totals().crc64, Crc64Nvme::of(&all));
     Ok(all)
 }
 
@@ -96,7 +104,12 @@ async fn order_is_kept() {
 #[tokio::test]
 async fn silence_ends_an_upload() {
     let silent = stream::iter(vec![chunk(b"abc")]).chain(stream::pending());
-    let mut upload = Upload::new(Box::pin(silent), None, Duration::from_millis(20));
+    let mut upload = Upload::new(
+        Box::pin(silent),
+        None,
+        &Checks::default(),
+        Duration::from_millis(20),
+    );
     assert!(upload.next().await.unwrap().is_some());
     let stalled = upload.next().await.unwrap_err();
     assert_eq!(stalled.reason(), Reason::UploadStalled);

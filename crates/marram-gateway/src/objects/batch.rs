@@ -1,0 +1,124 @@
+//! Deleting many objects with one call: each a mutation of its own.
+
+use std::collections::HashSet;
+
+use futures::{StreamExt, stream};
+use marram_meta::BucketRecord;
+use marram_proto::v1;
+use marram_types::caps::DELETES_PER_CALL_MAX;
+use marram_types::{BucketName, ObjectKey, RequestId};
+
+use super::{DeleteError, delete_one};
+use crate::core::Core;
+use crate::status;
+use crate::validate::{self, InvalidField};
+
+/// Deletions of one call at once: its entries share the log's syncs, and others have their turn.
+const AT_ONCE_MAX: usize = 32;
+
+/// Deletes objects and says of each what came of it. The call fails as a whole only where the batch is
+/// none, or there is no such bucket.
+pub(crate) async fn delete_all(
+    core: &Core,
+    request: v1::DeleteObjectsRequest,
+) -> Result<Vec<v1::DeleteResult>, DeleteError> {
+    let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
+    let id = validate::request_id(request.request_id.as_ref())?;
+    check_batch(&request.objects)?;
+    let bucket = core.bucket(&name).await?;
+    let bucket = &bucket;
+    let deletions = request
+        .objects
+        .into_iter()
+        .zip(0_u64..)
+        .map(|(object, at)| {
+            let request = RequestId {
+                client: id.client,
+                sequence: id.sequence.wrapping_add(at),
+            };
+            async move { result(one(core, bucket, object, request).await) }
+        });
+    Ok(stream::iter(deletions)
+        .buffered(AT_ONCE_MAX)
+        .collect()
+        .await)
+}
+
+/// A batch has few enough objects, and none of them twice: the second deletion of a key would race
+/// with the first.
+fn check_batch(objects: &[v1::ObjectToDelete]) -> Result<(), InvalidField> {
+    let wrong = |rule| InvalidField::Wrong {
+        field: "objects",
+        rule,
+    };
+    if objects.is_empty() {
+        return Err(wrong("name at least one object"));
+    }
+    if objects.len() > DELETES_PER_CALL_MAX {
+        return Err(wrong("name at most 1000 objects in one call"));
+    }
+    let mut seen = HashSet::with_capacity(objects.len());
+    if !objects
+        .iter()
+        .all(|object| seen.insert(object.key.as_str()))
+    {
+        return Err(wrong("a key is named twice"));
+    }
+    Ok(())
+}
+
+async fn one(
+    core: &Core,
+    bucket: &BucketRecord,
+    object: v1::ObjectToDelete,
+    request: RequestId,
+) -> Result<bool, DeleteError> {
+    let key = ObjectKey::new(object.key).map_err(InvalidField::from)?;
+    let precondition = validate::precondition(object.preconditions)?;
+    delete_one(core, bucket, key, precondition, request).await
+}
+
+fn result(done: Result<bool, DeleteError>) -> v1::DeleteResult {
+    match done {
+        Ok(existed) => v1::DeleteResult {
+            existed,
+            failure: None,
+        },
+        Err(error) => {
+            let told = status::told(&error);
+            v1::DeleteResult {
+                existed: false,
+                failure: Some(v1::DeleteFailure {
+                    code: told.code,
+                    reason: told.reason.to_owned(),
+                    message: error.to_string(),
+                    metadata: told.metadata,
+                }),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects(keys: impl IntoIterator<Item = String>) -> Vec<v1::ObjectToDelete> {
+        let object = |key| v1::ObjectToDelete {
+            key,
+            preconditions: None,
+        };
+        keys.into_iter().map(object).collect()
+    }
+
+    #[test]
+    fn a_batch_has_one_to_a_thousand_objects_each_once() {
+        let many = |count: usize| objects((0..count).map(|n| n.to_string()));
+        assert!(check_batch(&many(0)).is_err());
+        assert!(check_batch(&many(1)).is_ok());
+        assert!(check_batch(&many(1000)).is_ok());
+        assert!(check_batch(&many(1001)).is_err());
+        let twice = objects(["a", "b", "a"].map(str::to_owned));
+        assert!(check_batch(&twice).is_err());
+    }
+}
