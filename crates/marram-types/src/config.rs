@@ -54,6 +54,9 @@ pub struct ServerConfig {
     pub token: Option<String>,
     /// A file with the join token of a new node.
     pub token_file: Option<PathBuf>,
+    /// Wait until the file with the join token is there, and after a refusal go on asking.
+    #[serde(default)]
+    pub await_token: bool,
     /// How long the certificates that this server issues are good for, in seconds; each is renewed at
     /// half of it.
     #[serde(default = "default_certificate_lifetime_s")]
@@ -211,6 +214,9 @@ pub enum ConfigError {
     /// A token twice.
     #[error("give --token or --token-file, not both")]
     TokenTwice,
+    /// Nothing says where the token will appear.
+    #[error("--await-token needs --token-file: the file in which the token will be")]
+    AwaitWithoutFile,
     /// A file that must be there is not.
     #[error("{what} {} is not set or empty", .path.display())]
     EmptyPath {
@@ -332,6 +338,9 @@ impl ServerConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_names(self.name.as_ref(), self.zone.as_ref())?;
         check_token(self.token.as_ref(), self.token_file.as_ref())?;
+        if self.await_token && self.token_file.is_none() {
+            return Err(ConfigError::AwaitWithoutFile);
+        }
         if !CERTIFICATE_SECONDS.contains(&self.certificate_lifetime_s) {
             return Err(ConfigError::CertificateSeconds(self.certificate_lifetime_s));
         }
@@ -427,6 +436,7 @@ mod tests {
             api_advertise: None,
             token: None,
             token_file: None,
+            await_token: false,
             certificate_lifetime_s: default_certificate_lifetime_s(),
             kek_file: "/kek".into(),
             bootstrap: None,
@@ -448,6 +458,15 @@ mod tests {
     #[test]
     fn a_plain_server_is_allowed() {
         assert_eq!(server().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_token_is_awaited_in_a_file_only() {
+        let mut config = server();
+        config.await_token = true;
+        assert_eq!(config.validate(), Err(ConfigError::AwaitWithoutFile));
+        config.token_file = Some("/join/pod-1".into());
+        assert_eq!(config.validate(), Ok(()));
     }
 
     #[test]

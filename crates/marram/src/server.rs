@@ -30,6 +30,7 @@ mod catch_up;
 mod gc;
 mod groups;
 mod health;
+mod invitation;
 mod issuer;
 mod lifetime;
 mod local;

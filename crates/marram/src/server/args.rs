@@ -51,6 +51,10 @@ pub(crate) struct ServerArgs {
     /// With --join: a file with the join token, which `ps` does not show
     #[arg(long, env = "MARRAM_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// With --token-file: wait until the file is there, and after a refusal go on asking with
+    /// whatever it holds then, instead of ending
+    #[arg(long, env = "MARRAM_AWAIT_TOKEN")]
+    pub await_token: bool,
     /// Seconds that the certificates which this server issues are good for; they are renewed at half
     /// of it [default: 86400]
     #[arg(long, env = "MARRAM_CERTIFICATE_LIFETIME", value_name = "SECONDS")]
@@ -202,6 +206,7 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("api_advertise", text(&args.api_advertise));
     set("token", text(&args.token));
     set("token_file", path(&args.token_file));
+    set("await_token", args.await_token.then_some(true.into()));
     set("certificate_lifetime_s", number(args.certificate_lifetime));
     set("kek_file", path(&args.kek_file));
     set("segment_mib", number(args.segment_mib));

@@ -35,28 +35,57 @@ pub(super) struct Admitted {
     pub view: ClusterView,
 }
 
+/// Why one was not admitted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    /// A server of the cluster said no: with this token it will say so again until something else
+    /// changes.
+    #[error("{server} refused to admit this one: {why}")]
+    Refused {
+        /// Which server.
+        server: String,
+        /// Its reason.
+        why: String,
+    },
+    /// The server's CA is not the token's: nothing was sent.
+    #[error("{0}")]
+    OtherAuthority(String),
+    /// The request cannot be made, or its answer not be used.
+    #[error("{0:#}")]
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for AskError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Asks every server in turn until one admits us, and takes the certificate. A refusal ends it: asking
-/// again would not help.
+/// again at once would not help.
 pub(super) async fn ask(
     servers: &[String],
     token: &JoinToken,
     kek: &Kek,
     own: &mut Own,
     asks: Asks,
-) -> Result<Admitted> {
+) -> Result<Admitted, AskError> {
     let request = request(token, kek, own, asks)?;
     for round in 0_u32.. {
         for server in servers {
             let asked =
                 call_as_stranger::<Join>(server, token.authority, request.clone(), ANSWER_WITHIN);
             match asked.await {
-                Ok(response) => return take(own, &response),
+                Ok(response) => return Ok(take(own, &response)?),
                 Err(StrangerError::Call(CallError::Failed(failure)))
                     if matches!(failure.code, RpcCode::Refused | RpcCode::Denied) =>
                 {
-                    bail!("{server} refused to admit this one: {}", failure.message);
+                    let (server, why) = (server.clone(), failure.message.to_string());
+                    return Err(AskError::Refused { server, why });
                 }
-                Err(error @ StrangerError::OtherAuthority { .. }) => bail!("{error}"),
+                Err(error @ StrangerError::OtherAuthority { .. }) => {
+                    return Err(AskError::OtherAuthority(error.to_string()));
+                }
                 Err(error) if round % ROUNDS_PER_LINE == 0 => {
                     tracing::info!(server, %error, "waiting to be admitted");
                 }
@@ -65,7 +94,7 @@ pub(super) async fn ask(
         }
         tokio::time::sleep(PAUSE).await;
     }
-    bail!("no server admitted this one")
+    Err(anyhow::anyhow!("no server admitted this one").into())
 }
 
 fn request(token: &JoinToken, kek: &Kek, own: &Own, asks: Asks) -> Result<wire::JoinRequest> {

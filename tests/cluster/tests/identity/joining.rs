@@ -365,3 +365,42 @@ async fn names_addresses_keys_and_drives_that_are_taken() {
         &["needs a token", "marram admin token create"],
     );
 }
+
+#[tokio::test]
+async fn a_server_may_be_there_before_its_token() {
+    let _alone = ALONE.lock().await;
+    let scratch = Scratch::new("awaited-token");
+    let cluster = ByHand::new(scratch.path());
+    let file = cluster.file("invitation");
+    let (token_file, join) = (
+        format!("--token-file={file}"),
+        format!("--join={}", cluster.mesh),
+    );
+    let args = [
+        token_file.as_str(),
+        "--await-token",
+        join.as_str(),
+        "--zone=z2",
+    ];
+    let (api, mesh) = (free_address(), free_address());
+    let mut newcomer = cluster.server("second", (&api, &mesh), &args);
+    newcomer.says("waiting for a join token");
+
+    let mut first = cluster.found();
+    first.says("serving");
+    let revoked = cluster.token(&[]);
+    cluster.done(&["token", "revoke", revoked.split('.').next().expect("an id")]);
+    fs::write(&file, &revoked).expect("written");
+    newcomer.says("not admitted");
+    let status = cluster.client(&cluster.api).cluster_status().await;
+    assert_eq!(
+        status.expect("it answers").nodes.len(),
+        1,
+        "nobody was let in"
+    );
+
+    let good = cluster.token(&["--name", "second"]);
+    fs::write(&file, &good).expect("written");
+    newcomer.says("this server is a member");
+    assert_eq!(state(&cluster, &good), "used");
+}

@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result};
 use marram_gateway::Kek;
+use marram_types::ClusterId;
 use marram_types::config::ServerConfig;
 use tokio::runtime::Handle;
 
-use super::super::newcomer::{self, Asks};
-use super::super::own::{Own, token};
+use super::super::invitation::Invitation;
+use super::super::newcomer::{self, Admitted, AskError, Asks};
+use super::super::own::Own;
 use super::super::storage::Storage;
 use super::{Node, check_key, describe, open, open_log, settle};
 
@@ -16,12 +18,12 @@ pub(super) async fn join(
     storage: &mut Storage,
     raft: &Handle,
 ) -> Result<(Node, Own)> {
-    let token = token(config.token.as_ref(), config.token_file.as_ref())?;
+    let mut invitation = Invitation::of(config)?;
     // The key is durable before anybody hears of it: a start that is interrupted goes on as the same.
     let mut own = Own::load_or_make(storage.own_file())?;
     let description = describe(config, storage, own.key())?.to_bytes();
-    let asks = Asks::Node(description, storage.cluster());
-    let admitted = newcomer::ask(&config.join, &token, kek, &mut own, asks).await?;
+    let asks = (description, storage.cluster());
+    let admitted = admitted(config, kek, &mut own, &mut invitation, asks).await?;
     let node = admitted.node.context("the answer names no node")?;
     let cluster = admitted.view.cluster.as_ref();
     let cluster = cluster.context("the answer names no cluster")?.cluster;
@@ -36,4 +38,28 @@ pub(super) async fn join(
     let running = open(storage, &mesh, node.replica, raft, Some(admitted.view)).await?;
     settle(&mesh, node.node);
     Ok((running, own))
+}
+
+/// Asks until admitted; a refusal ends it only where no other token can come.
+async fn admitted(
+    config: &ServerConfig,
+    kek: &Kek,
+    own: &mut Own,
+    invitation: &mut Invitation,
+    (description, cluster): (Vec<u8>, Option<ClusterId>),
+) -> Result<Admitted> {
+    loop {
+        let token = invitation.token().await?;
+        let asks = Asks::Node(description.clone(), cluster);
+        match newcomer::ask(&config.join, &token, kek, own, asks).await {
+            Ok(admitted) => return Ok(admitted),
+            Err(error @ (AskError::Refused { .. } | AskError::OtherAuthority(_)))
+                if invitation.may_change() =>
+            {
+                tracing::warn!(%error, "not admitted; waiting for another token, or for the reason to go");
+                invitation.refused();
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
