@@ -12,6 +12,7 @@
 //! faults    random kills, pauses and cuts from a seed
 //! layout    where data lies, and whether it is where it belongs
 //! one_for_all  one cluster for all tests of a binary
+//! room      how many clusters run at the same time
 //! scratch   a folder that stays when the test fails
 //! content   random bytes and sizes from a seed
 //! objects   put many objects, compare every byte of them
@@ -41,6 +42,7 @@ mod objects;
 mod one_for_all;
 mod processes;
 mod raw;
+mod room;
 mod scratch;
 mod server;
 mod wires;
@@ -59,9 +61,7 @@ pub use objects::{get, put, put_all, verify, verify_all};
 pub use one_for_all::Shared;
 pub use processes::{Processes, alive};
 pub use raw::{Raw, Token, reason};
+pub use room::{alone, room};
 pub use scratch::Scratch;
 pub use server::Server;
 pub use wires::Wires;
-
-/// One heavy test at a time: they load the whole machine.
-pub static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use marram_client::Client;
 use marram_cluster_tests::{
-    ALONE, Cluster, Load, Object, Options, Pool, Scratch, alive, equal_both_ways,
-    log_uniform_sizes, put_all, run, settled, until, verify_all,
+    Cluster, Load, Object, Options, Pool, Scratch, alive, equal_both_ways, log_uniform_sizes,
+    put_all, room, run, settled, until, verify_all,
 };
 
 const BUCKET: &str = "crashes";
@@ -130,7 +130,7 @@ impl Crashes {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn moves_survive_a_death_at_each_step() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("crashes");
     let mut crashes = Crashes::start(scratch.path(), 900).await;
     let load = Load::start(&crashes.client, BUCKET, 1);
@@ -168,7 +168,7 @@ async fn moves_survive_a_death_at_each_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rebuilding_a_lost_node_survives_a_death_at_each_step() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("crashes-rebuild");
     let crashes = Crashes::start(scratch.path(), 901).await;
     let places = ["restore.run", "restore.written", "move.carried"];

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use marram_client::{Client, ClusterStatus, NodeDuty, Preconditions};
 use marram_cluster_tests::{
-    ALONE, Cluster, Faults, Load, Object, Options, Pool, Scratch, Wires, fault_seed,
-    log_uniform_sizes, moved, put_all, run, settled, until, verify_all,
+    Cluster, Faults, Load, Object, Options, Pool, Scratch, Wires, fault_seed, log_uniform_sizes,
+    moved, put_all, room, run, settled, until, verify_all,
 };
 
 const BUCKET: &str = "in-trouble";
@@ -26,7 +26,7 @@ const EMPTY_WITHIN: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_come_go_and_are_lost_while_others_fail() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("in-trouble");
     let wires = Wires::lay(scratch.path());
     let options = Options {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use marram_cluster_tests::{
-    ALONE, Cluster, Load, Object, Options, Pool, Scratch, log_uniform_sizes, put_all, run, settled,
+    Cluster, Load, Object, Options, Pool, Scratch, log_uniform_sizes, put_all, room, run, settled,
     verify_all,
 };
 
@@ -16,7 +16,7 @@ const MOVED_WITHIN: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_come_go_and_are_lost_while_the_cluster_is_used() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("growth");
     let options = Options {
         quick_garbage: true,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use marram_client::ClusterStatus;
 use marram_cluster_tests::{
-    ALONE, Cluster, Faults, Load, Object, Options, Pool, Scratch, Wires, fault_seed,
-    log_uniform_sizes, moved, moves_begun, put_all, run, settled, slots, total_slots, verify_all,
+    Cluster, Faults, Load, Object, Options, Pool, Scratch, Wires, fault_seed, log_uniform_sizes,
+    moved, moves_begun, put_all, room, run, settled, slots, total_slots, verify_all,
 };
 
 const BUCKET: &str = "there-and-back";
@@ -37,7 +37,7 @@ fn with_faults() -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_grows_shrinks_and_grows_again() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("there-and-back");
     let options = Options {
         nodes: 3,

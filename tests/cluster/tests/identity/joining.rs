@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use marram_client::{Client, ClientConfig, NodeState, RetryPolicy};
-use marram_cluster_tests::{ALONE, Daemon, Scratch, binary, free_address, until};
+use marram_cluster_tests::{Daemon, Scratch, binary, free_address, room, until};
 use serde_json::Value;
 
 const ACCESS_KEY: &str = "MKBYHAND";
@@ -146,7 +146,7 @@ fn state(cluster: &ByHand, token: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn founded_and_joined_by_the_commands_of_the_manual() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("by-hand");
     let cluster = ByHand::new(scratch.path());
     let _first = cluster.found();
@@ -216,7 +216,7 @@ async fn founded_and_joined_by_the_commands_of_the_manual() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_wrong_token_is_told_by_name() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("wrong-tokens");
     let cluster = ByHand::new(&scratch.path().join("ours"));
     let first = cluster.found();
@@ -311,7 +311,7 @@ fn mixed_drives(cluster: &ByHand, data: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_addresses_keys_and_drives_that_are_taken() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("taken");
     let cluster = ByHand::new(scratch.path());
     let mut first = cluster.found();
@@ -368,7 +368,7 @@ async fn names_addresses_keys_and_drives_that_are_taken() {
 
 #[tokio::test]
 async fn a_server_may_be_there_before_its_token() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("awaited-token");
     let cluster = ByHand::new(scratch.path());
     let file = cluster.file("invitation");

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use marram_client::CaStatus;
 use marram_cluster_tests::{
-    ALONE, Cluster, Options, Pool, Scratch, put_all, run, until, verify_all,
+    Cluster, Options, Pool, Scratch, put_all, room, run, until, verify_all,
 };
 
 const BUCKET: &str = "renewal";
@@ -36,7 +36,7 @@ fn ends(status: &CaStatus) -> (i64, i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn renewed_under_load_and_after_a_long_sleep() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("renewal");
     let mut cluster = Cluster::start(scratch.path(), &options());
     let client = cluster.client();
@@ -90,7 +90,7 @@ async fn renewed_under_load_and_after_a_long_sleep() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn renewed_when_an_operator_says_so() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("reload");
     let options = Options {
         nodes: 3,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use marram_client::{CaStep, Client, ErrorKind, NodeState};
 use marram_cluster_tests::{
-    ALONE, Cluster, Options, Pool, Scratch, put_all, run, until, verify_all,
+    Cluster, Options, Pool, Scratch, put_all, room, run, until, verify_all,
 };
 use rustix::process::Signal;
 
@@ -28,7 +28,7 @@ async fn until_others_go_on(client: &Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_steps_each_after_everybody_did_the_one_before() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("rotation");
     let options = Options {
         nodes: 3,

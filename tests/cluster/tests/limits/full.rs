@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use marram_client::{Client, ErrorKind, NodeState, Preconditions};
 use marram_cluster_tests::{
-    ALONE, Cluster, Object, Options, Pool, Raw, Scratch, put, put_all, until, verify_all,
+    Cluster, Object, Options, Pool, Raw, Scratch, put, put_all, room, until, verify_all,
 };
 
 const MIB: usize = 1 << 20;
@@ -56,7 +56,7 @@ async fn freed(client: &Client, most: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_drives_refuse_writes_and_serve_reads() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("full");
     let cluster = Cluster::start(scratch.path(), &options());
     let client = cluster.client();
@@ -125,7 +125,7 @@ async fn broken_uploads_leave_no_bytes(cluster: &Cluster, client: &Client) {
 /// process ends, and reads and deletions go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn full_metadata_drives_refuse_objects_and_go_on() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("full-metadata");
     let options = Options {
         segment_mib: 8,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use marram_client::{Client, PutBody, PutOptions};
 use marram_cluster_tests::{
-    ALONE, Cluster, Options, Pool, Scratch, peak_resident_bytes, reset_peak, resident_bytes,
+    Cluster, Options, Pool, Scratch, alone, peak_resident_bytes, reset_peak, resident_bytes,
 };
 use tokio::io::{AsyncRead, AsyncWriteExt};
 
@@ -36,7 +36,7 @@ fn reader() -> impl AsyncRead + Send + Unpin + 'static {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_object_costs_little_memory() {
-    let _alone = ALONE.lock().await;
+    let _alone = alone().await;
     let scratch = Scratch::new("memory");
     let options = Options {
         gateways: 1,

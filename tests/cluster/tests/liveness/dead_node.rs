@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use marram_client::{Client, ClusterStatus, NodeHealth, NodeStatus};
 use marram_cluster_tests::{
-    ALONE, Cluster, Object, Options, Pool, Scratch, log_uniform_sizes, put_all, run, until,
+    Cluster, Object, Options, Pool, Scratch, log_uniform_sizes, put_all, room, run, until,
     verify_all,
 };
 
@@ -69,7 +69,7 @@ async fn record_bytes(client: &Client) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_node_had_is_rebuilt_and_it_is_used_again_when_it_returns() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("dead-node");
     let options = Options {
         nodes: 7,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use marram_client::{Client, ClusterStatus, PutBody, PutOptions};
-use marram_cluster_tests::{ALONE, Cluster, Options, Scratch, run, until};
+use marram_cluster_tests::{Cluster, Options, Scratch, alone, run, until};
 use rustix::process::Signal;
 
 const BUCKET: &str = "planned-stop";
@@ -81,7 +81,7 @@ async fn until_leads(client: &Client, name: &str, good: impl Fn(usize) -> bool) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn before_a_planned_stop_leaders_go_to_others_and_writes_go_on() {
-    let _alone = ALONE.lock().await;
+    let _alone = alone().await;
     let scratch = Scratch::new("planned-stop");
     let cluster = Cluster::start(scratch.path(), &Options::default());
     let client = cluster.client_of(6);

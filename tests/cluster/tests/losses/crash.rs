@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use marram_client::{Client, ListQuery, RetryPolicy};
-use marram_cluster_tests::{ALONE, Cluster, Options, Pool, Scratch, get, put};
+use marram_cluster_tests::{Cluster, Options, Pool, Scratch, get, put, room};
 
 const ROUNDS: usize = 2;
 const WRITERS: usize = 8;
@@ -28,7 +28,7 @@ type Book = Mutex<BTreeMap<String, Known>>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_objects_survive_a_crash_of_all_nodes() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("crash");
     let mut cluster = Cluster::start(scratch.path(), &Options::default());
     cluster

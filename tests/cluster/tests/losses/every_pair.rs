@@ -3,7 +3,7 @@
 
 use marram_client::Client;
 use marram_cluster_tests::{
-    ALONE, Cluster, Object, Options, Pool, Scratch, log_uniform_sizes, put_all, verify_all,
+    Cluster, Object, Options, Pool, Scratch, log_uniform_sizes, put_all, room, verify_all,
 };
 
 const OBJECTS: usize = 500;
@@ -15,7 +15,7 @@ const BUCKET: &str = "every-pair";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_two_nodes_may_be_lost() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("every-pair");
     let cluster = Cluster::start(scratch.path(), &Options::default());
     let client = cluster.client();

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use marram_cluster_tests::{ALONE, Cluster, Object, Options, Pool, Scratch, put_all, verify_all};
+use marram_cluster_tests::{Cluster, Object, Options, Pool, Scratch, put_all, room, verify_all};
 use memchr::memmem::Finder;
 
 const OBJECTS: usize = 100;
@@ -15,7 +15,7 @@ const BUCKET: &str = "flipped-bits";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_bit_is_never_served() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("flipped-bits");
     let cluster = Cluster::start(scratch.path(), &Options::default());
     let client = cluster.client();

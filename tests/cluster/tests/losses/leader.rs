@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use marram_client::Client;
-use marram_cluster_tests::{ALONE, Cluster, Object, Options, Pool, Scratch, put, verify_all};
+use marram_cluster_tests::{Cluster, Object, Options, Pool, Scratch, alone, put, verify_all};
 
 const BUCKET: &str = "leader";
 /// The gateway in use; it is not killed.
@@ -19,7 +19,7 @@ const STALL_MAX: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_leader_stalls_writes_only_briefly() {
-    let _alone = ALONE.lock().await;
+    let _alone = alone().await;
     let scratch = Scratch::new("leader");
     let cluster = Cluster::start(scratch.path(), &Options::default());
     let client = cluster.client_of(GATEWAY);

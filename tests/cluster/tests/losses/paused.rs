@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use marram_client::{PutBody, PutOptions, Watcher};
-use marram_cluster_tests::{ALONE, Cluster, Object, Options, Pool, Scratch, put_all, verify_all};
+use marram_cluster_tests::{Cluster, Object, Options, Pool, Scratch, put_all, room, verify_all};
 use rustix::process::Signal;
 
 const BUCKET: &str = "paused";
@@ -23,7 +23,7 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stands_still_weakens_nothing() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("paused");
     let cluster = Cluster::start(scratch.path(), &Options::default());
     // A gateway on the node that stands still would take the upload down with it.

@@ -1,7 +1,7 @@
 //! Fewer nodes than the profile is wide: what was lost or is drained becomes narrower and keeps its
 //! parity, and is widened when there are nodes enough again.
 
-use marram_cluster_tests::{ALONE, Cluster, Scratch, put_all, run, until, verify_all};
+use marram_cluster_tests::{Cluster, Scratch, put_all, room, run, until, verify_all};
 
 use super::settle::{DONE_WITHIN, nothing_stays, objects, options, until_data, until_whole};
 
@@ -9,7 +9,7 @@ const BUCKET: &str = "fewer";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_lost_for_good_cost_width_and_not_safety() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("lost-for-good");
     let mut cluster = Cluster::start(scratch.path(), &options());
     let client = cluster.client();
@@ -57,7 +57,7 @@ async fn two_nodes_lost_for_good_cost_width_and_not_safety() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_too_many_is_drained_only_where_narrower_stripes_are_accepted() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("narrower");
     let cluster = Cluster::start(scratch.path(), &options());
     let client = cluster.client();

@@ -1,7 +1,7 @@
 //! A bucket gets another profile under load, while nodes are killed that do the work.
 
 use marram_client::{Client, NodeState};
-use marram_cluster_tests::{ALONE, Cluster, Load, Scratch, put_all, run, until, verify_all};
+use marram_cluster_tests::{Cluster, Load, Scratch, put_all, room, run, until, verify_all};
 
 use super::settle::{
     DONE_WITHIN, nothing_stays, objects, options, unchanged, until_data, until_whole,
@@ -11,7 +11,7 @@ const BUCKET: &str = "profile";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_gets_another_profile_while_it_is_used_and_nodes_die() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("profile");
     let cluster = Cluster::start(scratch.path(), &options());
     let client = cluster.client();

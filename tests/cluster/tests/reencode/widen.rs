@@ -1,7 +1,7 @@
 //! Objects that were written while nodes were away get their whole width when these are back, while
 //! they are read and overwritten.
 
-use marram_cluster_tests::{ALONE, Cluster, Load, Scratch, put_all, verify_all};
+use marram_cluster_tests::{Cluster, Load, Scratch, put_all, room, verify_all};
 
 use super::settle::{nothing_stays, objects, options, unchanged, until_data, until_whole};
 
@@ -9,7 +9,7 @@ const BUCKET: &str = "widen";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn narrow_objects_are_widened_when_their_nodes_are_back() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("widen");
     let cluster = Cluster::start(scratch.path(), &options());
     let client = cluster.client();

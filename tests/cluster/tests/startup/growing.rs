@@ -1,11 +1,11 @@
 //! A running cluster gets further nodes, and keeps them; operators change what they are there for.
 
 use marram_client::{NodeDuty, NodeState};
-use marram_cluster_tests::{ALONE, Cluster, Options, Scratch, run};
+use marram_cluster_tests::{Cluster, Options, Scratch, room, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_cluster_grows_and_stays_grown() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("growing");
     let options = Options {
         nodes: 3,

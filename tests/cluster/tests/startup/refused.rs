@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use marram_cluster_tests::{
-    ALONE, Cluster, Object, Options, Pool, Scratch, binary, put_all, verify_all,
+    Cluster, Object, Options, Pool, Scratch, binary, put_all, room, verify_all,
 };
 use marram_types::crc32c;
 
@@ -77,7 +77,7 @@ fn says(said: &str, parts: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_in_use_or_of_another_cluster_or_format() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let (ours, theirs) = (Scratch::new("ours"), Scratch::new("theirs"));
     let mut cluster = Cluster::start(ours.path(), &one_node());
     let objects = fill(&cluster).await;
@@ -131,7 +131,7 @@ fn with_format(identity: &[u8], format: u8) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("port-in-use");
     let mut cluster = Cluster::start(scratch.path(), &one_node());
     let objects = fill(&cluster).await;

@@ -1,6 +1,6 @@
 //! One node, one node with several drives, three nodes.
 
-use marram_cluster_tests::{ALONE, Cluster, Object, Options, Pool, Scratch, put_all, verify_all};
+use marram_cluster_tests::{Cluster, Object, Options, Pool, Scratch, put_all, room, verify_all};
 
 const BUCKET: &str = "small";
 
@@ -23,7 +23,7 @@ fn options(nodes: u16, drives: u16) -> Options {
 
 /// Starts, writes, stops, starts again, reads.
 async fn starts_again(name: &str, options: &Options, profile: &str) {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new(name);
     let mut cluster = Cluster::start(scratch.path(), options);
     let client = cluster.client();
@@ -56,7 +56,7 @@ async fn one_node_with_four_drives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_and_one_of_them_lost() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("three-nodes");
     let cluster = Cluster::start(scratch.path(), &options(3, 1));
     let client = cluster.client();

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use marram_cluster_tests::{ALONE, Cluster, Options, Scratch, alive, until};
+use marram_cluster_tests::{Cluster, Options, Scratch, alive, room, until};
 use rustix::process::{Pid, Signal, kill_process};
 
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ fn signal(pid: u32, signal: Signal) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_stops_everything() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("interrupt");
     let mut cluster = Cluster::start(scratch.path(), &three_nodes());
     let env = scratch.path().join("env");
@@ -65,7 +65,7 @@ async fn an_interrupt_stops_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_server_outlives_a_killed_supervisor() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("supervisor");
     let cluster = Cluster::start(scratch.path(), &three_nodes());
     let pids = cluster.pids();
@@ -79,7 +79,7 @@ async fn no_server_outlives_a_killed_supervisor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_node_can_be_started_again() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("restart");
     let cluster = Cluster::start(scratch.path(), &three_nodes());
     let before = cluster.pid(2).expect("it runs");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use marram_client::{Client, DriveDuty};
 use marram_cluster_tests::{
-    ALONE, Cluster, Object, Options, Pool, Scratch, put_all, run, until, verify_all,
+    Cluster, Object, Options, Pool, Scratch, put_all, room, run, until, verify_all,
 };
 
 use super::kit::{WITHIN, drive, drives, settled, status};
@@ -50,7 +50,7 @@ fn folder(cluster: &Cluster, node: u16, place: u16) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drive_is_added_and_filled_and_drained_and_removed() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("drive-added");
     let mut cluster = Cluster::start(scratch.path(), &options());
     let client = cluster.client();
@@ -141,7 +141,7 @@ async fn rebuilt(client: &Client, id: u64, duty: DriveDuty) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drive_that_fails_is_rebuilt_and_one_that_was_away_serves_again() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("drive-fails");
     let options = Options {
         drives: 2,

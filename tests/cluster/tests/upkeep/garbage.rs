@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use marram_client::{Client, Preconditions, PutBody, PutOptions};
-use marram_cluster_tests::{ALONE, Cluster, Options, Pool, Scratch, put_all, run, until};
+use marram_cluster_tests::{Cluster, Options, Pool, Scratch, put_all, room, run, until};
 
 use super::kit::{WITHIN, drives, settled};
 
@@ -36,7 +36,7 @@ async fn record_bytes(client: &Client) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_goes_while_it_is_paused_and_all_of_it_after() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("gc-paused");
     let cluster = Cluster::start(scratch.path(), &options());
     let client = cluster.client();
@@ -123,7 +123,7 @@ async fn gone(client: &Client, within: Duration) {
 /// The gateway dies in the middle of an upload: nobody drops what it wrote, and no queue knows of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_writer_left_goes_within_the_stated_time() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("gc-orphans");
     let cluster = Cluster::start(scratch.path(), &options());
     let client = cluster.client();

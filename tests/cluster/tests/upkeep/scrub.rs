@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use marram_client::ScrubStage;
 use marram_cluster_tests::{
-    ALONE, Cluster, Object, Options, Pool, Scratch, put_all, run, until, verify_all,
+    Cluster, Object, Options, Pool, Scratch, put_all, room, run, until, verify_all,
 };
 use memchr::memmem::Finder;
 
@@ -49,7 +49,7 @@ fn flip(cluster: &Cluster, object: &Object) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_and_loss_that_nobody_reads_are_found_and_repaired() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("scrub");
     let cluster = Cluster::start(scratch.path(), &Options::default());
     let client = cluster.client();
@@ -142,7 +142,7 @@ async fn replicas_are_equal(cluster: &Cluster) {
 /// Slow enough that a pass is seen under way: 1 MiB a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pass_goes_on_after_its_process_was_killed_and_rests_when_it_is_paused() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("scrub-killed");
     let options = Options {
         nodes: 1,

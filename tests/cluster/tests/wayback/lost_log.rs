@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use marram_cluster_tests::{ALONE, Cluster, Load, Options, Scratch, until, verify_all};
+use marram_cluster_tests::{Cluster, Load, Options, Scratch, room, until, verify_all};
 
 use super::support::{replica, voters};
 
@@ -68,7 +68,7 @@ async fn lose(cluster: &Cluster, node: u16, damage: impl FnOnce(&Path)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_its_log_or_with_a_damaged_one_goes_on_with_a_fresh_replica() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("lost-log");
     let options = Options {
         nodes: 5,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use marram_cluster_tests::{
-    ALONE, Cluster, Options, Pool, Scratch, Server, put_all, until, verify_all,
+    Cluster, Options, Pool, Scratch, Server, put_all, room, until, verify_all,
 };
 
 use super::support::{answers, refused, replica, voters};
@@ -73,7 +73,7 @@ async fn begin_anew(cluster: &Cluster) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_survivors_of_five_voters_go_on() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("majority");
     let dir = scratch.path();
     let options = Options {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use marram_client::{Client, Preconditions};
 use marram_cluster_tests::{
-    ALONE, Cluster, Object, Options, Pool, Scratch, Server, put_all, run, until, verify_all,
+    Cluster, Object, Options, Pool, Scratch, Server, put_all, room, run, until, verify_all,
 };
 
 use super::support::{answers, record_bytes, refused, replica, voters};
@@ -125,7 +125,7 @@ fn lose_all(cluster: &Cluster, files: &Files) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_in_a_backup_comes_back_after_all_metadata_was_lost() {
-    let _alone = ALONE.lock().await;
+    let _room = room().await;
     let scratch = Scratch::new("restore");
     let dir = scratch.path();
     let mut cluster = Cluster::start(dir, &options());

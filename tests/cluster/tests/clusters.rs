@@ -1,0 +1,87 @@
+//! Clusters of real processes, each test with one of its own. All are in one binary, so that two of
+//! them can run at the same time: they wait more than they work. A test that measures time or memory
+//! takes the machine for itself ([`marram_cluster_tests::alone`]).
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails"
+)]
+
+/// Processes that die in the middle of what they do: the work goes on elsewhere, nothing is lost
+/// and nothing stays behind.
+mod crashes {
+    mod moves;
+}
+
+/// Random faults while the cluster is used, grown and shrunk.
+mod faults {
+    mod in_trouble;
+}
+
+/// Nodes come and go while the cluster is in use.
+mod growth {
+    mod one_by_one;
+    mod there_and_back;
+}
+
+/// Who belongs to a cluster: founding, joining by tokens, certificates, the CA.
+mod identity {
+    mod joining;
+    mod renewal;
+    mod rotation;
+}
+
+/// Nodes that die, return, are excused and are stopped in order.
+mod liveness {
+    mod dead_node;
+    mod planned_stop;
+}
+
+/// Limits that must hold: full drives, space that comes back, memory for one large object.
+mod limits {
+    mod full;
+    mod memory;
+}
+
+/// What was acknowledged survives: any two nodes lost, all of them killed in mid-write, shards
+/// damaged, a node that stands still.
+mod losses {
+    mod crash;
+    mod every_pair;
+    mod flipped_bits;
+    mod leader;
+    mod paused;
+}
+
+/// Objects are encoded anew: widened, narrowed, given another profile.
+mod reencode {
+    mod fewer_nodes;
+    mod profile;
+    mod settle;
+    mod widen;
+}
+
+/// Clusters of other sizes, starts that must fail with a clear error, stops that leave nothing.
+mod startup {
+    mod growing;
+    mod refused;
+    mod small;
+    mod stopping;
+}
+
+/// What nodes do for their own drives: scrubs, drives that come, go and fail, garbage that is
+/// paused.
+mod upkeep {
+    mod drives;
+    mod garbage;
+    mod kit;
+    mod scrub;
+}
+
+/// Ways back: logs that are gone or damaged, backups, restores, lost majorities.
+mod wayback {
+    mod lost_log;
+    mod majority;
+    mod restore;
+    mod support;
+}
