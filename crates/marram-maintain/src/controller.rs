@@ -80,6 +80,7 @@ impl<C: Consensus> Controller<C> {
         let observed = Observed {
             view: &view,
             root: &root,
+            own,
             up: &up,
             quiet: self.last_join.elapsed(),
             fences: &self.fences,

@@ -114,6 +114,8 @@ pub struct Observed<'a> {
     pub view: &'a ClusterView,
     /// The root group's members.
     pub root: &'a Members,
+    /// This server's replica, which leads the root group.
+    pub own: ReplicaId,
     /// Replicas whose node answers, this server's included.
     pub up: &'a BTreeSet<ReplicaId>,
     /// How long no node has joined.

@@ -1,6 +1,6 @@
 //! From what is observed to the next steps: a pure function, so that every situation is a test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use marram_meta::{
@@ -8,13 +8,13 @@ use marram_meta::{
     RootCommand, Tombstone,
 };
 use marram_placement::{
-    DriveInfo, PgRow, PlanError, Topology, default_profile, group_voters, plan_pool, pool_of,
-    voters_for,
+    DriveInfo, PgRow, PlanError, Topology, crowded_zone, deal_votes, default_profile, plan_pool,
+    pool_of, relieves, voters_for, votes_in,
 };
 use marram_types::{BucketId, GroupId, NodeId, PoolId, Profile, ReplicaId};
 
 use crate::observed::Observed;
-use crate::voters::{keeps_vote, voters_wanted};
+use crate::voters::{keeps_vote, voters_wanted, zone_of};
 
 /// Object groups start with this many nodes at the latest (rules.md 3).
 const NODES_TO_START: usize = 5;
@@ -150,11 +150,16 @@ fn root_membership(observed: &Observed<'_>) -> Option<Step> {
         .filter(|r| !present.contains(r));
     let candidates: Vec<_> = candidates.collect();
     let count = voters_wanted(observed.view, keep.len(), candidates.len());
-    // Those who joined first: no voter changes when another node comes. Only those that follow and
-    // answer: a vote for a replica that never started would weaken the group.
+    // In zones with few votes, and of those who joined first: no voter changes when another node of
+    // the same zones comes. Only those that follow and answer: a vote for a replica that never started
+    // would weaken the group.
     let missing = count.saturating_sub(keep.len());
     let ready = |r: &ReplicaId| observed.root.following.contains(r) && observed.up.contains(r);
-    let added: Vec<_> = candidates.into_iter().filter(ready).take(missing).collect();
+    let ready: Vec<_> = candidates.into_iter().filter(ready).collect();
+    if missing == 0 && keep.len() == present.len() {
+        return evened_out(observed, present, &ready);
+    }
+    let added = spread_over_zones(observed.view, &keep, ready, missing);
     // Votes are taken from nodes that give up what they have, once others can take them all.
     let takes = !keep.is_empty() && added.len() == missing;
     let stay = if takes { &keep[..] } else { present };
@@ -163,6 +168,49 @@ fn root_membership(observed: &Observed<'_>) -> Option<Step> {
     let changed = !wanted.iter().eq(present.iter().collect::<BTreeSet<_>>());
     (changed && living * 2 > wanted.len())
         .then(|| Step::SetRootVoters(wanted.into_iter().collect()))
+}
+
+/// The first `missing` of `ready`, each from the zone with fewest votes by then.
+fn spread_over_zones(
+    view: &ClusterView,
+    keep: &[ReplicaId],
+    mut ready: Vec<ReplicaId>,
+    missing: usize,
+) -> Vec<ReplicaId> {
+    let mut votes: Vec<&str> = keep.iter().map(|r| zone_of(view, *r)).collect();
+    let mut added = Vec::new();
+    while added.len() < missing {
+        let crowd = |r: &ReplicaId| votes_in(votes.iter().copied(), zone_of(view, *r));
+        let Some(best) = (0..ready.len()).min_by_key(|place| crowd(&ready[*place])) else {
+            break;
+        };
+        let chosen = ready.remove(best);
+        votes.push(zone_of(view, chosen));
+        added.push(chosen);
+    }
+    added
+}
+
+/// One vote from the zone with too many to one with too few, as in [`crate::next_voters`]. The
+/// leader's own stays.
+fn evened_out(observed: &Observed<'_>, present: &[ReplicaId], ready: &[ReplicaId]) -> Option<Step> {
+    let zone = |r: &ReplicaId| zone_of(observed.view, *r);
+    let votes: Vec<_> = present.iter().map(zone).collect();
+    let from = crowded_zone(&votes, ready.iter().map(zone))?;
+    let most = votes_in(votes.iter().copied(), from);
+    let crowd = |r: &&ReplicaId| votes_in(votes.iter().copied(), zone(r));
+    let better = { ready.iter() }.filter(|r| relieves(most, crowd(r)));
+    let to = better.min_by_key(crowd)?;
+    let leaves = present.iter().rev();
+    let leaves = leaves
+        .copied()
+        .find(|r| *r != observed.own && zone(r) == from)?;
+    let wanted: BTreeSet<_> = { present.iter().copied() }
+        .filter(|r| *r != leaves)
+        .chain([*to])
+        .collect();
+    let living = wanted.iter().filter(|r| observed.up.contains(r)).count();
+    (living * 2 > wanted.len()).then(|| Step::SetRootVoters(wanted.into_iter().collect()))
 }
 
 fn record_root_voters(observed: &Observed<'_>) -> Option<Step> {
@@ -189,24 +237,17 @@ fn start_groups(observed: &Observed<'_>) -> Option<Step> {
     if members.is_empty() || !all_run || !(all_here || enough) {
         return None;
     }
-    let nodes: Vec<NodeId> = members.iter().map(|(n, _)| *n).collect();
+    let replicas: BTreeMap<NodeId, ReplicaId> = members.into_iter().collect();
+    let electors = active_nodes(observed.view).filter(|n| n.replica.is_some());
+    let electors: Vec<_> = electors.map(|n| (n.node, n.zone.as_str())).collect();
     let default = planned_default(observed.view);
-    let count = voters_for(nodes.len(), default.m()).min(nodes.len());
-    let replica_of = |node: &NodeId| {
-        members
-            .iter()
-            .find(|(n, _)| n == node)
-            .map(|(_, r)| *r)
-            .expect("chosen among the members")
-    };
+    let count = voters_for(electors.len(), default.m());
+    let dealt = deal_votes(cluster.object_groups, &electors, count);
     let groups = (1..=cluster.object_groups)
-        .map(|g| {
-            let group = GroupId(g);
-            let voters = group_voters(group, &nodes, count)
-                .iter()
-                .map(replica_of)
-                .collect();
-            GroupRecord::new(group, voters)
+        .zip(dealt)
+        .map(|(group, nodes)| {
+            let voters = nodes.iter().filter_map(|node| replicas.get(node).copied());
+            GroupRecord::new(GroupId(group), voters.collect())
         })
         .collect();
     Some(Step::Decide(RootCommand::CreateGroups(groups)))

@@ -1,5 +1,6 @@
 //! Who votes in the object groups: votes leave nodes that are drained, fenced, removed or given up, and
-//! go to nodes that serve.
+//! go to nodes that serve. Where a zone has more votes than it must, one goes to a zone with fewer, so
+//! that no zone's loss costs more of them than zones allow.
 //!
 //! One change at a time and group, by the group's leader: the newcomer is written into the group's
 //! record (its node opens the replica because of that), follows without a vote until its log is close
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use marram_meta::{ClusterView, GroupRecord, NodeRecord, NodeState, RootCommand};
-use marram_placement::voters_for;
+use marram_placement::{crowded_zone, relieves, voters_for, votes_in};
 use marram_types::{GroupId, ReplicaId};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -129,8 +130,14 @@ pub(crate) fn voters_wanted(view: &ClusterView, keep: usize, candidates: usize) 
     voters_for(eligible, promised_m(view)).min(eligible)
 }
 
-/// What should become of a group with these voters and learners. A vote is never taken from a node
-/// that serves: an even number of voters is no worse than the odd one below it.
+/// The zone of a replica's node; that of one that is nobody's is the nameless one.
+pub(crate) fn zone_of(view: &ClusterView, replica: ReplicaId) -> &str {
+    member(view, replica).map_or("", |node| node.zone.as_str())
+}
+
+/// What should become of a group with these voters and learners. A vote is taken from a node that
+/// serves only to give it to one in a zone with at least two votes less: an even number of voters is
+/// no worse than the odd one below it.
 #[must_use]
 pub fn next_voters(
     view: &ClusterView,
@@ -139,7 +146,6 @@ pub fn next_voters(
     learners: &[ReplicaId],
 ) -> VoterPlan {
     let (keep, leave): (Vec<_>, Vec<_>) = voters.iter().partition(|r| keeps_vote(view, **r));
-    let zone_of = |r: ReplicaId| member(view, r).map(|n| n.zone.as_str());
     let joining = view.groups.get(&group).map_or(&[][..], |g| &g.joining);
     let mut candidates: Vec<_> = view
         .nodes
@@ -148,13 +154,11 @@ pub fn next_voters(
         .filter_map(|n| n.replica.map(|r| (r, n)))
         .filter(|(r, _)| !voters.contains(r))
         .map(|(replica, node)| {
-            let in_zone =
-                |r: &&ReplicaId| !node.zone.is_empty() && zone_of(**r) == Some(&node.zone);
             let votes = view.groups.values().filter(|g| g.names(replica)).count();
             let begun = (learners.contains(&replica), joining.contains(&replica));
             // Groups that choose at the same moment should not all choose the same node.
             let turn = (replica.0 ^ u64::from(group.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let zone = keep.iter().filter(in_zone).count();
+            let zone = votes_in(keep.iter().map(|r| zone_of(view, *r)), &node.zone);
             // Whoever has begun goes on.
             let rank = (!begun.0, !begun.1, zone, votes, turn, replica);
             (rank, replica)
@@ -162,12 +166,39 @@ pub fn next_voters(
         .collect();
     candidates.sort_unstable();
     let missing = voters_wanted(view, keep.len(), candidates.len()).saturating_sub(keep.len());
-    VoterPlan {
+    let plan = VoterPlan {
         keep,
         leave,
         candidates: candidates.into_iter().map(|(_, r)| r).collect(),
         missing,
+    };
+    match plan.missing == 0 && plan.leave.is_empty() {
+        true => evened_out(view, group, plan),
+        false => plan,
     }
+}
+
+/// Has one vote go from the zone with too many to one with too few, once nothing else is to do.
+fn evened_out(view: &ClusterView, group: GroupId, mut plan: VoterPlan) -> VoterPlan {
+    let zone = |r: &ReplicaId| zone_of(view, *r);
+    let votes: Vec<_> = plan.keep.iter().map(zone).collect();
+    let Some(from) = crowded_zone(&votes, plan.candidates.iter().map(zone)) else {
+        return plan;
+    };
+    let most = votes_in(votes.iter().copied(), from);
+    // The first in the record is to lead: its vote goes last.
+    let recorded = view.groups.get(&group).map_or(&[][..], |g| &g.voters);
+    let place = |r: &ReplicaId| recorded.iter().position(|known| known == r);
+    let crowd = plan.keep.iter().copied().filter(|r| zone(r) == from);
+    let Some(leaves) = crowd.max_by_key(|r| (place(r), *r)) else {
+        return plan;
+    };
+    plan.keep.retain(|r| *r != leaves);
+    plan.leave.push(leaves);
+    plan.missing = 1;
+    plan.candidates
+        .retain(|r| relieves(most, votes_in(votes.iter().copied(), zone(r))));
+    plan
 }
 
 /// The next step of an object group that `own` leads, none when there is nothing to do or something

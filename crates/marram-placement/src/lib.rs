@@ -28,4 +28,4 @@ pub use plan::{
 pub use pool::{PoolTable, SlotMove, Spread, pool_of};
 pub use row::{Move, MoveError, PgRow, Phase, Places};
 pub use topology::{DriveInfo, Topology};
-pub use voters::{group_voters, tolerated_by, voters_for};
+pub use voters::{crowded_zone, deal_votes, relieves, tolerated_by, voters_for, votes_in};

@@ -63,6 +63,7 @@ fn steps(view: &ClusterView, root: &Members, quiet_s: u64, fences: &Fences) -> V
     next_steps(&Observed {
         view,
         root,
+        own: root.voters[0],
         up: &up,
         quiet,
         fences,
@@ -294,6 +295,39 @@ fn root_votes_leave_nodes_that_give_up_what_they_have() {
     assert_eq!(votes(&view, &members(1..=1, 2..=2)), Some(both));
     let second = vec![ReplicaId(2)];
     assert_eq!(votes(&view, &members(1..=2, 0..=0)), Some(second));
+}
+
+/// Votes of the root group and of new object groups go to other zones first.
+#[test]
+fn votes_are_spread_over_zones() {
+    let mut view = cluster(9, 9);
+    let zones = ["a", "a", "a", "a", "b", "b", "b", "c", "c"];
+    for (node, zone) in view.nodes.values_mut().zip(zones) {
+        zone.clone_into(&mut node.zone);
+    }
+    let first = |todo: Vec<Step>| match todo.into_iter().next() {
+        Some(Step::SetRootVoters(voters)) => voters.iter().map(|r| r.0).collect(),
+        _ => Vec::new(),
+    };
+    let none = &Fences::default();
+    let grown = first(steps(&view, &members(1..=1, 2..=9), 0, none));
+    assert_eq!(grown, [1, 2, 5, 6, 8]);
+
+    // All votes in one zone and the next one, because the third came later: one goes there.
+    let mut root = members(1..=5, 6..=9);
+    assert_eq!(first(steps(&view, &root, 0, none)), [1, 2, 3, 5, 8]);
+    root.following.retain(|r| r.0 < 8);
+    assert_eq!(first(steps(&view, &root, 0, none)), [1, 2, 3, 5, 6]);
+    root.voters = [1, 2, 5, 6, 8].map(ReplicaId).to_vec();
+    root.learners = [3, 4, 7, 9].map(ReplicaId).into_iter().collect();
+    settle(&mut view, &root, &mut Fences::default());
+    for record in view.groups.values().filter(|g| g.group != GroupId::ROOT) {
+        let zone = |r: &ReplicaId| zones[usize::try_from(r.0).expect("small") - 1];
+        let count = |z| votes_in(record.voters.iter().map(zone), z);
+        let mut votes = ["a", "b", "c"].map(count);
+        votes.sort_unstable();
+        assert_eq!(votes, [1, 2, 2], "{record:?}");
+    }
 }
 
 #[test]

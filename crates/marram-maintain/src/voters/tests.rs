@@ -125,7 +125,15 @@ impl World {
             .collect();
         assert!(come.len() <= 1 && gone.len() <= 1, "one change at a time");
         assert!(come.iter().all(|r| self.standing.close.contains(r)));
-        assert!(gone.iter().all(|r| !keeps_vote(&self.view, **r)));
+        let votes = |r: ReplicaId| {
+            let zones = self.standing.voters.iter().map(|v| zone_of(&self.view, *v));
+            votes_in(zones, zone_of(&self.view, r))
+        };
+        let evens_out = |r: ReplicaId| come.iter().all(|c| votes(r) >= votes(**c) + 2);
+        assert!(
+            { gone.iter() }.all(|r| !keeps_vote(&self.view, **r) || evens_out(**r)),
+            "a vote leaves a node that serves only for a zone with fewer"
+        );
         assert!(!gone.contains(&&self.own), "its leader would lose its vote");
         assert!(self.living(&voters) * 2 > voters.len(), "they can decide");
         voters.sort_unstable();
@@ -306,6 +314,44 @@ fn other_zones_first_and_then_those_with_fewest_votes() {
     assert_eq!(begun.candidates, ids(&[7, 6]), "who has begun goes on");
 }
 
+/// All votes are in the first zone, because there was no other; then two more zones come.
+#[test]
+fn votes_move_out_of_a_crowded_zone_one_at_a_time() {
+    let mut world = World::new(5, &[1, 2, 3, 4, 5]);
+    for id in 1..=5 {
+        world.view.nodes.insert(NodeId(id), node(id, "a"));
+    }
+    assert_eq!(world.next(), None, "there is no other zone");
+    world.view.nodes.insert(NodeId(6), node(6, "b"));
+    world.settle();
+    assert_eq!(
+        world.standing.voters,
+        ids(&[1, 2, 3, 4, 5]),
+        "who is not up does not get a vote"
+    );
+    world.up.insert(ReplicaId(6));
+    world.settle();
+    assert_eq!(world.record().voters, ids(&[1, 2, 3, 4, 6]));
+    for (id, zone) in [(7, "b"), (8, "c"), (9, "c")] {
+        world.view.nodes.insert(NodeId(id), node(id, zone));
+        world.up.insert(ReplicaId(id));
+    }
+    world.settle();
+    let votes = |zone: &str| {
+        let zones = world
+            .standing
+            .voters
+            .iter()
+            .map(|r| zone_of(&world.view, *r));
+        votes_in(zones, zone)
+    };
+    let mut spread = ["a", "b", "c"].map(votes);
+    spread.sort_unstable();
+    assert_eq!(spread, [1, 2, 2]);
+    assert_eq!(world.own, ReplicaId(1), "the leader stayed where it was");
+    assert_eq!(world.record().voters[0], ReplicaId(1));
+}
+
 #[test]
 fn learners_of_nobodys_plan_go() {
     let mut world = World::new(6, &[1, 2, 3, 4, 5]);
@@ -371,6 +417,11 @@ fn whatever_happens_it_ends_well() {
         };
         let nodes = 5 + roll(5);
         let mut world = World::new(nodes, &[1, 2, 3, 4, 5]);
+        let zones = 1 + roll(3);
+        for id in 1..=nodes {
+            let zone = format!("z{}", roll(zones));
+            world.view.nodes.insert(NodeId(id), node(id, &zone));
+        }
         for _ in 0..6 {
             let id = 1 + roll(nodes);
             let duties = [
@@ -399,7 +450,7 @@ fn whatever_happens_it_ends_well() {
             "{seed}: {voters:?}"
         );
         let plan = next_voters(&world.view, GROUP, &voters, &[]);
-        assert_eq!(plan.missing, 0, "{seed}");
+        assert_eq!(plan.missing, 0, "{seed}: nor has a zone too many");
         let mut recorded = world.record().voters.clone();
         recorded.sort_unstable();
         assert_eq!(recorded, voters, "{seed}");
