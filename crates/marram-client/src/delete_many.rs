@@ -59,12 +59,11 @@ impl Client {
         let last = last.into_inner().expect("no holder panics");
         match (last, done) {
             (Some(results), _) if results.len() == objects.len() => Ok(results),
-            (Some(_), _) => Err(ClientError::new(
+            (None, Err(error)) => Err(error),
+            _ => Err(ClientError::new(
                 ErrorKind::Protocol,
                 "the server did not answer for each object",
             )),
-            (None, Err(error)) => Err(error),
-            (None, Ok(())) => Ok(Vec::new()),
         }
     }
 }

@@ -87,8 +87,8 @@ impl Client {
             })
             .transpose()?;
         let plans = self.accepts_plans();
-        let wanted = (range, conditions.to_wire());
-        let opened = self.open(bucket, key, wanted, plans).await?;
+        let conditions = conditions.to_wire();
+        let opened = self.open(bucket, key, range, conditions, plans).await?;
         let whole = opened.offset == 0 && opened.length == opened.info.size;
         Ok(Download {
             client: self.clone(),
@@ -108,7 +108,8 @@ impl Client {
         &self,
         bucket: &str,
         key: &str,
-        (range, conditions): (Option<v1::ByteRange>, Option<v1::ReadConditions>),
+        range: Option<v1::ByteRange>,
+        conditions: Option<v1::ReadConditions>,
         accept_plan: bool,
     ) -> Result<Opened, ClientError> {
         let message = v1::GetObjectRequest {
@@ -333,7 +334,7 @@ impl Download {
         let key = self.opened.info.key.clone();
         let again = self
             .client
-            .open(&self.bucket, &key, (range.to_wire(), None), accept_plan)
+            .open(&self.bucket, &key, range.to_wire(), None, accept_plan)
             .await?;
         if again.info.generation != self.opened.info.generation {
             let message = format!(

@@ -65,7 +65,7 @@ pub(crate) async fn run(
     }
     let place = core.memory.transfer()?;
     let len = asked.end - asked.start;
-    let mut reader = Reader::new(core.clone(), name, found.row, (asked, conditions))?;
+    let mut reader = Reader::new(core.clone(), name, found.row, asked, conditions)?;
     // The first step is read before the header is sent: an object that was overwritten meanwhile
     // can still be answered with its new version.
     let first = reader.first().await?;

@@ -238,7 +238,7 @@ fn start_groups(observed: &Observed<'_>) -> Option<Step> {
         return None;
     }
     let replicas: BTreeMap<NodeId, ReplicaId> = members.into_iter().collect();
-    let electors = active_nodes(observed.view).filter(|n| n.replica.is_some());
+    let electors = active_nodes(observed.view).filter(|n| replicas.contains_key(&n.node));
     let electors: Vec<_> = electors.map(|n| (n.node, n.zone.as_str())).collect();
     let default = planned_default(observed.view);
     let count = voters_for(electors.len(), default.m());
@@ -246,7 +246,7 @@ fn start_groups(observed: &Observed<'_>) -> Option<Step> {
     let groups = (1..=cluster.object_groups)
         .zip(dealt)
         .map(|(group, nodes)| {
-            let voters = nodes.iter().filter_map(|node| replicas.get(node).copied());
+            let voters = nodes.iter().map(|node| replicas[node]);
             GroupRecord::new(GroupId(group), voters.collect())
         })
         .collect();

@@ -73,6 +73,7 @@ pub use object::apply::{adds_data, apply_object, check_object};
 pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Precondition};
 pub use object::new_extent::NewExtent;
 pub use object::outcome::ObjectOutcome;
+pub use object::put_ref::etag_matches;
 pub use query::answer::{
     BeginAnswer, GroupCounters, HeadAnswer, ListEntry, ListItem, ListPage, LiveExtent,
     ObjectAnswer, Reference, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem, TicketsAnswer,

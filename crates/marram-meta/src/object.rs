@@ -14,7 +14,7 @@ pub(crate) mod new_extent;
 pub(crate) mod outcome;
 mod profile;
 mod put;
-mod put_ref;
+pub(crate) mod put_ref;
 mod reencode;
 mod shard;
 mod tickets;

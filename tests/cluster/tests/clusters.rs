@@ -1,6 +1,5 @@
 //! Clusters of real processes, each test with one of its own. All are in one binary, so that two of
-//! them can run at the same time: they wait more than they work. A test that measures time or memory
-//! takes the machine for itself ([`marram_cluster_tests::alone`]).
+//! them can run at the same time. A test that measures time or memory takes the machine for itself ([`marram_cluster_tests::alone`]).
 #![expect(
     clippy::panic,
     clippy::unwrap_used,

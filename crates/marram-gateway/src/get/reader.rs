@@ -38,7 +38,7 @@ pub(super) struct Reader {
     name: ObjectName,
     row: VersionRow,
     range: Range<u64>,
-    /// What must hold of any version that is read.
+    /// What must hold of the version that is read.
     conditions: Conditions,
     /// Offset in the object of the next byte to give.
     at: u64,
@@ -65,16 +65,17 @@ impl Reader {
         core: Arc<Core>,
         name: ObjectName,
         row: VersionRow,
-        (range, conditions): (Range<u64>, Conditions),
+        range: Range<u64>,
+        conditions: Conditions,
     ) -> Result<Self, GetError> {
         Ok(Self {
-            conditions,
             plan: plan(&row, range.clone())?,
             core,
             name,
             row,
             at: range.start,
             range,
+            conditions,
             ahead: FuturesOrdered::new(),
             plans: 1,
             taken: VecDeque::new(),
@@ -173,11 +174,11 @@ impl Reader {
         let found = lookup(&self.core, &self.name).await?.row;
         let started = self.at > self.range.start;
         if found.version != self.row.version {
-            self.conditions.check(&found).map_err(LookupError::from)?;
             let whole = self.range == (0..self.row.size);
             if started || matches!(found.body, Body::Inline { .. }) || !whole {
                 return Err(GetError::Changed);
             }
+            self.conditions.check(&found).map_err(LookupError::from)?;
             self.range = 0..found.size;
         } else if extents(&found) == extents(&self.row) {
             tokio::time::sleep(SAME_ROW_WAIT).await;

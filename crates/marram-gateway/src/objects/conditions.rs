@@ -1,6 +1,6 @@
 //! What must hold of a version for it to be read.
 
-use marram_meta::VersionRow;
+use marram_meta::{VersionRow, etag_matches};
 use marram_proto::v1;
 
 use crate::status::{Fault, Reason};
@@ -50,7 +50,7 @@ impl Conditions {
         let given = &self.0;
         let generation = row.generation.0;
         let modified_ms = i64::try_from(row.modified_ms).unwrap_or(i64::MAX);
-        let tag_is = |tag: &String| tag == "*" || *tag == row.etag;
+        let tag_is = |tag: &String| etag_matches(tag, &row.etag);
         let etag = row.etag.clone();
         let later = |since: i64| modified_ms > since;
         let right_time = given.if_etag_match.is_some()

@@ -154,9 +154,13 @@ impl Sums {
     }
 
     /// Whether all bytes are what header and trailer say of them.
-    pub(crate) fn check(&self, trailer: Option<&v1::Checksums>) -> Result<(), SumError> {
-        let told = Known::new(trailer)?;
-        for known in [self.known, told] {
+    pub(crate) fn check(&self, trailer: Option<&v1::PutObjectTrailer>) -> Result<(), SumError> {
+        let always = Known {
+            crc64nvme: trailer.and_then(|trailer| trailer.crc64nvme),
+            ..Known::default()
+        };
+        let told = Known::new(trailer.and_then(|trailer| trailer.checksums.as_ref()))?;
+        for known in [self.known, always, told] {
             self.check_one(&known)?;
         }
         Ok(())

@@ -185,15 +185,7 @@ where
         if self.declared.is_none() && self.trailer.is_none() {
             return Err(UploadError::NoTrailer { received });
         }
-        let trailer = self.trailer.as_ref();
-        let of_old = trailer.map(|trailer| v1::Checksums {
-            crc64nvme: trailer.crc64nvme,
-            ..v1::Checksums::default()
-        });
-        self.sums.check(of_old.as_ref())?;
-        Ok(self
-            .sums
-            .check(trailer.and_then(|t| t.checksums.as_ref()))?)
+        Ok(self.sums.check(self.trailer.as_ref())?)
     }
 }
 

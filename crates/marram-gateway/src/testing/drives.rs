@@ -81,6 +81,11 @@ impl FakeDrives {
         }
     }
 
+    /// All that is there now is lost.
+    pub(crate) fn lose_all(&self) {
+        self.0.lock().shards.clear();
+    }
+
     /// Flips a byte of every shard, behind the checks of a drive.
     pub(crate) fn corrupt_silently(&self) {
         for bytes in self.0.lock().shards.values_mut() {
@@ -113,6 +118,11 @@ impl FakeDrives {
 
     pub(crate) fn shards(&self) -> usize {
         self.0.lock().shards.len()
+    }
+
+    /// Reads that were begun.
+    pub(crate) fn reads(&self) -> usize {
+        self.0.lock().reads
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -170,13 +180,16 @@ impl Drives for FakeDrives {
     }
 
     async fn read(&self, part: Part, within: Duration) -> Result<Bytes, DriveError> {
-        let stuck = self.0.lock().stuck.contains(&part.place.node);
+        let stuck = {
+            let mut state = self.0.lock();
+            state.reads += 1;
+            state.stuck.contains(&part.place.node)
+        };
         if stuck {
             tokio::time::sleep(within).await;
             return Err(DriveError::Late);
         }
-        let mut state = self.0.lock();
-        state.reads += 1;
+        let state = self.0.lock();
         if state.down.contains(&part.place.node) {
             return Err(DriveError::Away);
         }

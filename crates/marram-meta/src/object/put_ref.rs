@@ -108,13 +108,18 @@ impl PreconditionRef<'_> {
     /// Whether all parts hold of the present version, given as generation and `ETag`.
     pub(super) fn holds(&self, current: Option<(Generation, &str)>) -> bool {
         let generation = current.map_or(Generation(0), |(generation, _)| generation);
-        let etag_is =
-            |wanted: &str| current.is_some_and(|(_, etag)| wanted == "*" || wanted == etag);
+        let etag_is = |wanted: &str| current.is_some_and(|(_, etag)| etag_matches(wanted, etag));
         self.if_generation_match.is_none_or(|g| g == generation)
             && self.if_generation_not_match.is_none_or(|g| g != generation)
             && self.if_etag_match.is_none_or(etag_is)
             && self.if_etag_none_match.is_none_or(|tag| !etag_is(tag))
     }
+}
+
+/// Whether a condition's entity tag means a version with the tag `etag`: the same, or `*`.
+#[must_use]
+pub fn etag_matches(wanted: &str, etag: &str) -> bool {
+    wanted == "*" || wanted == etag
 }
 
 impl<'a> PutRef<'a> {

@@ -4429,8 +4429,8 @@ pub struct Preconditions {
 }
 /// What must hold of a version for it to be read. An unmet condition ends the call with
 /// FAILED_PRECONDITION: NOT_MODIFIED where the caller has what is there, PRECONDITION_FAILED
-/// otherwise; both tell current_generation and current_etag. Where a tag is compared, times are not
-/// looked at, as in HTTP.
+/// otherwise; both tell current_generation and current_etag. As in HTTP, a time is not looked at where
+/// the tag of its kind is given: if_etag_match for unmodified, if_etag_none_match for modified.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadConditions {
     /// The generation must be this one.

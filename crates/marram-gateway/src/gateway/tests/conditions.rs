@@ -1,10 +1,11 @@
 //! Reads under conditions, and checksums of the caller's choice.
 
 use marram_proto::v1;
+use marram_proto::v1::get_object_response::Message as Got;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::kit::{Client, cluster, content, header, reason};
+use super::kit::{Client, cluster, content, eventually, header, reason};
 
 async fn read_if(client: &mut Client, key: &str, conditions: &v1::ReadConditions) -> [String; 2] {
     let told = |result: Result<(), Status>| match result {
@@ -84,6 +85,48 @@ async fn reads_say_whether_what_the_caller_has_is_what_is_there() {
     }
 }
 
+/// The object is replaced, and its bytes are gone, between the look at it and the first byte.
+#[tokio::test]
+async fn conditions_hold_of_the_version_that_is_read() {
+    let (cluster, mut client) = cluster(6).await;
+    let mut present = client.put("k", &content(300_000, 1)).await.unwrap();
+    for guarded in [true, false] {
+        let conditions = v1::ReadConditions {
+            if_generation_match: guarded.then_some(present.generation),
+            ..v1::ReadConditions::default()
+        };
+        let get = v1::GetObjectRequest {
+            bucket: "bucket".to_owned(),
+            key: "k".to_owned(),
+            conditions: Some(conditions),
+            ..v1::GetObjectRequest::default()
+        };
+        let before = cluster.drives.reads();
+        cluster.nodes.iter().for_each(|n| cluster.drives.stick(*n));
+        let mut reading = client.clone();
+        let reading = tokio::spawn(async move { reading.objects.get_object(get).await });
+        eventually("it reads", || cluster.drives.reads() > before).await;
+        cluster.drives.lose_all();
+        cluster.nodes.iter().for_each(|n| cluster.drives.start(*n));
+        present = client.put("k", &content(400_000, 2)).await.unwrap();
+        match reading.await.unwrap() {
+            Err(refused) => {
+                assert!(guarded, "{refused}");
+                assert_eq!(reason(&refused), "PRECONDITION_FAILED");
+            }
+            Ok(answer) => {
+                assert!(!guarded, "it has another generation");
+                let first = answer.into_inner().message().await.unwrap().unwrap();
+                let Some(Got::Header(header)) = first.message else {
+                    panic!("a header comes first");
+                };
+                let read = header.object.unwrap();
+                assert_eq!(read.generation, present.generation);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_put_with_a_wrong_checksum_leaves_nothing() {
     let (cluster, mut client) = cluster(6).await;
@@ -105,7 +148,7 @@ async fn a_put_with_a_wrong_checksum_leaves_nothing() {
             "OBJECT_NOT_FOUND"
         );
     }
-    super::kit::eventually("the space comes back", || cluster.drives.shards() == 0).await;
+    eventually("the space comes back", || cluster.drives.shards() == 0).await;
 }
 
 #[tokio::test]
