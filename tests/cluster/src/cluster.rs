@@ -482,7 +482,8 @@ fn spawn(dir: &Path, options: &Options) -> Child {
     if !dir.join("cluster.json").exists() {
         let (nodes, drives) = (options.nodes.to_string(), options.drives.to_string());
         let gateways = options.gateways.to_string();
-        command.args(["--base-port", "0", "--nodes", &nodes, "--drives", &drives]);
+        let port = crate::ports::row().to_string();
+        command.args(["--base-port", &port, "--nodes", &nodes, "--drives", &drives]);
         command.args(["--gateways", &gateways]);
         if let Some(bytes) = options.drive_capacity {
             command.args(["--drive-capacity", &bytes.to_string()]);

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,19 +16,6 @@ const WITHIN: Duration = Duration::from_secs(60);
 pub struct Daemon {
     child: Child,
     log: PathBuf,
-}
-
-/// A free port of loopback. Another process may take it before it is used; that is rare, and said.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener
-        .local_addr()
-        .expect("it has an address")
-        .to_string()
 }
 
 impl Daemon {

@@ -13,6 +13,7 @@
 //! layout    where data lies, and whether it is where it belongs
 //! one_for_all  one cluster for all tests of a binary
 //! room      how many clusters run at the same time
+//! ports     which ports they listen on
 //! scratch   a folder that stays when the test fails
 //! content   random bytes and sizes from a seed
 //! objects   put many objects, compare every byte of them
@@ -40,6 +41,7 @@ mod load;
 mod memory;
 mod objects;
 mod one_for_all;
+mod ports;
 mod processes;
 mod raw;
 mod room;
@@ -52,13 +54,14 @@ pub use cluster::{Cluster, Options, until};
 pub use commands::{Ran, run};
 pub use compare::equal_both_ways;
 pub use content::{Object, Pool, log_uniform_sizes};
-pub use daemon::{Daemon, free_address};
+pub use daemon::Daemon;
 pub use faults::{Faults, fault_seed};
 pub use layout::{Slots, moved, moves_begun, settled, slots, total_slots};
 pub use load::{Done, Load};
 pub use memory::{peak_resident_bytes, reset_peak, resident_bytes};
 pub use objects::{get, put, put_all, verify, verify_all};
 pub use one_for_all::Shared;
+pub use ports::free_address;
 pub use processes::{Processes, alive};
 pub use raw::{Raw, Token, reason};
 pub use room::{alone, room};

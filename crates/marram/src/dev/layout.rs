@@ -317,13 +317,19 @@ fn free_beside(used: &[Ports]) -> Result<Ports> {
     found.into_iter().find(good).context("no free port")
 }
 
-/// Ports that are free now. All listeners are held until the last is found, so that no port is
-/// handed out twice.
+/// Ports that are free now, and that the system gives to no outgoing connection: a node finds its
+/// port free whenever it starts again. All listeners are held until the last is found, so that no
+/// port is handed out twice.
 fn free_ports(count: usize) -> Result<Vec<Ports>> {
+    let candidates = unprivileged_below(first_ephemeral());
+    let size = candidates.len();
+    // Another place for each cluster, so that two that start at once do not look at the same ports.
+    let from = rand::random_range(0..size);
+    let mut candidates = candidates.cycle().skip(from).take(size);
     let mut held = Vec::new();
     let mut next = || -> Result<u16> {
-        let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
-        let port = listener.local_addr().context("no free port")?.port();
+        let bind = |port| Some((port, TcpListener::bind(("127.0.0.1", port)).ok()?));
+        let (port, listener) = candidates.find_map(bind).context("no free port")?;
         held.push(listener);
         Ok(port)
     };
@@ -335,6 +341,24 @@ fn free_ports(count: usize) -> Result<Vec<Ports>> {
             })
         })
         .collect()
+}
+
+/// Ports that anybody may listen on and that few well-known services have.
+fn unprivileged_below(end: u16) -> std::ops::Range<u16> {
+    const FIRST: u16 = 10_000;
+    match end {
+        ..=FIRST => FIRST..u16::MAX,
+        _ => FIRST..end,
+    }
+}
+
+/// The first of the ports that the system gives to outgoing connections (ip(7),
+/// `ip_local_port_range`).
+fn first_ephemeral() -> u16 {
+    const USUAL: u16 = 32_768;
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_whitespace().next().map(str::parse);
+    first.and_then(Result::ok).unwrap_or(USUAL)
 }
 
 /// Writes a file that only its owner may read, whole or not at all.
@@ -389,5 +413,14 @@ mod tests {
         let all: std::collections::HashSet<u16> =
             ports.iter().flat_map(|p| [p.api, p.mesh]).collect();
         assert_eq!(all.len(), 16);
+    }
+
+    #[test]
+    fn free_ports_are_none_that_an_outgoing_connection_may_take() {
+        let ports = free_ports(8).expect("free ports");
+        let below = first_ephemeral();
+        assert!(ports.iter().all(|p| p.api < below && p.mesh < below));
+        assert_eq!(unprivileged_below(32_768), 10_000..32_768);
+        assert_eq!(unprivileged_below(1024), 10_000..u16::MAX);
     }
 }

@@ -85,6 +85,11 @@ impl Process {
         Some(status)
     }
 
+    /// Whether it has not ended, as of now. An end is still there for [`ended`](Self::ended) to tell.
+    pub(super) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Sends SIGTERM, waits, and kills what is still there after the grace.
     pub(super) async fn stop(mut self) {
         self.signal(Signal::TERM);

@@ -259,9 +259,13 @@ impl Supervisor {
             let _ = fs::remove_file(&request);
         }
         self.ended = still_ended;
-        // A request for a node that runs is fulfilled already.
-        for process in &self.running {
-            let _ = fs::remove_file(self.layout.restart_request(process.name()));
+        // A request for a node that runs is fulfilled already. One that ended since we looked is not
+        // running, and whoever asks may know that before us.
+        for process in &mut self.running {
+            let request = self.layout.restart_request(process.name());
+            if request.exists() && process.is_running() {
+                let _ = fs::remove_file(request);
+            }
         }
     }
 
