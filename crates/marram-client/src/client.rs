@@ -1,7 +1,7 @@
 //! The handle, and the loop of attempts under every call.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use crate::endpoints::{Endpoints, Server};
 use crate::error::{ClientError, ErrorKind};
 use crate::nodes::Nodes;
 use crate::retry::{Budget, RetryPolicy};
+use crate::tls::tls_of;
 use crate::token::Signer;
 
 /// After this time a call with one answer is not tried again.
@@ -39,6 +40,9 @@ struct Inner {
     stall_timeout: Duration,
     direct_reads: bool,
     nodes: Nodes,
+    tls: bool,
+    /// Whether any call ever succeeded.
+    answered: AtomicBool,
     budget: Mutex<Budget>,
     started: Instant,
     /// Who this client is in request ids (rules.md 14).
@@ -99,7 +103,10 @@ impl Lane {
 pub(crate) fn repeatable(error: &ClientError) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::OutcomeUnknown
+        ErrorKind::Unavailable
+            | ErrorKind::Timeout
+            | ErrorKind::OutcomeUnknown
+            | ErrorKind::Untrusted
     )
 }
 
@@ -110,6 +117,7 @@ impl Client {
     /// When the configuration cannot be used.
     pub fn connect(config: ClientConfig) -> Result<Self, ConfigError> {
         let endpoints = Endpoints::new(&config)?;
+        let tls = tls_of(&config)?;
         let id: [u8; 16] = rand::random();
         Ok(Self {
             inner: Arc::new(Inner {
@@ -119,7 +127,9 @@ impl Client {
                 call_timeout: config.call_timeout,
                 stall_timeout: config.stall_timeout,
                 direct_reads: config.direct_reads,
-                nodes: Nodes::default(),
+                tls: tls.is_some(),
+                nodes: Nodes::new(tls),
+                answered: AtomicBool::new(false),
                 budget: Mutex::new(Budget::new()),
                 started: Instant::now(),
                 id: Bytes::copy_from_slice(&id),
@@ -199,12 +209,19 @@ impl Client {
                 authorization: self.inner.signer.authorization(),
             };
             let error = match attempt(lane).await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.inner.answered.store(true, Ordering::Relaxed);
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
             failed += 1;
-            let error = error.at(&address).after(failed);
-            if !may_repeat(&error) {
+            let error = self.perhaps_tls(error.at(&address).after(failed));
+            // A second look at the same certificate shows nothing new; another server may have a
+            // better one.
+            let all_distrusted = error.kind() == ErrorKind::Untrusted
+                && usize::try_from(failed).is_ok_and(|failed| failed >= self.endpoints());
+            if !may_repeat(&error) || all_distrusted {
                 return Err(error);
             }
             self.avoid(index);
@@ -213,6 +230,20 @@ impl Client {
             };
             tracing::debug!(%error, ?delay, "another attempt");
             tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// A server that speaks TLS ends a connection without it, and can say nothing. That is only
+    /// worth a word while no server ever answered.
+    fn perhaps_tls(&self, error: ClientError) -> ClientError {
+        let silent = error.kind() == ErrorKind::Unavailable && error.reason().is_none();
+        let never = !self.inner.answered.load(Ordering::Relaxed);
+        let message = error.message();
+        let connected = !message.contains("connect error") && !message.contains("dns error");
+        if silent && never && connected && !self.inner.tls {
+            error.hint("if the server speaks TLS, write its endpoint as https://HOST:PORT")
+        } else {
+            error
         }
     }
 

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
 use crate::retry::RetryPolicy;
 
 /// Most endpoints of one client.
@@ -32,9 +35,14 @@ impl fmt::Debug for Secret {
 /// How to reach a cluster and how patient to be.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Servers of one cluster as `host:port`; one element may also hold several, separated by
-    /// commas.
+    /// Servers of one cluster as `host:port`, or as `https://host:port` where they speak TLS; one
+    /// element may also hold several, separated by commas.
     pub endpoints: Vec<String>,
+    /// The CAs whose certificates are accepted, in PEM; those of the system where `None`.
+    pub ca_certificates: Option<Vec<u8>>,
+    /// The name that the servers' certificates have to bear, where it is not the one in the endpoint:
+    /// for tunnels, and for nodes that are known by addresses.
+    pub server_name: Option<String>,
     /// The endpoint to begin with, modulo their number; a random one where `None`.
     pub first_endpoint: Option<usize>,
     /// The access key's id.
@@ -74,6 +82,18 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Some endpoints with TLS, some without.
+    #[error("some endpoints are https:// and some are not: write all of them alike")]
+    MixedSchemes,
+    /// CAs or a name for servers that speak no TLS.
+    #[error("{0} is given, but the endpoints do not say https://: write them as https://host:port")]
+    NotTls(&'static str),
+    /// The CAs cannot be read.
+    #[error("the CA certificates cannot be read: give PEM (-----BEGIN CERTIFICATE-----)")]
+    BadCa,
+    /// TLS cannot be set up.
+    #[error("TLS cannot be used: {0}")]
+    Tls(String),
     /// The access key or its secret is empty.
     #[error("the {0} is empty")]
     EmptyKey(&'static str),
@@ -85,7 +105,7 @@ pub enum ConfigError {
 impl ClientConfig {
     /// A configuration with the usual limits: 3 s to connect, 15 s for a call, 30 s of standstill.
     ///
-    /// `endpoints` is one `host:port` or several separated by commas.
+    /// `endpoints` is one `host:port` or `https://host:port`, or several separated by commas.
     pub fn new(
         endpoints: impl Into<String>,
         access_key: impl Into<String>,
@@ -93,6 +113,8 @@ impl ClientConfig {
     ) -> Self {
         Self {
             endpoints: vec![endpoints.into()],
+            ca_certificates: None,
+            server_name: None,
             first_endpoint: None,
             access_key: access_key.into(),
             secret_key: Secret::new(secret_key),
@@ -105,8 +127,8 @@ impl ClientConfig {
     }
 
     /// Checks everything but the reachability of the servers; returns the endpoints one by one,
-    /// as `host:port`.
-    pub(crate) fn validate(&self) -> Result<Vec<String>, ConfigError> {
+    /// as `host:port`, and whether they speak TLS.
+    pub(crate) fn validate(&self) -> Result<(Vec<String>, bool), ConfigError> {
         let endpoints = self
             .endpoints
             .iter()
@@ -115,14 +137,19 @@ impl ClientConfig {
             .filter(|given| !given.is_empty())
             .map(authority)
             .collect::<Result<Vec<_>, _>>()?;
-        if endpoints.is_empty() {
+        let Some((_, tls)) = endpoints.first() else {
             return Err(ConfigError::NoEndpoint);
+        };
+        let tls = *tls;
+        if endpoints.iter().any(|(_, other)| *other != tls) {
+            return Err(ConfigError::MixedSchemes);
         }
         if endpoints.len() > ENDPOINTS_MAX {
             return Err(ConfigError::TooManyEndpoints {
                 given: endpoints.len(),
             });
         }
+        self.check_tls(tls)?;
         if self.access_key.is_empty() {
             return Err(ConfigError::EmptyKey("access key"));
         }
@@ -132,22 +159,37 @@ impl ClientConfig {
         if !self.access_key.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(ConfigError::BadAccessKey);
         }
-        Ok(endpoints)
+        let addresses = endpoints.into_iter().map(|(address, _)| address);
+        Ok((addresses.collect(), tls))
+    }
+
+    fn check_tls(&self, tls: bool) -> Result<(), ConfigError> {
+        match (&self.ca_certificates, &self.server_name) {
+            (Some(_), _) if !tls => Err(ConfigError::NotTls("a CA certificate")),
+            (_, Some(_)) if !tls => Err(ConfigError::NotTls("a server name")),
+            (Some(pem), _) => {
+                let mut read = CertificateDer::pem_slice_iter(pem).peekable();
+                match read.peek().is_some() && read.all(|one| one.is_ok()) {
+                    true => Ok(()),
+                    false => Err(ConfigError::BadCa),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// The `host:port` of an endpoint, which may be written with `http://`.
-fn authority(given: &str) -> Result<String, ConfigError> {
+/// The `host:port` of an endpoint, which may be written with its scheme, and whether it speaks TLS.
+fn authority(given: &str) -> Result<(String, bool), ConfigError> {
     let bad = |reason| ConfigError::BadEndpoint {
         endpoint: given.to_owned(),
         reason,
     };
-    if given.starts_with("https://") {
-        return Err(bad(
-            "TLS on the API port is not supported yet; use host:port",
-        ));
-    }
-    let bare = given.strip_prefix("http://").unwrap_or(given);
+    let secure = given.strip_prefix("https://");
+    let tls = secure.is_some();
+    let bare = secure
+        .or_else(|| given.strip_prefix("http://"))
+        .unwrap_or(given);
     let bare = bare.strip_suffix('/').unwrap_or(bare);
     let (host, port) = bare
         .rsplit_once(':')
@@ -159,7 +201,7 @@ fn authority(given: &str) -> Result<String, ConfigError> {
         return Err(bad("write an IPv6 address in brackets, as [::1]:7070"));
     }
     match port.parse::<u16>() {
-        Ok(1..) => Ok(bare.to_owned()),
+        Ok(1..) => Ok((bare.to_owned(), tls)),
         _ => Err(bad("the port must be a number from 1 to 65535")),
     }
 }
@@ -173,12 +215,33 @@ mod tests {
         let config = ClientConfig::new(" a:1,http://b:2/, [::1]:3 ,", "MKA", "s");
         assert_eq!(
             config.validate(),
-            Ok(vec![
-                "a:1".to_owned(),
-                "b:2".to_owned(),
-                "[::1]:3".to_owned()
-            ])
+            Ok((
+                vec!["a:1".to_owned(), "b:2".to_owned(), "[::1]:3".to_owned()],
+                false
+            ))
         );
+        let config = ClientConfig::new("https://a:1/,https://b:2", "MKA", "s");
+        let (addresses, tls) = config.validate().expect("valid");
+        assert_eq!((addresses.len(), tls), (2, true));
+    }
+
+    #[test]
+    fn tls_is_all_or_nothing() {
+        let mixed = ClientConfig::new("https://a:1,b:2", "MKA", "s");
+        assert_eq!(mixed.validate(), Err(ConfigError::MixedSchemes));
+        let mut config = ClientConfig::new("a:1", "MKA", "s");
+        config.server_name = Some("store".into());
+        assert_eq!(config.validate(), Err(ConfigError::NotTls("a server name")));
+        config.ca_certificates = Some(b"no PEM".to_vec());
+        assert_eq!(
+            config.validate(),
+            Err(ConfigError::NotTls("a CA certificate"))
+        );
+        config.endpoints = vec!["https://a:1".into()];
+        assert_eq!(config.validate(), Err(ConfigError::BadCa));
+        let damaged = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+        config.ca_certificates = Some(damaged.into());
+        assert_eq!(config.validate(), Err(ConfigError::BadCa));
     }
 
     #[test]
@@ -191,7 +254,8 @@ mod tests {
             ":1",
             "::1:3",
             "a/b:1",
-            "https://a:1",
+            "https://a",
+            "ftp://a:1",
             "u@h:1",
         ] {
             let config = ClientConfig::new(bad, "MKA", "s");

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use marram_types::caps::MIB;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use crate::config::{ClientConfig, ConfigError};
+use crate::tls::{tls_of, with_sources};
 
 /// Bytes of a stream on their way (docs/decisions/0007).
 const STREAM_WINDOW: u32 = 4 * MIB_U32;
@@ -38,12 +39,14 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     /// Needs a tokio runtime; connects nowhere yet.
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, ConfigError> {
-        let servers = config
-            .validate()?
+        let (addresses, _) = config.validate()?;
+        let tls = tls_of(config)?;
+        let servers = addresses
             .into_iter()
             .enumerate()
             .map(|(index, address)| {
-                let channel = endpoint(&address, config.connect_timeout)?.connect_lazy();
+                let endpoint = endpoint(&address, config.connect_timeout, tls.as_ref())?;
+                let channel = endpoint.connect_lazy();
                 Ok(Server {
                     index,
                     address,
@@ -83,13 +86,24 @@ impl Endpoints {
 }
 
 /// A connection to be, with the transport settings of docs/decisions/0007.
-pub(crate) fn endpoint(address: &str, connect_time: Duration) -> Result<Endpoint, ConfigError> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| {
+pub(crate) fn endpoint(
+    address: &str,
+    connect_time: Duration,
+    tls: Option<&ClientTlsConfig>,
+) -> Result<Endpoint, ConfigError> {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|_| {
         ConfigError::BadEndpoint {
             endpoint: address.to_owned(),
             reason: "write host:port",
         }
     })?;
+    let endpoint = match tls {
+        None => endpoint,
+        Some(tls) => endpoint
+            .tls_config(tls.clone())
+            .map_err(|error| ConfigError::Tls(with_sources(&error)))?,
+    };
     Ok(endpoint
         .connect_timeout(connect_time)
         .tcp_nodelay(true)

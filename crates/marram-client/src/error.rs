@@ -11,6 +11,8 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::tls::distrust;
+
 /// The domain of Marram's reasons in `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "marram.dev";
 
@@ -37,6 +39,8 @@ pub enum ErrorKind {
     Unavailable,
     /// No answer came in time; it may work later.
     Timeout,
+    /// The server could not prove who it is, or speaks no TLS where it should.
+    Untrusted,
     /// The change may or may not have been made.
     OutcomeUnknown,
     /// Bytes did not match their checksum.
@@ -71,6 +75,7 @@ impl fmt::Display for ErrorKind {
             Self::Exhausted => "out of space or over a limit",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timed out",
+            Self::Untrusted => "not trusted",
             Self::OutcomeUnknown => "outcome unknown",
             Self::Corrupt => "checksum mismatch",
             Self::Changed => "changed while it was read",
@@ -116,6 +121,9 @@ impl ClientError {
 
     /// Reads what a server, or the transport, said.
     pub(crate) fn from_status(status: &Status) -> Self {
+        if let Some(why) = distrust(status) {
+            return Self::new(ErrorKind::Untrusted, why);
+        }
         let info = status
             .get_details_error_info()
             .filter(|info| info.domain == DOMAIN);
@@ -149,6 +157,14 @@ impl ClientError {
 
     pub(crate) fn after(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
+        self
+    }
+
+    /// Adds what may help, once.
+    pub(crate) fn hint(mut self, hint: &str) -> Self {
+        if !self.0.message.contains(hint) {
+            self.0.message = format!("{}; {hint}", self.0.message);
+        }
         self
     }
 

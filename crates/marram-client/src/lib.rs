@@ -11,7 +11,7 @@
 //! endpoints   which server is asked, and which one next
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
-//! token       the token that says who asks
+//! token       the token that says who asks          tls   who the servers are
 //! bucket, object, put, get, list, status, admin, identity, liveness, upkeep   the calls
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
@@ -22,6 +22,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use marram_client::{Client, ClientConfig, PutBody, PutOptions};
 //!
+//! // `https://store.example:7070` where the servers speak TLS.
 //! let config = ClientConfig::new("127.0.0.1:7070,127.0.0.1:7080", "MK...", "secret");
 //! let client = Client::connect(config)?;
 //! client.create_bucket("photos", None).await?;
@@ -50,6 +51,7 @@ mod put;
 mod retry;
 mod source;
 mod status;
+mod tls;
 mod token;
 mod types;
 mod upkeep;

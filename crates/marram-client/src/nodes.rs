@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tonic::transport::Channel;
+use tonic::transport::{Channel, ClientTlsConfig};
 
 use crate::endpoints::endpoint;
 
@@ -26,11 +26,20 @@ struct Node {
 /// What a client remembers of the nodes themselves.
 #[derive(Default)]
 pub(crate) struct Nodes {
+    /// Nodes speak TLS where the endpoints do.
+    tls: Option<ClientTlsConfig>,
     known: Mutex<HashMap<String, Node>>,
     resting_until: Mutex<Option<Instant>>,
 }
 
 impl Nodes {
+    pub(crate) fn new(tls: Option<ClientTlsConfig>) -> Self {
+        Self {
+            tls,
+            ..Self::default()
+        }
+    }
+
     /// The connection to a node, which comes up with the first call; `None` where the address is
     /// none.
     pub(crate) fn channel(&self, address: &str) -> Option<Channel> {
@@ -38,7 +47,9 @@ impl Nodes {
         if let Some(node) = known.get(address) {
             return Some(node.channel.clone());
         }
-        let channel = endpoint(address, CONNECT_TIME).ok()?.connect_lazy();
+        let channel = endpoint(address, CONNECT_TIME, self.tls.as_ref())
+            .ok()?
+            .connect_lazy();
         if known.len() >= NODES_MAX {
             known.clear();
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::FutureExt;
 use marram_mesh::Mesh;
 use marram_meta::ClusterView;
 use marram_proto::FILE_DESCRIPTOR_SET;
@@ -27,6 +28,7 @@ use crate::nodes::MeshNodes;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
 use crate::service::{Admin, Buckets, FramedLayer, Objects};
+use crate::tls::{self, ApiTls};
 
 /// HTTP/2 frames (docs/decisions/0007: large frames halve the cost of large bodies).
 const FRAME_BYTES: u32 = MIB as u32;
@@ -129,20 +131,34 @@ impl Gateway {
         Reencoder::new(Arc::clone(&self.core), pace)
     }
 
-    /// Serves until `stop` is cancelled, then lets calls end for a while.
+    /// Serves until `stop` is cancelled, then lets calls end for a while. Where there is a
+    /// certificate, only to clients that speak TLS.
     ///
     /// # Errors
     /// When the listener fails.
     pub async fn serve(
         self,
         listener: TcpListener,
+        tls: Option<Arc<ApiTls>>,
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let tasks = self.core.tasks.clone();
         let router = services(self.core).await?;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let told = stop.clone().cancelled_owned();
-        let serving = router.serve_with_incoming_shutdown(incoming, told);
+        let serving = match tls {
+            None => {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                let serving = router.serve_with_incoming_shutdown(incoming, told);
+                serving.boxed()
+            }
+            Some(tls) => {
+                let config = tls.server_config();
+                tokio::spawn(tls.keep_current(stop.clone()));
+                let incoming = tls::incoming(listener, config, stop.clone());
+                let serving = router.serve_with_incoming_shutdown(incoming, told);
+                serving.boxed()
+            }
+        };
         let too_late = async {
             stop.cancelled().await;
             tokio::time::sleep(DRAIN_TIME).await;

@@ -23,6 +23,7 @@
 //! places          drives and placement groups       begin     begin tokens
 //! shards          parts of shards, for clients that read from the nodes themselves
 //! token           page tokens                       ticket    shard tickets
+//! tls             the API's certificate, and connections under it
 //! pace            waits
 //! convert, refusal, hex
 //! ```
@@ -53,6 +54,7 @@ mod service;
 mod shards;
 mod status;
 mod ticket;
+mod tls;
 mod token;
 mod upkeep;
 mod validate;
@@ -64,3 +66,4 @@ pub use authority::{AuthorityError, open_authority, wrap_authority};
 pub use gateway::{Gateway, GatewayDeps, ServeError};
 pub use reencode::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
 pub use secret::{Kek, KekError, UnwrapError, WrapError};
+pub use tls::{ApiTls, ApiTlsError};

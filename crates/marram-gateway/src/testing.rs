@@ -140,7 +140,7 @@ impl Cluster {
         });
         let core = gateway.core();
         let stop = CancellationToken::new();
-        tokio::spawn(gateway.serve(listener, stop.clone()));
+        tokio::spawn(gateway.serve(listener, None, stop.clone()));
         Self {
             groups,
             drives,

@@ -10,9 +10,11 @@ use serde::Deserialize;
 
 use crate::caps::{OBJECT_GROUPS_DEFAULT, OBJECT_GROUPS_MAX};
 
+mod api_tls;
 mod background;
 mod upkeep;
 
+pub use api_tls::ApiTlsFiles;
 pub use background::BackgroundConfig;
 pub use upkeep::UpkeepConfig;
 
@@ -43,6 +45,11 @@ pub struct ServerConfig {
     /// Where applications connect.
     #[serde(default = "default_api")]
     pub api_listen: SocketAddr,
+    /// The certificate that applications see: a PEM file, the server's own first, then those of
+    /// intermediate CAs. Without one the API may listen on loopback only.
+    pub api_tls_cert: Option<PathBuf>,
+    /// Its private key, a PEM file.
+    pub api_tls_key: Option<PathBuf>,
     /// Where peers connect.
     #[serde(default = "default_mesh")]
     pub mesh_listen: SocketAddr,
@@ -128,6 +135,10 @@ pub struct GatewayConfig {
     /// Where applications connect.
     #[serde(default = "default_api")]
     pub api_listen: SocketAddr,
+    /// The certificate that applications see, as for a server.
+    pub api_tls_cert: Option<PathBuf>,
+    /// Its private key.
+    pub api_tls_key: Option<PathBuf>,
     /// File in which the gateway keeps its key, its certificate and the CAs that it trusts.
     pub identity: PathBuf,
     /// The join token of a new gateway.
@@ -170,9 +181,12 @@ pub enum ConfigError {
     Address(String),
     /// The API would leave the machine without TLS.
     #[error(
-        "the API address {0} is not loopback: the API speaks plain HTTP/2 as yet, so it may only listen on 127.0.0.0/8 or ::1"
+        "the API address {0} is not loopback and has no certificate: name one with --api-tls-cert and --api-tls-key, or listen on 127.0.0.0/8 or ::1"
     )]
     ApiNotLoopback(SocketAddr),
+    /// A certificate without its key, or a key alone.
+    #[error("--api-tls-cert and --api-tls-key belong together: give both, or neither")]
+    HalfApiTls,
     /// Both listeners on one port.
     #[error("the API and the mesh cannot share the address {0}")]
     SameAddress(SocketAddr),
@@ -312,8 +326,8 @@ fn check_addresses(addresses: &[String]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn check_api(api: SocketAddr) -> Result<(), ConfigError> {
-    if api.ip().is_loopback() {
+fn check_api(api: SocketAddr, tls: Option<&ApiTlsFiles>) -> Result<(), ConfigError> {
+    if api.ip().is_loopback() || tls.is_some() {
         Ok(())
     } else {
         Err(ConfigError::ApiNotLoopback(api))
@@ -360,7 +374,7 @@ impl ServerConfig {
             return Err(ConfigError::BootstrapAndJoin);
         }
         check_addresses(&self.join)?;
-        check_api(self.api_listen)?;
+        check_api(self.api_listen, self.api_tls()?.as_ref())?;
         if self.api_listen == self.mesh_listen && self.api_listen.port() != 0 {
             return Err(ConfigError::SameAddress(self.api_listen));
         }
@@ -373,6 +387,14 @@ impl ServerConfig {
         self.bootstrap
             .as_ref()
             .map_or(Ok(()), BootstrapConfig::validate)
+    }
+
+    /// Where the API's certificate is, if it has one.
+    ///
+    /// # Errors
+    /// [`ConfigError::HalfApiTls`] where only one of the two files is named.
+    pub fn api_tls(&self) -> Result<Option<ApiTlsFiles>, ConfigError> {
+        ApiTlsFiles::of(self.api_tls_cert.as_ref(), self.api_tls_key.as_ref())
     }
 
     fn check_gc(&self) -> Result<(), ConfigError> {
@@ -404,6 +426,14 @@ impl BootstrapConfig {
 }
 
 impl GatewayConfig {
+    /// Where the API's certificate is, if it has one.
+    ///
+    /// # Errors
+    /// [`ConfigError::HalfApiTls`] where only one of the two files is named.
+    pub fn api_tls(&self) -> Result<Option<ApiTlsFiles>, ConfigError> {
+        ApiTlsFiles::of(self.api_tls_cert.as_ref(), self.api_tls_key.as_ref())
+    }
+
     /// Checks everything that can be checked without touching the machine.
     ///
     /// # Errors
@@ -413,7 +443,7 @@ impl GatewayConfig {
         check_token(self.token.as_ref(), self.token_file.as_ref())?;
         check_path("identity file", &self.identity)?;
         check_path("kek file", &self.kek_file)?;
-        check_api(self.api_listen)?;
+        check_api(self.api_listen, self.api_tls()?.as_ref())?;
         if self.join.is_empty() {
             return Err(ConfigError::NoJoin);
         }
@@ -431,6 +461,8 @@ mod tests {
             data: vec!["/d1".into(), "/d2".into()],
             zone: None,
             api_listen: default_api(),
+            api_tls_cert: None,
+            api_tls_key: None,
             mesh_listen: default_mesh(),
             mesh_advertise: None,
             api_advertise: None,
@@ -467,6 +499,23 @@ mod tests {
         assert_eq!(config.validate(), Err(ConfigError::AwaitWithoutFile));
         config.token_file = Some("/join/pod-1".into());
         assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn only_tls_leaves_the_machine() {
+        let mut config = server();
+        config.api_listen = SocketAddr::from(([10, 0, 0, 1], 7070));
+        let refused = config.validate().expect_err("plain text on the network");
+        assert!(refused.to_string().contains("--api-tls-cert"), "{refused}");
+        config.api_tls_cert = Some("/tls/tls.crt".into());
+        assert_eq!(config.validate(), Err(ConfigError::HalfApiTls));
+        config.api_tls_key = Some("/tls/tls.key".into());
+        assert_eq!(config.validate(), Ok(()));
+        config.api_tls_key = Some(PathBuf::new());
+        assert!(matches!(
+            config.validate(),
+            Err(ConfigError::EmptyPath { .. })
+        ));
     }
 
     #[test]

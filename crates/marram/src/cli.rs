@@ -49,7 +49,7 @@ pub(crate) struct Cli {
 /// What every client command understands.
 #[derive(Debug, Args)]
 pub(crate) struct Globals {
-    /// Servers of the cluster as host:port, several separated by commas
+    /// Servers of the cluster as host:port or https://host:port, several separated by commas
     #[arg(
         long,
         global = true,
@@ -66,6 +66,19 @@ pub(crate) struct Globals {
     #[arg(long, global = true, env = "MARRAM_SECRET_KEY", value_name = "SECRET")]
     #[arg(help_heading = "Connection", hide_env_values = true)]
     pub(crate) secret_key: Option<String>,
+    /// PEM file with the CAs whose servers are trusted; those of the system where it is not given
+    #[arg(long, global = true, env = "MARRAM_CA_FILE", value_name = "FILE")]
+    #[arg(help_heading = "Connection")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The name that the servers' certificates bear, where it is not the one in the endpoint
+    #[arg(
+        long,
+        global = true,
+        env = "MARRAM_TLS_SERVER_NAME",
+        value_name = "NAME"
+    )]
+    #[arg(help_heading = "Connection")]
+    pub(crate) tls_server_name: Option<String>,
     /// Read large objects through the endpoints too, not from the nodes that have their shards
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) no_direct: bool,

@@ -1,6 +1,7 @@
 //! The client commands: each in a file of its own, and how they are run.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,9 +50,19 @@ impl Context<'_> {
         let access_key = given(&self.globals.access_key, "MARRAM_ACCESS_KEY")?;
         let secret_key = given(&self.globals.secret_key, "MARRAM_SECRET_KEY")?;
         let mut config = ClientConfig::new(endpoint, access_key, secret_key);
+        let ca_file = self.globals.ca_file.as_deref();
+        config.ca_certificates = ca_file.map(read_ca).transpose()?;
+        config.server_name = self.globals.tls_server_name.clone();
         config.direct_reads = !self.globals.no_direct;
         Ok(config)
     }
+}
+
+fn read_ca(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Failure::CaFile {
+        path: file.to_owned(),
+        error,
+    })
 }
 
 /// Runs a client command to its end, or until it is interrupted.

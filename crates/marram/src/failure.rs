@@ -17,6 +17,12 @@ pub(crate) enum Failure {
         "no cluster is named: set {0}, or give the flag; after `marram dev`: source .marram-dev/env"
     )]
     NotConfigured(&'static str),
+    #[error("cannot read the CA certificates in {}: {error}", .path.display())]
+    CaFile {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -105,6 +111,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::NotConfigured(_)
+            | Self::CaFile { .. }
             | Self::Config(_)
             | Self::Location(_)
             | Self::Usage(_)

@@ -25,6 +25,7 @@ mod growth {
 
 /// Who belongs to a cluster: founding, joining by tokens, certificates, the CA.
 mod identity {
+    mod api_tls;
     mod joining;
     mod renewal;
     mod rotation;

@@ -31,6 +31,8 @@ pub(crate) struct ServerArgs {
     /// Where applications connect [default: 127.0.0.1:7070]
     #[arg(long, env = "MARRAM_API_LISTEN", value_name = "ADDR")]
     pub api_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub tls: ApiTlsArgs,
     /// Where peers connect [default: 127.0.0.1:7071]
     #[arg(long, env = "MARRAM_MESH_LISTEN", value_name = "ADDR")]
     pub mesh_listen: Option<SocketAddr>,
@@ -126,6 +128,18 @@ pub(crate) struct ServerArgs {
     pub wayback: WaybackArgs,
 }
 
+/// What encrypts the API. The files are read again when they change.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ApiTlsArgs {
+    /// PEM file with the certificate that applications see, then those of intermediate CAs; without
+    /// it the API may listen on loopback only
+    #[arg(long, env = "MARRAM_API_TLS_CERT", value_name = "FILE")]
+    pub api_tls_cert: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, env = "MARRAM_API_TLS_KEY", value_name = "FILE")]
+    pub api_tls_key: Option<PathBuf>,
+}
+
 /// Runs a gateway without drives: stateless, as many as one likes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GatewayArgs {
@@ -140,6 +154,8 @@ pub(crate) struct GatewayArgs {
         default_value = "127.0.0.1:7070"
     )]
     pub api_listen: SocketAddr,
+    #[command(flatten)]
+    pub tls: ApiTlsArgs,
     /// File in which the gateway keeps its key and certificate; made when it joins
     #[arg(long, env = "MARRAM_IDENTITY", value_name = "FILE")]
     pub identity: PathBuf,
@@ -198,6 +214,8 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("name", text(&args.name));
     set("zone", text(&args.zone));
     set("api_listen", args.api_listen.map(|a| a.to_string().into()));
+    set("api_tls_cert", path(&args.tls.api_tls_cert));
+    set("api_tls_key", path(&args.tls.api_tls_key));
     set(
         "mesh_listen",
         args.mesh_listen.map(|a| a.to_string().into()),
@@ -258,6 +276,8 @@ pub(super) fn gateway_config(args: &GatewayArgs) -> Result<GatewayConfig> {
     let config = GatewayConfig {
         name: args.name.clone(),
         api_listen: args.api_listen,
+        api_tls_cert: args.tls.api_tls_cert.clone(),
+        api_tls_key: args.tls.api_tls_key.clone(),
         identity: args.identity.clone(),
         token: args.token.clone(),
         token_file: args.token_file.clone(),

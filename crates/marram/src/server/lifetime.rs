@@ -1,9 +1,12 @@
 //! When a server stops, and its listeners.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use marram_gateway::ApiTls;
+use marram_types::config::ApiTlsFiles;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +25,13 @@ pub(super) async fn listen(what: &str, address: SocketAddr) -> Result<TcpListene
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} for {what}: if the port is in use, stop what uses it or choose another")
     })
+}
+
+/// The certificate of the API, where it has one.
+pub(super) fn api_tls(files: Option<ApiTlsFiles>) -> Result<Option<Arc<ApiTls>>> {
+    let loaded = files.map(ApiTls::load).transpose();
+    let loaded = loaded.context("the API cannot have its certificate")?;
+    Ok(loaded.map(Arc::new))
 }
 
 /// Cancels the token on SIGINT or SIGTERM, and when standard input closes where that was asked for.

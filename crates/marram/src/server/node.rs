@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
-use marram_gateway::{Gateway, GatewayDeps, Kek, open_authority};
+use marram_gateway::{ApiTls, Gateway, GatewayDeps, Kek, open_authority};
 use marram_maintain::{
     Controller, Mover, Pace, Patience, Reencode, Warden, hand_over_all, keep_voters, spread_leaders,
 };
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{ServerArgs, server_config};
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
 use super::issuer::Issuer;
-use super::lifetime::{listen, now_ms, stop_when_told};
+use super::lifetime::{api_tls, listen, now_ms, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
 use super::own::Own;
@@ -52,6 +52,7 @@ const REDB_CACHE_BYTES: usize = 24 << 20;
 /// The listeners, opened before anything else: a port in use is told at once.
 struct Listeners {
     api: TcpListener,
+    tls: Option<Arc<ApiTls>>,
     mesh: TcpListener,
 }
 
@@ -83,6 +84,7 @@ pub(super) async fn run(args: ServerArgs) -> Result<()> {
         return wayback::export(&storage, (node, replica), target);
     }
     let listeners = Listeners {
+        tls: api_tls(config.api_tls()?)?,
         api: listen("the API", config.api_listen).await?,
         mesh: listen("the mesh", config.mesh_listen).await?,
     };
@@ -356,7 +358,7 @@ async fn serve(
     tasks.spawn(leave_in_order(local, stop.clone(), handed_over.clone()));
     tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
     let served = tokio::select! {
-        served = gateway.serve(listeners.api, handed_over) => {
+        served = gateway.serve(listeners.api, listeners.tls, handed_over) => {
             served.context("the API cannot be served")
         }
         wrong = another_key(kek, node.view.clone()) => Err(wrong),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{GatewayArgs, gateway_config};
 use super::health::{self, MeshWitnesses};
-use super::lifetime::{listen, stop_when_told};
+use super::lifetime::{api_tls, listen, stop_when_told};
 use super::newcomer::{self, Asks};
 use super::own::{Own, token};
 use super::remote::MeshCalls;
@@ -39,6 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let config = gateway_config(&args)?;
     let kek = Arc::new(Kek::load(&config.kek_file)?);
+    let tls = api_tls(config.api_tls()?)?;
     let listener = listen("the API", config.api_listen).await?;
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
     let mut own = Own::load_or_make(config.identity.clone())?;
@@ -90,7 +91,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     tasks.spawn(health::follow(witnesses, health));
     tasks.spawn(view::routes(router, seen));
     tracing::info!(api = %config.api_listen, "serving");
-    let served = gateway.serve(listener, stop).await;
+    let served = gateway.serve(listener, tls, stop).await;
     tasks.shutdown().await;
     mesh.close();
     served.context("the API cannot be served")
