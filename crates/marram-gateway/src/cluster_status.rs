@@ -19,7 +19,7 @@ use marram_types::{GroupId, NodeId, ReplicaId};
 
 use crate::admin;
 use crate::core::{BucketError, Core};
-use crate::drives::{DriveHealth, DriveReport};
+use crate::drives::{DriveHealth, DriveReport, NodeReport};
 use crate::groups::GroupError;
 use crate::layout::Standing;
 use crate::upkeep::drive_duty;
@@ -47,18 +47,27 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
     let tickets = tickets(core, cluster.object_groups);
     let asked = tokio::join!(reports, usage, tickets, learn_root_leader(core));
     let (reports, usage, tickets, ()) = asked;
-    let reports: BTreeMap<NodeId, Option<Vec<DriveReport>>> = reports.into_iter().collect();
+    let mut metrics: BTreeMap<NodeId, String> = BTreeMap::new();
+    let mut drives: BTreeMap<NodeId, Option<Vec<DriveReport>>> = BTreeMap::new();
+    for (node, report) in reports {
+        let report = report.map(|report| {
+            metrics.insert(node, report.metrics_address);
+            report.drives
+        });
+        drives.insert(node, report);
+    }
     let standing = match core.standing() {
         own if own.index == view.index => own,
         _ => Arc::new(Standing::of(&view)),
     };
-    let facts = Facts::new(&view, &reports, usage, |node| core.drives.is_up(node))
+    let facts = Facts::new(&view, &drives, usage, |node| core.drives.is_up(node))
         .with_work(&standing, tickets);
     let nodes = members(&view)
         .map(|node| {
-            let report = reports.get(&node.node).and_then(Option::as_ref);
+            let report = drives.get(&node.node).and_then(Option::as_ref);
             v1::NodeStatus {
                 slots: standing.slots.get(&node.node).copied().unwrap_or(0),
+                metrics_address: metrics.remove(&node.node).unwrap_or_default(),
                 ..node_status(node, report, core)
             }
         })
@@ -99,11 +108,11 @@ fn members(view: &ClusterView) -> impl Iterator<Item = &NodeRecord> {
         .filter(|node| node.state == NodeState::Active)
 }
 
-async fn report(core: &Core, node: &NodeRecord) -> (NodeId, Option<Vec<DriveReport>>) {
+async fn report(core: &Core, node: &NodeRecord) -> (NodeId, Option<NodeReport>) {
     if !core.drives.is_up(node.node) {
         return (node.node, None);
     }
-    let report = core.drives.reports(node.node, REPORT_TIME).await;
+    let report = core.drives.report(node.node, REPORT_TIME).await;
     (node.node, report.ok())
 }
 

@@ -8,6 +8,7 @@ use marram_meta::{
     BucketRecord, BucketState, ClusterView, Envelope, ObjectAnswer, ObjectCommand, ObjectOutcome,
     ObjectQuery, RootCommand, RootOutcome,
 };
+use marram_metrics::{Calls, Verdict};
 use marram_types::{BucketName, ClusterHealth, GroupId, NodeId, ObjectKey, RequestId};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) kek: Arc<Kek>,
     pub(crate) name: String,
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) ready: watch::Receiver<Arc<Verdict>>,
     pub(crate) now_ms: fn() -> u64,
     pub(crate) tasks: TaskTracker,
     pub(crate) memory: Memory,
@@ -130,6 +133,8 @@ pub(crate) struct Seams {
     pub(crate) health: watch::Receiver<Arc<ClusterHealth>>,
     pub(crate) kek: Arc<Kek>,
     pub(crate) name: String,
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) ready: watch::Receiver<Arc<Verdict>>,
     pub(crate) now_ms: fn() -> u64,
 }
 
@@ -145,6 +150,8 @@ impl Core {
             view: seams.view,
             kek: seams.kek,
             name: seams.name,
+            calls: seams.calls,
+            ready: seams.ready,
             now_ms: seams.now_ms,
             tasks: TaskTracker::new(),
             memory: Memory::default(),

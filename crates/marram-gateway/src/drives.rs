@@ -72,6 +72,15 @@ pub(crate) enum DriveHealth {
     Retired,
 }
 
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct NodeReport {
+    /// Its drives that are open.
+    pub(crate) drives: Vec<DriveReport>,
+    /// Where it gives metrics; empty where it does not say.
+    pub(crate) metrics_address: String,
+}
+
 /// How full a drive is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DriveReport {
@@ -160,9 +169,8 @@ pub(crate) trait Drives: Send + Sync {
         within: Duration,
     ) -> Result<Vec<(ShardId, PgId)>, DriveError>;
 
-    /// How full the drives of a node are.
-    async fn reports(&self, node: NodeId, within: Duration)
-    -> Result<Vec<DriveReport>, DriveError>;
+    /// How full the drives of a node are, and where it gives metrics.
+    async fn report(&self, node: NodeId, within: Duration) -> Result<NodeReport, DriveError>;
 
     /// A piece of a copy of a group's state, from a node with a replica of it. `Away` also when the
     /// replica is not far enough; `NotFound` when the copy is gone.

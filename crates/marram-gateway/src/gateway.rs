@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::FutureExt;
 use marram_mesh::Mesh;
 use marram_meta::ClusterView;
+use marram_metrics::{Calls, Verdict};
 use marram_proto::FILE_DESCRIPTOR_SET;
 use marram_proto::v1::admin_service_server::AdminServiceServer;
 use marram_proto::v1::bucket_service_server::BucketServiceServer;
@@ -13,11 +14,14 @@ use marram_proto::v1::object_service_server::ObjectServiceServer;
 use marram_raft::Router;
 use marram_types::ClusterHealth;
 use marram_types::caps::{API_MESSAGE_BYTES_MAX, MIB};
+use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::transport::server::{Router as Services, TcpIncoming};
+use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 
 use crate::auth::AuthLayer;
@@ -27,8 +31,10 @@ use crate::groups::Routed;
 use crate::nodes::MeshNodes;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
-use crate::service::{Admin, Buckets, FramedLayer, Objects};
+use crate::service::{Admin, Buckets, FramedLayer, MeasuredLayer, Objects};
 use crate::tls::{self, ApiTls};
+
+mod following;
 
 /// HTTP/2 frames (docs/decisions/0007: large frames halve the cost of large bodies).
 const FRAME_BYTES: u32 = MIB as u32;
@@ -47,7 +53,14 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// The services as the transport serves them.
-type Served = Services<Stack<FramedLayer, Stack<AuthLayer, Identity>>>;
+type Served = Services<Stack<FramedLayer, Stack<AuthLayer, Stack<MeasuredLayer, Identity>>>>;
+
+/// The services whose health is the readiness of the process.
+const SERVICES: [&str; 3] = [
+    <ObjectServiceServer<Objects> as NamedService>::NAME,
+    <BucketServiceServer<Buckets> as NamedService>::NAME,
+    <AdminServiceServer<Admin> as NamedService>::NAME,
+];
 
 /// What a gateway needs.
 pub struct GatewayDeps {
@@ -63,6 +76,10 @@ pub struct GatewayDeps {
     pub kek: Arc<Kek>,
     /// The server's name, for `answered_by` in the status.
     pub name: String,
+    /// Where calls are counted, made by [`calls`].
+    pub calls: Arc<Calls>,
+    /// Whether this process is ready: gRPC health says the same.
+    pub ready: watch::Receiver<Arc<Verdict>>,
 }
 
 impl std::fmt::Debug for GatewayDeps {
@@ -109,6 +126,8 @@ impl Gateway {
             view: deps.view,
             kek: deps.kek,
             name: deps.name,
+            calls: deps.calls,
+            ready: deps.ready,
             now_ms,
         })
     }
@@ -143,7 +162,9 @@ impl Gateway {
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let tasks = self.core.tasks.clone();
-        let router = services(self.core).await?;
+        let ready = self.core.ready.clone();
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let router = services(self.core, health_service)?;
         let told = stop.clone().cancelled_owned();
         let serving = match tls {
             None => {
@@ -166,6 +187,7 @@ impl Gateway {
         tokio::select! {
             served = serving => served?,
             () = too_late => tracing::warn!("calls were still running when the server stopped"),
+            () = following::follow(health, &SERVICES, ready) => {}
         }
         tasks.close();
         if tokio::time::timeout(DRAIN_TIME, tasks.wait())
@@ -178,13 +200,33 @@ impl Gateway {
     }
 }
 
+/// Counts for every method of the public API, gRPC health and reflection.
+#[must_use]
+pub fn calls() -> Calls {
+    let sets = [
+        FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    ];
+    let sets = sets.map(|bytes| {
+        prost_types::FileDescriptorSet::decode(bytes).expect("it was compiled into the binary")
+    });
+    let files = sets.iter().flat_map(|set| &set.file);
+    let services = files.flat_map(|file| {
+        let services = file.service.iter();
+        services.map(move |service| (file.package(), service))
+    });
+    // Peers have messages only, so there are none of their methods among these.
+    Calls::new(services.flat_map(|(package, service)| {
+        let methods = service.method.iter();
+        methods.map(move |method| format!("/{package}.{}/{}", service.name(), method.name()))
+    }))
+}
+
 /// All services behind the authentication layer.
-async fn services(core: Arc<Core>) -> Result<Served, ServeError> {
+fn services(core: Arc<Core>, health: HealthServer<impl Health>) -> Result<Served, ServeError> {
     let auth = AuthLayer::new(core.view.clone(), core.kek.clone(), core.now_ms);
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<ObjectServiceServer<Objects>>().await;
-    health.set_serving::<BucketServiceServer<Buckets>>().await;
-    health.set_serving::<AdminServiceServer<Admin>>().await;
+    let measured = MeasuredLayer(Arc::clone(&core.calls));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -199,9 +241,10 @@ async fn services(core: Arc<Core>) -> Result<Served, ServeError> {
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
+        .layer(measured)
         .layer(auth)
         .layer(FramedLayer)
-        .add_service(health_service)
+        .add_service(health)
         .add_service(reflection)
         .add_service(objects)
         .add_service(BucketServiceServer::new(Buckets(core.clone())))

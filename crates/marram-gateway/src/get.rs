@@ -51,6 +51,7 @@ pub(crate) async fn run(
     let found = lookup(&core, &name).await?;
     conditions.check(&found.row).map_err(LookupError::from)?;
     let asked = range::resolve(request.range, found.row.size)?;
+    core.calls.got(asked.end - asked.start);
     if let Body::Inline { .. } = found.row.body {
         let bytes = found.inline.clone().ok_or(GetError::InlineMissing)?;
         return inline(&name, &found.row, asked, &bytes);

@@ -63,7 +63,7 @@ mod validate;
 mod testing;
 
 pub use authority::{AuthorityError, open_authority, wrap_authority};
-pub use gateway::{Gateway, GatewayDeps, ServeError};
+pub use gateway::{Gateway, GatewayDeps, ServeError, calls};
 pub use reencode::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
 pub use secret::{Kek, KekError, UnwrapError, WrapError};
 pub use tls::{ApiTls, ApiTlsError};

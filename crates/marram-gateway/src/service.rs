@@ -3,9 +3,11 @@
 mod admin;
 mod bucket;
 mod framed;
+mod measured;
 mod object;
 
 pub(crate) use admin::Admin;
 pub(crate) use bucket::Buckets;
 pub(crate) use framed::FramedLayer;
+pub(crate) use measured::MeasuredLayer;
 pub(crate) use object::Objects;

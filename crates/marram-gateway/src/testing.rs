@@ -11,6 +11,7 @@ use marram_meta::{
     AccessKeyRecord, ClusterRecord, DriveJoin, FOUNDER, GroupRecord, NodeJoin, RootCommand,
     RootOutcome,
 };
+use marram_metrics::{Condition, Verdict};
 use marram_placement::{DriveInfo, Topology, default_profile, plan_pool};
 use marram_types::{ClusterHealth, ClusterId, GroupId, NodeId};
 use tokio::net::TcpListener;
@@ -36,6 +37,7 @@ pub(crate) struct Cluster {
     pub(crate) drives: Arc<FakeDrives>,
     pub(crate) peers: Arc<FakeNodes>,
     pub(crate) health: watch::Sender<Arc<ClusterHealth>>,
+    pub(crate) ready: watch::Sender<Arc<Verdict>>,
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) addr: std::net::SocketAddr,
     pub(crate) core: Arc<Core>,
@@ -126,6 +128,8 @@ impl Cluster {
         }
         let peers = Arc::new(FakeNodes::default());
         let health: watch::Sender<Arc<ClusterHealth>> = watch::Sender::default();
+        let conditions = vec![Condition::good("test", "made for it")];
+        let ready = watch::Sender::new(Arc::new(Verdict { conditions }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let gateway = Gateway::over(Seams {
@@ -136,6 +140,8 @@ impl Cluster {
             view: groups.view(),
             kek,
             name: "gateway-1".to_owned(),
+            calls: Arc::new(crate::calls()),
+            ready: ready.subscribe(),
             now_ms,
         });
         let core = gateway.core();
@@ -146,6 +152,7 @@ impl Cluster {
             drives,
             peers,
             health,
+            ready,
             nodes,
             addr,
             core,

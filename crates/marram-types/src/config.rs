@@ -53,6 +53,9 @@ pub struct ServerConfig {
     /// Where peers connect.
     #[serde(default = "default_mesh")]
     pub mesh_listen: SocketAddr,
+    /// Where metrics and health are given, to anybody who can reach it.
+    #[serde(default = "default_metrics")]
+    pub metrics_listen: SocketAddr,
     /// How peers reach this node, where it differs from `mesh_listen`.
     pub mesh_advertise: Option<String>,
     /// How applications reach this node, where it differs from `api_listen`.
@@ -139,6 +142,9 @@ pub struct GatewayConfig {
     pub api_tls_cert: Option<PathBuf>,
     /// Its private key.
     pub api_tls_key: Option<PathBuf>,
+    /// Where metrics and health are given, to anybody who can reach it.
+    #[serde(default = "default_metrics")]
+    pub metrics_listen: SocketAddr,
     /// File in which the gateway keeps its key, its certificate and the CAs that it trusts.
     pub identity: PathBuf,
     /// The join token of a new gateway.
@@ -190,6 +196,11 @@ pub enum ConfigError {
     /// Both listeners on one port.
     #[error("the API and the mesh cannot share the address {0}")]
     SameAddress(SocketAddr),
+    /// The metrics listener on the port of another one.
+    #[error(
+        "the metrics cannot share the address {0} with the API or the mesh: give another --metrics-listen"
+    )]
+    MetricsAddress(SocketAddr),
     /// The number of groups is out of range.
     #[error("{0} object groups: use 1 to 256")]
     Groups(u16),
@@ -251,6 +262,10 @@ fn default_api() -> SocketAddr {
 
 fn default_mesh() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7071))
+}
+
+fn default_metrics() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7072))
 }
 
 fn default_segment_mib() -> u64 {
@@ -334,6 +349,13 @@ fn check_api(api: SocketAddr, tls: Option<&ApiTlsFiles>) -> Result<(), ConfigErr
     }
 }
 
+fn check_metrics(metrics: SocketAddr, others: &[SocketAddr]) -> Result<(), ConfigError> {
+    if metrics.port() != 0 && others.contains(&metrics) {
+        return Err(ConfigError::MetricsAddress(metrics));
+    }
+    Ok(())
+}
+
 fn check_path(what: &'static str, path: &Path) -> Result<(), ConfigError> {
     if path.as_os_str().is_empty() {
         return Err(ConfigError::EmptyPath {
@@ -378,6 +400,7 @@ impl ServerConfig {
         if self.api_listen == self.mesh_listen && self.api_listen.port() != 0 {
             return Err(ConfigError::SameAddress(self.api_listen));
         }
+        check_metrics(self.metrics_listen, &[self.api_listen, self.mesh_listen])?;
         if !SEGMENT_MIB.contains(&self.segment_mib) {
             return Err(ConfigError::Segment(self.segment_mib));
         }
@@ -444,6 +467,7 @@ impl GatewayConfig {
         check_path("identity file", &self.identity)?;
         check_path("kek file", &self.kek_file)?;
         check_api(self.api_listen, self.api_tls()?.as_ref())?;
+        check_metrics(self.metrics_listen, &[self.api_listen])?;
         if self.join.is_empty() {
             return Err(ConfigError::NoJoin);
         }
@@ -464,6 +488,7 @@ mod tests {
             api_tls_cert: None,
             api_tls_key: None,
             mesh_listen: default_mesh(),
+            metrics_listen: default_metrics(),
             mesh_advertise: None,
             api_advertise: None,
             token: None,
@@ -516,6 +541,16 @@ mod tests {
             config.validate(),
             Err(ConfigError::EmptyPath { .. })
         ));
+    }
+
+    #[test]
+    fn each_listener_has_an_address_of_its_own() {
+        let mut config = server();
+        config.metrics_listen = config.mesh_listen;
+        let taken = ConfigError::MetricsAddress(config.mesh_listen);
+        assert_eq!(config.validate(), Err(taken));
+        config.metrics_listen = SocketAddr::from(([0, 0, 0, 0], 7072));
+        assert_eq!(config.validate(), Ok(()), "nothing secret is given there");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! catch_up   learns of peers that came while it was away
 //! gc         garbage collection
 //! groups     opens and starts this node's replicas
+//! observe    metrics, readiness and their listener
 //! room       space left on the metadata drive
 //! health     what nodes say of each other, and what the leader made of it
 //! view       root group's state -> cluster view -> mesh and watchers
@@ -37,6 +38,7 @@ mod local;
 mod meshed;
 mod newcomer;
 mod node;
+mod observe;
 mod own;
 mod pace;
 mod reencode;

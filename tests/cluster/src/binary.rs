@@ -5,6 +5,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+/// Servers that tests start by hand take any port for their metrics, where they are not told which:
+/// many of them run on one machine.
+pub(crate) const ANY_METRICS_PORT: (&str, &str) = ("MARRAM_METRICS_LISTEN", "127.0.0.1:0");
+
 /// The `marram` binary in the profile and target folder of this test. `cargo test --workspace` has
 /// built it before any test runs; where this test is run alone, it is built if a source is newer.
 /// `MARRAM_TEST_BINARY` names another one, for example of an installed release.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::binary;
+use crate::binary::{ANY_METRICS_PORT, binary};
 
 /// How long a process may take to end, or to say something.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -30,6 +30,7 @@ impl Daemon {
         let errors = file.try_clone().expect("a file can be shared");
         let child = Command::new(binary())
             .args(args)
+            .env(ANY_METRICS_PORT.0, ANY_METRICS_PORT.1)
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)

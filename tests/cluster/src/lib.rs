@@ -21,6 +21,7 @@
 //! commands  the command line, with the cluster's keys
 //! compare   drives and metadata, both ways
 //! raw       requests that the client would never send
+//! exposition   metrics and health, as operators ask for them
 //! memory    resident memory of a process
 //! server    one server process with flags of its own
 //! ```
@@ -35,6 +36,7 @@ mod commands;
 mod compare;
 mod content;
 mod daemon;
+mod exposition;
 mod faults;
 mod layout;
 mod load;
@@ -55,6 +57,7 @@ pub use commands::{Ran, run};
 pub use compare::equal_both_ways;
 pub use content::{Object, Pool, log_uniform_sizes};
 pub use daemon::Daemon;
+pub use exposition::{Family, http_get, read_page};
 pub use faults::{Faults, fault_seed};
 pub use layout::{Slots, moved, moves_begun, settled, slots, total_slots};
 pub use load::{Done, Load};

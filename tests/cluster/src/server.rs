@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::binary;
+use crate::binary::{ANY_METRICS_PORT, binary};
 
 /// How long a server may take to end after it was told to.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
@@ -35,6 +35,7 @@ impl Server {
         let name = format!("node-{number}");
         let mut command = Command::new(binary());
         command
+            .env(ANY_METRICS_PORT.0, ANY_METRICS_PORT.1)
             .args(["server", "--stop-when-stdin-closes"])
             .arg(format!("--name={name}"))
             .arg(format!("--api-listen=127.0.0.1:{}", nodes[own]["api"]))

@@ -10,6 +10,7 @@ mod api {
     mod direct;
     mod keys;
     mod listing;
+    mod metrics;
     mod sizes;
     mod status;
 }

@@ -182,8 +182,9 @@ fn add(seats: &mut Vec<Seat>, nodes: &[v1::PlannedNode]) -> Vec<NodeId> {
 async fn reports(core: &Core, view: &ClusterView) -> Vec<DriveReport> {
     let nodes = view.nodes.values();
     let up = nodes.filter(|n| n.state == NodeState::Active && core.drives.is_up(n.node));
-    let reports = join_all(up.map(|node| core.drives.reports(node.node, REPORT_TIME))).await;
-    reports.into_iter().flatten().flatten().collect()
+    let reports = join_all(up.map(|node| core.drives.report(node.node, REPORT_TIME))).await;
+    let reports = reports.into_iter().flatten();
+    reports.flat_map(|report| report.drives).collect()
 }
 
 /// The records of each drive over its slots: what one slot is taken to hold.

@@ -216,14 +216,14 @@ async fn ask(
 async fn held_by_drives(core: &Core, record: &NodeRecord) -> Option<String> {
     let away = "it does not answer, so nobody can say that its drives are empty; fence it if it \
                 does not come back";
-    let Ok(reports) = core.drives.reports(record.node, REPORT_TIME).await else {
+    let Ok(report) = core.drives.report(record.node, REPORT_TIME).await else {
         return Some(away.to_owned());
     };
     let mut bytes = 0;
     let held = record.present_drives();
     for own in held.filter(|drive| !drive.duty.is_gone()) {
         let drive = own.drive;
-        match reports.iter().find(|report| report.drive == drive) {
+        match report.drives.iter().find(|report| report.drive == drive) {
             None => return Some(format!("its drive {drive} does not say what it holds")),
             Some(report) => bytes += report.record_bytes,
         }

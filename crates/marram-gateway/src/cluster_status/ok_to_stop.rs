@@ -48,7 +48,10 @@ pub(crate) async fn ask(
     let reports = join_all(members(&view).map(|node| report(core, node)));
     let weak = join_all((1..=groups).map(|group| waiting(core, GroupId(group))));
     let (reports, usage, weak) = tokio::join!(reports, usage(core, groups), weak);
-    let reports: BTreeMap<NodeId, Option<Vec<DriveReport>>> = reports.into_iter().collect();
+    let reports = reports
+        .into_iter()
+        .map(|(node, report)| (node, report.map(|report| report.drives)));
+    let reports: BTreeMap<NodeId, Option<Vec<DriveReport>>> = reports.collect();
     let weak = weak.into_iter().collect::<Result<Vec<_>, _>>()?;
     let health = core.health();
     let is_up = |node: NodeId| {

@@ -12,7 +12,9 @@ use marram_mesh::{
 use marram_proto::mesh::v1 as wire;
 use marram_types::{DataId, DriveId, NodeId, PgId, PoolId, ShardId};
 
-use super::{CopyAsk, CopyPiece, DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run};
+use super::{
+    CopyAsk, CopyPiece, DriveError, DriveHealth, DriveReport, Drives, NodeReport, Part, Place, Run,
+};
 
 /// The drives of the cluster.
 pub(crate) struct Meshed(pub(crate) Mesh);
@@ -178,17 +180,16 @@ impl Drives for Meshed {
         held.collect::<Option<_>>().ok_or(DriveError::Refused)
     }
 
-    async fn reports(
-        &self,
-        node: NodeId,
-        within: Duration,
-    ) -> Result<Vec<DriveReport>, DriveError> {
+    async fn report(&self, node: NodeId, within: Duration) -> Result<NodeReport, DriveError> {
         let request = wire::DriveStatsRequest { drives: Vec::new() };
         let call = self
             .0
             .call::<DriveStats>(node, request, Bytes::new(), within);
         let (answer, _) = call.await.map_err(|e| error(&e))?;
-        Ok(answer.drives.iter().map(report).collect())
+        Ok(NodeReport {
+            drives: answer.drives.iter().map(report).collect(),
+            metrics_address: answer.metrics_address,
+        })
     }
 
     async fn copy_piece(

@@ -9,5 +9,6 @@ mod identity;
 mod kit;
 mod liveness;
 mod objects;
+mod observed;
 mod reencode;
 mod security;

@@ -62,6 +62,7 @@ pub(super) async fn run(
             narrowed,
             under_protected,
         } => {
+            put.core.calls.put(size);
             let row = row(put, version, generation, modified_ms);
             let row = VersionRow {
                 version: committed,

@@ -9,7 +9,7 @@ use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, PoolId, ShardId};
 use parking_lot::Mutex;
 
 use crate::drives::{
-    CopyAsk, CopyPiece, DriveError, DriveHealth, DriveReport, Drives, Part, Place, Run,
+    CopyAsk, CopyPiece, DriveError, DriveHealth, DriveReport, Drives, NodeReport, Part, Place, Run,
 };
 
 type Shards = BTreeMap<(DriveId, ShardId), BytesMut>;
@@ -274,17 +274,13 @@ impl Drives for FakeDrives {
         Ok(page.take(limit as usize).map(with_pg).collect())
     }
 
-    async fn reports(
-        &self,
-        node: NodeId,
-        _within: Duration,
-    ) -> Result<Vec<DriveReport>, DriveError> {
+    async fn report(&self, node: NodeId, _within: Duration) -> Result<NodeReport, DriveError> {
         let state = self.0.lock();
         if state.down.contains(&node) {
             return Err(DriveError::Away);
         }
         let of_node = state.nodes.iter().filter(|(_, of)| **of == node);
-        Ok(of_node
+        let drives = of_node
             .map(|(drive, _)| DriveReport {
                 drive: *drive,
                 health: if state.full.contains(drive) {
@@ -301,7 +297,11 @@ impl Drives for FakeDrives {
                     .map(|(_, bytes)| bytes.len() as u64)
                     .sum(),
             })
-            .collect())
+            .collect();
+        Ok(NodeReport {
+            drives,
+            metrics_address: format!("metrics.of.{node}:7072"),
+        })
     }
 
     async fn upkeep(

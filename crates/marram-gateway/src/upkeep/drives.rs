@@ -71,7 +71,8 @@ pub(crate) async fn list(
     }
     let reports = join_all(nodes.iter().map(|node| async {
         if core.drives.is_up(node.node) {
-            core.drives.reports(node.node, UPKEEP_TIME).await.ok()
+            let report = core.drives.report(node.node, UPKEEP_TIME).await;
+            report.ok().map(|report| report.drives)
         } else {
             None
         }
@@ -220,10 +221,10 @@ async fn held_by_itself(
     if said.is_ok_and(|said| said.view_index < view.index) {
         return Some("its node has not heard of the last decisions yet; try again".to_owned());
     }
-    let Ok(reports) = core.drives.reports(node.node, UPKEEP_TIME).await else {
+    let Ok(report) = core.drives.report(node.node, UPKEEP_TIME).await else {
         return Some("its node does not answer, so nobody can say that it is empty".to_owned());
     };
-    let Some(report) = reports.iter().find(|report| report.drive == drive) else {
+    let Some(report) = report.drives.iter().find(|one| one.drive == drive) else {
         return Some(
             "its node does not find it, so nobody can say that it is empty; give it up with \
              `marram admin drive fail` if it does not come back"

@@ -440,6 +440,9 @@ pub struct DriveStatsResponse {
     /// One for each drive that was asked for and is there.
     #[prost(message, repeated, tag = "1")]
     pub drives: ::prost::alloc::vec::Vec<DriveStat>,
+    /// `host:port` where the peer gives metrics.
+    #[prost(string, tag = "2")]
+    pub metrics_address: ::prost::alloc::string::String,
 }
 /// The row of a placement group as of which a request about its shards was decided.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -26,6 +26,15 @@ pub(super) struct Ports {
     pub api: u16,
     /// Peers; gateways have none and keep 0.
     pub mesh: u16,
+    /// Metrics and health; 0, any port, in a cluster that was made before there were any.
+    #[serde(default)]
+    pub metrics: u16,
+}
+
+impl Ports {
+    fn all(&self) -> [u16; 3] {
+        [self.api, self.mesh, self.metrics]
+    }
 }
 
 /// What a development cluster is made of: written once, kept for good.
@@ -231,7 +240,7 @@ impl Settings {
     pub(super) fn add_node(&mut self) -> Result<()> {
         let used: Vec<Ports> = self.nodes.iter().chain(&self.gateways).copied().collect();
         let ports = match next_numbered(&used) {
-            Some(next) if is_free(next.api) && is_free(next.mesh) => next,
+            Some(next) if next.all().into_iter().all(is_free) => next,
             _ => free_beside(&used)?,
         };
         self.nodes.push(ports);
@@ -286,7 +295,11 @@ fn numbered_ports(base: u16, count: u16) -> Result<Vec<Ports>> {
     }
     Ok((0..count)
         .map(|i| base + i * PORTS_PER_NODE)
-        .map(|api| Ports { api, mesh: api + 1 })
+        .map(|api| Ports {
+            api,
+            mesh: api + 1,
+            metrics: api + 2,
+        })
         .collect())
 }
 
@@ -295,12 +308,16 @@ fn next_numbered(used: &[Ports]) -> Option<Ports> {
     let first = used.iter().map(|ports| ports.api).min()?;
     let last = used.iter().map(|ports| ports.api).max()?;
     let in_row = |ports: &Ports| (ports.api - first).is_multiple_of(PORTS_PER_NODE);
-    let beside = |ports: &Ports| ports.mesh == 0 || ports.mesh == ports.api.saturating_add(1);
+    let beside = |ports: &Ports| {
+        let fits = |port: u16, by: u16| port == 0 || port == ports.api.saturating_add(by);
+        fits(ports.mesh, 1) && fits(ports.metrics, 2)
+    };
     let numbered = used.iter().all(|ports| in_row(ports) && beside(ports));
     let api = last.checked_add(PORTS_PER_NODE)?;
     numbered.then_some(Ports {
         api,
         mesh: api.checked_add(1)?,
+        metrics: api.checked_add(2)?,
     })
 }
 
@@ -310,10 +327,10 @@ fn is_free(port: u16) -> bool {
 
 /// Free ports that none of these has: one of them may belong to a node that does not run now.
 fn free_beside(used: &[Ports]) -> Result<Ports> {
-    let taken = |port: u16| used.iter().any(|p| p.api == port || p.mesh == port);
+    let taken = |port: u16| used.iter().any(|p| p.all().contains(&port));
     // More than are taken, so that one is left.
     let found = free_ports(used.len() + 1)?;
-    let good = |ports: &Ports| !taken(ports.api) && !taken(ports.mesh);
+    let good = |ports: &Ports| !ports.all().into_iter().any(taken);
     found.into_iter().find(good).context("no free port")
 }
 
@@ -338,6 +355,7 @@ fn free_ports(count: usize) -> Result<Vec<Ports>> {
             Ok(Ports {
                 api: next()?,
                 mesh: next()?,
+                metrics: next()?,
             })
         })
         .collect()
@@ -386,8 +404,8 @@ mod tests {
     fn numbered_ports_do_not_overlap_and_stay_below_the_limit() {
         let ports = numbered_ports(7070, 6).expect("room");
         assert_eq!(
-            (ports[0].api, ports[5].api, ports[5].mesh),
-            (7070, 7120, 7121)
+            (ports[0].api, ports[5].api, ports[5].mesh, ports[5].metrics),
+            (7070, 7120, 7121, 7122)
         );
         assert!(numbered_ports(65_500, 6).is_err());
     }
@@ -396,10 +414,11 @@ mod tests {
     fn a_further_node_takes_the_next_ports_of_the_row() {
         let row = numbered_ports(7070, 3).expect("room");
         let next = next_numbered(&row).expect("a row");
-        assert_eq!((next.api, next.mesh), (7100, 7101));
+        assert_eq!(next.all(), [7100, 7101, 7102]);
         let odd = Ports {
             api: 7085,
             mesh: 7086,
+            metrics: 7087,
         };
         assert!(next_numbered(&[row[0], odd]).is_none());
         let used = free_ports(3).expect("free ports");
@@ -408,18 +427,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_from_before_metrics_goes_on_in_its_row() {
+        let old = r#"[{"api":7070,"mesh":7071},{"api":7080,"mesh":7081}]"#;
+        let old: Vec<Ports> = serde_json::from_str(old).expect("read");
+        assert_eq!(old[1].all(), [7080, 7081, 0]);
+        let next = next_numbered(&old).expect("a row");
+        assert_eq!(next.all(), [7090, 7091, 7092]);
+    }
+
+    #[test]
     fn free_ports_are_distinct() {
         let ports = free_ports(8).expect("free ports");
-        let all: std::collections::HashSet<u16> =
-            ports.iter().flat_map(|p| [p.api, p.mesh]).collect();
-        assert_eq!(all.len(), 16);
+        let all: std::collections::HashSet<u16> = ports.iter().flat_map(Ports::all).collect();
+        assert_eq!(all.len(), 24);
     }
 
     #[test]
     fn free_ports_are_none_that_an_outgoing_connection_may_take() {
         let ports = free_ports(8).expect("free ports");
         let below = first_ephemeral();
-        assert!(ports.iter().all(|p| p.api < below && p.mesh < below));
+        assert!(ports.iter().flat_map(Ports::all).all(|port| port < below));
         assert_eq!(unprivileged_below(32_768), 10_000..32_768);
         assert_eq!(unprivileged_below(1024), 10_000..u16::MAX);
     }

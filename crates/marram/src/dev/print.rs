@@ -30,8 +30,8 @@ pub(super) fn welcome(
     println!("  secret key   {}", key.secret);
     println!("  data         {root}\n");
     println!(
-        "  {:<10} {:>7}  {:<16} {:<16} drives",
-        "node", "pid", "api", "mesh"
+        "  {:<10} {:>7}  {:<16} {:<16} {:<16} drives",
+        "node", "pid", "api", "mesh", "metrics"
     );
     let ports = settings.node_names().chain(settings.gateway_names());
     for (name, ports) in ports {
@@ -41,6 +41,7 @@ pub(super) fn welcome(
             .find(|p| p.name() == name)
             .map_or(0, Process::pid);
         let api = format!("127.0.0.1:{}", ports.api);
+        let metrics = format!("127.0.0.1:{}", ports.metrics);
         let is_node = name.starts_with("node-");
         let mesh = if is_node {
             format!("127.0.0.1:{}", ports.mesh)
@@ -56,7 +57,7 @@ pub(super) fn welcome(
             false => vec!["-".to_owned()],
         };
         println!(
-            "  {name:<10} {pid:>7}  {api:<16} {mesh:<16} {}",
+            "  {name:<10} {pid:>7}  {api:<16} {mesh:<16} {metrics:<16} {}",
             drives.join(" ")
         );
     }

@@ -36,6 +36,9 @@ pub(crate) struct ServerArgs {
     /// Where peers connect [default: 127.0.0.1:7071]
     #[arg(long, env = "MARRAM_MESH_LISTEN", value_name = "ADDR")]
     pub mesh_listen: Option<SocketAddr>,
+    /// Where metrics and health are given, to anybody who can reach it [default: 127.0.0.1:7072]
+    #[arg(long, env = "MARRAM_METRICS_LISTEN", value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
     /// How peers reach this node, where it differs
     #[arg(long, env = "MARRAM_MESH_ADVERTISE", value_name = "HOST:PORT")]
     pub mesh_advertise: Option<String>,
@@ -156,6 +159,14 @@ pub(crate) struct GatewayArgs {
     pub api_listen: SocketAddr,
     #[command(flatten)]
     pub tls: ApiTlsArgs,
+    /// Where metrics and health are given, to anybody who can reach it
+    #[arg(
+        long,
+        env = "MARRAM_METRICS_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7072"
+    )]
+    pub metrics_listen: SocketAddr,
     /// File in which the gateway keeps its key and certificate; made when it joins
     #[arg(long, env = "MARRAM_IDENTITY", value_name = "FILE")]
     pub identity: PathBuf,
@@ -220,6 +231,10 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
         "mesh_listen",
         args.mesh_listen.map(|a| a.to_string().into()),
     );
+    set(
+        "metrics_listen",
+        args.metrics_listen.map(|a| a.to_string().into()),
+    );
     set("mesh_advertise", text(&args.mesh_advertise));
     set("api_advertise", text(&args.api_advertise));
     set("token", text(&args.token));
@@ -278,6 +293,7 @@ pub(super) fn gateway_config(args: &GatewayArgs) -> Result<GatewayConfig> {
         api_listen: args.api_listen,
         api_tls_cert: args.tls.api_tls_cert.clone(),
         api_tls_key: args.tls.api_tls_key.clone(),
+        metrics_listen: args.metrics_listen,
         identity: args.identity.clone(),
         token: args.token.clone(),
         token_file: args.token_file.clone(),

@@ -10,6 +10,7 @@ use marram_types::JoinToken;
 use marram_types::config::ServerConfig;
 use tokio::time::Instant;
 
+use super::observe::Readiness;
 use super::own;
 
 /// Pause between two looks at the file.
@@ -68,7 +69,7 @@ impl Invitation {
     }
 
     /// The token to ask with next; waits for it where it may come later.
-    pub(super) async fn token(&mut self) -> Result<JoinToken> {
+    pub(super) async fn token(&mut self, readiness: &Readiness) -> Result<JoinToken> {
         let (file, tried, refused_at) = match self {
             Self::Given(token) => return Ok((**token).clone()),
             Self::Awaited {
@@ -90,6 +91,10 @@ impl Invitation {
                 }
                 Err(why) => Some(why),
             };
+            if let Some(why) = &missing {
+                let file = file.display();
+                readiness.joining(format!("waiting for a join token in {file}: {why}"));
+            }
             if let Some(why) = missing.filter(|_| look % LOOKS_PER_LINE == 0) {
                 tracing::info!(file = %file.display(), why, "no member yet: waiting for a join token");
             }

@@ -10,6 +10,7 @@ use marram_meta::{AdmittedNode, ClusterView, RootOutcome};
 use marram_proto::mesh::v1 as wire;
 use marram_types::{ClusterId, JoinToken};
 
+use super::observe::Readiness;
 use super::own::Own;
 
 /// How long one server may take to answer.
@@ -69,7 +70,9 @@ pub(super) async fn ask(
     kek: &Kek,
     own: &mut Own,
     asks: Asks,
+    readiness: &Readiness,
 ) -> Result<Admitted, AskError> {
+    readiness.joining(format!("asking {} to be admitted", servers.join(", ")));
     let request = request(token, kek, own, asks)?;
     for round in 0_u32.. {
         for server in servers {
@@ -86,10 +89,12 @@ pub(super) async fn ask(
                 Err(error @ StrangerError::OtherAuthority { .. }) => {
                     return Err(AskError::OtherAuthority(error.to_string()));
                 }
-                Err(error) if round % ROUNDS_PER_LINE == 0 => {
-                    tracing::info!(server, %error, "waiting to be admitted");
+                Err(error) => {
+                    readiness.joining(format!("not admitted yet: {server}: {error}"));
+                    if round % ROUNDS_PER_LINE == 0 {
+                        tracing::info!(server, %error, "waiting to be admitted");
+                    }
                 }
-                Err(_) => {}
             }
         }
         tokio::time::sleep(PAUSE).await;

@@ -1,5 +1,6 @@
 //! A storage node: it founds a cluster, joins one or resumes, and then runs every role.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use marram_maintain::{
 };
 use marram_mesh::{Mesh, Peer, Role};
 use marram_meta::ClusterView;
+use marram_metrics::Runtime;
 use marram_proto::mesh::v1 as wire;
 use marram_raft::{CheckpointPolicy, HostConfig, MetaLogic, RaftHost, RaftTimers, Router};
 use marram_store::wal::{Wal, WalOptions};
@@ -29,6 +31,7 @@ use super::issuer::Issuer;
 use super::lifetime::{api_tls, listen, now_ms, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
+use super::observe::{Cluster, DriveSource, Facts, Groups, Observed, Readiness};
 use super::own::Own;
 use super::reencode::{DrivePace, MeshReencoders};
 use super::remote::MeshCalls;
@@ -54,6 +57,8 @@ struct Listeners {
     api: TcpListener,
     tls: Option<Arc<ApiTls>>,
     mesh: TcpListener,
+    /// Of metrics and health, which answers already.
+    observed: Observed,
 }
 
 /// What a running node is made of.
@@ -87,6 +92,7 @@ pub(super) async fn run(args: ServerArgs) -> Result<()> {
         tls: api_tls(config.api_tls()?)?,
         api: listen("the API", config.api_listen).await?,
         mesh: listen("the mesh", config.mesh_listen).await?,
+        observed: Observed::start("server", config.metrics_listen).await?,
     };
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
     tokio::select! {
@@ -120,6 +126,8 @@ async fn start_and_serve(
 ) -> Result<()> {
     let threads = RaftThreads::start()?;
     let raft = threads.handle().clone();
+    listeners.observed.add(Runtime::new("raft", raft.clone()));
+    let readiness = &listeners.observed.readiness;
     let (node, own) = match start {
         Start::Anew => {
             let begun = wayback::begin_anew(&config, &kek, &mut storage, &way_back).await?;
@@ -144,7 +152,7 @@ async fn start_and_serve(
         }
         Start::Found => found::found(&config, &kek, &mut storage, &raft).await?,
         Start::Join => tokio::select! {
-            joined = join::join(&config, &kek, &mut storage, &raft) => joined?,
+            joined = join::join(&config, &kek, &mut storage, &raft, readiness) => joined?,
             () = stop.cancelled() => return Ok(()),
         },
     };
@@ -306,14 +314,7 @@ async fn serve(
     let mut tasks = tokio::task::JoinSet::new();
     let upkeep = upkeep::spawn(&mut tasks, config, &node.local, &shards, (&drives, &pace));
     let issuer = issuer(config, Arc::clone(&kek), node);
-    let gateway = Gateway::new(GatewayDeps {
-        mesh: node.mesh.clone(),
-        router: Arc::clone(&node.local.router),
-        view: node.view.clone(),
-        health: node.health.subscribe(),
-        kek: Arc::clone(&kek),
-        name: node.mesh.certificate().name.to_string(),
-    });
+    let gateway = gateway(&listeners.observed, node, &kek);
     let reencoder = gateway.reencoder(Arc::new(DrivePace {
         pace: Arc::clone(&pace),
         drive: drives.ids().into_iter().min(),
@@ -328,7 +329,9 @@ async fn serve(
         issuer: Arc::clone(&issuer),
         reencoder,
         view: node.view.clone(),
+        metrics_address: listeners.observed.address(&mesh_address(config)),
     }));
+    observe(&listeners.observed, node, &drives);
     tasks.spawn({
         let mesh = node.mesh.clone();
         async move { mesh.serve(listeners.mesh).await }
@@ -355,7 +358,13 @@ async fn serve(
     maintain(config, node, shards, &mut tasks);
     let handed_over = CancellationToken::new();
     let local = Arc::clone(&node.local);
-    tasks.spawn(leave_in_order(local, stop.clone(), handed_over.clone()));
+    let readiness = Arc::clone(&listeners.observed.readiness);
+    tasks.spawn(leave_in_order(
+        local,
+        readiness,
+        stop.clone(),
+        handed_over.clone(),
+    ));
     tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
     let served = tokio::select! {
         served = gateway.serve(listeners.api, listeners.tls, handed_over) => {
@@ -365,6 +374,36 @@ async fn serve(
     };
     tasks.shutdown().await;
     served
+}
+
+/// The API of this node.
+fn gateway(observed: &Observed, node: &Node, kek: &Arc<Kek>) -> Gateway {
+    Gateway::new(GatewayDeps {
+        mesh: node.mesh.clone(),
+        router: Arc::clone(&node.local.router),
+        view: node.view.clone(),
+        health: node.health.subscribe(),
+        kek: Arc::clone(kek),
+        name: node.mesh.certificate().name.to_string(),
+        calls: Arc::clone(&observed.calls),
+        ready: observed.readiness.subscribe(),
+    })
+}
+
+/// Has operators see what this node is made of, and that it serves now.
+fn observe(observed: &Observed, node: &Node, drives: &Arc<Drives>) {
+    observed.add(DriveSource(Arc::clone(drives)));
+    observed.add(Groups(Arc::clone(&node.host)));
+    observed.add(Cluster {
+        view: node.view.clone(),
+        health: node.health.subscribe(),
+    });
+    let certificate = node.mesh.certificate();
+    observed.readiness.serving(Facts {
+        view: node.view.clone(),
+        mesh: node.mesh.clone(),
+        name: format!("node {}", certificate.name),
+    });
 }
 
 /// Ends when the cluster turns out to have another key-encryption key: what is known at the start may
@@ -390,10 +429,12 @@ async fn another_key(kek: Arc<Kek>, mut view: watch::Receiver<Arc<ClusterView>>)
 /// then the API closes. Writes pause for a hand-over, not for an election.
 async fn leave_in_order(
     local: Arc<Local>,
+    readiness: Arc<Readiness>,
     stop: CancellationToken,
     handed_over: CancellationToken,
 ) {
     stop.cancelled().await;
+    readiness.stopping();
     local.mesh.leave();
     let view = local.view.borrow().clone();
     let done = hand_over_all(local.as_ref(), &view, HAND_OVER_WITHIN).await;
@@ -482,19 +523,25 @@ impl Renewer for Itself {
     }
 }
 
+fn or_listen(given: Option<&String>, listen: SocketAddr) -> String {
+    given.cloned().unwrap_or_else(|| listen.to_string())
+}
+
+/// How peers reach this node.
+fn mesh_address(config: &ServerConfig) -> String {
+    or_listen(config.mesh_advertise.as_ref(), config.mesh_listen)
+}
+
 /// What a node tells of itself.
 pub(super) fn describe(
     config: &ServerConfig,
     storage: &Storage,
     public_key: [u8; 32],
 ) -> Result<marram_meta::NodeJoin> {
-    let or_listen = |given: &Option<String>, listen: std::net::SocketAddr| {
-        given.clone().unwrap_or_else(|| listen.to_string())
-    };
     Ok(marram_meta::NodeJoin {
         name: config.name.clone().unwrap_or_default(),
-        mesh_addr: or_listen(&config.mesh_advertise, config.mesh_listen),
-        api_addr: or_listen(&config.api_advertise, config.api_listen),
+        mesh_addr: mesh_address(config),
+        api_addr: or_listen(config.api_advertise.as_ref(), config.api_listen),
         public_key,
         zone: config.zone.clone().unwrap_or_default(),
         drives: storage.offered(config.drive_capacity)?,

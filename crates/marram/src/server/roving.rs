@@ -11,6 +11,7 @@ use marram_mesh::{Mesh, Role, RootView};
 use marram_meta::ClusterView;
 use marram_proto::mesh::v1 as wire;
 use marram_raft::Router;
+use marram_types::config::GatewayConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ use super::args::{GatewayArgs, gateway_config};
 use super::health::{self, MeshWitnesses};
 use super::lifetime::{api_tls, listen, stop_when_told};
 use super::newcomer::{self, Asks};
+use super::observe::{Cluster, Facts, Observed, Readiness};
 use super::own::{Own, token};
 use super::remote::MeshCalls;
 use super::renew::{AskServers, keep_renewed};
@@ -41,21 +43,17 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let tls = api_tls(config.api_tls()?)?;
     let listener = listen("the API", config.api_listen).await?;
+    let observed = Observed::start("gateway", config.metrics_listen).await?;
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
     let mut own = Own::load_or_make(config.identity.clone())?;
-    let mut first = ClusterView::default();
-    if !own.is_member() {
-        let token = token(config.token.as_ref(), config.token_file.as_ref())?;
-        let asks = Asks::Gateway(config.name.clone());
-        first = tokio::select! {
-            joined = newcomer::ask(&config.join, &token, &kek, &mut own, asks) => joined?.view,
-            () = stop.cancelled() => return Ok(()),
-        };
-    }
+    let joined = tokio::select! {
+        joined = join(&config, &kek, &mut own, &observed.readiness) => joined?,
+        () = stop.cancelled() => return Ok(()),
+    };
     let certificate = own.certificate(Role::Gateway, config.name.as_deref())?;
     let mesh = own.mesh(None)?;
     let (sender, seen) = watch::channel(Arc::new(ClusterView::default()));
-    view::publish(&mesh, &sender, first);
+    view::publish(&mesh, &sender, joined);
     let calls = Arc::new(MeshCalls {
         mesh: mesh.clone(),
         view: seen.clone(),
@@ -69,6 +67,17 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         health: health.subscribe(),
         kek,
         name: certificate.name.to_string(),
+        calls: Arc::clone(&observed.calls),
+        ready: observed.readiness.subscribe(),
+    });
+    observed.add(Cluster {
+        view: seen.clone(),
+        health: health.subscribe(),
+    });
+    observed.readiness.serving(Facts {
+        view: seen.clone(),
+        mesh: mesh.clone(),
+        name: format!("gateway {}", certificate.name),
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow(
@@ -91,10 +100,27 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     tasks.spawn(health::follow(witnesses, health));
     tasks.spawn(view::routes(router, seen));
     tracing::info!(api = %config.api_listen, "serving");
+    tasks.spawn(Arc::clone(&observed.readiness).stop_with(stop.clone()));
     let served = gateway.serve(listener, tls, stop).await;
     tasks.shutdown().await;
     mesh.close();
     served.context("the API cannot be served")
+}
+
+/// Joins where that is still to be done, and gives the view that came with the answer.
+async fn join(
+    config: &GatewayConfig,
+    kek: &Kek,
+    own: &mut Own,
+    readiness: &Readiness,
+) -> Result<ClusterView> {
+    if own.is_member() {
+        return Ok(ClusterView::default());
+    }
+    let token = token(config.token.as_ref(), config.token_file.as_ref())?;
+    let asks = Asks::Gateway(config.name.clone());
+    let asked = newcomer::ask(&config.join, &token, kek, own, asks, readiness);
+    Ok(asked.await?.view)
 }
 
 /// Follows the view: from any known node while there are some, else from the servers given.

@@ -42,6 +42,8 @@ pub(super) struct NodeService {
     pub issuer: Arc<Issuer>,
     pub reencoder: Reencoder,
     pub view: watch::Receiver<Arc<ClusterView>>,
+    /// Where this node gives metrics.
+    pub metrics_address: String,
 }
 
 type Answer = Result<(Bytes, Bytes), RpcFailure>;
@@ -81,7 +83,13 @@ impl Service for NodeService {
                 self.refuse_while_paused()?;
                 answer(&shards::drop_all(&self.drives, parse(header)?).await?)
             }
-            Method::DriveStats => answer(&shards::stats(&self.drives, &parse(header)?)),
+            Method::DriveStats => {
+                let drives = shards::stats(&self.drives, &parse(header)?);
+                answer(&wire::DriveStatsResponse {
+                    drives,
+                    metrics_address: self.metrics_address.clone(),
+                })
+            }
             Method::RestoreShards => answer(&self.work.restore(parse(header)?).await?),
             Method::LookShards => answer(&self.work.look(parse(header)?).await?),
             Method::Reencode => answer(&reencode::run(&self.reencoder, parse(header)?).await?),

@@ -127,14 +127,10 @@ pub(super) async fn list(
 }
 
 /// How full the drives are.
-pub(super) fn stats(
-    drives: &Drives,
-    request: &wire::DriveStatsRequest,
-) -> wire::DriveStatsResponse {
+pub(super) fn stats(drives: &Drives, request: &wire::DriveStatsRequest) -> Vec<wire::DriveStat> {
     let wanted = |id: DriveId| request.drives.is_empty() || request.drives.contains(&id.0);
     let open = drives.all().into_iter();
-    let drives = open
-        .filter(|drive| wanted(drive.id()))
+    open.filter(|drive| wanted(drive.id()))
         .map(|drive| {
             let stat = drive.stat();
             let state = match stat.state {
@@ -151,6 +147,5 @@ pub(super) fn stats(
                 state: state.into(),
             }
         })
-        .collect();
-    wire::DriveStatsResponse { drives }
+        .collect()
 }

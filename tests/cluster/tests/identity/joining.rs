@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use marram_client::{Client, ClientConfig, NodeState, RetryPolicy};
-use marram_cluster_tests::{Daemon, Scratch, binary, free_address, room, until};
+use marram_cluster_tests::{Daemon, Scratch, binary, free_address, http_get, room, until};
 use serde_json::Value;
 
 const ACCESS_KEY: &str = "MKBYHAND";
@@ -372,6 +372,8 @@ async fn a_server_may_be_there_before_its_token() {
     let scratch = Scratch::new("awaited-token");
     let cluster = ByHand::new(scratch.path());
     let file = cluster.file("invitation");
+    let metrics = free_address();
+    let listen = format!("--metrics-listen={metrics}");
     let (token_file, join) = (
         format!("--token-file={file}"),
         format!("--join={}", cluster.mesh),
@@ -381,10 +383,18 @@ async fn a_server_may_be_there_before_its_token() {
         "--await-token",
         join.as_str(),
         "--zone=z2",
+        &listen,
     ];
     let (api, mesh) = (free_address(), free_address());
     let mut newcomer = cluster.server("second", (&api, &mesh), &args);
     newcomer.says("waiting for a join token");
+    let not_ready = |why: &str| {
+        let alive = http_get(&metrics, "/livez", "").expect("it answers before it is a member");
+        assert_eq!(alive.0, 200);
+        let (status, says) = http_get(&metrics, "/readyz", "").expect("answered");
+        assert!(status == 503 && says.contains(why), "{status}: {says}");
+    };
+    not_ready(&format!("[-] member: waiting for a join token in {file}"));
 
     let mut first = cluster.found();
     first.says("serving");
@@ -392,6 +402,7 @@ async fn a_server_may_be_there_before_its_token() {
     cluster.done(&["token", "revoke", revoked.split('.').next().expect("an id")]);
     fs::write(&file, &revoked).expect("written");
     newcomer.says("not admitted");
+    not_ready("refused to admit this one");
     let status = cluster.client(&cluster.api).cluster_status().await;
     assert_eq!(
         status.expect("it answers").nodes.len(),
@@ -403,4 +414,11 @@ async fn a_server_may_be_there_before_its_token() {
     fs::write(&file, &good).expect("written");
     newcomer.says("this server is a member");
     assert_eq!(state(&cluster, &good), "used");
+    until("it is ready", READY_WITHIN, async || {
+        match http_get(&metrics, "/readyz", "")? {
+            (200, _) => Ok(()),
+            (_, says) => Err(says),
+        }
+    })
+    .await;
 }

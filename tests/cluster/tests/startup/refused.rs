@@ -43,6 +43,7 @@ fn refused(dir: &Path, drives: &[&Path], api: u16) -> String {
             "server",
             "--name=node-1",
             "--mesh-listen=127.0.0.1:0",
+            "--metrics-listen=127.0.0.1:0",
             "--join=127.0.0.1:1",
         ])
         .arg(format!("--api-listen=127.0.0.1:{api}"))

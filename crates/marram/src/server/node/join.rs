@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use super::super::invitation::Invitation;
 use super::super::newcomer::{self, Admitted, AskError, Asks};
+use super::super::observe::Readiness;
 use super::super::own::Own;
 use super::super::storage::Storage;
 use super::{Node, check_key, describe, open, open_log, settle};
@@ -17,13 +18,14 @@ pub(super) async fn join(
     kek: &Kek,
     storage: &mut Storage,
     raft: &Handle,
+    readiness: &Readiness,
 ) -> Result<(Node, Own)> {
     let mut invitation = Invitation::of(config)?;
     // The key is durable before anybody hears of it: a start that is interrupted goes on as the same.
     let mut own = Own::load_or_make(storage.own_file())?;
     let description = describe(config, storage, own.key())?.to_bytes();
     let asks = (description, storage.cluster());
-    let admitted = admitted(config, kek, &mut own, &mut invitation, asks).await?;
+    let admitted = admitted(config, kek, &mut own, &mut invitation, asks, readiness).await?;
     let node = admitted.node.context("the answer names no node")?;
     let cluster = admitted.view.cluster.as_ref();
     let cluster = cluster.context("the answer names no cluster")?.cluster;
@@ -47,16 +49,20 @@ async fn admitted(
     own: &mut Own,
     invitation: &mut Invitation,
     (description, cluster): (Vec<u8>, Option<ClusterId>),
+    readiness: &Readiness,
 ) -> Result<Admitted> {
     loop {
-        let token = invitation.token().await?;
+        let token = invitation.token(readiness).await?;
         let asks = Asks::Node(description.clone(), cluster);
-        match newcomer::ask(&config.join, &token, kek, own, asks).await {
+        match newcomer::ask(&config.join, &token, kek, own, asks, readiness).await {
             Ok(admitted) => return Ok(admitted),
             Err(error @ (AskError::Refused { .. } | AskError::OtherAuthority(_)))
                 if invitation.may_change() =>
             {
                 tracing::warn!(%error, "not admitted; waiting for another token, or for the reason to go");
+                readiness.joining(format!(
+                    "{error}; waiting for another token, or for the reason to go"
+                ));
                 invitation.refused();
             }
             Err(error) => return Err(error.into()),

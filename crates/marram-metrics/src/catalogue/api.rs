@@ -1,0 +1,97 @@
+//! Calls that applications make.
+
+use super::labels::{CODE, DIRECTION, METHOD, SERVICE};
+use super::{Family, From, Kind, Unit};
+
+/// From a tenth of what a local read takes to what a client waits at most.
+pub(crate) const CALL_SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+/// Around the bounds of the classes (4 KiB, 128 KiB) and of direct reads (8 MiB).
+pub(crate) const OBJECT_BYTES: &[f64] = &[
+    4096.0,
+    32_768.0,
+    131_072.0,
+    1_048_576.0,
+    8_388_608.0,
+    67_108_864.0,
+    536_870_912.0,
+    4_294_967_296.0,
+];
+
+/// Calls that ended.
+pub const API_CALLS: Family = Family {
+    name: "marram_api_calls_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[SERVICE, METHOD, CODE],
+    from: From::All,
+    help: "Calls of the API that ended, by the code that the caller got; \
+           a caller that went away counts as CANCELLED",
+};
+/// Calls that run.
+pub const API_CALLS_RUNNING: Family = Family {
+    name: "marram_api_calls_running",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[SERVICE, METHOD],
+    from: From::All,
+    help: "Calls of the API that run now",
+};
+/// Until the answer begins.
+pub const API_ANSWER_BEGAN: Family = Family {
+    name: "marram_api_answer_began_seconds",
+    kind: Kind::Histogram(CALL_SECONDS),
+    unit: Unit::Seconds,
+    labels: &[SERVICE, METHOD],
+    from: From::All,
+    help: "Time from a call's arrival to the beginning of its answer: for reads of objects how long \
+           the first byte took, whatever the size",
+};
+/// Until the answer ends.
+pub const API_CALL_DURATION: Family = Family {
+    name: "marram_api_call_duration_seconds",
+    kind: Kind::Histogram(CALL_SECONDS),
+    unit: Unit::Seconds,
+    labels: &[SERVICE, METHOD],
+    from: From::All,
+    help: "Time from a call's arrival to the end of its answer, which for large objects depends on \
+           their size and on the caller's speed",
+};
+/// Bytes in.
+pub const API_RECEIVED: Family = Family {
+    name: "marram_api_received_bytes_total",
+    kind: Kind::Counter,
+    unit: Unit::Bytes,
+    labels: &[SERVICE, METHOD],
+    from: From::All,
+    help: "Bytes of the bodies of calls",
+};
+/// Bytes out.
+pub const API_SENT: Family = Family {
+    name: "marram_api_sent_bytes_total",
+    kind: Kind::Counter,
+    unit: Unit::Bytes,
+    labels: &[SERVICE, METHOD],
+    from: From::All,
+    help: "Bytes of the bodies of answers",
+};
+/// Sizes of objects.
+pub const API_OBJECT: Family = Family {
+    name: "marram_api_object_bytes",
+    kind: Kind::Histogram(OBJECT_BYTES),
+    unit: Unit::Bytes,
+    labels: &[DIRECTION],
+    from: From::All,
+    help: "Sizes of objects that were put, and of what was asked for of objects that were got",
+};
+
+pub(super) const API: &[&Family] = &[
+    &API_CALLS,
+    &API_CALLS_RUNNING,
+    &API_ANSWER_BEGAN,
+    &API_CALL_DURATION,
+    &API_RECEIVED,
+    &API_SENT,
+    &API_OBJECT,
+];

@@ -1,0 +1,151 @@
+//! Whether data is safe, how the nodes are, and what is done about it.
+
+use super::labels::{DUTY, GROUP, HEALTH};
+use super::{Family, From, Kind, Unit};
+
+/// What a node knows.
+pub const CLUSTER_VIEW_INDEX: Family = Family {
+    name: "marram_cluster_view_index",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Index of the last decision of the root group that this process knows; 0 while it knows \
+           none. One that stays behind the others judges by the past",
+};
+/// Nodes by health.
+pub const CLUSTER_NODES: Family = Family {
+    name: "marram_cluster_nodes",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[HEALTH],
+    from: From::All,
+    help: "Nodes of the cluster by how they are, by the word of several; all processes say the same",
+};
+/// Nodes by duty.
+pub const CLUSTER_NODE_DUTIES: Family = Family {
+    name: "marram_cluster_node_duties",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[DUTY],
+    from: From::All,
+    help: "Nodes of the cluster by what they are there for; all processes say the same",
+};
+/// Whether this one is about to be ready.
+pub const READY: Family = Family {
+    name: "marram_ready",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "1 while this process is ready to serve, as /readyz says it, else 0",
+};
+/// Objects.
+pub const GROUP_OBJECTS: Family = Family {
+    name: "marram_group_objects",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Objects in a group",
+};
+/// Their bytes.
+pub const GROUP_OBJECT: Family = Family {
+    name: "marram_group_object_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Sizes of the objects in a group together, without parity and copies",
+};
+/// Under-protected.
+pub const GROUP_UNDER_PROTECTED: Family = Family {
+    name: "marram_group_under_protected_objects",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Objects with fewer parity shards than their bucket asks for",
+};
+/// Narrowed.
+pub const GROUP_NARROWED: Family = Family {
+    name: "marram_group_narrowed_objects",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Objects with fewer data shards than their bucket asks for, and all parity shards",
+};
+/// Repairs.
+pub const GROUP_REPAIRS: Family = Family {
+    name: "marram_group_repairs_waiting",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Extents that survive fewer losses than they should, or may, and wait for repair; counted \
+           up to 10000",
+};
+/// Reencodings.
+pub const GROUP_REENCODINGS: Family = Family {
+    name: "marram_group_reencodings_waiting",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Extents of another profile than their bucket asks for that wait to be encoded anew; \
+           counted up to 10000",
+};
+/// Moves under way.
+pub const MOVES_UNDER_WAY: Family = Family {
+    name: "marram_cluster_moves_under_way",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Placement groups with a move under way; all processes say the same",
+};
+/// Those that wait.
+pub const MOVES_WAITING: Family = Family {
+    name: "marram_cluster_moves_stuck",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Moves under way that wait for a source or for room",
+};
+/// Moves to go.
+pub const MOVES_TO_GO: Family = Family {
+    name: "marram_cluster_moves_to_go",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Placement groups that are still to be moved beside those under way",
+};
+/// Slots without a place.
+pub const SLOTS_UNPLACED: Family = Family {
+    name: "marram_cluster_slots_unplaced",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Slots of placement groups that must leave their drive and have no other place",
+};
+
+pub(super) const CLUSTER: &[&Family] = &[
+    &READY,
+    &CLUSTER_VIEW_INDEX,
+    &CLUSTER_NODES,
+    &CLUSTER_NODE_DUTIES,
+    &GROUP_UNDER_PROTECTED,
+    &GROUP_REPAIRS,
+    &GROUP_NARROWED,
+    &GROUP_REENCODINGS,
+    &GROUP_OBJECTS,
+    &GROUP_OBJECT,
+    &MOVES_UNDER_WAY,
+    &MOVES_WAITING,
+    &MOVES_TO_GO,
+    &SLOTS_UNPLACED,
+];

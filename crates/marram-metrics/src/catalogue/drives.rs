@@ -1,0 +1,69 @@
+//! The drives of a server.
+
+use super::labels::{DRIVE, DRIVE_STATE};
+use super::{Family, From, Kind, Unit};
+
+/// What it could use.
+pub const DRIVE_CAPACITY: Family = Family {
+    name: "marram_drive_capacity_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[DRIVE],
+    from: From::Servers,
+    help: "Bytes that Marram could ever use of the drive",
+};
+/// What is free.
+pub const DRIVE_FREE: Family = Family {
+    name: "marram_drive_free_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[DRIVE],
+    from: From::Servers,
+    help: "Bytes of the drive that are free",
+};
+/// What is held.
+pub const DRIVE_RECORDS: Family = Family {
+    name: "marram_drive_record_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[DRIVE],
+    from: From::Servers,
+    help: "Bytes of the shards that the drive holds, with their headers",
+};
+/// How many runs.
+pub const DRIVE_RUNS: Family = Family {
+    name: "marram_drive_runs",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[DRIVE],
+    from: From::Servers,
+    help: "Runs of shards that the drive holds",
+};
+/// Its state.
+pub const DRIVE_STATES: Family = Family {
+    name: "marram_drive_state",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[DRIVE, DRIVE_STATE],
+    from: From::Servers,
+    help: "1 for the state that the drive is in, else 0: a full one takes no new shards, a retired \
+           one failed",
+};
+/// Without a drive.
+pub const DRIVE_FOLDERS_WAITING: Family = Family {
+    name: "marram_drive_folders_waiting",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[],
+    from: From::Servers,
+    help: "Data folders of this server in which no drive is open: one that is away, or new",
+};
+
+pub(super) const DRIVES: &[&Family] = &[
+    &DRIVE_STATES,
+    &DRIVE_FOLDERS_WAITING,
+    &DRIVE_CAPACITY,
+    &DRIVE_FREE,
+    &DRIVE_RECORDS,
+    &DRIVE_RUNS,
+];

@@ -1,0 +1,86 @@
+//! The labels, and how many values each may have in one process. There is none for what clients
+//! choose, such as buckets, keys and access keys: there may be any number of those, and their names
+//! are nobody's business who may see metrics.
+
+/// A label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// Values that one process gives at most.
+    pub most: usize,
+    /// What the values are.
+    pub help: &'static str,
+}
+
+pub(super) const SERVICE: Label = Label {
+    name: "service",
+    // The method says which: it makes no further series.
+    most: 1,
+    help: "the gRPC service, such as ObjectService",
+};
+pub(super) const METHOD: Label = Label {
+    name: "method",
+    most: 160,
+    help: "the method, such as PutObject; `other` for what is no method",
+};
+pub(super) const CODE: Label = Label {
+    name: "code",
+    most: 17,
+    help: "the gRPC code, such as OK or UNAVAILABLE",
+};
+pub(super) const DIRECTION: Label = Label {
+    name: "direction",
+    most: 2,
+    help: "`put` or `get`",
+};
+pub(super) const DRIVE: Label = Label {
+    name: "drive",
+    most: 64,
+    help: "the drive's id, as `marram admin drives` shows it",
+};
+pub(super) const DRIVE_STATE: Label = Label {
+    name: "state",
+    most: 3,
+    help: "`active`, `full` or `retired`",
+};
+pub(super) const GROUP: Label = Label {
+    name: "group",
+    most: 257,
+    help: "the Raft group; 0 is the root group",
+};
+pub(super) const ROLE: Label = Label {
+    name: "role",
+    most: 5,
+    help: "`leader`, `follower`, `candidate`, `learner` or `stopped`",
+};
+pub(super) const HEALTH: Label = Label {
+    name: "health",
+    most: 5,
+    help: "`up`, `slow`, `suspect`, `dead` or `unknown`",
+};
+pub(super) const DUTY: Label = Label {
+    name: "duty",
+    most: 4,
+    help: "`serving`, `cordoned`, `draining` or `fenced`",
+};
+pub(super) const RUNTIME: Label = Label {
+    name: "runtime",
+    most: 2,
+    help: "`main` or `raft`",
+};
+pub(super) const VERSION: Label = Label {
+    name: "version",
+    most: 1,
+    help: "the release",
+};
+pub(super) const PROFILE: Label = Label {
+    name: "build",
+    most: 1,
+    help: "`release` or `debug`",
+};
+pub(super) const KIND: Label = Label {
+    name: "kind",
+    most: 1,
+    help: "`server` or `gateway`",
+};

@@ -1,0 +1,78 @@
+//! The replicas of a server.
+
+use super::labels::{GROUP, ROLE};
+use super::{Family, From, Kind, Unit};
+
+const fn gauge(name: &'static str, help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Gauge,
+        unit: Unit::None,
+        labels: &[GROUP],
+        from: From::Servers,
+        help,
+    }
+}
+
+/// Its role.
+pub const RAFT_ROLE: Family = Family {
+    name: "marram_raft_role",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP, ROLE],
+    from: From::Servers,
+    help: "1 for the role of this server's replica in the group, else 0; a stopped one has failed",
+};
+/// Whether a leader is known.
+pub const RAFT_HAS_LEADER: Family = gauge(
+    "marram_raft_has_leader",
+    "1 while this server's replica knows a leader of its group, else 0",
+);
+/// The term.
+pub const RAFT_TERM: Family = gauge(
+    "marram_raft_term",
+    "Term of the group: it grows with every election",
+);
+/// The end of the log.
+pub const RAFT_LAST: Family = gauge(
+    "marram_raft_last_index",
+    "Index of the last entry in this server's log of the group",
+);
+/// What is committed.
+pub const RAFT_COMMITTED: Family = gauge(
+    "marram_raft_committed_index",
+    "Index of the last entry that this server knows to be committed",
+);
+/// What is applied.
+pub const RAFT_APPLIED: Family = gauge(
+    "marram_raft_applied_index",
+    "Index of the last entry that this server has applied",
+);
+/// What is kept.
+pub const RAFT_CHECKPOINT: Family = gauge(
+    "marram_raft_checkpoint_index",
+    "Index of the last entry that a restart of this server need not apply again",
+);
+/// Voters.
+pub const RAFT_VOTERS: Family = gauge("marram_raft_voters", "Replicas of the group that vote");
+/// How far the others are.
+pub const RAFT_LAG: Family = Family {
+    name: "marram_raft_slowest_voter_entries",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Entries that the slowest voter of the group is behind its leader",
+};
+
+pub(super) const RAFT: &[&Family] = &[
+    &RAFT_HAS_LEADER,
+    &RAFT_ROLE,
+    &RAFT_TERM,
+    &RAFT_LAST,
+    &RAFT_COMMITTED,
+    &RAFT_APPLIED,
+    &RAFT_CHECKPOINT,
+    &RAFT_VOTERS,
+    &RAFT_LAG,
+];

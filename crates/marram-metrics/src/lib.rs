@@ -1,0 +1,37 @@
+//! What operators watch: metrics for Prometheus, whether the process lives and is ready, and the
+//! listener that answers for both.
+//!
+//! ```text
+//! catalogue   every family that exists: name, kind, labels, meaning; docs/metrics.md is made of it
+//! sheet       the samples of one scrape, checked against the catalogue
+//! sources     who fills it      text   how it is written
+//! histogram, calls   what is counted where it happens
+//! process     what Linux and the runtime say of this process
+//! health      whether it is ready, and why not
+//! listener    /metrics, /livez, /readyz
+//! ```
+//!
+//! A value that exists already elsewhere is read when it is asked for; only what would be lost
+//! otherwise, such as times of calls, is kept here. This crate knows nothing of the cluster: names
+//! are here, values come from those who have them.
+
+mod calls;
+pub mod catalogue;
+mod documents;
+mod health;
+mod histogram;
+mod listener;
+mod process;
+mod sheet;
+mod sources;
+mod text;
+
+pub use calls::{Call, Calls, Method};
+pub use documents::documents;
+pub use health::{Condition, Verdict};
+pub use histogram::{Histogram, Snapshot};
+pub use listener::{Listener, serve};
+pub use process::{Process, Runtime};
+pub use sheet::Sheet;
+pub use sources::{Source, Sources};
+pub use text::Format;

@@ -1,0 +1,83 @@
+//! What operators see of this process from outside: metrics and readiness, and the listener that
+//! gives both from before the process is a member until it ends.
+//!
+//! ```text
+//! readiness  whether it can serve what a client will ask here, and why not
+//! cluster    what the cluster decided and says of itself     groups   objects, repairs, Raft
+//! drives     how full they are
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use marram_gateway::calls;
+use marram_metrics::{Calls, Listener, Process, Runtime, Source, Sources, serve};
+use tokio::runtime::Handle;
+
+use super::lifetime::listen;
+
+mod cluster;
+mod drives;
+mod groups;
+mod readiness;
+
+pub(super) use cluster::Cluster;
+pub(super) use drives::DriveSource;
+pub(super) use groups::Groups;
+pub(super) use readiness::{Facts, Readiness};
+
+/// The outside of a process.
+pub(super) struct Observed {
+    /// Whether it is ready.
+    pub readiness: Arc<Readiness>,
+    /// Where calls of the API are counted.
+    pub calls: Arc<Calls>,
+    sources: Arc<Sources>,
+    address: SocketAddr,
+}
+
+impl Observed {
+    /// Listens, and answers from now on; not ready as yet.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub(super) async fn start(kind: &'static str, address: SocketAddr) -> Result<Self> {
+        let socket = listen("metrics and health", address).await?;
+        let address = socket.local_addr().context("a listener has an address")?;
+        let observed = Self {
+            readiness: Arc::default(),
+            calls: Arc::new(calls()),
+            sources: Arc::default(),
+            address,
+        };
+        observed.add(Process::new(env!("CARGO_PKG_VERSION"), kind));
+        observed.add(Runtime::new("main", Handle::current()));
+        observed.sources.add(observed.readiness.clone());
+        observed.sources.add(observed.calls.clone());
+        let listener = Listener {
+            sources: Arc::clone(&observed.sources),
+            ready: observed.readiness.subscribe(),
+        };
+        tokio::spawn(serve(socket, listener));
+        tokio::spawn(Arc::clone(&observed.readiness).keep_judging());
+        tracing::info!(%address, "metrics and health");
+        Ok(observed)
+    }
+
+    /// Gives what this source has, too.
+    pub(super) fn add(&self, source: impl Source + 'static) {
+        self.sources.add(Arc::new(source));
+    }
+
+    /// `host:port` under which others reach the listener, where `mesh` is how they reach the mesh.
+    pub(super) fn address(&self, mesh: &str) -> String {
+        if !self.address.ip().is_unspecified() {
+            return self.address.to_string();
+        }
+        match mesh.rsplit_once(':') {
+            Some((host, _)) => format!("{host}:{}", self.address.port()),
+            None => self.address.to_string(),
+        }
+    }
+}

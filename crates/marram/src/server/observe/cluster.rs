@@ -1,0 +1,57 @@
+//! What the cluster decided and says of itself, as this process knows it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use marram_meta::{ClusterView, NodeDuty, NodeState};
+use marram_metrics::catalogue::{
+    CLUSTER_NODE_DUTIES, CLUSTER_NODES, CLUSTER_VIEW_INDEX, MOVES_TO_GO, MOVES_UNDER_WAY,
+    MOVES_WAITING, SLOTS_UNPLACED,
+};
+use marram_metrics::{Sheet, Source};
+use marram_types::{ClusterHealth, Health};
+use tokio::sync::watch;
+
+/// The cluster.
+pub(in crate::server) struct Cluster {
+    /// What was decided.
+    pub view: watch::Receiver<Arc<ClusterView>>,
+    /// How the nodes are.
+    pub health: watch::Receiver<Arc<ClusterHealth>>,
+}
+
+const HEALTHS: [(Health, &str); 5] = [
+    (Health::Up, "up"),
+    (Health::Slow, "slow"),
+    (Health::Suspect, "suspect"),
+    (Health::Dead, "dead"),
+    (Health::Unknown, "unknown"),
+];
+const DUTIES: [(NodeDuty, &str); 4] = [
+    (NodeDuty::Serving, "serving"),
+    (NodeDuty::Cordoned, "cordoned"),
+    (NodeDuty::Draining, "draining"),
+    (NodeDuty::Fenced, "fenced"),
+];
+
+#[async_trait]
+impl Source for Cluster {
+    async fn collect(&self, sheet: &mut Sheet) {
+        let (view, health) = (self.view.borrow().clone(), self.health.borrow().clone());
+        sheet.set(&CLUSTER_VIEW_INDEX, &[], view.index);
+        let members = || view.nodes.values().filter(|n| n.state == NodeState::Active);
+        for (kind, name) in HEALTHS {
+            let count = members().filter(|n| health.of(n.node) == kind).count();
+            sheet.set(&CLUSTER_NODES, &[name], count as u64);
+        }
+        for (duty, name) in DUTIES {
+            let count = members().filter(|n| n.duty == duty).count();
+            sheet.set(&CLUSTER_NODE_DUTIES, &[name], count as u64);
+        }
+        let work = health.work;
+        sheet.set(&MOVES_UNDER_WAY, &[], work.under_way);
+        sheet.set(&MOVES_WAITING, &[], work.waiting);
+        sheet.set(&MOVES_TO_GO, &[], work.to_go);
+        sheet.set(&SLOTS_UNPLACED, &[], work.unplaced);
+    }
+}
