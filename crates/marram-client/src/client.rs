@@ -9,6 +9,7 @@ use bytes::Bytes;
 use marram_proto::v1;
 use marram_proto::v1::admin_service_client::AdminServiceClient;
 use marram_proto::v1::bucket_service_client::BucketServiceClient;
+use marram_proto::v1::iam_service_client::IamServiceClient;
 use marram_proto::v1::object_service_client::ObjectServiceClient;
 use marram_types::caps::API_MESSAGE_BYTES_MAX;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -83,6 +84,10 @@ impl Lane {
 
     pub(crate) fn objects(&self) -> ObjectServiceClient<Channel> {
         stub!(self, ObjectServiceClient)
+    }
+
+    pub(crate) fn iam(&self) -> IamServiceClient<Channel> {
+        stub!(self, IamServiceClient)
     }
 
     pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {

@@ -12,7 +12,7 @@
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks          tls   who the servers are
-//! bucket, object, put, get, list, status, admin, identity, liveness, upkeep   the calls
+//! bucket, object, put, get, list, status, admin, identity, keys, liveness, upkeep   the calls
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
 //! error       what went wrong, sorted by what a caller can do about it
@@ -43,6 +43,7 @@ mod endpoints;
 mod error;
 mod get;
 mod identity;
+mod keys;
 mod list;
 mod liveness;
 mod nodes;
@@ -66,17 +67,19 @@ pub use error::{ClientError, ErrorKind};
 pub use get::Download;
 pub use list::{ListQuery, Pages};
 pub use liveness::StatusWatch;
+pub use marram_types::{Grant, GrantError};
 pub use put::{PutOptions, Watcher};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
-    AuditPage, Backup, BackupPiece, BackupPlace, BucketInfo, BucketProfile, ByteRange, CaInfo,
-    CaRotation, CaStatus, CaStep, CertificateInfo, Checksums, ClusterStatus, Consent, DriveChange,
-    DriveDuty, DriveEntry, DriveScrub, DriveState, DriveStatus, DutyChange, FinalizedVersion,
-    FullScrub, GarbageStatus, GroupGarbage, GroupStatus, HandedOver, JoinRole, JoinTokenInfo,
-    JoinTokenState, LayoutPlan, ListPage, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty,
-    NodeHealth, NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PausableWork,
-    PauseChange, PlannedNode, PoolPlan, Preconditions, ReadConditions, Rebalance, Redundancy,
-    RemovedDrive, RemovedNode, Renewals, ReplicaComparison, ScrubFindings, ScrubStage, ScrubStatus,
-    ShardComparison, ShardDifference, StopAnswer, WorkStatus,
+    AccessKeyChange, AccessKeyInfo, AccessKeySecret, AuditPage, Backup, BackupPiece, BackupPlace,
+    BucketInfo, BucketProfile, ByteRange, CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo,
+    Checksums, ClusterStatus, Consent, DriveChange, DriveDuty, DriveEntry, DriveScrub, DriveState,
+    DriveStatus, DutyChange, FinalizedVersion, FullScrub, GarbageStatus, GroupGarbage, GroupStatus,
+    HandedOver, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan, ListPage, MaintenanceNode,
+    NewJoinToken, NodeCondition, NodeDuty, NodeHealth, NodePlan, NodeScan, NodeState, NodeStatus,
+    ObjectInfo, ObjectSummary, PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions,
+    ReadConditions, Rebalance, Redundancy, RemovedDrive, RemovedNode, Renewals, ReplicaComparison,
+    ScrubFindings, ScrubStage, ScrubStatus, ShardComparison, ShardDifference, StopAnswer,
+    WorkStatus,
 };

@@ -9,6 +9,7 @@ use serde::Serialize;
 mod admin;
 mod backup;
 mod identity;
+mod keys;
 mod liveness;
 mod status;
 mod upkeep;
@@ -21,6 +22,8 @@ pub use identity::{
     CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo, JoinRole, JoinTokenInfo, JoinTokenState,
     NewJoinToken, Renewals,
 };
+pub(crate) use keys::wire_grant;
+pub use keys::{AccessKeyChange, AccessKeyInfo, AccessKeySecret};
 pub use liveness::{
     HandedOver, MaintenanceNode, NodeCondition, NodeHealth, StopAnswer, WorkStatus,
 };

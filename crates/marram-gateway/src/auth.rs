@@ -4,15 +4,21 @@
 //! `iat`, and `exp` at most five minutes after it. The secret never travels. Only HS256 is
 //! accepted, whatever the token's header asks for.
 
+mod access;
+mod first;
+mod guarded;
 mod layer;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use marram_meta::AccessKeyRecord;
 use serde::Deserialize;
 
 use crate::secret::Kek;
 use crate::status::{Fault, Reason};
 
+#[cfg(test)]
+pub(crate) use access::listed;
 pub(crate) use layer::AuthLayer;
 
 /// The audience that a token must name.
@@ -29,15 +35,33 @@ const TOKEN_BYTES_MAX: usize = 2048;
 pub(crate) struct Caller {
     /// The access key's id.
     pub(crate) access_key: String,
+    /// Which of its grants were looked at: what is derived from them is void when they change.
+    pub(crate) revision: u64,
 }
 
 /// An access key as the cluster's view holds it.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredKey {
-    /// The wrapped secret.
-    pub(crate) wrapped_secret: Vec<u8>,
-    /// Whether it has been switched off.
-    pub(crate) disabled: bool,
+    /// The wrapped secrets that hold, the newest first.
+    pub(crate) wrapped: Vec<Vec<u8>>,
+    /// Whether it can be used now.
+    pub(crate) live: bool,
+    /// See [`Caller::revision`].
+    pub(crate) revision: u64,
+}
+
+impl StoredKey {
+    pub(crate) fn of(key: &AccessKeyRecord, now_ms: u64) -> Self {
+        let old = key.old_secrets.iter().filter(|old| now_ms < old.until_ms);
+        let old = old.map(|old| old.wrapped.clone());
+        Self {
+            wrapped: std::iter::once(key.wrapped_secret.clone())
+                .chain(old)
+                .collect(),
+            live: key.is_live(now_ms),
+            revision: key.revision,
+        }
+    }
 }
 
 /// Why a caller was not authenticated.
@@ -59,7 +83,7 @@ pub(crate) enum AuthError {
     #[error("this server does not know the cluster's access keys at the moment; try again")]
     NoView,
     /// No such access key, or it is switched off.
-    #[error("the access key {0:?} is not known or is switched off")]
+    #[error("the access key {0:?} is not known, is switched off or has expired")]
     KeyUnknown(String),
 }
 
@@ -140,22 +164,40 @@ pub(crate) fn authenticate(
     let id = head
         .kid
         .ok_or(AuthError::Invalid("its header names no access key (kid)"))?;
-    let Some(key) = key_of(&id).filter(|key| !key.disabled) else {
+    let Some(key) = key_of(&id).filter(|key| key.live) else {
         return Err(AuthError::KeyUnknown(id));
     };
-    let secret = kek.unwrap(&id, &key.wrapped_secret).map_err(|error| {
-        tracing::error!(access_key = %id, %error, "a stored secret key does not open");
-        AuthError::KeyUnknown(id.clone())
-    })?;
-    let key = DecodingKey::from_secret(secret.as_bytes());
-    let claims = jsonwebtoken::decode::<Claims>(token, &key, &rules())
-        .map_err(|error| AuthError::Invalid(fault(error.kind())))?
-        .claims;
+    let claims = claims_of(token, &id, &key, kek)?;
     if claims.sub != id {
         return Err(AuthError::Invalid("kid and sub name different access keys"));
     }
     check_times(&claims, now_ms)?;
-    Ok(Caller { access_key: id })
+    Ok(Caller {
+        access_key: id,
+        revision: key.revision,
+    })
+}
+
+/// The claims, signed with one of the secrets that hold.
+fn claims_of(token: &str, id: &str, key: &StoredKey, kek: &Kek) -> Result<Claims, AuthError> {
+    let mut refused = AuthError::KeyUnknown(id.to_owned());
+    for wrapped in &key.wrapped {
+        let secret = kek.unwrap(id, wrapped).map_err(|error| {
+            tracing::error!(access_key = %id, %error, "a stored secret key does not open");
+            AuthError::KeyUnknown(id.to_owned())
+        })?;
+        let secret = DecodingKey::from_secret(secret.as_bytes());
+        match jsonwebtoken::decode::<Claims>(token, &secret, &rules()) {
+            Ok(token) => return Ok(token.claims),
+            Err(error) => {
+                refused = AuthError::Invalid(fault(error.kind()));
+                if !matches!(error.kind(), ErrorKind::InvalidSignature) {
+                    break;
+                }
+            }
+        }
+    }
+    Err(refused)
 }
 
 fn fault(kind: &ErrorKind) -> &'static str {

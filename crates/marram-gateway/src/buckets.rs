@@ -7,6 +7,7 @@ use marram_meta::{BucketRecord, BucketState, Refusal, RootCommand, RootOutcome};
 use marram_proto::v1;
 use marram_types::{BucketName, GroupId};
 
+use crate::auth::Caller;
 use crate::convert;
 use crate::core::{BucketError, Core};
 use crate::groups::GroupError;
@@ -226,9 +227,10 @@ impl Fault for ListError {
     }
 }
 
-/// A page of the buckets, by name.
+/// A page of the buckets that the caller has a grant in, by name.
 pub(crate) async fn list(
     core: &Core,
+    caller: &Caller,
     request: v1::ListBucketsRequest,
 ) -> Result<v1::ListBucketsResponse, ListError> {
     let limit = validate::page_size(request.page_size)? as usize;
@@ -247,12 +249,14 @@ pub(crate) async fn list(
     };
     let view = core.fresh_view().await?;
     let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    let key = view.access_keys.get(&caller.access_key);
     let mut found = view
         .buckets
         .range((from, Bound::Unbounded))
         .map(|(_, record)| record)
         .filter(|record| record.name.as_str().starts_with(&request.prefix))
-        .filter(|record| record.state != BucketState::Creating);
+        .filter(|record| record.state != BucketState::Creating)
+        .filter(|record| key.is_some_and(|key| key.sees(&record.name)));
     let buckets: Vec<v1::Bucket> = found.by_ref().take(limit).map(convert::bucket).collect();
     let next_page_token = match (found.next(), buckets.last()) {
         (Some(_), Some(last)) => token::seal(&core.kek, &question, last.name.as_bytes()),

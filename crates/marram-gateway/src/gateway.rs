@@ -10,6 +10,7 @@ use marram_metrics::{Calls, Verdict};
 use marram_proto::FILE_DESCRIPTOR_SET;
 use marram_proto::v1::admin_service_server::AdminServiceServer;
 use marram_proto::v1::bucket_service_server::BucketServiceServer;
+use marram_proto::v1::iam_service_server::IamServiceServer;
 use marram_proto::v1::object_service_server::ObjectServiceServer;
 use marram_raft::Router;
 use marram_types::ClusterHealth;
@@ -31,7 +32,7 @@ use crate::groups::Routed;
 use crate::nodes::MeshNodes;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
-use crate::service::{Admin, Buckets, FramedLayer, MeasuredLayer, Objects};
+use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects};
 use crate::tls::{self, ApiTls};
 
 mod following;
@@ -56,9 +57,10 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 type Served = Services<Stack<FramedLayer, Stack<AuthLayer, Stack<MeasuredLayer, Identity>>>>;
 
 /// The services whose health is the readiness of the process.
-const SERVICES: [&str; 3] = [
+const SERVICES: [&str; 4] = [
     <ObjectServiceServer<Objects> as NamedService>::NAME,
     <BucketServiceServer<Buckets> as NamedService>::NAME,
+    <IamServiceServer<Iam> as NamedService>::NAME,
     <AdminServiceServer<Admin> as NamedService>::NAME,
 ];
 
@@ -248,6 +250,7 @@ fn services(core: Arc<Core>, health: HealthServer<impl Health>) -> Result<Served
         .add_service(reflection)
         .add_service(objects)
         .add_service(BucketServiceServer::new(Buckets(core.clone())))
+        .add_service(IamServiceServer::new(Iam(core.clone())))
         .add_service(AdminServiceServer::new(Admin(core))))
 }
 

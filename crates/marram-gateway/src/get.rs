@@ -57,7 +57,7 @@ pub(crate) async fn run(
         return inline(&name, &found.row, asked, &bytes);
     }
     if request.accept_plan && plan::pays(&found.row, &asked) {
-        let plan = plan::make(&core, &caller.access_key, &found.row, &asked)?;
+        let plan = plan::make(&core, caller, &found.row, &asked)?;
         let header = Messages::new(&name, &found.row, asked).header();
         let plan = v1::GetObjectResponse {
             message: Some(v1::get_object_response::Message::Plan(plan)),

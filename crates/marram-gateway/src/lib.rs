@@ -17,7 +17,7 @@
 //! objects         look at, delete, list             buckets   make, remove, list
 //! cluster_status  how the cluster is, and what it means for the data
 //! admin           duties of nodes, removal          layout    what has to move by them
-//! authority       the CA at rest
+//! authority       the CA at rest                    iam       access keys and their grants
 //! core            what they share
 //! groups, drives, nodes   the seams to marram-raft and marram-mesh
 //! places          drives and placement groups       begin     begin tokens
@@ -41,6 +41,7 @@ mod gateway;
 mod get;
 mod groups;
 mod hex;
+mod iam;
 mod layout;
 mod nodes;
 mod objects;

@@ -130,6 +130,8 @@ pub(crate) enum DeleteError {
     Group(#[from] GroupError),
     #[error("{0}")]
     Refused(Refusal),
+    #[error("the access key has no grant of write on this key")]
+    Denied,
 }
 
 impl Fault for DeleteError {
@@ -139,6 +141,7 @@ impl Fault for DeleteError {
             Self::Bucket(error) => error.reason(),
             Self::Group(error) => error.reason(),
             Self::Refused(error) => error.reason(),
+            Self::Denied => Reason::PermissionDenied,
         }
     }
 
@@ -148,6 +151,7 @@ impl Fault for DeleteError {
             Self::Bucket(error) => error.details(),
             Self::Group(error) => error.details(),
             Self::Refused(error) => error.details(),
+            Self::Denied => Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a refusal of the state machine means to a client.
 
-use marram_meta::{DriveRefusal, IdentityRefusal, Refusal};
+use marram_meta::{DriveRefusal, IdentityRefusal, KeyRefusal, Refusal};
 
 use crate::status::{Fault, Reason};
 
@@ -36,6 +36,7 @@ impl Fault for Refusal {
             Self::Drive(DriveRefusal::Unknown { .. }) => Reason::NodeNotFound,
             Self::Drive(_) => Reason::NodeBusy,
             Self::Identity(refusal) => of_identity(refusal),
+            Self::Key(refusal) => of_key(refusal),
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed
             | Self::PoolUnknown { .. }
@@ -82,6 +83,19 @@ impl Fault for Refusal {
             ],
             _ => Vec::new(),
         }
+    }
+}
+
+fn of_key(refusal: &KeyRefusal) -> Reason {
+    match refusal {
+        KeyRefusal::Unknown => Reason::AccessKeyNotFound,
+        KeyRefusal::LastAdmin => Reason::LastAdminKey,
+        KeyRefusal::TooMany | KeyRefusal::TooManySecrets => Reason::TooManyAccessKeys,
+        KeyRefusal::TooManyGrants | KeyRefusal::NoSuchGrant { .. } | KeyRefusal::Malformed => {
+            Reason::InvalidArgument
+        }
+        // Ids are drawn at random.
+        KeyRefusal::Exists => Reason::Internal,
     }
 }
 

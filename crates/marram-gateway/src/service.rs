@@ -3,11 +3,13 @@
 mod admin;
 mod bucket;
 mod framed;
+mod iam;
 mod measured;
 mod object;
 
 pub(crate) use admin::Admin;
 pub(crate) use bucket::Buckets;
 pub(crate) use framed::FramedLayer;
+pub(crate) use iam::Iam;
 pub(crate) use measured::MeasuredLayer;
 pub(crate) use object::Objects;

@@ -47,7 +47,7 @@ pub(crate) async fn read(
     request: v1::ReadShardRequest,
 ) -> Result<v1::Chunk, ShardError> {
     let now_ms = (core.now_ms)();
-    let ticket = ticket::redeem(&core.kek, &caller.access_key, &request.ticket, now_ms)?;
+    let ticket = ticket::redeem(&core.kek, caller, &request.ticket, now_ms)?;
     let end = request.offset.saturating_add(u64::from(request.length));
     let most = u32::try_from(API_DATA_BYTES_MAX).expect("1 MiB");
     let allowed = ticket.bytes.start <= request.offset && end <= ticket.bytes.end;

@@ -60,6 +60,10 @@ pub(crate) enum Reason {
     JoinTokenNotFound,
     JoinTokenInvalid,
     CaStepRefused,
+    PermissionDenied,
+    AccessKeyNotFound,
+    LastAdminKey,
+    TooManyAccessKeys,
     Internal,
 }
 
@@ -73,7 +77,7 @@ enum Retry {
 impl Reason {
     /// Every reason; tests go through it.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 41] = [
+    pub(crate) const ALL: [Self; 45] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -114,6 +118,10 @@ impl Reason {
         Self::JoinTokenNotFound,
         Self::JoinTokenInvalid,
         Self::CaStepRefused,
+        Self::PermissionDenied,
+        Self::AccessKeyNotFound,
+        Self::LastAdminKey,
+        Self::TooManyAccessKeys,
         Self::Internal,
     ];
 
@@ -162,6 +170,10 @@ impl Reason {
             Self::JoinTokenNotFound => ("JOIN_TOKEN_NOT_FOUND", Code::NotFound, Never),
             Self::JoinTokenInvalid => ("JOIN_TOKEN_INVALID", Code::FailedPrecondition, Never),
             Self::CaStepRefused => ("CA_STEP_REFUSED", Code::FailedPrecondition, Never),
+            Self::PermissionDenied => ("PERMISSION_DENIED", Code::PermissionDenied, Never),
+            Self::AccessKeyNotFound => ("ACCESS_KEY_NOT_FOUND", Code::NotFound, Never),
+            Self::LastAdminKey => ("LAST_ADMIN_KEY", Code::FailedPrecondition, Never),
+            Self::TooManyAccessKeys => ("TOO_MANY_ACCESS_KEYS", Code::ResourceExhausted, Never),
             Self::Internal => ("INTERNAL", Code::Internal, Never),
         }
     }

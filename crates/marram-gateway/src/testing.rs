@@ -54,11 +54,10 @@ fn bootstrap(kek: &Kek) -> RootCommand {
             expected_nodes: 6,
             default_profile: None,
         },
-        keys: vec![AccessKeyRecord {
-            id: ACCESS_KEY.to_owned(),
-            wrapped_secret: kek.wrap(ACCESS_KEY, SECRET).unwrap(),
-            disabled: false,
-        }],
+        keys: vec![AccessKeyRecord::of_admin(
+            ACCESS_KEY.to_owned(),
+            kek.wrap(ACCESS_KEY, SECRET).unwrap(),
+        )],
     }
 }
 

@@ -2,7 +2,8 @@
 //! that has it (rules.md 31).
 //!
 //! A ticket names the shard, its drive, the bytes and when it ends; its tag also covers the access
-//! key, which the redeeming node authenticates by itself. Any server can check any ticket: the key
+//! key and the revision of its grants, which the redeeming node looks up by itself: a ticket is void
+//! as soon as the grants change. Any server can check any ticket: the key
 //! comes from the key-encryption key and the hour of the ticket's end.
 
 use std::ops::Range;
@@ -11,6 +12,7 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DataId, DriveId, ShardId};
 use ring::hmac;
 
+use crate::auth::Caller;
 use crate::secret::Kek;
 
 /// Version byte of a ticket: version, tag, content.
@@ -78,16 +80,18 @@ fn read(bytes: &[u8]) -> Result<Ticket, DecodeError> {
 /// Signs the tickets of one plan, for one access key.
 pub(crate) struct Issuer<'a> {
     access_key: &'a str,
+    revision: u64,
     key: hmac::Key,
     expires_ms: u64,
 }
 
 impl<'a> Issuer<'a> {
     /// An issuer of tickets that hold from now on.
-    pub(crate) fn new(kek: &Kek, access_key: &'a str, now_ms: u64) -> Self {
+    pub(crate) fn new(kek: &Kek, caller: &'a Caller, now_ms: u64) -> Self {
         let expires_ms = now_ms + LIFETIME_MS;
         Self {
-            access_key,
+            access_key: &caller.access_key,
+            revision: caller.revision,
             key: kek.tickets(expires_ms / PERIOD_MS),
             expires_ms,
         }
@@ -101,7 +105,10 @@ impl<'a> Issuer<'a> {
             bytes,
             expires_ms: self.expires_ms,
         });
-        let tag = hmac::sign(&self.key, &covered(self.access_key, content.as_slice()));
+        let tag = hmac::sign(
+            &self.key,
+            &covered(self.access_key, self.revision, content.as_slice()),
+        );
         let mut out = Writer::with_capacity(1 + TAG_BYTES + content.as_slice().len());
         out.u8(TICKET_VERSION)
             .raw(&tag.as_ref()[..TAG_BYTES])
@@ -110,9 +117,9 @@ impl<'a> Issuer<'a> {
     }
 }
 
-fn covered(access_key: &str, content: &[u8]) -> Vec<u8> {
+fn covered(access_key: &str, revision: u64, content: &[u8]) -> Vec<u8> {
     let mut out = Writer::with_capacity(access_key.len() + content.len() + 8);
-    out.str(access_key).bytes(content);
+    out.str(access_key).varint(revision).bytes(content);
     out.finish()
 }
 
@@ -122,7 +129,7 @@ fn covered(access_key: &str, content: &[u8]) -> Vec<u8> {
 /// When the ticket is not one of this cluster for this access key, or its time is over.
 pub(crate) fn redeem(
     kek: &Kek,
-    access_key: &str,
+    caller: &Caller,
     bytes: &[u8],
     now_ms: u64,
 ) -> Result<Ticket, TicketError> {
@@ -134,7 +141,7 @@ pub(crate) fn redeem(
         .ok_or(TicketError::Invalid)?;
     let ticket = read(content).map_err(|_| TicketError::Invalid)?;
     let key = kek.tickets(ticket.expires_ms / PERIOD_MS);
-    let wanted = hmac::sign(&key, &covered(access_key, content));
+    let wanted = hmac::sign(&key, &covered(&caller.access_key, caller.revision, content));
     // Compared without an early end: the time must not tell how many bytes were right.
     let difference = found
         .iter()
@@ -173,13 +180,20 @@ mod tests {
         }
     }
 
+    fn caller(access_key: &str, revision: u64) -> Caller {
+        Caller {
+            access_key: access_key.to_owned(),
+            revision,
+        }
+    }
+
     fn issued() -> Vec<u8> {
-        Issuer::new(&kek(), "MKONE", NOW).issue(DriveId(1280), shard(), 4096..1 << 20)
+        Issuer::new(&kek(), &caller("MKONE", 5), NOW).issue(DriveId(1280), shard(), 4096..1 << 20)
     }
 
     #[test]
     fn a_ticket_says_what_was_issued() {
-        let ticket = redeem(&kek(), "MKONE", &issued(), NOW + 1000).unwrap();
+        let ticket = redeem(&kek(), &caller("MKONE", 5), &issued(), NOW + 1000).unwrap();
         assert_eq!(ticket.drive, DriveId(1280));
         assert_eq!(ticket.shard, shard());
         assert_eq!(ticket.bytes, 4096..1 << 20);
@@ -187,7 +201,9 @@ mod tests {
 
     #[test]
     fn another_key_another_cluster_or_later_it_does_not_hold() {
-        let of = |kek: &Kek, key, now| redeem(kek, key, &issued(), now).map(|_| ());
+        let of = |kek: &Kek, key, now| redeem(kek, &caller(key, 5), &issued(), now).map(|_| ());
+        let changed = redeem(&kek(), &caller("MKONE", 6), &issued(), NOW);
+        assert_eq!(changed.map(|_| ()), Err(TicketError::Invalid));
         assert_eq!(of(&kek(), "MKTWO", NOW), Err(TicketError::Invalid));
         let other = Kek::from_bytes(&[4; 32]);
         assert_eq!(of(&other, "MKONE", NOW), Err(TicketError::Invalid));
@@ -202,9 +218,12 @@ mod tests {
         for at in 0..good.len() {
             let mut changed = good.clone();
             changed[at] ^= 1;
-            assert!(redeem(&kek(), "MKONE", &changed, NOW).is_err(), "byte {at}");
             assert!(
-                redeem(&kek(), "MKONE", &good[..at], NOW).is_err(),
+                redeem(&kek(), &caller("MKONE", 5), &changed, NOW).is_err(),
+                "byte {at}"
+            );
+            assert!(
+                redeem(&kek(), &caller("MKONE", 5), &good[..at], NOW).is_err(),
                 "cut {at}"
             );
         }

@@ -48,7 +48,7 @@ pub use envelope::{
     COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, Envelope, EnvelopeError, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
-pub use kinds::access_key::AccessKeyRecord;
+pub use kinds::access_key::{AccessKeyRecord, OldSecret};
 pub use kinds::authority::AuthorityRecord;
 pub use kinds::bucket::{BucketRecord, BucketState};
 pub use kinds::cluster::ClusterRecord;
@@ -85,13 +85,14 @@ pub use query::upkeep::{GARBAGE_COUNTED_MAX, GarbageTotals, OnDrive, OnDriveAnsw
 pub use refound::{
     INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,
 };
-pub use refusal::{DriveRefusal, IdentityRefusal, Malformed, Refusal};
+pub use refusal::{DriveRefusal, IdentityRefusal, KeyRefusal, Malformed, Refusal};
 pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};
 pub use root::command::{DriveJoin, NodeJoin, RootCommand};
 pub use root::drive_command::DriveCommand;
 pub use root::identity::command::{IdentityCommand, NewToken, Newcomer};
 pub use root::identity::members::{Said, not_said};
+pub use root::key_command::KeyCommand;
 pub use root::outcome::{AdmittedNode, RootOutcome};
 pub use root::query::{RootQuery, answer_root};
 pub use stored::StateError;

@@ -2,6 +2,7 @@
 
 mod drive;
 mod identity;
+mod key;
 mod malformed;
 
 use marram_types::codec::{DecodeError, Reader, Writer};
@@ -17,6 +18,7 @@ use crate::stored::{Stored, get_pg, get_profile, put_pg, put_profile};
 pub use drive::DriveRefusal;
 pub use identity::IdentityRefusal;
 pub(crate) use identity::NAMED_MAX;
+pub use key::KeyRefusal;
 pub use malformed::Malformed;
 
 /// Why a command changed nothing. [`Self::is_retryable`] says whether the same request may be tried
@@ -267,6 +269,9 @@ pub enum Refusal {
     /// Tokens, CAs or certificates stand against it.
     #[error("{0}")]
     Identity(IdentityRefusal),
+    /// Access keys stand against it.
+    #[error("{0}")]
+    Key(KeyRefusal),
     /// A node cannot be emptied: too few nodes would be left for a bucket.
     #[error(
         "would leave {left} nodes; profile {profile} of bucket {bucket} needs {}, {}",
@@ -369,6 +374,7 @@ impl Stored for Refusal {
     fn encode(&self, out: &mut Writer) {
         match *self {
             Self::Identity(ref refusal) => put_identity(out.u8(60), refusal),
+            Self::Key(ref refusal) => refusal.encode(out.u8(160)),
             Self::DeadlinePassed => out.u8(1),
             Self::TooManyRequests => out.u8(2),
             Self::Malformed(what) => out.u8(3).u8(what as u8),
@@ -569,6 +575,7 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
         101 => Refusal::LayoutHeld {
             until_ms: from.varint()?,
         },
+        160 => Refusal::Key(KeyRefusal::decode(from)?),
         60 => Refusal::Identity(IdentityRefusal::decode(from)?),
         40 => Refusal::LeavesTooFew {
             left: from.u16_be()?,

@@ -8,6 +8,8 @@ pub(crate) mod drive_command;
 mod drives;
 pub(crate) mod hold;
 pub(crate) mod identity;
+pub(crate) mod key_command;
+mod keys;
 mod moves;
 pub(crate) mod nodes;
 pub(crate) mod outcome;

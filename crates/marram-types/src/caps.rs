@@ -59,6 +59,16 @@ pub const API_DATA_BYTES_MAX: usize = MIB;
 pub const DELETES_PER_CALL_MAX: usize = 1000;
 /// Largest page of a listing.
 pub const LIST_PAGE_MAX: u32 = 1000;
+/// Access keys of one cluster: every gateway holds all of them.
+pub const ACCESS_KEYS_MAX: usize = 1000;
+/// Grants of one access key.
+pub const GRANTS_PER_KEY_MAX: usize = 64;
+/// Bytes of the note of an access key.
+pub const KEY_NOTE_BYTES_MAX: usize = 128;
+/// Replaced secrets of one access key that still hold.
+pub const OLD_SECRETS_MAX: usize = 4;
+/// Longest time that a replaced secret holds, in milliseconds: 30 days.
+pub const SECRET_OVERLAP_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// Buckets of one cluster.
 pub const BUCKETS_MAX: usize = 10_000;
 

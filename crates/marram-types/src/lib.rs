@@ -10,6 +10,7 @@
 //! checksum   CRC32C for blocks and messages, CRC64/NVME for objects
 //! codec      the byte reader and writer under every stored encoding
 //! caps       every limit, by name
+//! grant      what an access key may do, and where
 //! health     how the nodes are, by the word of several peers
 //! join_token what lets a new node or gateway in
 //! config     what a server is told, and its validation
@@ -19,6 +20,7 @@ pub mod caps;
 mod checksum;
 pub mod codec;
 pub mod config;
+mod grant;
 mod health;
 mod ids;
 mod join_token;
@@ -26,6 +28,7 @@ mod name;
 mod profile;
 
 pub use checksum::{Crc32c, Crc64Nvme, crc32c};
+pub use grant::{Grant, GrantError, Permission, Permissions, Scope, Target};
 pub use health::{ClusterHealth, Health, MaintainWork, NodeHealth};
 pub use ids::{
     BucketId, ClusterId, ClusterIdError, DataId, DriveId, Generation, GroupId, NodeId, PgId,

@@ -2,6 +2,7 @@
 
 mod admin;
 mod identity;
+mod keys;
 mod liveness;
 mod profile;
 mod upkeep;
@@ -25,6 +26,7 @@ pub(crate) use identity::{
     CaCommand, CaRotateArgs, GatewayCommand, ReloadTlsArgs, TokenCommand, TokenCreateArgs,
     TokenRoleArg,
 };
+pub(crate) use keys::{KeyCommand, KeyCreateArgs};
 pub(crate) use liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 
 use crate::units::{parse_duration, parse_size};

@@ -9,7 +9,7 @@ pub(crate) struct SizeError;
 
 /// Text that is not a time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("write a time with its unit, for example 500ms, 10s or 2m")]
+#[error("write a time with its unit, for example 500ms, 10s, 2m, 1h or 30d")]
 pub(crate) struct DurationError;
 
 /// Reads a size: `K`, `KiB` (1024), `KB` (1000), and so on; the unit's case does not matter.
@@ -48,6 +48,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 24 * 3_600_000,
         _ => return Err(DurationError),
     };
     number

@@ -2,6 +2,7 @@
 //! bad input.
 
 mod api {
+    mod access;
     mod auth;
     mod bad_uploads;
     mod buckets;

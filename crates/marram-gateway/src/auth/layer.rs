@@ -1,10 +1,11 @@
-//! The layer that lets nobody in without a token, on every method but health.
+//! The layer that lets nobody in without a token, on every method but health, and to nothing but what
+//! the access key's grants permit.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::future::{Either, Ready, ready};
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codegen::http::header::AUTHORIZATION;
@@ -13,14 +14,16 @@ use tower::{Layer, Service};
 
 use marram_meta::ClusterView;
 
-use super::{AuthError, Caller, StoredKey, authenticate};
+use super::access::{self, Need, Rule};
+use super::guarded::Guard;
+use super::{AuthError, Caller, StoredKey, authenticate, first};
 use crate::secret::Kek;
-use crate::status;
+use crate::status::{self, Fault, Reason};
 
 /// The only service that answers without a token.
 const OPEN_PREFIX: &str = "/grpc.health.v1.Health/";
 
-/// Adds authentication to a service.
+/// Adds authentication and authorization to a service.
 #[derive(Clone)]
 pub(crate) struct AuthLayer {
     gate: Arc<Gate>,
@@ -43,11 +46,70 @@ impl AuthLayer {
     }
 }
 
-impl Gate {
-    fn check<B>(&self, request: &Request<B>) -> Result<Option<Caller>, AuthError> {
-        if request.uri().path().starts_with(OPEN_PREFIX) {
-            return Ok(None);
+/// Why a call does not reach its method, or is cut.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GateError {
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error(transparent)]
+    First(#[from] first::FirstError),
+    #[error("the access key {key} has no grant of {permission} {place}")]
+    Denied {
+        key: String,
+        permission: &'static str,
+        place: String,
+    },
+}
+
+impl Fault for GateError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Auth(error) => error.reason(),
+            Self::First(_) => Reason::InvalidArgument,
+            Self::Denied { .. } => Reason::PermissionDenied,
         }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Denied { permission, .. } => vec![("permission", (*permission).to_owned())],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn place(need: &Need) -> String {
+    use marram_types::Target;
+    match &need.target {
+        Target::Cluster => "on the whole cluster".to_owned(),
+        Target::Bucket(bucket) | Target::Seen(bucket) => format!("on bucket {bucket:?}"),
+        Target::Keys { bucket, under } => format!("on {under:?} in bucket {bucket:?}"),
+    }
+}
+
+/// What a caller lacks for a call as the cluster is now; `None` where that is nothing.
+pub(super) fn lacking(
+    view: &ClusterView,
+    caller: &Caller,
+    needs: &[Need],
+    now_ms: u64,
+) -> Option<GateError> {
+    let key = view.access_keys.get(&caller.access_key);
+    let Some(key) = key.filter(|key| key.is_live(now_ms)) else {
+        return Some(AuthError::KeyUnknown(caller.access_key.clone()).into());
+    };
+    let need = needs
+        .iter()
+        .find(|need| !key.allows(need.permission, &need.target))?;
+    Some(GateError::Denied {
+        key: caller.access_key.clone(),
+        permission: need.permission.name(),
+        place: place(need),
+    })
+}
+
+impl Gate {
+    fn caller<B>(&self, view: &ClusterView, request: &Request<B>) -> Result<Caller, AuthError> {
         let header = match request.headers().get(AUTHORIZATION) {
             None => None,
             Some(value) => Some(
@@ -56,19 +118,54 @@ impl Gate {
                     .map_err(|_| AuthError::Invalid("it is not ASCII text"))?,
             ),
         };
-        let view = self.view.borrow().clone();
         if header.is_some() && view.cluster.is_none() {
             return Err(AuthError::NoView);
         }
-        authenticate(header, &self.kek, (self.now_ms)(), |id| {
-            view.access_keys.get(id).map(|key| StoredKey {
-                wrapped_secret: key.wrapped_secret.clone(),
-                disabled: key.disabled,
-            })
+        let now_ms = (self.now_ms)();
+        authenticate(header, &self.kek, now_ms, |id| {
+            let key = view.access_keys.get(id)?;
+            Some(StoredKey::of(key, now_ms))
         })
-        .map(Some)
+    }
+
+    /// The request with its caller, if it may reach its method, and what it is admitted by.
+    async fn admit(&self, request: Request<Body>) -> Result<Admitted, GateError> {
+        let path = request.uri().path().to_owned();
+        if path.starts_with(OPEN_PREFIX) {
+            return Ok((request, None));
+        }
+        let caller = self.caller(&self.view.borrow().clone(), &request)?;
+        let (request, needs) = match access::rule(&path) {
+            Rule::AnyKey => (request, Vec::new()),
+            Rule::Operator => (request, vec![access::operator()]),
+            Rule::Of(needs) => {
+                let (parts, body) = request.into_parts();
+                let (message, body) = first::take(body).await?;
+                let needs = needs(message).map_err(first::FirstError::from)?;
+                (Request::from_parts(parts, body), needs)
+            }
+        };
+        // Looked up again: the first message may have taken its time.
+        let mut seen = self.view.clone();
+        let view = Arc::clone(&seen.borrow_and_update());
+        if let Some(error) = lacking(&view, &caller, &needs, (self.now_ms)()) {
+            return Err(error);
+        }
+        let key = view.access_keys.get(&caller.access_key);
+        let guard = Guard {
+            view: seen,
+            now_ms: self.now_ms,
+            caller: caller.clone(),
+            needs: needs.into(),
+            expires_ms: key.and_then(|key| key.expires_ms),
+        };
+        let mut request = request.map(|body| guard.clone().request(body));
+        request.extensions_mut().insert(caller);
+        Ok((request, Some(guard)))
     }
 }
+
+type Admitted = (Request<Body>, Option<Guard>);
 
 impl<S> Layer<S> for AuthLayer {
     type Service = Authenticated<S>;
@@ -88,31 +185,42 @@ pub(crate) struct Authenticated<S> {
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Authenticated<S>
+impl<S> Service<Request<Body>> for Authenticated<S>
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, Infallible>>>;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.gate.check(&request) {
-            Ok(caller) => {
-                if let Some(caller) = caller {
-                    request.extensions_mut().insert(caller);
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The one that was found ready is used, a fresh copy stays.
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        let gate = Arc::clone(&self.gate);
+        Box::pin(async move {
+            let path = request.uri().path().to_owned();
+            match gate.admit(request).await {
+                Ok((request, guard)) => {
+                    let response = inner.call(request).await?;
+                    Ok(match guard {
+                        Some(guard) => guard.answer(response),
+                        None => response,
+                    })
                 }
-                Either::Left(self.inner.call(request))
+                Err(error) => {
+                    tracing::debug!(path, %error, "not admitted");
+                    Ok(status::of(&error).into_http())
+                }
             }
-            Err(error) => {
-                tracing::debug!(path = request.uri().path(), %error, "not authenticated");
-                let answer = status::of(&error).into_http();
-                Either::Right(ready(Ok(answer)))
-            }
-        }
+        })
     }
 }

@@ -12,8 +12,12 @@ fn kek() -> Kek {
 
 fn stored(id: &str) -> Option<StoredKey> {
     matches!(id, "MKA" | "MKOFF").then(|| StoredKey {
-        wrapped_secret: kek().wrap(id, "s3cret").unwrap(),
-        disabled: id == "MKOFF",
+        wrapped: vec![
+            kek().wrap(id, "s3cret").unwrap(),
+            kek().wrap(id, "before").unwrap(),
+        ],
+        live: id != "MKOFF",
+        revision: 3,
     })
 }
 
@@ -48,6 +52,12 @@ fn with(name: &str, value: Value) -> Result<Caller, AuthError> {
 fn a_good_token_names_its_caller() {
     let caller = check(&signed(&header("MKA"), &claims(), "s3cret")).unwrap();
     assert_eq!(caller.access_key, "MKA");
+}
+
+#[test]
+fn a_replaced_secret_that_still_holds_is_good() {
+    let caller = check(&signed(&header("MKA"), &claims(), "before")).unwrap();
+    assert_eq!(caller.revision, 3);
 }
 
 #[test]

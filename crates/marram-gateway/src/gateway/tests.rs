@@ -5,6 +5,7 @@ mod batch;
 mod buckets;
 mod conditions;
 mod faults;
+mod grants;
 mod identity;
 mod kit;
 mod liveness;

@@ -12,6 +12,7 @@ use marram_types::caps::MIB;
 use marram_types::{NodeId, ShardId};
 
 use super::{GetError, fetch};
+use crate::auth::Caller;
 use crate::core::Core;
 use crate::places::Places;
 use crate::ticket::{self, Issuer};
@@ -36,7 +37,7 @@ struct Nodes {
 /// The plan of a range, or of its first part.
 pub(super) fn make(
     core: &Core,
-    access_key: &str,
+    caller: &Caller,
     row: &VersionRow,
     range: &Range<u64>,
 ) -> Result<v1::ReadPlan, GetError> {
@@ -44,7 +45,7 @@ pub(super) fn make(
         return Err(GetError::InlineMissing);
     };
     let places = core.places();
-    let issuer = Issuer::new(&core.kek, access_key, (core.now_ms)());
+    let issuer = Issuer::new(&core.kek, caller, (core.now_ms)());
     let mut nodes = Nodes::default();
     let mut planned = Vec::new();
     let mut start = 0;

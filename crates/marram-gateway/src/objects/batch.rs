@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt, stream};
-use marram_meta::BucketRecord;
+use marram_meta::{AccessKeyRecord, BucketRecord};
 use marram_proto::v1;
 use marram_types::caps::DELETES_PER_CALL_MAX;
-use marram_types::{BucketName, ObjectKey, RequestId};
+use marram_types::{BucketName, ObjectKey, Permission, RequestId, Target};
 
 use super::{DeleteError, delete_one};
+use crate::auth::Caller;
 use crate::core::Core;
 use crate::status;
 use crate::validate::{self, InvalidField};
@@ -20,6 +21,7 @@ const AT_ONCE_MAX: usize = 32;
 /// none, or there is no such bucket.
 pub(crate) async fn delete_all(
     core: &Core,
+    caller: &Caller,
     request: v1::DeleteObjectsRequest,
 ) -> Result<Vec<v1::DeleteResult>, DeleteError> {
     let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
@@ -27,6 +29,9 @@ pub(crate) async fn delete_all(
     check_batch(&request.objects)?;
     let bucket = core.bucket(&name).await?;
     let bucket = &bucket;
+    let view = core.view.borrow().clone();
+    let grants = view.access_keys.get(&caller.access_key);
+    let may = |key: &str| grants.is_some_and(|grants| may_delete(grants, &name, key));
     let deletions = request
         .objects
         .into_iter()
@@ -36,12 +41,26 @@ pub(crate) async fn delete_all(
                 client: id.client,
                 sequence: id.sequence.wrapping_add(at),
             };
-            async move { result(one(core, bucket, object, request).await) }
+            let may = may(&object.key);
+            async move {
+                match may {
+                    true => result(one(core, bucket, object, request).await),
+                    false => result(Err(DeleteError::Denied)),
+                }
+            }
         });
     Ok(stream::iter(deletions)
         .buffered(AT_ONCE_MAX)
         .collect()
         .await)
+}
+
+fn may_delete(key: &AccessKeyRecord, bucket: &BucketName, under: &str) -> bool {
+    let target = Target::Keys {
+        bucket: bucket.as_str().to_owned(),
+        under: under.to_owned(),
+    };
+    key.allows(Permission::Write, &target)
 }
 
 /// A batch has few enough objects, and none of them twice: the second deletion of a key would race

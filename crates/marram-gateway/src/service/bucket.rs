@@ -41,7 +41,8 @@ impl BucketService for Buckets {
         &self,
         request: Request<v1::ListBucketsRequest>,
     ) -> Result<Response<v1::ListBucketsResponse>, Status> {
-        let page = buckets::list(&self.0, request.into_inner())
+        let caller = super::object::caller(&request)?;
+        let page = buckets::list(&self.0, &caller, request.into_inner())
             .await
             .map_err(|error| status::of(&error))?;
         Ok(Response::new(page))

@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::{get, objects, put, shards, status};
 
 /// Who calls, as the authentication layer found.
-fn caller<M>(request: &Request<M>) -> Result<Caller, Status> {
+pub(super) fn caller<M>(request: &Request<M>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>();
     caller
         .cloned()
@@ -87,7 +87,8 @@ impl ObjectService for Objects {
         &self,
         request: Request<v1::DeleteObjectsRequest>,
     ) -> Result<Response<v1::DeleteObjectsResponse>, Status> {
-        let results = objects::delete_all(&self.0, request.into_inner())
+        let caller = caller(&request)?;
+        let results = objects::delete_all(&self.0, &caller, request.into_inner())
             .await
             .map_err(|error| status::of(&error))?;
         Ok(Response::new(v1::DeleteObjectsResponse { results }))

@@ -6,7 +6,7 @@ use marram_types::{Crc64Nvme, GroupId, Profile, ReplicaId};
 
 use super::command::RootCommand;
 use super::outcome::RootOutcome;
-use super::{absence, buckets, drives, hold, identity, moves, nodes, removal, versions};
+use super::{absence, buckets, drives, hold, identity, keys, moves, nodes, removal, versions};
 use crate::envelope::{COMMAND_VERSION, Envelope, EnvelopeError};
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::cluster::{self, ClusterRecord};
@@ -108,6 +108,7 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         RootCommand::BuryNode { node, if_epoch } => removal::bury(apply, node, if_epoch),
         RootCommand::RemoveNode { node, tombstone } => removal::remove(apply, node, tombstone),
         RootCommand::Identity(command) => identity::run(apply, command),
+        RootCommand::Keys(command) => keys::run(apply, command),
         RootCommand::Drives(command) => {
             let ran = drives::run(apply, &command)?;
             if ran.is_ok() {

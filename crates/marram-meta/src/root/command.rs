@@ -5,6 +5,7 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, ReplicaId};
 
 use super::drive_command::{self, DriveCommand};
+use super::key_command::{self, KeyCommand};
 use crate::envelope::Command;
 use crate::kinds::absence::Pause;
 use crate::kinds::access_key::AccessKeyRecord;
@@ -264,6 +265,8 @@ pub enum RootCommand {
     },
     /// Single drives, and work on them.
     Drives(DriveCommand),
+    /// Access keys.
+    Keys(KeyCommand),
     /// Gives a bucket another profile, pending until every object group knows it; its versions are
     /// encoded anew in the background.
     SetBucketProfile {
@@ -378,6 +381,7 @@ impl Stored for RootCommand {
             Self::UpdateGroup(group) => group.encode(out.u8(14)),
             Self::Drives(command) => command.encode(out),
             Self::Identity(command) => command.encode(out),
+            Self::Keys(command) => command.encode(out),
             layout => encode_layout(out, layout),
         }
     }
@@ -425,6 +429,7 @@ impl Stored for RootCommand {
             tag if drive_command::TAGS.contains(&tag) => {
                 Self::Drives(DriveCommand::decode(tag, from)?)
             }
+            tag if key_command::TAGS.contains(&tag) => Self::Keys(KeyCommand::decode(tag, from)?),
             tag @ 21..=29 => Self::Identity(IdentityCommand::decode(tag, from)?),
             layout => return decode_layout(layout, from),
         })

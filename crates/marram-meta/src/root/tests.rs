@@ -4,6 +4,7 @@ mod absence;
 mod drives;
 mod duties;
 mod identity;
+mod keys;
 mod messages;
 mod moves;
 mod wayback;
@@ -78,11 +79,7 @@ impl Root {
 }
 
 fn access_key() -> AccessKeyRecord {
-    AccessKeyRecord {
-        id: "MARRAM".to_owned(),
-        wrapped_secret: vec![1, 2, 3],
-        disabled: false,
-    }
+    AccessKeyRecord::of_admin("MARRAM".to_owned(), vec![1, 2, 3])
 }
 
 fn bootstrap() -> RootCommand {

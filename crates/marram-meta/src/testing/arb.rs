@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use crate::{
     Absence, AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveDuty,
     DriveRecord, Extent, GroupRecord, Lost, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord,
-    NodeState, Pause, Precondition, RepairTicket, TicketReasons, VersionRow,
+    NodeState, OldSecret, Pause, Precondition, RepairTicket, TicketReasons, VersionRow,
 };
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
@@ -331,9 +331,14 @@ pub(crate) fn group() -> impl Strategy<Value = GroupRecord> {
 pub(crate) fn access_key() -> impl Strategy<Value = AccessKeyRecord> {
     (text(), vec(any::<u8>(), 0..80), any::<bool>()).prop_map(|(id, wrapped_secret, disabled)| {
         AccessKeyRecord {
-            id,
-            wrapped_secret,
             disabled,
+            note: id.clone(),
+            expires_ms: disabled.then_some(7),
+            old_secrets: vec![OldSecret {
+                wrapped: wrapped_secret.clone(),
+                until_ms: 9,
+            }],
+            ..AccessKeyRecord::of_admin(id, wrapped_secret)
         }
     })
 }

@@ -5133,6 +5133,805 @@ pub mod bucket_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Permissions somewhere. What no grant permits is denied.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Grant {
+    /// What is permitted.
+    #[prost(enumeration = "Permission", repeated, tag = "1")]
+    pub permissions: ::prost::alloc::vec::Vec<i32>,
+    /// In which bucket; empty: in the whole cluster.
+    #[prost(string, tag = "2")]
+    pub bucket: ::prost::alloc::string::String,
+    /// On keys that begin so; empty: on all, and the bucket itself.
+    #[prost(string, tag = "3")]
+    pub prefix: ::prost::alloc::string::String,
+}
+/// What is known of an access key.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AccessKey {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// What it is for.
+    #[prost(string, tag = "2")]
+    pub note: ::prost::alloc::string::String,
+    /// It is switched off.
+    #[prost(bool, tag = "3")]
+    pub disabled: bool,
+    /// When it was made, in milliseconds since 1970; 0 for the cluster's first.
+    #[prost(int64, tag = "4")]
+    pub created_ms: i64,
+    /// When it ends, in milliseconds since 1970; 0: never.
+    #[prost(int64, tag = "5")]
+    pub expires_ms: i64,
+    /// Until when replaced secrets hold, in milliseconds since 1970.
+    #[prost(int64, repeated, tag = "6")]
+    pub old_secrets_until_ms: ::prost::alloc::vec::Vec<i64>,
+    /// What it may do.
+    #[prost(message, repeated, tag = "7")]
+    pub grants: ::prost::alloc::vec::Vec<Grant>,
+}
+/// Asks for an access key.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateAccessKeyRequest {
+    /// What it is for, at most 128 bytes.
+    #[prost(string, tag = "1")]
+    pub note: ::prost::alloc::string::String,
+    /// What it may do, at most 64.
+    #[prost(message, repeated, tag = "2")]
+    pub grants: ::prost::alloc::vec::Vec<Grant>,
+    /// When it ends, in milliseconds since 1970; 0: never.
+    #[prost(int64, tag = "3")]
+    pub expires_ms: i64,
+}
+/// The key.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateAccessKeyResponse {
+    /// The key.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<AccessKey>,
+    /// Its secret; not shown again.
+    #[prost(string, tag = "2")]
+    pub secret: ::prost::alloc::string::String,
+}
+/// Asks for the access keys.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAccessKeysRequest {}
+/// The access keys.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAccessKeysResponse {
+    /// By id.
+    #[prost(message, repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<AccessKey>,
+}
+/// Asks for another secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateAccessKeyRequest {
+    /// The key's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// For how long the old secrets hold, in milliseconds, up to 30 days; 0: no longer.
+    #[prost(uint64, tag = "2")]
+    pub overlap_ms: u64,
+}
+/// The new secret.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateAccessKeyResponse {
+    /// The key.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<AccessKey>,
+    /// Its secret; not shown again.
+    #[prost(string, tag = "2")]
+    pub secret: ::prost::alloc::string::String,
+}
+/// Changes an access key.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateAccessKeyRequest {
+    /// The key's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Switches it off or on.
+    #[prost(bool, optional, tag = "2")]
+    pub disabled: ::core::option::Option<bool>,
+    /// Changes when it ends, in milliseconds since 1970; 0: never.
+    #[prost(int64, optional, tag = "3")]
+    pub expires_ms: ::core::option::Option<i64>,
+    /// Grants to add.
+    #[prost(message, repeated, tag = "4")]
+    pub add_grants: ::prost::alloc::vec::Vec<Grant>,
+    /// Grants to take back, as they are listed.
+    #[prost(message, repeated, tag = "5")]
+    pub remove_grants: ::prost::alloc::vec::Vec<Grant>,
+}
+/// The key as it is now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateAccessKeyResponse {
+    /// The key.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<AccessKey>,
+}
+/// Removes an access key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAccessKeyRequest {
+    /// The key's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// It admits nobody any more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAccessKeyResponse {
+    /// There was such a key.
+    #[prost(bool, tag = "1")]
+    pub existed: bool,
+}
+/// One thing that can be permitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Permission {
+    /// Not said.
+    Unspecified = 0,
+    /// See which keys there are.
+    List = 1,
+    /// Read objects and what they are.
+    Read = 2,
+    /// Write and delete objects.
+    Write = 3,
+    /// Make, change and remove buckets; on everything: operate the cluster. Includes the others.
+    Admin = 4,
+}
+impl Permission {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PERMISSION_UNSPECIFIED",
+            Self::List => "PERMISSION_LIST",
+            Self::Read => "PERMISSION_READ",
+            Self::Write => "PERMISSION_WRITE",
+            Self::Admin => "PERMISSION_ADMIN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PERMISSION_UNSPECIFIED" => Some(Self::Unspecified),
+            "PERMISSION_LIST" => Some(Self::List),
+            "PERMISSION_READ" => Some(Self::Read),
+            "PERMISSION_WRITE" => Some(Self::Write),
+            "PERMISSION_ADMIN" => Some(Self::Admin),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod iam_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Access keys: who may do what. All methods need admin on everything. A change holds in the whole
+    /// cluster within a second.
+    ///
+    /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_ARGUMENT,
+    /// ACCESS_KEY_NOT_FOUND, LAST_ADMIN_KEY, TOO_MANY_ACCESS_KEYS.
+    #[derive(Debug, Clone)]
+    pub struct IamServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl IamServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> IamServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> IamServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            IamServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes an access key. Its secret is shown this once. A call whose answer was lost may leave a key
+        /// whose secret nobody knows: delete it.
+        pub async fn create_access_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateAccessKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateAccessKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.IamService/CreateAccessKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.IamService", "CreateAccessKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the access keys, without their secrets.
+        pub async fn list_access_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAccessKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAccessKeysResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.IamService/ListAccessKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.IamService", "ListAccessKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives an access key another secret, shown this once. The old ones hold for the overlap.
+        pub async fn rotate_access_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateAccessKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateAccessKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.IamService/RotateAccessKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.IamService", "RotateAccessKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Switches a key off or on, changes when it ends, adds grants or takes them back.
+        /// FAILED_PRECONDITION (LAST_ADMIN_KEY) when nobody could operate the cluster any more.
+        pub async fn update_access_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateAccessKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateAccessKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.IamService/UpdateAccessKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.IamService", "UpdateAccessKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes an access key for ever. FAILED_PRECONDITION (LAST_ADMIN_KEY) as above.
+        pub async fn delete_access_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteAccessKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteAccessKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.IamService/DeleteAccessKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.IamService", "DeleteAccessKey"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod iam_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with IamServiceServer.
+    #[async_trait]
+    pub trait IamService: std::marker::Send + std::marker::Sync + 'static {
+        /// Makes an access key. Its secret is shown this once. A call whose answer was lost may leave a key
+        /// whose secret nobody knows: delete it.
+        async fn create_access_key(
+            &self,
+            request: tonic::Request<super::CreateAccessKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateAccessKeyResponse>,
+            tonic::Status,
+        >;
+        /// Lists the access keys, without their secrets.
+        async fn list_access_keys(
+            &self,
+            request: tonic::Request<super::ListAccessKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAccessKeysResponse>,
+            tonic::Status,
+        >;
+        /// Gives an access key another secret, shown this once. The old ones hold for the overlap.
+        async fn rotate_access_key(
+            &self,
+            request: tonic::Request<super::RotateAccessKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RotateAccessKeyResponse>,
+            tonic::Status,
+        >;
+        /// Switches a key off or on, changes when it ends, adds grants or takes them back.
+        /// FAILED_PRECONDITION (LAST_ADMIN_KEY) when nobody could operate the cluster any more.
+        async fn update_access_key(
+            &self,
+            request: tonic::Request<super::UpdateAccessKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateAccessKeyResponse>,
+            tonic::Status,
+        >;
+        /// Removes an access key for ever. FAILED_PRECONDITION (LAST_ADMIN_KEY) as above.
+        async fn delete_access_key(
+            &self,
+            request: tonic::Request<super::DeleteAccessKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteAccessKeyResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Access keys: who may do what. All methods need admin on everything. A change holds in the whole
+    /// cluster within a second.
+    ///
+    /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_ARGUMENT,
+    /// ACCESS_KEY_NOT_FOUND, LAST_ADMIN_KEY, TOO_MANY_ACCESS_KEYS.
+    #[derive(Debug)]
+    pub struct IamServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> IamServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for IamServiceServer<T>
+    where
+        T: IamService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/marram.v1.IamService/CreateAccessKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateAccessKeySvc<T: IamService>(pub Arc<T>);
+                    impl<
+                        T: IamService,
+                    > tonic::server::UnaryService<super::CreateAccessKeyRequest>
+                    for CreateAccessKeySvc<T> {
+                        type Response = super::CreateAccessKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateAccessKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IamService>::create_access_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateAccessKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.IamService/ListAccessKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListAccessKeysSvc<T: IamService>(pub Arc<T>);
+                    impl<
+                        T: IamService,
+                    > tonic::server::UnaryService<super::ListAccessKeysRequest>
+                    for ListAccessKeysSvc<T> {
+                        type Response = super::ListAccessKeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListAccessKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IamService>::list_access_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListAccessKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.IamService/RotateAccessKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateAccessKeySvc<T: IamService>(pub Arc<T>);
+                    impl<
+                        T: IamService,
+                    > tonic::server::UnaryService<super::RotateAccessKeyRequest>
+                    for RotateAccessKeySvc<T> {
+                        type Response = super::RotateAccessKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateAccessKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IamService>::rotate_access_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateAccessKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.IamService/UpdateAccessKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateAccessKeySvc<T: IamService>(pub Arc<T>);
+                    impl<
+                        T: IamService,
+                    > tonic::server::UnaryService<super::UpdateAccessKeyRequest>
+                    for UpdateAccessKeySvc<T> {
+                        type Response = super::UpdateAccessKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateAccessKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IamService>::update_access_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateAccessKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.IamService/DeleteAccessKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteAccessKeySvc<T: IamService>(pub Arc<T>);
+                    impl<
+                        T: IamService,
+                    > tonic::server::UnaryService<super::DeleteAccessKeyRequest>
+                    for DeleteAccessKeySvc<T> {
+                        type Response = super::DeleteAccessKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteAccessKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IamService>::delete_access_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteAccessKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for IamServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "marram.v1.IamService";
+    impl<T> tonic::server::NamedService for IamServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// What an object is.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ObjectInfo {

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::identity::{CaCommand, GatewayCommand, ReloadTlsArgs, TokenCommand};
+use super::keys::KeyCommand;
 use super::liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 use super::profile::BucketCommand;
 use super::upkeep::{DriveCommand, GcCommand, ScrubArgs};
@@ -59,6 +60,9 @@ pub(crate) enum AdminCommand {
     /// Join tokens: what a new node or gateway needs to be let in
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Access keys: who may do what
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// The cluster's CA and the certificates that it issued
     #[command(subcommand)]
     Ca(CaCommand),

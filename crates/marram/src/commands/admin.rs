@@ -5,6 +5,7 @@ mod backup;
 mod balance;
 mod drives;
 mod identity;
+mod keys;
 mod nodes;
 mod profile;
 mod scrub;
@@ -36,6 +37,7 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Backup(command) => backup::run(context, command).await,
         AdminCommand::FinalizeVersion => backup::finalize(context).await,
         AdminCommand::Token(command) => identity::token(context, command).await,
+        AdminCommand::Key(command) => keys::run(context, command).await,
         AdminCommand::Ca(command) => identity::ca(context, command).await,
         AdminCommand::ReloadTls(args) => identity::reload_tls(context, args).await,
         AdminCommand::Gateway(command) => identity::gateway(context, command).await,

@@ -26,6 +26,7 @@ fn with<T>(authorization: Option<&str>, message: T) -> Request<T> {
 async fn every_method(raw: &Raw, authorization: Option<&str>) -> Vec<(&'static str, Status)> {
     let mut buckets = v1::bucket_service_client::BucketServiceClient::new(raw.channel.clone());
     let mut admin = v1::admin_service_client::AdminServiceClient::new(raw.channel.clone());
+    let mut iam = v1::iam_service_client::IamServiceClient::new(raw.channel.clone());
     let mut objects = raw.objects();
     let mut answers = Vec::new();
     macro_rules! ask {
@@ -49,6 +50,11 @@ async fn every_method(raw: &Raw, authorization: Option<&str>) -> Vec<(&'static s
     ask!(admin.plan_layout(v1::PlanLayoutRequest::default()));
     ask!(admin.rebalance(v1::RebalanceRequest::default()));
     ask!(admin.compare_shards(v1::CompareShardsRequest {}));
+    ask!(iam.create_access_key(v1::CreateAccessKeyRequest::default()));
+    ask!(iam.list_access_keys(v1::ListAccessKeysRequest {}));
+    ask!(iam.rotate_access_key(v1::RotateAccessKeyRequest::default()));
+    ask!(iam.update_access_key(v1::UpdateAccessKeyRequest::default()));
+    ask!(iam.delete_access_key(v1::DeleteAccessKeyRequest::default()));
     ask!(objects.put_object(tokio_stream::iter([Raw::header("abc", "a", None)])));
     ask!(objects.get_object(v1::GetObjectRequest::default()));
     ask!(objects.read_shard(v1::ReadShardRequest::default()));

@@ -6,6 +6,7 @@ use marram_proto::v1;
 use marram_proto::v1::admin_service_client::AdminServiceClient;
 use marram_proto::v1::bucket_service_client::BucketServiceClient;
 use marram_proto::v1::get_object_response::Message as Got;
+use marram_proto::v1::iam_service_client::IamServiceClient;
 use marram_proto::v1::object_service_client::ObjectServiceClient;
 use marram_proto::v1::put_object_request::Message;
 use marram_types::{Crc64Nvme, crc32c};
@@ -32,15 +33,19 @@ impl tonic::service::Interceptor for Signer {
 }
 
 pub(super) fn token() -> MetadataValue<Ascii> {
+    token_of(ACCESS_KEY, SECRET)
+}
+
+pub(super) fn token_of(access_key: &str, secret: &str) -> MetadataValue<Ascii> {
     let now = now_ms() / 1000;
     let claims = serde_json::json!({
-        "sub": ACCESS_KEY, "aud": "marram", "iat": now, "exp": now + 60,
+        "sub": access_key, "aud": "marram", "iat": now, "exp": now + 60,
     });
     let header = Header {
-        kid: Some(ACCESS_KEY.to_owned()),
+        kid: Some(access_key.to_owned()),
         ..Header::new(Algorithm::HS256)
     };
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let key = EncodingKey::from_secret(secret.as_bytes());
     let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
     format!("Bearer {token}").parse().unwrap()
 }
@@ -51,6 +56,7 @@ pub(super) struct Client {
     pub(super) objects: ObjectServiceClient<Signed>,
     pub(super) buckets: BucketServiceClient<Signed>,
     pub(super) admin: AdminServiceClient<Signed>,
+    pub(super) iam: IamServiceClient<Signed>,
 }
 
 pub(super) fn reason(status: &Status) -> String {
@@ -106,12 +112,17 @@ impl Client {
     }
 
     pub(super) fn over(channel: Channel) -> Self {
-        let signer = Signer(token());
+        Self::signed(channel, token())
+    }
+
+    pub(super) fn signed(channel: Channel, token: MetadataValue<Ascii>) -> Self {
+        let signer = Signer(token);
         let max = 4 << 20;
         Self {
             objects: ObjectServiceClient::with_interceptor(channel.clone(), signer.clone())
                 .max_decoding_message_size(max),
             buckets: BucketServiceClient::with_interceptor(channel.clone(), signer.clone()),
+            iam: IamServiceClient::with_interceptor(channel.clone(), signer.clone()),
             admin: AdminServiceClient::with_interceptor(channel, signer),
         }
     }

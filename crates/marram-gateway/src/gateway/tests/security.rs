@@ -12,6 +12,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use super::kit::{reason, token};
+use crate::auth::listed;
 use crate::testing::Cluster;
 
 fn reflect() -> tokio_stream::Iter<std::vec::IntoIter<ServerReflectionRequest>> {
@@ -22,7 +23,7 @@ fn reflect() -> tokio_stream::Iter<std::vec::IntoIter<ServerReflectionRequest>> 
 }
 
 /// Every method of the public API, as `/package.Service/Method`.
-fn methods() -> Vec<String> {
+pub(super) fn methods() -> Vec<String> {
     let set = marram_proto::FILE_DESCRIPTOR_SET;
     let set = <prost_types::FileDescriptorSet as prost::Message>::decode(set).unwrap();
     let files = set.file.iter().filter(|f| f.package() == "marram.v1");
@@ -69,6 +70,19 @@ async fn nothing_but_health_answers_without_a_token() {
     );
 }
 
+#[test]
+fn every_method_says_what_it_needs() {
+    let missing: Vec<String> = methods()
+        .into_iter()
+        .filter(|path| listed(path).is_none())
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "not in the table of access.rs: {missing:?}"
+    );
+    assert!(listed("/marram.v1.LaterService/DoAnything").is_none());
+}
+
 #[tokio::test]
 async fn reflection_names_every_service() {
     let cluster = Cluster::start(1).await;
@@ -89,7 +103,12 @@ async fn reflection_names_every_service() {
         .into_iter()
         .map(|service| service.name)
         .collect();
-    for wanted in ["ObjectService", "BucketService", "AdminService"] {
+    for wanted in [
+        "ObjectService",
+        "BucketService",
+        "AdminService",
+        "IamService",
+    ] {
         assert!(names.contains(&format!("marram.v1.{wanted}")), "{names:?}");
     }
 }

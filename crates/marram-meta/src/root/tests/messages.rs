@@ -1,7 +1,7 @@
 //! Root commands and outcomes are read back as written.
 
 use marram_placement::SlotMove;
-use marram_types::{BucketId, DriveId, NodeId, PoolId, ReplicaId};
+use marram_types::{BucketId, DriveId, Grant, NodeId, PoolId, ReplicaId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -10,7 +10,8 @@ use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
     AdmittedNode, DriveCommand, DriveJoin, DriveRefusal, IdentityCommand, IdentityRefusal,
-    NewToken, Newcomer, NodeJoin, Pausable, Refusal, RootCommand, RootOutcome, TokenRole,
+    KeyCommand, NewToken, Newcomer, NodeJoin, Pausable, Refusal, RootCommand, RootOutcome,
+    TokenRole,
 };
 
 fn node_join() -> impl Strategy<Value = NodeJoin> {
@@ -64,11 +65,56 @@ fn root_command() -> impl Strategy<Value = RootCommand> {
             }
         }),
         arb::access_key().prop_map(RootCommand::PutAccessKey),
+        key_command(),
         any::<u8>().prop_map(|version| RootCommand::FinalizeVersion { version }),
         (arb::bucket_name(), arb::profile())
             .prop_map(|(name, profile)| RootCommand::SetBucketProfile { name, profile }),
         node().prop_map(|node| RootCommand::AcceptNarrower { node }),
     ]
+}
+
+fn key_command() -> impl Strategy<Value = RootCommand> {
+    let grants = || {
+        let texts = ["read,list:photos/2026/", "admin:*", "write:photos"];
+        let grants = texts.map(|text| text.parse::<Grant>().unwrap());
+        prop::sample::subsequence(grants.to_vec(), 0..3)
+    };
+    let secret = || vec(any::<u8>(), 0..9);
+    let time = || option::of(any::<u64>());
+    prop_oneof![
+        (arb::text(), secret(), arb::text(), grants(), time()).prop_map(
+            |(id, wrapped_secret, note, grants, expires_ms)| KeyCommand::Create {
+                id,
+                wrapped_secret,
+                note,
+                grants,
+                expires_ms,
+            }
+        ),
+        (arb::text(), secret(), any::<u64>()).prop_map(|(id, wrapped_secret, overlap_ms)| {
+            KeyCommand::Rotate {
+                id,
+                wrapped_secret,
+                overlap_ms,
+            }
+        }),
+        (
+            arb::text(),
+            option::of(any::<bool>()),
+            option::of(time()),
+            grants(),
+            grants()
+        )
+            .prop_map(|(id, disabled, expires, add, remove)| KeyCommand::Update {
+                id,
+                disabled,
+                expires,
+                add,
+                remove,
+            }),
+        arb::text().prop_map(|id| KeyCommand::Delete { id }),
+    ]
+    .prop_map(RootCommand::Keys)
 }
 
 fn layout_command() -> impl Strategy<Value = RootCommand> {

@@ -167,9 +167,5 @@ fn first_key(bootstrap: &BootstrapConfig, kek: &Kek) -> Result<AccessKeyRecord> 
         bail!("{} must hold one line: `id secret`", file.display());
     };
     let wrapped_secret = kek.wrap(id, secret)?;
-    Ok(AccessKeyRecord {
-        id: id.to_owned(),
-        wrapped_secret,
-        disabled: false,
-    })
+    Ok(AccessKeyRecord::of_admin(id.to_owned(), wrapped_secret))
 }

@@ -1,0 +1,138 @@
+//! What each method of the API needs: the one table. A method that does not stand in it needs admin
+//! on everything.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use marram_proto::v1;
+use marram_proto::v1::put_object_request::Message as Put;
+use marram_types::{Permission, Target};
+use prost::{DecodeError, Message};
+
+/// A permission somewhere. A call needs each of its needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) permission: Permission,
+    pub(crate) target: Target,
+}
+
+/// What a method needs.
+#[derive(Clone, Copy)]
+pub(crate) enum Rule {
+    /// An access key; what is answered depends on its grants.
+    AnyKey,
+    /// Admin on everything.
+    Operator,
+    /// What the call's first message says.
+    Of(fn(Bytes) -> Result<Vec<Need>, DecodeError>),
+}
+
+fn whole(permission: Permission, bucket: String) -> Vec<Need> {
+    let target = Target::Bucket(bucket);
+    vec![Need { permission, target }]
+}
+
+fn keys(permission: Permission, bucket: String, under: String) -> Vec<Need> {
+    let target = Target::Keys { bucket, under };
+    vec![Need { permission, target }]
+}
+
+/// Whoever may do anything in a bucket may know that it is there.
+fn seen(bucket: String) -> Vec<Need> {
+    let target = Target::Seen(bucket);
+    let permission = Permission::List;
+    vec![Need { permission, target }]
+}
+
+macro_rules! of {
+    ($message:ty, |$given:ident| $needs:expr) => {
+        Rule::Of(|bytes| <$message>::decode(bytes).map(|$given| $needs))
+    };
+}
+
+fn put_needs(request: v1::PutObjectRequest) -> Vec<Need> {
+    // A stream that begins with anything but a header is refused by the method itself.
+    let (bucket, key) = match request.message {
+        Some(Put::Header(header)) => (header.bucket, header.key),
+        _ => Default::default(),
+    };
+    keys(Permission::Write, bucket, key)
+}
+
+fn rows() -> Vec<(&'static str, Rule)> {
+    use Permission::{Admin, List, Read, Write};
+    vec![
+        (
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            Rule::AnyKey,
+        ),
+        (
+            "/marram.v1.BucketService/CreateBucket",
+            of!(v1::CreateBucketRequest, |r| whole(Admin, r.bucket)),
+        ),
+        (
+            "/marram.v1.BucketService/DeleteBucket",
+            of!(v1::DeleteBucketRequest, |r| whole(Admin, r.bucket)),
+        ),
+        (
+            "/marram.v1.BucketService/HeadBucket",
+            of!(v1::HeadBucketRequest, |r| seen(r.bucket)),
+        ),
+        ("/marram.v1.BucketService/ListBuckets", Rule::AnyKey),
+        (
+            "/marram.v1.ObjectService/PutObject",
+            of!(v1::PutObjectRequest, |r| put_needs(r)),
+        ),
+        (
+            "/marram.v1.ObjectService/GetObject",
+            of!(v1::GetObjectRequest, |r| keys(Read, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.ObjectService/HeadObject",
+            of!(v1::HeadObjectRequest, |r| keys(Read, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.ObjectService/DeleteObject",
+            of!(v1::DeleteObjectRequest, |r| keys(Write, r.bucket, r.key)),
+        ),
+        // The method looks at each key: some may be deleted and others not.
+        (
+            "/marram.v1.ObjectService/DeleteObjects",
+            of!(v1::DeleteObjectsRequest, |r| seen(r.bucket)),
+        ),
+        (
+            "/marram.v1.ObjectService/ListObjects",
+            of!(v1::ListObjectsRequest, |r| keys(List, r.bucket, r.prefix)),
+        ),
+        // The ticket is bound to the access key and its grants.
+        ("/marram.v1.ObjectService/ReadShard", Rule::AnyKey),
+    ]
+}
+
+/// Services whose every method is for operators.
+const OPERATORS: [&str; 2] = ["/marram.v1.AdminService/", "/marram.v1.IamService/"];
+
+/// The rule of a method, if the table has it.
+pub(crate) fn listed(path: &str) -> Option<Rule> {
+    static TABLE: LazyLock<HashMap<&'static str, Rule>> =
+        LazyLock::new(|| rows().into_iter().collect());
+    let operator = OPERATORS.iter().any(|service| path.starts_with(service));
+    TABLE
+        .get(path)
+        .copied()
+        .or_else(|| operator.then_some(Rule::Operator))
+}
+
+/// What a method needs.
+pub(crate) fn rule(path: &str) -> Rule {
+    listed(path).unwrap_or(Rule::Operator)
+}
+
+/// What an operator's method needs.
+pub(crate) fn operator() -> Need {
+    Need {
+        permission: Permission::Admin,
+        target: Target::Cluster,
+    }
+}

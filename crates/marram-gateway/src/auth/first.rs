@@ -1,0 +1,94 @@
+//! The first message of a call, looked at before the method sees it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body as _, Frame};
+use marram_types::caps::API_MESSAGE_BYTES_MAX;
+use tonic::Status;
+use tonic::body::Body;
+
+/// How long a call may wait with its first message.
+const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(30);
+/// Flag and length before a message.
+const PREFIX_BYTES: usize = 5;
+
+/// Why a call's first message could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FirstError {
+    #[error("the first message has {0} bytes; a message has at most {API_MESSAGE_BYTES_MAX}")]
+    TooLarge(usize),
+    #[error("the call has no message, or only a part of one")]
+    Cut,
+    #[error("the first message is compressed; compression is not offered")]
+    Compressed,
+    #[error("no message came within {} s", FIRST_MESSAGE_WITHIN.as_secs())]
+    Late,
+    #[error("the first message cannot be read: {0}")]
+    Damaged(#[from] prost::DecodeError),
+}
+
+/// A body that gives again what was taken of it, then the rest.
+pub(crate) struct Replayed {
+    taken: VecDeque<Frame<Bytes>>,
+    rest: Body,
+}
+
+impl http_body::Body for Replayed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.taken.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.taken.is_empty() && self.rest.is_end_stream()
+    }
+}
+
+/// Takes the first message. The body that comes back gives all of it again.
+pub(crate) async fn take(body: Body) -> Result<(Bytes, Body), FirstError> {
+    let taken = tokio::time::timeout(FIRST_MESSAGE_WITHIN, read(body)).await;
+    taken.map_err(|_| FirstError::Late)?
+}
+
+async fn read(mut rest: Body) -> Result<(Bytes, Body), FirstError> {
+    let mut taken = VecDeque::new();
+    let mut seen = BytesMut::new();
+    loop {
+        if let Some(message) = whole(&seen)? {
+            return Ok((message, Body::new(Replayed { taken, rest })));
+        }
+        let next = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await;
+        let frame = next.and_then(Result::ok).ok_or(FirstError::Cut)?;
+        if let Some(data) = frame.data_ref() {
+            seen.extend_from_slice(data);
+        }
+        taken.push_back(frame);
+    }
+}
+
+/// The message in the bytes so far, if all of it is there.
+fn whole(seen: &[u8]) -> Result<Option<Bytes>, FirstError> {
+    let Some((mut prefix, rest)) = seen.split_at_checked(PREFIX_BYTES) else {
+        return Ok(None);
+    };
+    if prefix.get_u8() != 0 {
+        return Err(FirstError::Compressed);
+    }
+    let len = prefix.get_u32() as usize;
+    if len > API_MESSAGE_BYTES_MAX {
+        return Err(FirstError::TooLarge(len));
+    }
+    Ok(rest.get(..len).map(Bytes::copy_from_slice))
+}

@@ -1,0 +1,422 @@
+//! Who may do what: each kind of call under each grant, and what happens when grants are taken back.
+
+use marram_proto::v1;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
+
+use super::kit::{Client, chunk, cluster, content, eventually, header, message, reason, token_of};
+use super::security::methods;
+use crate::testing::{Cluster, now_ms};
+
+fn grant(text: &str) -> v1::Grant {
+    let grant: marram_types::Grant = text.parse().unwrap();
+    let (bucket, prefix) = grant.scope.parts();
+    let bits = grant.permissions.bits();
+    let permissions = (0..4).filter(|bit| bits & (1 << bit) != 0);
+    v1::Grant {
+        permissions: permissions.map(|bit| bit + 1).collect(),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+    }
+}
+
+/// A key with these grants and a client that uses it.
+async fn key(
+    cluster: &Cluster,
+    admin: &mut Client,
+    grants: &[&str],
+) -> (v1::CreateAccessKeyResponse, Client) {
+    let request = v1::CreateAccessKeyRequest {
+        note: "tests".to_owned(),
+        grants: grants.iter().map(|text| grant(text)).collect(),
+        expires_ms: 0,
+    };
+    let made = admin.iam.create_access_key(request).await.unwrap();
+    let made = made.into_inner();
+    let id = made.key.as_ref().unwrap().id.clone();
+    let client = Client::signed(cluster.channel().await, token_of(&id, &made.secret));
+    (made, client)
+}
+
+fn id(made: &v1::CreateAccessKeyResponse) -> String {
+    made.key.as_ref().unwrap().id.clone()
+}
+
+/// What a call came to: `yes`, or the reason why not.
+fn said<T>(answer: Result<T, Status>) -> String {
+    answer.map_or_else(|status| reason(&status), |_| "yes".to_owned())
+}
+
+const DENIED: &str = "PERMISSION_DENIED";
+
+/// Every kind of call on `bucket` and on the key `2026/a` in it.
+async fn all(client: &mut Client) -> Vec<(&'static str, String)> {
+    let name = || ("bucket".to_owned(), "2026/a".to_owned());
+    let (bucket, key) = name();
+    let list = |prefix: &str| v1::ListObjectsRequest {
+        bucket: "bucket".to_owned(),
+        prefix: prefix.to_owned(),
+        ..v1::ListObjectsRequest::default()
+    };
+    let head = v1::HeadObjectRequest {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        ..v1::HeadObjectRequest::default()
+    };
+    let delete = v1::DeleteObjectRequest {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        ..v1::DeleteObjectRequest::default()
+    };
+    let make = v1::CreateBucketRequest {
+        bucket: "bucket".to_owned(),
+        ..v1::CreateBucketRequest::default()
+    };
+    let seen = v1::HeadBucketRequest { bucket };
+    let status = v1::GetClusterStatusRequest::default();
+    vec![
+        ("put", said(client.put(&key, b"x").await)),
+        ("get", said(client.get(&key).await)),
+        ("head", said(client.objects.head_object(head).await)),
+        ("list", said(client.list(list("2026/")).await)),
+        ("list all", said(client.list(list("")).await)),
+        ("delete", said(client.objects.delete_object(delete).await)),
+        ("bucket", said(client.buckets.head_bucket(seen).await)),
+        ("make", said(client.buckets.create_bucket(make).await)),
+        (
+            "status",
+            said(client.admin.get_cluster_status(status).await),
+        ),
+        (
+            "keys",
+            said(
+                client
+                    .iam
+                    .list_access_keys(v1::ListAccessKeysRequest {})
+                    .await,
+            ),
+        ),
+    ]
+}
+
+/// The calls that are not denied.
+async fn permitted(client: &mut Client) -> Vec<&'static str> {
+    let calls = all(client).await.into_iter();
+    calls
+        .filter(|(_, said)| said != DENIED)
+        .map(|(what, _)| what)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_grant_permits_what_it_says_where_it_says_and_nothing_else() {
+    let (cluster, mut admin) = cluster(6).await;
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["read:bucket/2026/"], &["get", "head", "bucket"]),
+        (&["list:bucket/2026/"], &["list", "bucket"]),
+        (&["list:bucket"], &["list", "list all", "bucket"]),
+        (&["write:bucket/2026/"], &["put", "delete", "bucket"]),
+        (&["list,read,write:bucket/2025/"], &["bucket"]),
+        (&["list,read,write:other", "admin:another"], &[]),
+        (
+            &["admin:bucket"],
+            &[
+                "put", "get", "head", "list", "list all", "delete", "bucket", "make",
+            ],
+        ),
+        (
+            &["list,read,write:*"],
+            &["put", "get", "head", "list", "list all", "delete", "bucket"],
+        ),
+    ];
+    for (grants, wanted) in cases {
+        let (_, mut client) = key(&cluster, &mut admin, grants).await;
+        assert_eq!(permitted(&mut client).await, wanted, "{grants:?}");
+    }
+    let (_, mut client) = key(&cluster, &mut admin, &["admin:*"]).await;
+    assert_eq!(permitted(&mut client).await.len(), 10);
+}
+
+#[tokio::test]
+async fn a_key_without_a_grant_reaches_no_method() {
+    let (cluster, mut admin) = cluster(1).await;
+    let (made, mut client) = key(&cluster, &mut admin, &[]).await;
+    let token = token_of(&id(&made), &made.secret);
+    // These answer every key, with what its grants show: nothing.
+    let open = [
+        "/marram.v1.BucketService/ListBuckets",
+        "/marram.v1.ObjectService/ReadShard",
+    ];
+    for path in methods() {
+        let mut raw = tonic::client::Grpc::new(cluster.channel().await);
+        raw.ready().await.unwrap();
+        let mut request = Request::new(tokio_stream::iter([()]));
+        request
+            .metadata_mut()
+            .insert("authorization", token.clone());
+        let at = PathAndQuery::try_from(path.clone()).unwrap();
+        let codec = ProstCodec::<(), ()>::default();
+        let answer = raw.streaming(request, at, codec).await;
+        match answer {
+            Ok(_) => assert!(open.contains(&path.as_str()), "{path} answered"),
+            Err(status) if open.contains(&path.as_str()) => {
+                assert_ne!(reason(&status), DENIED, "{path}");
+            }
+            Err(status) => {
+                assert_eq!(status.code(), Code::PermissionDenied, "{path}: {status:?}");
+                assert_eq!(reason(&status), DENIED, "{path}");
+            }
+        }
+    }
+    let buckets = client
+        .buckets
+        .list_buckets(v1::ListBucketsRequest::default());
+    assert!(buckets.await.unwrap().into_inner().buckets.is_empty());
+}
+
+#[tokio::test]
+async fn what_may_not_be_seen_is_not_told_apart_from_what_is_not_there() {
+    let (cluster, mut admin) = cluster(6).await;
+    admin.put("2026/a", b"x").await.unwrap();
+    let (_, mut client) = key(&cluster, &mut admin, &["read:elsewhere"]).await;
+    for key in ["2026/a", "2026/never"] {
+        let status = client.get(key).await.expect_err("denied");
+        assert_eq!(reason(&status), DENIED);
+        assert!(status.message().contains("read"), "{status:?}");
+    }
+    for bucket in ["bucket", "never"] {
+        let bucket = bucket.to_owned();
+        let answer = client.buckets.head_bucket(v1::HeadBucketRequest { bucket });
+        assert_eq!(said(answer.await), DENIED);
+    }
+    let listed = client
+        .buckets
+        .list_buckets(v1::ListBucketsRequest::default());
+    assert!(listed.await.unwrap().into_inner().buckets.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_deletes_what_may_be_deleted_and_says_the_rest() {
+    let (cluster, mut admin) = cluster(6).await;
+    for name in ["in/a", "out/b"] {
+        admin.put(name, b"x").await.unwrap();
+    }
+    let (_, mut client) = key(&cluster, &mut admin, &["write:bucket/in/"]).await;
+    let object = |key: &str| v1::ObjectToDelete {
+        key: key.to_owned(),
+        preconditions: None,
+    };
+    let request = v1::DeleteObjectsRequest {
+        bucket: "bucket".to_owned(),
+        objects: vec![object("in/a"), object("out/b")],
+        request_id: Some(v1::RequestId {
+            client: vec![8; 16].into(),
+            sequence: 1,
+        }),
+    };
+    let answer = client.objects.delete_objects(request).await.unwrap();
+    let results = answer.into_inner().results;
+    assert!(results[0].existed && results[0].failure.is_none());
+    let failure = results[1].failure.as_ref().expect("refused");
+    assert_eq!((failure.code, failure.reason.as_str()), (7, DENIED));
+    assert_eq!(admin.get("out/b").await.unwrap(), b"x");
+    assert!(admin.get("in/a").await.is_err());
+}
+
+#[tokio::test]
+async fn keys_end_are_switched_off_and_get_other_secrets() {
+    let (cluster, mut admin) = cluster(1).await;
+    let (made, mut client) = key(&cluster, &mut admin, &["list:bucket"]).await;
+    let list = v1::ListObjectsRequest {
+        bucket: "bucket".to_owned(),
+        ..v1::ListObjectsRequest::default()
+    };
+    let update = |disabled, expires_ms| v1::UpdateAccessKeyRequest {
+        id: id(&made),
+        disabled,
+        expires_ms,
+        ..v1::UpdateAccessKeyRequest::default()
+    };
+    assert_eq!(said(client.list(list.clone()).await), "yes");
+    admin
+        .iam
+        .update_access_key(update(Some(true), None))
+        .await
+        .unwrap();
+    assert_eq!(said(client.list(list.clone()).await), "KEY_UNKNOWN");
+    let past = i64::try_from(now_ms()).unwrap() - 1;
+    admin
+        .iam
+        .update_access_key(update(Some(false), Some(past)))
+        .await
+        .unwrap();
+    assert_eq!(said(client.list(list.clone()).await), "KEY_UNKNOWN");
+    admin
+        .iam
+        .update_access_key(update(None, Some(0)))
+        .await
+        .unwrap();
+    assert_eq!(said(client.list(list.clone()).await), "yes");
+
+    let rotate = |overlap_ms| v1::RotateAccessKeyRequest {
+        id: id(&made),
+        overlap_ms,
+    };
+    let second = admin.iam.rotate_access_key(rotate(60_000)).await.unwrap();
+    assert_eq!(
+        said(client.list(list.clone()).await),
+        "yes",
+        "the old one holds"
+    );
+    let token = token_of(&id(&made), &second.into_inner().secret);
+    let mut renewed = Client::signed(cluster.channel().await, token);
+    assert_eq!(said(renewed.list(list.clone()).await), "yes");
+    admin.iam.rotate_access_key(rotate(0)).await.unwrap();
+    assert_eq!(said(client.list(list.clone()).await), "TOKEN_INVALID");
+    assert_eq!(said(renewed.list(list.clone()).await), "TOKEN_INVALID");
+
+    let delete = v1::DeleteAccessKeyRequest { id: id(&made) };
+    let deleted = admin.iam.delete_access_key(delete.clone()).await.unwrap();
+    assert!(deleted.into_inner().existed);
+    assert_eq!(said(client.list(list).await), "KEY_UNKNOWN");
+    let again = admin.iam.delete_access_key(delete).await.unwrap();
+    assert!(!again.into_inner().existed);
+    let gone = admin.iam.update_access_key(update(Some(true), None)).await;
+    assert_eq!(said(gone), "ACCESS_KEY_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_by_name() {
+    let (_cluster, mut admin) = cluster(1).await;
+    let mut create = async |grants: Vec<v1::Grant>, note: &str, expires_ms| {
+        let request = v1::CreateAccessKeyRequest {
+            note: note.to_owned(),
+            grants,
+            expires_ms,
+        };
+        said(admin.iam.create_access_key(request).await)
+    };
+    let odd = |permissions: &[i32], bucket: &str, prefix: &str| v1::Grant {
+        permissions: permissions.to_vec(),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+    };
+    for wrong in [
+        odd(&[], "bucket", ""),
+        odd(&[0], "bucket", ""),
+        odd(&[99], "bucket", ""),
+        odd(&[2], "BUCKET", ""),
+        odd(&[2], "", "prefix"),
+        odd(&[4], "bucket", "prefix"),
+        odd(&[2], "bucket", &"x".repeat(1025)),
+    ] {
+        let said = create(vec![wrong.clone()], "", 0).await;
+        assert_eq!(said, "INVALID_ARGUMENT", "{wrong:?}");
+    }
+    let read = grant("read:bucket");
+    assert_eq!(
+        create(vec![read.clone(); 65], "", 0).await,
+        "INVALID_ARGUMENT"
+    );
+    assert_eq!(
+        create(vec![read.clone()], &"n".repeat(129), 0).await,
+        "INVALID_ARGUMENT"
+    );
+    assert_eq!(create(vec![read.clone()], "", -1).await, "INVALID_ARGUMENT");
+    assert_eq!(
+        create(vec![read], "", 1).await,
+        "INVALID_ARGUMENT",
+        "ended already"
+    );
+}
+
+#[tokio::test]
+async fn the_last_admin_key_stays() {
+    let (_cluster, mut admin) = cluster(1).await;
+    let keys = admin.iam.list_access_keys(v1::ListAccessKeysRequest {});
+    let keys = keys.await.unwrap().into_inner().keys;
+    assert_eq!(keys.len(), 1);
+    let id = keys[0].id.clone();
+    let off = v1::UpdateAccessKeyRequest {
+        id: id.clone(),
+        disabled: Some(true),
+        ..v1::UpdateAccessKeyRequest::default()
+    };
+    let refused = admin
+        .iam
+        .update_access_key(off)
+        .await
+        .expect_err("the last");
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(reason(&refused), "LAST_ADMIN_KEY");
+    let delete = v1::DeleteAccessKeyRequest { id };
+    let refused = admin.iam.delete_access_key(delete).await;
+    assert_eq!(said(refused), "LAST_ADMIN_KEY");
+}
+
+#[tokio::test]
+async fn a_call_that_runs_is_cut_when_its_key_is_taken_back() {
+    let (cluster, mut admin) = cluster(6).await;
+    let data = content(24 << 20, 3);
+    admin.put("large", &data).await.unwrap();
+    let (made, mut client) = key(&cluster, &mut admin, &["read,write:bucket"]).await;
+    let shards = cluster.drives.shards();
+
+    // A download that its reader holds up.
+    let request = v1::GetObjectRequest {
+        bucket: "bucket".to_owned(),
+        key: "large".to_owned(),
+        ..v1::GetObjectRequest::default()
+    };
+    let answer = client.objects.get_object(request).await.unwrap();
+    let mut stream = answer.into_inner();
+    stream.message().await.unwrap().expect("a header");
+    // An upload that has begun.
+    let (sender, stream_in) = tokio::sync::mpsc::channel(1);
+    let size = Some(data.len() as u64);
+    let first = message(v1::put_object_request::Message::Header(header(
+        "bucket", "new", size,
+    )));
+    let mut writer = client.clone();
+    let upload = tokio::spawn(async move {
+        let stream = tokio_stream::wrappers::ReceiverStream::new(stream_in);
+        writer.objects.put_object(stream).await
+    });
+    sender.send(first).await.unwrap();
+    sender.send(chunk(&data[..300_000])).await.unwrap();
+
+    let delete = v1::DeleteAccessKeyRequest { id: id(&made) };
+    admin.iam.delete_access_key(delete).await.unwrap();
+    let mut received = 0;
+    let end = loop {
+        match stream.message().await {
+            Ok(Some(message)) => {
+                if let Some(v1::get_object_response::Message::Chunk(chunk)) = message.message {
+                    received += chunk.data.len();
+                }
+            }
+            Ok(None) => break None,
+            Err(status) => break Some(status),
+        }
+    };
+    assert!(
+        end.is_some() && received < data.len(),
+        "{received} bytes came"
+    );
+    for part in data[300_000..].chunks(300_000) {
+        if sender.send(chunk(part)).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let refused = upload.await.unwrap().expect_err("cut");
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+    assert_eq!(reason(&refused), "KEY_UNKNOWN");
+    assert!(admin.get("new").await.is_err(), "nothing partial is there");
+    let drives = cluster.drives.clone();
+    eventually("what was written for it goes", move || {
+        drives.shards() == shards
+    })
+    .await;
+}

@@ -1,0 +1,238 @@
+//! Access keys: made, listed, changed and removed by the root group.
+
+use marram_meta::{AccessKeyRecord, KeyCommand, Refusal, RootCommand, RootOutcome};
+use marram_proto::v1;
+use marram_types::caps::SECRET_OVERLAP_MS_MAX;
+use marram_types::{Grant, GroupId, Permission, Permissions, Scope};
+use rand::RngExt;
+
+use crate::core::Core;
+use crate::groups::GroupError;
+use crate::secret::WrapError;
+use crate::status::{Fault, Reason};
+use crate::validate::InvalidField;
+
+/// Letters of ids: no two look alike.
+const ID_ALPHABET: &[u8] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+const SECRET_ALPHABET: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// 90 bits: ids are never drawn twice.
+const ID_CHARS: usize = 18;
+/// 238 bits.
+const SECRET_CHARS: usize = 40;
+
+/// Why a wish about an access key was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IamError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    #[error("grants: {0}")]
+    Grant(#[from] marram_types::GrantError),
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error(transparent)]
+    Wrap(#[from] WrapError),
+}
+
+impl Fault for IamError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(error) => error.reason(),
+            Self::Grant(_) => Reason::InvalidArgument,
+            Self::Refused(refusal) => refusal.reason(),
+            Self::Group(error) => error.reason(),
+            Self::Wrap(_) => Reason::Internal,
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Invalid(error) => error.details(),
+            Self::Refused(refusal) => refusal.details(),
+            Self::Group(error) => error.details(),
+            Self::Grant(_) => vec![("field", "grants".to_owned())],
+            Self::Wrap(_) => Vec::new(),
+        }
+    }
+}
+
+fn wrong(field: &'static str, rule: &'static str) -> IamError {
+    InvalidField::Wrong { field, rule }.into()
+}
+
+fn drawn(alphabet: &[u8], chars: usize) -> String {
+    let mut rng = rand::rng();
+    let one = |_| char::from(alphabet[rng.random_range(0..alphabet.len())]);
+    (0..chars).map(one).collect()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn end(expires_ms: i64) -> Result<Option<u64>, IamError> {
+    let at = u64::try_from(expires_ms);
+    let at = at.map_err(|_| wrong("expires_ms", "it must not be negative"))?;
+    Ok((at != 0).then_some(at))
+}
+
+fn grant(wire: &v1::Grant) -> Result<Grant, IamError> {
+    let mut found = Vec::new();
+    for permission in wire.permissions() {
+        found.push(match permission {
+            v1::Permission::List => Permission::List,
+            v1::Permission::Read => Permission::Read,
+            v1::Permission::Write => Permission::Write,
+            v1::Permission::Admin => Permission::Admin,
+            v1::Permission::Unspecified => {
+                return Err(wrong(
+                    "grants.permissions",
+                    "it must be list, read, write or admin",
+                ));
+            }
+        });
+    }
+    let none = || wrong("grants.permissions", "there must be at least one");
+    let permissions = Permissions::of(&found).ok_or_else(none)?;
+    Ok(Grant::new(
+        permissions,
+        Scope::of(&wire.bucket, &wire.prefix)?,
+    )?)
+}
+
+fn grants(wire: &[v1::Grant]) -> Result<Vec<Grant>, IamError> {
+    wire.iter().map(grant).collect()
+}
+
+fn wire_grant(grant: &Grant) -> v1::Grant {
+    let (bucket, prefix) = grant.scope.parts();
+    let permission = |p| match p {
+        Permission::List => v1::Permission::List,
+        Permission::Read => v1::Permission::Read,
+        Permission::Write => v1::Permission::Write,
+        Permission::Admin => v1::Permission::Admin,
+    };
+    let permissions = grant.permissions.iter().map(|p| permission(p).into());
+    v1::Grant {
+        permissions: permissions.collect(),
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+    }
+}
+
+fn wire_key(key: &AccessKeyRecord, now_ms: u64) -> v1::AccessKey {
+    let old = key.old_secrets.iter().map(|old| old.until_ms);
+    v1::AccessKey {
+        id: key.id.clone(),
+        note: key.note.clone(),
+        disabled: key.disabled,
+        created_ms: signed(key.created_ms),
+        expires_ms: key.expires_ms.map_or(0, signed),
+        old_secrets_until_ms: old.filter(|at| *at > now_ms).map(signed).collect(),
+        grants: key.grants.iter().map(wire_grant).collect(),
+    }
+}
+
+async fn decide(core: &Core, command: KeyCommand) -> Result<(), IamError> {
+    match core.root_decision(&RootCommand::Keys(command)).await? {
+        RootOutcome::Done => Ok(()),
+        RootOutcome::Refused(refusal) => Err(IamError::Refused(refusal)),
+        _ => Err(GroupError::Kind(GroupId::ROOT).into()),
+    }
+}
+
+/// The key as it is after a decision.
+async fn shown(core: &Core, id: &str) -> Result<Option<v1::AccessKey>, IamError> {
+    let view = core.fresh_view().await?;
+    let now_ms = (core.now_ms)();
+    Ok(view.access_keys.get(id).map(|key| wire_key(key, now_ms)))
+}
+
+/// Makes a key.
+pub(crate) async fn create(
+    core: &Core,
+    request: v1::CreateAccessKeyRequest,
+) -> Result<v1::CreateAccessKeyResponse, IamError> {
+    let expires_ms = end(request.expires_ms)?;
+    if expires_ms.is_some_and(|end| end <= (core.now_ms)()) {
+        return Err(wrong("expires_ms", "it must not be over already"));
+    }
+    let id = format!("MK{}", drawn(ID_ALPHABET, ID_CHARS));
+    let secret = drawn(SECRET_ALPHABET, SECRET_CHARS);
+    let command = KeyCommand::Create {
+        wrapped_secret: core.kek.wrap(&id, &secret)?,
+        grants: grants(&request.grants)?,
+        expires_ms,
+        note: request.note,
+        id: id.clone(),
+    };
+    decide(core, command).await?;
+    tracing::info!(target: "admin", key = %id, "access key made");
+    let key = shown(core, &id).await?;
+    Ok(v1::CreateAccessKeyResponse { key, secret })
+}
+
+/// All keys.
+pub(crate) async fn list(core: &Core) -> Result<v1::ListAccessKeysResponse, IamError> {
+    let view = core.fresh_view().await?;
+    let now_ms = (core.now_ms)();
+    let keys = view.access_keys.values().map(|key| wire_key(key, now_ms));
+    Ok(v1::ListAccessKeysResponse {
+        keys: keys.collect(),
+    })
+}
+
+/// Another secret.
+pub(crate) async fn rotate(
+    core: &Core,
+    request: v1::RotateAccessKeyRequest,
+) -> Result<v1::RotateAccessKeyResponse, IamError> {
+    if request.overlap_ms > SECRET_OVERLAP_MS_MAX {
+        return Err(wrong("overlap_ms", "it must be 30 days at most"));
+    }
+    let secret = drawn(SECRET_ALPHABET, SECRET_CHARS);
+    let command = KeyCommand::Rotate {
+        wrapped_secret: core.kek.wrap(&request.id, &secret)?,
+        overlap_ms: request.overlap_ms,
+        id: request.id.clone(),
+    };
+    decide(core, command).await?;
+    tracing::info!(target: "admin", key = %request.id, "secret of an access key rotated");
+    let key = shown(core, &request.id).await?;
+    Ok(v1::RotateAccessKeyResponse { key, secret })
+}
+
+/// Off or on, its end, its grants.
+pub(crate) async fn update(
+    core: &Core,
+    request: v1::UpdateAccessKeyRequest,
+) -> Result<v1::UpdateAccessKeyResponse, IamError> {
+    let command = KeyCommand::Update {
+        disabled: request.disabled,
+        expires: request.expires_ms.map(end).transpose()?,
+        add: grants(&request.add_grants)?,
+        remove: grants(&request.remove_grants)?,
+        id: request.id.clone(),
+    };
+    decide(core, command).await?;
+    tracing::info!(target: "admin", key = %request.id, "access key changed");
+    let key = shown(core, &request.id).await?;
+    Ok(v1::UpdateAccessKeyResponse { key })
+}
+
+/// Gone for ever.
+pub(crate) async fn delete(
+    core: &Core,
+    request: v1::DeleteAccessKeyRequest,
+) -> Result<v1::DeleteAccessKeyResponse, IamError> {
+    let existed = core
+        .fresh_view()
+        .await?
+        .access_keys
+        .contains_key(&request.id);
+    let id = request.id.clone();
+    decide(core, KeyCommand::Delete { id }).await?;
+    tracing::info!(target: "admin", key = %request.id, "access key deleted");
+    Ok(v1::DeleteAccessKeyResponse { existed })
+}
