@@ -46,6 +46,8 @@ pub struct PeerWord {
     pub lapses: u32,
     /// How many times slower than the others it is, in thousandths; 0 where that is not known.
     pub slowness_permille: u32,
+    /// How long it takes to answer a ping, where enough of them were answered lately.
+    pub ping: Option<Duration>,
 }
 
 /// A running mean of times.
@@ -214,8 +216,8 @@ impl Words {
         let words = all.iter_mut().map(|(node, seen)| {
             seen.settle(now);
             let others = || means.iter().filter(|(of, ..)| of != node);
-            let ping = seen.ping.known(now);
-            let ping = slowness(ping, others().filter_map(|m| m.1), PING_FLOOR_MS);
+            let took = seen.ping.known(now);
+            let ping = slowness(took, others().filter_map(|m| m.1), PING_FLOOR_MS);
             let bulk = seen.bulk.known(now);
             let bulk = slowness(bulk, others().filter_map(|m| m.2), BULK_FLOOR_MS);
             PeerWord {
@@ -225,6 +227,7 @@ impl Words {
                 since: now.duration_since(seen.since),
                 lapses: u32::try_from(seen.lapses.len()).unwrap_or(u32::MAX),
                 slowness_permille: if seen.answers { ping.max(bulk) } else { 0 },
+                ping: took.map(|ms| Duration::from_secs_f64(ms / 1000.0)),
             }
         });
         words.collect()

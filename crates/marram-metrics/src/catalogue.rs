@@ -5,19 +5,25 @@
 
 mod api;
 mod cluster;
+mod disks;
 mod drives;
 mod family;
 mod labels;
+mod mesh;
 mod process;
 mod raft;
+mod upkeep;
 
 pub use api::*;
 pub use cluster::*;
+pub use disks::*;
 pub use drives::*;
 pub use family::{Family, From, Kind, Unit};
 pub use labels::Label;
+pub use mesh::*;
 pub use process::*;
 pub use raft::*;
+pub use upkeep::*;
 
 /// One part of the catalogue.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +49,20 @@ pub const CHAPTERS: &[Chapter] = &[
         families: DRIVES,
     },
     Chapter {
+        title: "Operations on files",
+        families: DISKS,
+    },
+    Chapter {
+        title: "Work in the background",
+        families: UPKEEP,
+    },
+    Chapter {
         title: "Raft groups",
         families: RAFT,
+    },
+    Chapter {
+        title: "The mesh, and certificates",
+        families: MESH,
     },
     Chapter {
         title: "The process",

@@ -34,6 +34,8 @@ pub enum From {
     /// Servers, those values that belong to a group from the server that leads it: the sum over all
     /// servers is the cluster's.
     Leaders,
+    /// Servers and gateways whose API speaks TLS.
+    WithTls,
 }
 
 /// One metric family.

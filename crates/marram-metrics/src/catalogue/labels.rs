@@ -84,3 +84,44 @@ pub(super) const KIND: Label = Label {
     most: 1,
     help: "`server` or `gateway`",
 };
+pub(super) const NODE: Label = Label {
+    name: "node",
+    most: 1_000,
+    help: "the node's id, as `marram admin status` shows it",
+};
+pub(super) const MESH_METHOD: Label = Label {
+    name: "method",
+    most: 64,
+    help: "what a peer asked for, such as `write_run` or `raft_append`",
+};
+pub(super) const MESH_RESULT: Label = Label {
+    name: "result",
+    most: 16,
+    help: "`ok`, or why not, such as `not_leader` or `unavailable`",
+};
+pub(super) const CLASS: Label = Label {
+    name: "class",
+    most: 3,
+    help: "`raft`, `control`, or `bulk` for shards",
+};
+pub(super) const FINDING: Label = Label {
+    name: "finding",
+    most: 4,
+    help: "`damaged`, `unreadable`, `gone` or `missing`",
+};
+pub(super) const WORK: Label = Label {
+    name: "work",
+    most: 2,
+    help: "`garbage` or `scrub`",
+};
+pub(super) const DISK: Label = Label {
+    name: "disk",
+    // Those that were replaced since the process began count, too.
+    most: 128,
+    help: "a drive's id, for its shards; `metadata` for the Raft log and the state of the groups",
+};
+pub(super) const DISK_OPERATION: Label = Label {
+    name: "operation",
+    most: 4,
+    help: "`read`, `write`, `sync`, or `space` for what reserves and gives back space",
+};

@@ -4,7 +4,7 @@ use super::*;
 
 /// Series of one family in one process, at most.
 const SERIES_MAX: usize = 5_000;
-/// Values of a label that a process gives for itself, at most; those by node are the exception.
+/// Values of a label, at most.
 const VALUES_MAX: usize = 1_000;
 /// What clients choose: there may be any number of it, and its names are theirs.
 const CHOSEN_BY_CLIENTS: &[&str] = &[

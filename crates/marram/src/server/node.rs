@@ -17,7 +17,6 @@ use marram_metrics::Runtime;
 use marram_proto::mesh::v1 as wire;
 use marram_raft::{CheckpointPolicy, HostConfig, MetaLogic, RaftHost, RaftTimers, Router};
 use marram_store::wal::{Wal, WalOptions};
-use marram_store::{OsVfs, Vfs};
 use marram_types::caps::OBJECT_GROUPS_DEFAULT;
 use marram_types::config::ServerConfig;
 use marram_types::{ClusterHealth, GroupId, NodeId, ReplicaId};
@@ -31,7 +30,9 @@ use super::issuer::Issuer;
 use super::lifetime::{api_tls, listen, now_ms, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
-use super::observe::{Cluster, DriveSource, Facts, Groups, Observed, Readiness};
+use super::observe::{
+    Cluster, DriveSource, Facts, Groups, Observed, Peers, Readiness, Requests, UpkeepSource,
+};
 use super::own::Own;
 use super::reencode::{DrivePace, MeshReencoders};
 use super::remote::MeshCalls;
@@ -205,17 +206,18 @@ pub(super) fn open_log(storage: &Storage) -> Result<Wal> {
 
 /// Opens the log in another folder of the metadata drive.
 pub(super) fn open_log_in(storage: &Storage, dir: &Path) -> Result<Wal> {
-    OsVfs
+    let files = storage.metadata_files();
+    files
         .create_dir(dir)
         .with_context(|| format!("cannot make {}", dir.display()))?;
-    let space = OsVfs
+    let space = files
         .space(dir)
         .with_context(|| format!("cannot measure {}", dir.display()))?;
     let options = WalOptions {
         segment_bytes: storage.limits().wal_segment_bytes(space.capacity),
         ..WalOptions::default()
     };
-    Wal::open(Arc::new(OsVfs), &dir.join("log"), options).context("cannot open the Raft log")
+    Wal::open(files, &dir.join("log"), options).context("cannot open the Raft log")
 }
 
 /// Opens log and replicas. `admitted` is the view that came with the answer to a join; a node that
@@ -227,7 +229,7 @@ pub(super) async fn open(
     raft: &tokio::runtime::Handle,
     admitted: Option<ClusterView>,
 ) -> Result<Node> {
-    let vfs: Arc<dyn Vfs> = Arc::new(OsVfs);
+    let vfs = storage.metadata_files();
     let dir = storage.raft_dir();
     let wal = open_log(storage)?;
     let first = Arc::new(admitted.unwrap_or_default());
@@ -319,7 +321,9 @@ async fn serve(
         pace: Arc::clone(&pace),
         drive: drives.ids().into_iter().min(),
     }));
+    let (requests, observed) = (Arc::<Requests>::default(), upkeep.observed());
     node.mesh.set_service(Arc::new(NodeService {
+        requests: Arc::clone(&requests),
         host: Arc::clone(&node.host),
         local: Arc::clone(&node.local),
         drives: Arc::clone(&drives),
@@ -331,7 +335,7 @@ async fn serve(
         view: node.view.clone(),
         metrics_address: listeners.observed.address(&mesh_address(config)),
     }));
-    observe(&listeners.observed, node, &drives);
+    observe(&listeners, node, &drives, (requests, observed));
     tasks.spawn({
         let mesh = node.mesh.clone();
         async move { mesh.serve(listeners.mesh).await }
@@ -357,8 +361,7 @@ async fn serve(
     follow_the_cluster(&mut tasks, node);
     maintain(config, node, shards, &mut tasks);
     let handed_over = CancellationToken::new();
-    let local = Arc::clone(&node.local);
-    let readiness = Arc::clone(&listeners.observed.readiness);
+    let (local, readiness) = (node.local.clone(), listeners.observed.readiness.clone());
     tasks.spawn(leave_in_order(
         local,
         readiness,
@@ -391,7 +394,20 @@ fn gateway(observed: &Observed, node: &Node, kek: &Arc<Kek>) -> Gateway {
 }
 
 /// Has operators see what this node is made of, and that it serves now.
-fn observe(observed: &Observed, node: &Node, drives: &Arc<Drives>) {
+fn observe(
+    listeners: &Listeners,
+    node: &Node,
+    drives: &Arc<Drives>,
+    (requests, upkeep): (Arc<Requests>, UpkeepSource),
+) {
+    let observed = &listeners.observed;
+    observed.add_shared(requests);
+    observed.add(upkeep);
+    observed.add_shared(drives.disks().clone());
+    observed.add(Peers {
+        mesh: node.mesh.clone(),
+        tls: listeners.tls.clone(),
+    });
     observed.add(DriveSource(Arc::clone(drives)));
     observed.add(Groups(Arc::clone(&node.host)));
     observed.add(Cluster {

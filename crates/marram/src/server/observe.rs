@@ -4,7 +4,8 @@
 //! ```text
 //! readiness  whether it can serve what a client will ask here, and why not
 //! cluster    what the cluster decided and says of itself     groups   objects, repairs, Raft
-//! drives     how full they are
+//! drives     how full they are                           disks    how long operations on files take
+//! mesh       requests, peers, certificates                upkeep   scrub, garbage, replicas compared
 //! ```
 
 use std::net::SocketAddr;
@@ -18,14 +19,20 @@ use tokio::runtime::Handle;
 use super::lifetime::listen;
 
 mod cluster;
+mod disks;
 mod drives;
 mod groups;
+mod mesh;
 mod readiness;
+mod upkeep;
 
 pub(super) use cluster::Cluster;
+pub(super) use disks::Disks;
 pub(super) use drives::DriveSource;
 pub(super) use groups::Groups;
+pub(super) use mesh::{Peers, Requests};
 pub(super) use readiness::{Facts, Readiness};
+pub(super) use upkeep::UpkeepSource;
 
 /// The outside of a process.
 pub(super) struct Observed {
@@ -68,6 +75,11 @@ impl Observed {
     /// Gives what this source has, too.
     pub(super) fn add(&self, source: impl Source + 'static) {
         self.sources.add(Arc::new(source));
+    }
+
+    /// The same for one that others have, too.
+    pub(super) fn add_shared(&self, source: Arc<dyn Source>) {
+        self.sources.add(source);
     }
 
     /// `host:port` under which others reach the listener, where `mesh` is how they reach the mesh.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use marram_gateway::{Gateway, GatewayDeps, Kek};
+use marram_gateway::{ApiTls, Gateway, GatewayDeps, Kek};
 use marram_mesh::{Mesh, Role, RootView};
 use marram_meta::ClusterView;
 use marram_proto::mesh::v1 as wire;
 use marram_raft::Router;
+use marram_types::ClusterHealth;
 use marram_types::config::GatewayConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use super::args::{GatewayArgs, gateway_config};
 use super::health::{self, MeshWitnesses};
 use super::lifetime::{api_tls, listen, stop_when_told};
 use super::newcomer::{self, Asks};
-use super::observe::{Cluster, Facts, Observed, Readiness};
+use super::observe::{Cluster, Facts, Observed, Peers, Readiness};
 use super::own::{Own, token};
 use super::remote::MeshCalls;
 use super::renew::{AskServers, keep_renewed};
@@ -70,15 +71,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         calls: Arc::clone(&observed.calls),
         ready: observed.readiness.subscribe(),
     });
-    observed.add(Cluster {
-        view: seen.clone(),
-        health: health.subscribe(),
-    });
-    observed.readiness.serving(Facts {
-        view: seen.clone(),
-        mesh: mesh.clone(),
-        name: format!("gateway {}", certificate.name),
-    });
+    observe(&observed, &mesh, (&seen, &health), tls.clone());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow(
         mesh.clone(),
@@ -105,6 +98,31 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     tasks.shutdown().await;
     mesh.close();
     served.context("the API cannot be served")
+}
+
+/// Has operators see what this gateway knows, and that it serves now.
+fn observe(
+    observed: &Observed,
+    mesh: &Mesh,
+    (view, health): (
+        &watch::Receiver<Arc<ClusterView>>,
+        &watch::Sender<Arc<ClusterHealth>>,
+    ),
+    tls: Option<Arc<ApiTls>>,
+) {
+    observed.add(Peers {
+        mesh: mesh.clone(),
+        tls,
+    });
+    observed.add(Cluster {
+        view: view.clone(),
+        health: health.subscribe(),
+    });
+    observed.readiness.serving(Facts {
+        view: view.clone(),
+        mesh: mesh.clone(),
+        name: format!("gateway {}", mesh.certificate().name),
+    });
 }
 
 /// Joins where that is still to be done, and gives the view that came with the answer.

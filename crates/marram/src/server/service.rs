@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::health;
 use super::issuer::Issuer;
 use super::local::Local;
+use super::observe::Requests;
 use super::reencode;
 use super::shards;
 use super::storage::Drives;
@@ -44,6 +45,8 @@ pub(super) struct NodeService {
     pub view: watch::Receiver<Arc<ClusterView>>,
     /// Where this node gives metrics.
     pub metrics_address: String,
+    /// Where requests are counted.
+    pub requests: Arc<Requests>,
 }
 
 type Answer = Result<(Bytes, Bytes), RpcFailure>;
@@ -51,6 +54,20 @@ type Answer = Result<(Bytes, Bytes), RpcFailure>;
 #[async_trait]
 impl Service for NodeService {
     async fn call(&self, peer: Peer, method: Method, header: Bytes, payload: Bytes) -> Answer {
+        let (began, received) = (Instant::now(), header.len() + payload.len());
+        let answer = self.dispatch(peer, method, header, payload).await;
+        let sent = match &answer {
+            Ok((header, payload)) => Ok(header.len() + payload.len()),
+            Err(failure) => Err(failure.code),
+        };
+        self.requests
+            .answered(method, began.elapsed(), received, sent);
+        answer
+    }
+}
+
+impl NodeService {
+    async fn dispatch(&self, peer: Peer, method: Method, header: Bytes, payload: Bytes) -> Answer {
         match method {
             Method::Unspecified => Err(unimplemented(method)),
             Method::Ping => Err(unimplemented(method)), // the mesh answers it itself
@@ -110,9 +127,7 @@ impl Service for NodeService {
             Method::ListShards => answer(&shards::list(&self.drives, parse(header)?).await?),
         }
     }
-}
 
-impl NodeService {
     /// Background work reads when the pace lets it, and does not wait for that here, where each
     /// request takes one of the places that readers need.
     async fn read_shard(

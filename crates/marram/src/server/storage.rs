@@ -19,6 +19,7 @@ use marram_store::{DriveRoot, Identity, IdentityError, OsVfs, Vfs};
 use marram_types::config::ServerConfig;
 use marram_types::{ClusterId, DriveId, NodeId, ReplicaId};
 
+use super::observe::Disks;
 use super::own::Own;
 use super::room::Limits;
 
@@ -76,6 +77,8 @@ pub(super) struct Storage {
     limits: Limits,
     /// The folders as they were given.
     order: Vec<PathBuf>,
+    /// Where operations on their files are measured.
+    disks: Arc<Disks>,
 }
 
 impl Storage {
@@ -97,11 +100,17 @@ impl Storage {
             folders,
             limits: Limits::of(config),
             order: config.data.clone(),
+            disks: Arc::default(),
         };
         for folder in others {
             storage.open_other(&vfs, folder, resumes)?;
         }
         Ok(storage)
+    }
+
+    /// The files of the Raft log and of the groups' states.
+    pub(super) fn metadata_files(&self) -> Arc<dyn Vfs> {
+        self.disks.measured("metadata", Arc::new(OsVfs))
     }
 
     /// Opens a folder that is not the metadata drive.
@@ -426,11 +435,11 @@ impl Storage {
             }
         }
         folders.keep()?;
-        let drives = Drives::new(cluster, folders);
+        let drives = Drives::new(cluster, folders, self.disks);
         for (place, root) in self.roots.into_iter().enumerate() {
             let path = root.path().to_owned();
             let id = root.identity().and_then(|identity| identity.drive);
-            match open_drive(&root, cluster, config) {
+            match open_drive(&root, &drives, config) {
                 Ok(drive) => drives.add(drive, root),
                 Err(error) if place == 0 => return Err(error),
                 Err(error) => {
@@ -458,12 +467,12 @@ pub(super) fn offer(root: &DriveRoot, capacity: Option<u64>) -> std::io::Result<
 /// Opens the drive in a folder that has an identity.
 pub(super) fn open_drive(
     root: &DriveRoot,
-    cluster: ClusterId,
+    drives: &Drives,
     config: &ServerConfig,
 ) -> Result<Drive> {
     let identity = root.identity().context("the drive has no identity")?;
     let id = identity.drive.context("the drive has no id")?;
-    let mut options = DriveOptions::new(id, cluster);
+    let mut options = DriveOptions::new(id, drives.cluster());
     options.segment_bytes = config.segment_mib << 20;
     if let Some(capacity) = config.drive_capacity {
         options.limits.capacity = Some(capacity);
@@ -474,7 +483,9 @@ pub(super) fn open_drive(
     if identity.ordinal == 0 {
         options.on_fatal = Some(Arc::new(end_process));
     }
-    Drive::open(Arc::clone(root.vfs()), root.path(), options)
+    let disk = id.0.to_string();
+    let files = drives.disks().measured(&disk, Arc::clone(root.vfs()));
+    Drive::open(files, root.path(), options)
         .with_context(|| format!("cannot open the drive {}", root.path().display()))
 }
 

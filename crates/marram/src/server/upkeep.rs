@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 use super::gc;
 use super::local::Local;
+use super::observe::UpkeepSource;
 use super::storage::Drives;
 
 mod args;
@@ -95,6 +96,15 @@ pub(super) fn spawn<S: Shards>(
 }
 
 impl Upkeep {
+    /// What operators see of it.
+    pub(super) fn observed(&self) -> UpkeepSource {
+        UpkeepSource {
+            scrub: Arc::clone(&self.scrub),
+            scan: self.scan.clone(),
+            comparisons: Arc::clone(&self.comparisons),
+        }
+    }
+
     /// Says how far it is; begins a pass of the scrub first where that is asked for.
     pub(super) async fn answer(&self, request: wire::UpkeepRequest) -> wire::UpkeepResponse {
         if request.start_scrub {

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use marram_client::{Client, ClientConfig, RetryPolicy};
-use marram_cluster_tests::{Daemon, Scratch, binary, free_address, room, until};
+use marram_cluster_tests::{
+    Daemon, Scratch, binary, free_address, http_get, read_page, room, until,
+};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 const ACCESS_KEY: &str = "MKTLS";
@@ -45,6 +47,7 @@ impl Ca {
 struct Secured {
     scratch: Scratch,
     api: String,
+    metrics: String,
 }
 
 impl Secured {
@@ -56,6 +59,7 @@ impl Secured {
         Self {
             scratch,
             api: free_address(),
+            metrics: free_address(),
         }
     }
 
@@ -72,6 +76,7 @@ impl Secured {
             format!("--api-tls-cert={}", self.file("tls.crt")),
             format!("--api-tls-key={}", self.file("tls.key")),
             format!("--mesh-listen={}", free_address()),
+            format!("--metrics-listen={}", self.metrics),
             format!("--kek-file={}", self.file("kek")),
             "--bootstrap=dune".to_owned(),
             format!("--admin-key-file={}", self.file("admin-key")),
@@ -126,6 +131,10 @@ async fn the_api_under_tls_from_the_first_command_to_a_new_certificate() {
     fs::write(cluster.file("other.pem"), &other.pem).expect("written");
     let _server = cluster.server();
     cluster.ready(&ca).await;
+    let (_, page) = http_get(&cluster.metrics, "/metrics", "").expect("answered");
+    let page = read_page(&page).expect("as it should be");
+    let expiry = &page["marram_api_certificate_not_after_seconds"].samples[0];
+    assert!(expiry.2 > 2e9, "issued for centuries: {expiry:?}");
 
     // An application, at the command line.
     let secure = format!("https://{}", cluster.api);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use marram_meta::{ClusterView, NodeDuty, NodeState};
+use marram_meta::{ClusterView, NodeDuty, NodeState, Pausable};
 use marram_metrics::catalogue::{
     CLUSTER_NODE_DUTIES, CLUSTER_NODES, CLUSTER_VIEW_INDEX, MOVES_TO_GO, MOVES_UNDER_WAY,
-    MOVES_WAITING, SLOTS_UNPLACED,
+    MOVES_WAITING, PAUSED, SLOTS_UNPLACED,
 };
 use marram_metrics::{Sheet, Source};
 use marram_types::{ClusterHealth, Health};
@@ -47,6 +47,10 @@ impl Source for Cluster {
         for (duty, name) in DUTIES {
             let count = members().filter(|n| n.duty == duty).count();
             sheet.set(&CLUSTER_NODE_DUTIES, &[name], count as u64);
+        }
+        for (work, name) in [(Pausable::Garbage, "garbage"), (Pausable::Scrub, "scrub")] {
+            let paused = view.upkeep.paused(work).is_some();
+            sheet.set(&PAUSED, &[name], u64::from(paused));
         }
         let work = health.work;
         sheet.set(&MOVES_UNDER_WAY, &[], work.under_way);

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use marram_store::{Drive, DriveRoot};
 use marram_types::{ClusterId, DriveId};
 
+use super::super::observe::Disks;
 use super::{Folders, Waiting};
 
 /// A drive that is open, with its locked folder.
@@ -24,21 +25,28 @@ pub(in crate::server) struct Drives {
     by_id: RwLock<BTreeMap<DriveId, Open>>,
     waiting: Mutex<Vec<Waiting>>,
     folders: Mutex<Folders>,
+    disks: Arc<Disks>,
 }
 
 impl Drives {
-    pub(super) fn new(cluster: ClusterId, folders: Folders) -> Self {
+    pub(super) fn new(cluster: ClusterId, folders: Folders, disks: Arc<Disks>) -> Self {
         Self {
             cluster,
             by_id: RwLock::default(),
             waiting: Mutex::default(),
             folders: Mutex::new(folders),
+            disks,
         }
     }
 
     /// The cluster that they belong to.
     pub(in crate::server) fn cluster(&self) -> ClusterId {
         self.cluster
+    }
+
+    /// Where operations on their files, and on those of the metadata, are measured.
+    pub(in crate::server) fn disks(&self) -> &Arc<Disks> {
+        &self.disks
     }
 
     /// A drive that is open now.
@@ -110,9 +118,9 @@ impl Drives {
     /// Drives without folders of a node, for tests.
     #[cfg(test)]
     pub(in crate::server) fn of(drives: impl IntoIterator<Item = Drive>) -> Self {
-        let vfs = std::sync::Arc::new(marram_store::OsVfs);
+        let vfs = Arc::new(marram_store::OsVfs);
         let nowhere = std::path::Path::new("/nonexistent");
-        let new = Self::new(ClusterId(1), Folders::load(vfs, nowhere));
+        let new = Self::new(ClusterId(1), Folders::load(vfs, nowhere), Arc::default());
         let open = |drive: Drive| (drive.id(), Open { drive, root: None });
         *new.by_id.write().expect("fresh") = drives.into_iter().map(open).collect();
         new

@@ -261,9 +261,9 @@ impl Keeper {
     }
 
     async fn open(&self, root: DriveRoot, path: PathBuf) -> Result<()> {
-        let (cluster, config) = (self.drives.cluster(), self.config.clone());
+        let (drives, config) = (Arc::clone(&self.drives), self.config.clone());
         let opened = tokio::task::spawn_blocking(move || {
-            open_drive(&root, cluster, &config).map(|drive| (drive, root))
+            open_drive(&root, &drives, &config).map(|drive| (drive, root))
         });
         let (drive, root) = opened.await.context("opening a drive was given up")??;
         {
