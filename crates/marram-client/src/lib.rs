@@ -12,7 +12,7 @@
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks          tls   who the servers are
-//! bucket, object, put, get, list, status, admin, identity, keys, liveness, upkeep   the calls
+//! bucket, object, put, get, copy, list, status, admin, identity, keys, liveness, upkeep   the calls
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
 //! error       what went wrong, sorted by what a caller can do about it
@@ -37,6 +37,7 @@ mod backup;
 mod bucket;
 mod client;
 mod config;
+mod copy;
 mod delete_many;
 mod direct;
 mod endpoints;
@@ -63,6 +64,7 @@ mod tests;
 
 pub use client::Client;
 pub use config::{ClientConfig, ConfigError, Secret};
+pub use copy::{Copied, CopyOptions};
 pub use error::{ClientError, ErrorKind};
 pub use get::Download;
 pub use list::{ListQuery, Pages};

@@ -1,11 +1,9 @@
-//! One object without its bytes: look at it, delete it, copy it.
+//! One object without its bytes: look at it, delete it.
 
 use marram_proto::v1;
 
 use crate::client::{Client, present};
 use crate::error::ClientError;
-use crate::put::PutOptions;
-use crate::source::PutBody;
 use crate::types::{ObjectInfo, Preconditions, ReadConditions};
 
 impl Client {
@@ -62,29 +60,5 @@ impl Client {
             })
             .await?;
         Ok(answer.existed)
-    }
-
-    /// Copies a version of an object through this client, with its media type and metadata; whole
-    /// or not at all. `from` is the source's bucket and what [`Client::head`] said of it.
-    ///
-    /// `options.content_type` and `options.metadata` are ignored.
-    ///
-    /// # Errors
-    /// As [`Client::get`] for the source and [`Client::put`] for the target; `Changed` when the
-    /// source was replaced in the meantime.
-    pub async fn copy(
-        &self,
-        from: (&str, &ObjectInfo),
-        to: (&str, &str),
-        options: PutOptions,
-    ) -> Result<ObjectInfo, ClientError> {
-        let (bucket, info) = from;
-        let options = PutOptions {
-            content_type: info.content_type.clone(),
-            metadata: info.metadata.clone(),
-            ..options
-        };
-        let body = PutBody::object(self.clone(), bucket, info);
-        self.put(to.0, to.1, body, options).await
     }
 }

@@ -27,7 +27,7 @@ impl Watcher {
         (self.0)(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    fn lost(&self, bytes: u64) {
+    pub(crate) fn lost(&self, bytes: u64) {
         (self.0)(i64::try_from(bytes).map_or(i64::MIN, |bytes| -bytes));
     }
 }

@@ -1,4 +1,4 @@
-//! Where the bytes of an upload come from: memory, a file, a reader, another object.
+//! Where the bytes of an upload come from: memory, a file, a reader.
 //!
 //! All but a long reader can be read again, so that an upload can be repeated.
 
@@ -13,9 +13,7 @@ use marram_types::caps::API_DATA_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
-use crate::client::Client;
 use crate::error::{ClientError, ErrorKind};
-use crate::types::ObjectInfo;
 
 /// Pieces that are read before the connection takes them.
 const READ_AHEAD: usize = 4;
@@ -27,13 +25,6 @@ enum Kind {
     Bytes(Bytes),
     File(PathBuf),
     Reader(Box<dyn AsyncRead + Send + Unpin>),
-    Object {
-        client: Client,
-        bucket: String,
-        key: String,
-        generation: u64,
-        size: u64,
-    },
 }
 
 impl PutBody {
@@ -48,17 +39,6 @@ impl PutBody {
         Self(Kind::Reader(Box::new(reader)))
     }
 
-    /// The bytes of a version of an object.
-    pub(crate) fn object(client: Client, bucket: &str, info: &ObjectInfo) -> Self {
-        Self(Kind::Object {
-            client,
-            bucket: bucket.to_owned(),
-            key: info.key.clone(),
-            generation: info.generation,
-            size: info.size,
-        })
-    }
-
     /// Looks at the source, and takes what is small into memory.
     pub(crate) async fn prepare(self) -> Result<Source, ClientError> {
         match self.0 {
@@ -71,19 +51,6 @@ impl PutBody {
                 }
                 Ok(Source::Once(Some((first, reader))))
             }
-            Kind::Object {
-                client,
-                bucket,
-                key,
-                generation,
-                size,
-            } => Ok(Source::Object {
-                client,
-                bucket,
-                key,
-                generation,
-                size,
-            }),
         }
     }
 }
@@ -115,13 +82,6 @@ pub(crate) enum Source {
     },
     /// The first piece and the reader of the rest, until they are taken.
     Once(Option<(Bytes, Box<dyn AsyncRead + Send + Unpin>)>),
-    Object {
-        client: Client,
-        bucket: String,
-        key: String,
-        generation: u64,
-        size: u64,
-    },
 }
 
 async fn file(path: PathBuf) -> Result<Source, ClientError> {
@@ -158,7 +118,7 @@ impl Source {
     pub(crate) fn size(&self) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes.len() as u64),
-            Self::File { size, .. } | Self::Object { size, .. } => Some(*size),
+            Self::File { size, .. } => Some(*size),
             Self::Once(_) => None,
         }
     }
@@ -183,18 +143,6 @@ impl Source {
                 if let Some((first, reader)) = taken.take() {
                     tokio::spawn(read_once(first, reader, to));
                 }
-                Pieces::Channel(from)
-            }
-            Self::Object {
-                client,
-                bucket,
-                key,
-                generation,
-                ..
-            } => {
-                let (to, from) = mpsc::channel(READ_AHEAD);
-                let job = read_object(client.clone(), bucket.clone(), key.clone(), *generation, to);
-                tokio::spawn(job);
                 Pieces::Channel(from)
             }
         }
@@ -233,28 +181,6 @@ async fn read_once(first: Bytes, mut reader: Box<dyn AsyncRead + Send + Unpin>, 
             return;
         }
         piece = fill(&mut reader).await.map_err(|e| reader_failed(&e));
-    }
-}
-
-async fn read_object(client: Client, bucket: String, key: String, generation: u64, to: Sender) {
-    let mut download = match client.get(&bucket, &key, None).await {
-        Ok(download) => download,
-        Err(error) => {
-            let _ = to.send(Err(error)).await; // nobody listens: nobody needs the error
-            return;
-        }
-    };
-    if download.info().generation != generation {
-        let message = format!("m://{bucket}/{key} was replaced while it was being copied");
-        let _ = to
-            .send(Err(ClientError::new(ErrorKind::Changed, message)))
-            .await;
-        return;
-    }
-    while let Some(piece) = download.next().await {
-        if to.send(piece).await.is_err() {
-            return;
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The client against a server that fails on demand.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,8 +9,8 @@ use marram_types::Crc64Nvme;
 use marram_types::caps::MIB;
 
 use crate::{
-    ByteRange, Client, ClientConfig, ErrorKind, ListQuery, Preconditions, PutBody, PutOptions,
-    RetryPolicy,
+    ByteRange, Client, ClientConfig, CopyOptions, ErrorKind, ListQuery, Preconditions, PutBody,
+    PutOptions, RetryPolicy, Watcher,
 };
 
 mod direct;
@@ -240,6 +242,28 @@ async fn pages_are_asked_for_until_the_last() {
     }
     assert_eq!(keys, ["p/0", "p/1", "p/2"]);
     assert!(pages.next().await.expect("nothing more").is_none());
+}
+
+/// A copy is followed to its end; what a failed attempt told is taken back.
+#[tokio::test]
+async fn a_copy_is_repeated_and_told_of_once() {
+    let server = Fake::start().await;
+    let client = client(&[&server], 3);
+    server.keep(bytes(1000), 7);
+    let told = Arc::new(AtomicI64::new(0));
+    let counted = Arc::clone(&told);
+    let options = CopyOptions {
+        watcher: Some(Watcher::new(move |bytes| {
+            counted.fetch_add(bytes, Ordering::Relaxed);
+        })),
+        ..CopyOptions::default()
+    };
+    let copied = client.copy(("abc", "k"), ("abc", "l"), options).await;
+    let copied = copied.expect("the second attempt works");
+    assert_eq!((copied.source.generation, copied.target.size), (7, 1000));
+    assert_eq!(told.load(Ordering::Relaxed), 1000);
+    let ids = server.request_ids();
+    assert!(ids.len() == 2 && ids[0] == ids[1]);
 }
 
 /// A batch is repeated as a whole under its one id while an object of it may fare better; what cannot

@@ -13,6 +13,7 @@
 //! validate        every field that comes in         status    every error that goes out
 //! put             header -> windows -> shards -> one commit
 //! get             lookup -> shards -> chunks
+//! copy            a get whose chunks are a put
 //! reencode        one extent: shards -> windows -> a look at each -> one commit
 //! objects         look at, delete, list             buckets   make, remove, list
 //! cluster_status  how the cluster is, and what it means for the data
@@ -35,6 +36,7 @@ mod begin;
 mod buckets;
 mod cluster_status;
 mod convert;
+mod copy;
 mod core;
 mod drives;
 mod gateway;

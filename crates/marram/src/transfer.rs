@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use marram_client::{Client, ObjectInfo, Preconditions, PutBody, PutOptions};
+use marram_client::{Client, CopyOptions, ObjectInfo, Preconditions, PutBody, PutOptions};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
@@ -183,19 +183,15 @@ async fn copy(
     to: &Remote,
     progress: &Progress,
 ) -> Result<ObjectInfo, Failure> {
-    let source = client
-        .head(&from.bucket, &from.key)
-        .await
-        .map_err(Failure::at(from))?;
-    let options = PutOptions {
+    let options = CopyOptions {
         watcher: Some(progress.watcher()),
-        ..PutOptions::default()
+        ..CopyOptions::default()
     };
-    client
-        .copy((&from.bucket, &source), (&to.bucket, &to.key), options)
+    let copied = client
+        .copy((&from.bucket, &from.key), (&to.bucket, &to.key), options)
         .await
         .map_err(Failure::at(format_args!("{from} to {to}")))?;
-    Ok(source)
+    Ok(copied.source)
 }
 
 /// Away with an object; false when there was none.

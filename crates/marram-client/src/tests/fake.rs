@@ -35,6 +35,8 @@ pub(super) enum Fault {
     WrongWholeChecksum,
 }
 
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
 #[derive(Default)]
 struct State {
     faults: VecDeque<Fault>,
@@ -294,8 +296,7 @@ impl ObjectService for Shared {
         Ok(Response::new(v1::ReadShardResponse { chunk }))
     }
 
-    type GetObjectStream =
-        Pin<Box<dyn Stream<Item = Result<v1::GetObjectResponse, Status>> + Send>>;
+    type GetObjectStream = Answers<v1::GetObjectResponse>;
 
     async fn get_object(
         &self,
@@ -360,6 +361,44 @@ impl ObjectService for Shared {
         let id = request.get_ref().request_id.clone();
         self.meet(&request, id.as_ref())?;
         Ok(Response::new(v1::DeleteObjectResponse { existed: true }))
+    }
+
+    type CopyObjectStream = Answers<v1::CopyObjectResponse>;
+
+    /// Tells of the half; the first call then breaks off.
+    async fn copy_object(
+        &self,
+        request: Request<v1::CopyObjectRequest>,
+    ) -> Result<Response<Self::CopyObjectStream>, Status> {
+        use v1::copy_object_response::Message as Told;
+        let id = request.get_ref().request_id.clone();
+        self.meet(&request, id.as_ref())?;
+        let conditions = request
+            .get_ref()
+            .source_conditions
+            .clone()
+            .unwrap_or_default();
+        let first = {
+            let state = self.state.lock().expect("unpoisoned");
+            let generation = conditions.if_generation_match;
+            assert_eq!(generation, Some(state.generation), "one version is copied");
+            state.request_ids.len() == 1
+        };
+        let object = self.info();
+        let half = v1::CopyProgress {
+            copied: object.size / 2,
+            size: object.size,
+        };
+        let end = match first {
+            true => Err(Status::unavailable("on demand")),
+            false => Ok(Told::Object(object)),
+        };
+        let told = stream::iter([Ok(Told::Progress(half)), end]).map(|told| {
+            told.map(|message| v1::CopyObjectResponse {
+                message: Some(message),
+            })
+        });
+        Ok(Response::new(told.boxed()))
     }
 
     /// Of the key "flaky" the first call says that its group does not answer.

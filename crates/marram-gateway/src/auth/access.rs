@@ -60,6 +60,12 @@ fn put_needs(request: v1::PutObjectRequest) -> Vec<Need> {
     keys(Permission::Write, bucket, key)
 }
 
+fn copy_needs(request: v1::CopyObjectRequest) -> Vec<Need> {
+    let mut needs = keys(Permission::Read, request.source_bucket, request.source_key);
+    needs.extend(keys(Permission::Write, request.bucket, request.key));
+    needs
+}
+
 fn rows() -> Vec<(&'static str, Rule)> {
     use Permission::{Admin, List, Read, Write};
     vec![
@@ -91,6 +97,10 @@ fn rows() -> Vec<(&'static str, Rule)> {
         (
             "/marram.v1.ObjectService/HeadObject",
             of!(v1::HeadObjectRequest, |r| keys(Read, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.ObjectService/CopyObject",
+            of!(v1::CopyObjectRequest, |r| copy_needs(r)),
         ),
         (
             "/marram.v1.ObjectService/DeleteObject",

@@ -4,6 +4,7 @@ mod admin;
 mod batch;
 mod buckets;
 mod conditions;
+mod copies;
 mod faults;
 mod grants;
 mod identity;

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::framed;
 use crate::auth::Caller;
 use crate::core::Core;
-use crate::{get, objects, put, shards, status};
+use crate::{copy, get, objects, put, shards, status};
 
 /// Who calls, as the authentication layer found.
 pub(super) fn caller<M>(request: &Request<M>) -> Result<Caller, Status> {
@@ -92,6 +92,17 @@ impl ObjectService for Objects {
             .await
             .map_err(|error| status::of(&error))?;
         Ok(Response::new(v1::DeleteObjectsResponse { results }))
+    }
+
+    type CopyObjectStream = BoxStream<v1::CopyObjectResponse>;
+
+    async fn copy_object(
+        &self,
+        request: Request<v1::CopyObjectRequest>,
+    ) -> Result<Response<Self::CopyObjectStream>, Status> {
+        let caller = caller(&request)?;
+        let told = copy::run(self.0.clone(), &caller, request.into_inner());
+        Ok(Response::new(told.await?))
     }
 
     async fn list_objects(

@@ -6238,6 +6238,77 @@ pub struct DeleteObjectResponse {
     #[prost(bool, tag = "1")]
     pub existed: bool,
 }
+/// Asks for a copy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CopyObjectRequest {
+    /// The source's bucket.
+    #[prost(string, tag = "1")]
+    pub source_bucket: ::prost::alloc::string::String,
+    /// The source's key.
+    #[prost(string, tag = "2")]
+    pub source_key: ::prost::alloc::string::String,
+    /// What must hold of the source. A caller that may repeat the call names its generation.
+    #[prost(message, optional, tag = "3")]
+    pub source_conditions: ::core::option::Option<ReadConditions>,
+    /// The target's bucket, whose profile it gets.
+    #[prost(string, tag = "4")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The target's key; the source's own key of the same bucket too.
+    #[prost(string, tag = "5")]
+    pub key: ::prost::alloc::string::String,
+    /// What must hold of the present version of the target.
+    #[prost(message, optional, tag = "6")]
+    pub preconditions: ::core::option::Option<Preconditions>,
+    /// What the target gets in place of the source's media type and metadata; those are kept where absent.
+    #[prost(message, optional, tag = "7")]
+    pub replace: ::core::option::Option<ObjectAttributes>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "8")]
+    pub request_id: ::core::option::Option<RequestId>,
+}
+/// What is known of an object beside its bytes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ObjectAttributes {
+    /// The media type; "application/octet-stream" where empty.
+    #[prost(string, tag = "1")]
+    pub content_type: ::prost::alloc::string::String,
+    /// The user's own metadata, at most 2 KiB of names and values.
+    #[prost(map = "string, string", tag = "2")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// One message of a CopyObject stream.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CopyObjectResponse {
+    /// Any number of progress, then the object.
+    #[prost(oneof = "copy_object_response::Message", tags = "1, 2")]
+    pub message: ::core::option::Option<copy_object_response::Message>,
+}
+/// Nested message and enum types in `CopyObjectResponse`.
+pub mod copy_object_response {
+    /// Any number of progress, then the object.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        /// How far it is.
+        #[prost(message, tag = "1")]
+        Progress(super::CopyProgress),
+        /// The object that was written.
+        #[prost(message, tag = "2")]
+        Object(super::ObjectInfo),
+    }
+}
+/// How far a copy is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CopyProgress {
+    /// Bytes read from the source.
+    #[prost(uint64, tag = "1")]
+    pub copied: u64,
+    /// Bytes of the source.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+}
 /// Asks for the removal of some objects.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeleteObjectsRequest {
@@ -6590,6 +6661,35 @@ pub mod object_service_client {
                 .insert(GrpcMethod::new("marram.v1.ObjectService", "DeleteObjects"));
             self.inner.unary(req, path, codec).await
         }
+        /// Copies an object, of this or another bucket, without its bytes going through the caller. The answer
+        /// tells how far it is every second, and ends with the new object; until then nothing of that can be
+        /// seen, and a call that breaks off leaves nothing behind. To move an object, copy it and delete the
+        /// source on condition of the generation that was copied: the two are two changes. A source that is
+        /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED).
+        pub async fn copy_object(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CopyObjectRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::CopyObjectResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.ObjectService/CopyObject",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.ObjectService", "CopyObject"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Lists keys in the order of their bytes, a page at a time. A page shows every key whose last
         /// change ended before the page began.
         pub async fn list_objects(
@@ -6691,6 +6791,21 @@ pub mod object_service_server {
             tonic::Response<super::DeleteObjectsResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the CopyObject method.
+        type CopyObjectStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::CopyObjectResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Copies an object, of this or another bucket, without its bytes going through the caller. The answer
+        /// tells how far it is every second, and ends with the new object; until then nothing of that can be
+        /// seen, and a call that breaks off leaves nothing behind. To move an object, copy it and delete the
+        /// source on condition of the generation that was copied: the two are two changes. A source that is
+        /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED).
+        async fn copy_object(
+            &self,
+            request: tonic::Request<super::CopyObjectRequest>,
+        ) -> std::result::Result<tonic::Response<Self::CopyObjectStream>, tonic::Status>;
         /// Lists keys in the order of their bytes, a page at a time. A page shows every key whose last
         /// change ended before the page began.
         async fn list_objects(
@@ -7053,6 +7168,52 @@ pub mod object_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.ObjectService/CopyObject" => {
+                    #[allow(non_camel_case_types)]
+                    struct CopyObjectSvc<T: ObjectService>(pub Arc<T>);
+                    impl<
+                        T: ObjectService,
+                    > tonic::server::ServerStreamingService<super::CopyObjectRequest>
+                    for CopyObjectSvc<T> {
+                        type Response = super::CopyObjectResponse;
+                        type ResponseStream = T::CopyObjectStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CopyObjectRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObjectService>::copy_object(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CopyObjectSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

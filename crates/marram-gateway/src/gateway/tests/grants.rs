@@ -225,6 +225,29 @@ async fn a_batch_deletes_what_may_be_deleted_and_says_the_rest() {
 }
 
 #[tokio::test]
+async fn a_copy_needs_to_read_here_and_to_write_there() {
+    let (cluster, mut admin) = cluster(6).await;
+    for name in ["in/a", "out/a"] {
+        admin.put(name, b"x").await.unwrap();
+    }
+    let grants = ["read:bucket/in/", "write:bucket/out/"];
+    let (_, mut client) = key(&cluster, &mut admin, &grants).await;
+    let mut copy = async |from: &str, to: &str| {
+        let request = v1::CopyObjectRequest {
+            source_bucket: "bucket".to_owned(),
+            source_key: from.to_owned(),
+            bucket: "bucket".to_owned(),
+            key: to.to_owned(),
+            ..v1::CopyObjectRequest::default()
+        };
+        said(client.objects.copy_object(request).await)
+    };
+    assert_eq!(copy("in/a", "out/b").await, "yes");
+    assert_eq!(copy("out/a", "out/b").await, DENIED);
+    assert_eq!(copy("in/a", "in/b").await, DENIED);
+}
+
+#[tokio::test]
 async fn keys_end_are_switched_off_and_get_other_secrets() {
     let (cluster, mut admin) = cluster(1).await;
     let (made, mut client) = key(&cluster, &mut admin, &["list:bucket"]).await;

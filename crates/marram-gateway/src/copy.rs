@@ -1,0 +1,208 @@
+//! Copying an object inside the cluster: a read whose bytes are a put.
+//!
+//! ```text
+//! source -> k shards of each stripe, verified -> chunks -> new stripes -> drives -> one commit
+//! ```
+//! The bytes are encoded anew, by the profile of the target's bucket, and the checksum of the whole
+//! source is that of the target before anything is committed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, stream};
+use marram_proto::v1;
+use marram_proto::v1::copy_object_response::Message as Told;
+use marram_proto::v1::get_object_response::Message as Got;
+use marram_proto::v1::put_object_request::Message as Put;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::codegen::BoxStream;
+
+use crate::auth::Caller;
+use crate::core::Core;
+use crate::{get, put, status, validate};
+
+/// How often a copy tells how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Messages that wait for the caller.
+const MESSAGES_WAITING_MAX: usize = 2;
+
+/// Begins a copy. What is wrong with source or request is told at once, the rest by the stream.
+pub(crate) async fn run(
+    core: Arc<Core>,
+    caller: &Caller,
+    request: v1::CopyObjectRequest,
+) -> Result<BoxStream<v1::CopyObjectResponse>, Status> {
+    let mut header = target(&request)?;
+    let read = v1::GetObjectRequest {
+        bucket: request.source_bucket,
+        key: request.source_key,
+        conditions: request.source_conditions,
+        ..v1::GetObjectRequest::default()
+    };
+    let read = get::run(core.clone(), caller, read).await;
+    let mut bytes = read.map_err(|error| status::of(&error))?;
+    let Some(Got::Header(v1::GetObjectHeader {
+        object: Some(source),
+        ..
+    })) = bytes.next().await.transpose()?.and_then(|m| m.message)
+    else {
+        return Err(Status::internal("a read began without a header"));
+    };
+    header.size = Some(source.size);
+    if request.replace.is_none() {
+        header.content_type = source.content_type;
+        header.metadata = source.metadata;
+    }
+    if is_md5(&source.etag) {
+        header.compute = vec![v1::ChecksumKind::Md5.into()];
+    }
+    let (send, receive) = mpsc::channel(MESSAGES_WAITING_MAX);
+    let copy = Copy {
+        size: source.size,
+        crc64nvme: source.crc64nvme,
+        copied: Arc::default(),
+        failed: Arc::default(),
+    };
+    core.tasks
+        .clone()
+        .spawn(copy.carry_out(core, header, bytes, send));
+    Ok(ReceiverStream::new(receive).boxed())
+}
+
+/// The header of the put, as far as the request says it; what is wrong is found before the source is
+/// read.
+fn target(request: &v1::CopyObjectRequest) -> Result<v1::PutObjectHeader, Status> {
+    let replace = request.replace.clone().unwrap_or_default();
+    let header = v1::PutObjectHeader {
+        bucket: request.bucket.clone(),
+        key: request.key.clone(),
+        content_type: replace.content_type,
+        metadata: replace.metadata,
+        preconditions: request.preconditions.clone(),
+        request_id: request.request_id.clone(),
+        ..v1::PutObjectHeader::default()
+    };
+    validate::put_header(header.clone()).map_err(|error| status::of(&error))?;
+    Ok(header)
+}
+
+/// Whether an entity tag is the MD5 of the bytes, which a copy keeps.
+fn is_md5(etag: &str) -> bool {
+    let digits = etag.trim_matches('"');
+    digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+struct Copy {
+    size: u64,
+    crc64nvme: u64,
+    copied: Arc<AtomicU64>,
+    /// Why the source could not be read to its end.
+    failed: Arc<Mutex<Option<Status>>>,
+}
+
+impl Copy {
+    /// Writes the target and tells the caller. One who has gone away ends it: without its last bytes
+    /// the put leaves nothing.
+    async fn carry_out(
+        self,
+        core: Arc<Core>,
+        header: v1::PutObjectHeader,
+        bytes: BoxStream<v1::GetObjectResponse>,
+        tell: mpsc::Sender<Result<v1::CopyObjectResponse, Status>>,
+    ) {
+        let stop = CancellationToken::new();
+        let _stop = stop.clone().drop_guard();
+        let messages = self
+            .messages(header, bytes)
+            .take_until(stop.cancelled_owned());
+        let mut writing = Box::pin(put::run(core, Box::pin(messages)));
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        let done = loop {
+            tokio::select! {
+                done = &mut writing => break done,
+                () = tell.closed() => return,
+                _ = ticks.tick() => {
+                    // A caller that reads slowly hears less often.
+                    let _full = tell.try_send(Ok(self.progress()));
+                }
+            }
+        };
+        let told = match (done, self.failed.lock().take()) {
+            (Ok(object), _) => Ok(v1::CopyObjectResponse {
+                message: Some(Told::Object(object)),
+            }),
+            (Err(_), Some(failed)) => Err(failed),
+            (Err(error), None) => Err(status::of(&error)),
+        };
+        let _gone = tell.send(told).await;
+    }
+
+    fn progress(&self) -> v1::CopyObjectResponse {
+        let progress = v1::CopyProgress {
+            copied: self.copied.load(Ordering::Relaxed),
+            size: self.size,
+        };
+        v1::CopyObjectResponse {
+            message: Some(Told::Progress(progress)),
+        }
+    }
+
+    /// The read as a client would send it. Chunks keep the checksums that they were read with.
+    fn messages(
+        &self,
+        header: v1::PutObjectHeader,
+        bytes: BoxStream<v1::GetObjectResponse>,
+    ) -> impl Stream<Item = Result<v1::PutObjectRequest, Status>> + Send + use<> {
+        let (copied, failed) = (Arc::clone(&self.copied), Arc::clone(&self.failed));
+        let chunks = bytes.filter_map(move |message| {
+            let put = match message {
+                Ok(v1::GetObjectResponse {
+                    message: Some(Got::Chunk(chunk)),
+                }) => {
+                    copied.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
+                    Some(Ok(Put::Chunk(chunk)))
+                }
+                Ok(_) => None,
+                Err(status) => {
+                    *failed.lock() = Some(status.clone());
+                    Some(Err(status))
+                }
+            };
+            std::future::ready(put)
+        });
+        let trailer = Put::Trailer(v1::PutObjectTrailer {
+            crc64nvme: Some(self.crc64nvme),
+            checksums: None,
+        });
+        stream::iter([Ok(Put::Header(header))])
+            .chain(chunks)
+            .chain(stream::iter([Ok(trailer)]))
+            .map(|part| {
+                part.map(|message| v1::PutObjectRequest {
+                    message: Some(message),
+                })
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_md5_is_taken_for_one() {
+        assert!(is_md5("\"d41d8cd98f00b204e9800998ecf8427e\""));
+        for other in [
+            "\"d41d8cd98f00b204e9800998ecf8427\"",
+            "\"0123456789abcdef-5\"",
+            "",
+        ] {
+            assert!(!is_md5(other), "{other}");
+        }
+    }
+}
