@@ -33,6 +33,7 @@ mod identity {
 
 /// Nodes that die, return, are excused and are stopped in order.
 mod liveness {
+    mod cut_off;
     mod dead_node;
     mod planned_stop;
 }

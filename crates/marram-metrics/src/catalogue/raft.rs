@@ -26,7 +26,8 @@ pub const RAFT_ROLE: Family = Family {
 /// Whether a leader is known.
 pub const RAFT_HAS_LEADER: Family = gauge(
     "marram_raft_has_leader",
-    "1 while this server's replica knows a leader of its group, else 0",
+    "1 while this server's replica has a leader: one that answers this server or, where it leads itself, \
+     while a majority has answered it within three seconds; else 0",
 );
 /// The term.
 pub const RAFT_TERM: Family = gauge(

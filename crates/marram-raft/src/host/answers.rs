@@ -128,6 +128,9 @@ pub struct GroupStatus {
     pub members_at: (u64, bool),
     /// On the leader: how far the other replicas' logs are known to agree, in order of their ids.
     pub matched: Vec<(ReplicaId, u64)>,
+    /// On the leader: how long ago the last message was sent that a majority has answered, in
+    /// milliseconds; none before the first, and none where it is the only voter.
+    pub quorum_ms: Option<u64>,
     /// Why the replica has stopped.
     pub failed: Option<String>,
 }

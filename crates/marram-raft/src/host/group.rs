@@ -11,7 +11,7 @@ use marram_types::{GroupId, ReplicaId};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::impls::ProgressResponder;
-use openraft::{RaftMetrics, ServerState};
+use openraft::{Instant as _, RaftMetrics, ServerState};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -199,6 +199,9 @@ impl Group {
                 metrics.committed_membership_config.log_id() == members.log_id(),
             ),
             matched: matched.collect(),
+            quorum_ms: metrics
+                .last_quorum_acked
+                .map(|sent| u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX)),
             failed,
         }
     }

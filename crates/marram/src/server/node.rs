@@ -409,7 +409,11 @@ fn observe(
         tls: listeners.tls.clone(),
     });
     observed.add(DriveSource(Arc::clone(drives)));
-    observed.add(Groups(Arc::clone(&node.host)));
+    observed.add(Groups {
+        host: Arc::clone(&node.host),
+        mesh: node.mesh.clone(),
+        view: node.view.clone(),
+    });
     observed.add(Cluster {
         view: node.view.clone(),
         health: node.health.subscribe(),

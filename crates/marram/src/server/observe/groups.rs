@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use marram_meta::{ObjectAnswer, ObjectQuery};
+use marram_mesh::Mesh;
+use marram_meta::{ClusterView, ObjectAnswer, ObjectQuery};
 use marram_metrics::catalogue::{
     GROUP_NARROWED, GROUP_OBJECT, GROUP_OBJECTS, GROUP_REENCODINGS, GROUP_REPAIRS,
     GROUP_UNDER_PROTECTED, RAFT_APPLIED, RAFT_CHECKPOINT, RAFT_COMMITTED, RAFT_HAS_LEADER,
@@ -11,21 +12,39 @@ use marram_metrics::catalogue::{
 };
 use marram_metrics::{Sheet, Source};
 use marram_raft::{GroupStatus, RaftHost, Role};
-use marram_types::GroupId;
+use marram_types::{GroupId, ReplicaId};
+use tokio::sync::watch;
+
+use super::super::view::node_of;
 
 const ROLES: [&str; 5] = ["leader", "follower", "candidate", "learner", "stopped"];
 
+/// A leader that no majority has answered for so long leads nobody: it would be replaced by now, if
+/// there were a majority.
+const UNANSWERED_MAX_MS: u64 = 3_000;
+
 /// The replicas.
-pub(in crate::server) struct Groups(pub(in crate::server) Arc<RaftHost>);
+pub(in crate::server) struct Groups {
+    /// The replicas of this server.
+    pub host: Arc<RaftHost>,
+    /// Who answers.
+    pub mesh: Mesh,
+    /// Who runs which replica.
+    pub view: watch::Receiver<Arc<ClusterView>>,
+}
 
 #[async_trait]
 impl Source for Groups {
     async fn collect(&self, sheet: &mut Sheet) {
-        for group in self.0.groups() {
-            let Some(status) = self.0.status(group) else {
+        let view = self.view.borrow().clone();
+        let answers = |replica| node_of(&view, replica).is_some_and(|n| self.mesh.is_up(n));
+        for group in self.host.groups() {
+            let Some(status) = self.host.status(group) else {
                 continue;
             };
             let name = group.0.to_string();
+            let led = is_led(&status, answers);
+            sheet.set(&RAFT_HAS_LEADER, &[&name], u64::from(led));
             write(sheet, &name, &status);
             if status.role == Role::Leader && group != GroupId::ROOT {
                 self.write_content(sheet, group, &name).await;
@@ -37,7 +56,7 @@ impl Source for Groups {
 impl Groups {
     /// Reads what this replica has applied: a leader's is as new as any.
     async fn ask(&self, group: GroupId, query: ObjectQuery) -> Option<ObjectAnswer> {
-        let answer = self.0.query(group, &query.encode(), false).await.ok()?;
+        let answer = self.host.query(group, &query.encode(), false).await.ok()?;
         ObjectAnswer::decode(&answer.0).ok()
     }
 
@@ -67,8 +86,6 @@ fn write(sheet: &mut Sheet, name: &str, status: &GroupStatus) {
         Role::Stopped => "stopped",
     };
     sheet.set_one_of(&RAFT_ROLE, &labels, &ROLES, role);
-    let led = status.leader.is_some() && status.role != Role::Stopped;
-    sheet.set(&RAFT_HAS_LEADER, &labels, u64::from(led));
     sheet.set(&RAFT_TERM, &labels, status.term);
     sheet.set(&RAFT_LAST, &labels, status.last);
     sheet.set(&RAFT_COMMITTED, &labels, status.committed);
@@ -80,6 +97,19 @@ fn write(sheet: &mut Sheet, name: &str, status: &GroupStatus) {
     }
 }
 
+/// Whether the group of this replica has a leader. What the replica believes is not enough: a leader
+/// that was cut off, and those who followed one that is gone, believe it until they hear of another.
+fn is_led(status: &GroupStatus, answers: impl Fn(ReplicaId) -> bool) -> bool {
+    match status.role {
+        Role::Stopped => false,
+        Role::Leader => {
+            let alone = status.voters.len() == 1;
+            alone || status.quorum_ms.is_some_and(|ms| ms < UNANSWERED_MAX_MS)
+        }
+        Role::Follower | Role::Candidate | Role::Learner => status.leader.is_some_and(answers),
+    }
+}
+
 /// Entries that the slowest voter is behind. One that never answered is behind by all of them.
 fn slowest_voter(status: &GroupStatus) -> u64 {
     let voters = status
@@ -88,4 +118,57 @@ fn slowest_voter(status: &GroupStatus) -> u64 {
         .filter(|(replica, _)| status.voters.contains(replica));
     let behind = voters.map(|(_, matched)| status.last.saturating_sub(*matched));
     behind.max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(role: Role, leader: Option<u64>, quorum_ms: Option<u64>) -> GroupStatus {
+        GroupStatus {
+            role,
+            term: 7,
+            leader: leader.map(ReplicaId),
+            last: 100,
+            committed: 100,
+            applied: 100,
+            checkpoint: 50,
+            voters: [1, 2, 3].map(ReplicaId).to_vec(),
+            learners: vec![ReplicaId(4)],
+            changing: false,
+            target: Vec::new(),
+            members_at: (1, true),
+            matched: [(2, 90), (3, 40), (4, 0)]
+                .map(|(r, at)| (ReplicaId(r), at))
+                .to_vec(),
+            quorum_ms,
+            failed: None,
+        }
+    }
+
+    #[test]
+    fn a_leader_is_one_that_a_majority_answers() {
+        let nobody = |_: ReplicaId| false;
+        let led = |role, leader, quorum_ms| is_led(&status(role, leader, quorum_ms), nobody);
+        assert!(led(Role::Leader, Some(1), Some(150)));
+        assert!(!led(Role::Leader, Some(1), Some(3_000)), "cut off");
+        assert!(!led(Role::Leader, Some(1), None), "just elected");
+        let mut alone = status(Role::Leader, Some(1), None);
+        alone.voters.truncate(1);
+        assert!(is_led(&alone, nobody));
+        assert!(!led(Role::Stopped, Some(1), Some(150)));
+    }
+
+    #[test]
+    fn a_leader_that_does_not_answer_is_none() {
+        let is_one = |replica: ReplicaId| replica == ReplicaId(1);
+        let led = |leader| is_led(&status(Role::Follower, leader, None), is_one);
+        assert!(led(Some(1)));
+        assert!(!led(Some(2)) && !led(None));
+    }
+
+    #[test]
+    fn learners_are_no_slow_voters() {
+        assert_eq!(slowest_voter(&status(Role::Leader, Some(1), Some(0))), 60);
+    }
 }
