@@ -151,6 +151,9 @@ pub struct GatewayConfig {
     pub token: Option<String>,
     /// A file with the join token of a new gateway.
     pub token_file: Option<PathBuf>,
+    /// Wait until the file with the join token is there, and after a refusal go on asking.
+    #[serde(default)]
+    pub await_token: bool,
     /// The key-encryption key, the same file on every server.
     pub kek_file: PathBuf,
     /// Mesh addresses of servers to learn the cluster from.
@@ -464,6 +467,9 @@ impl GatewayConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_names(self.name.as_ref(), None)?;
         check_token(self.token.as_ref(), self.token_file.as_ref())?;
+        if self.await_token && self.token_file.is_none() {
+            return Err(ConfigError::AwaitWithoutFile);
+        }
         check_path("identity file", &self.identity)?;
         check_path("kek file", &self.kek_file)?;
         check_api(self.api_listen, self.api_tls()?.as_ref())?;

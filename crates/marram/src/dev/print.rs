@@ -68,10 +68,29 @@ pub(super) fn welcome(
     println!("  marram cp -r ~/Pictures m://photos/2026/");
     println!("  marram ls m://photos/2026/");
     println!("  marram cat m://photos/2026/a.jpg | sha256sum");
-    println!("  kill -9 $(cat {root}/node-2/pid) $(cat {root}/node-5/pid)");
+    let names: Vec<String> = settings.node_names().map(|(name, _)| name).collect();
+    let killed = to_kill(&names);
+    if !killed.is_empty() {
+        let pids: Vec<String> = killed
+            .iter()
+            .map(|name| format!("$(cat {root}/{name}/pid)"))
+            .collect();
+        println!("  kill -9 {}", pids.join(" "));
+    }
     println!("  marram admin status");
-    println!("  marram dev --dir {root} --restart-node 2");
+    if let Some(number) = killed.first().and_then(|name| name.strip_prefix("node-")) {
+        println!("  marram dev --dir {root} --restart-node {number}");
+    }
     println!("\nCtrl-C stops the cluster; the same command starts it again with its data.");
+}
+
+/// The nodes that a newcomer may kill and lose nothing: two of six or more, one of three or more.
+fn to_kill(names: &[String]) -> Vec<&str> {
+    match names {
+        [_, second, _, _, fifth, _, ..] => vec![second, fifth],
+        [_, second, _, ..] => vec![second],
+        _ => Vec::new(),
+    }
 }
 
 fn binary_folder() -> String {

@@ -181,6 +181,10 @@ pub(crate) struct GatewayArgs {
     /// A file with the join token, which `ps` does not show
     #[arg(long, env = "MARRAM_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// With --token-file: wait until the file is there, and after a refusal go on asking with
+    /// whatever it holds then, instead of ending
+    #[arg(long, env = "MARRAM_AWAIT_TOKEN")]
+    pub await_token: bool,
     /// The key-encryption key: 64 hexadecimal digits, the same file on every server
     #[arg(long, env = "MARRAM_KEK_FILE", value_name = "FILE")]
     pub kek_file: PathBuf,
@@ -297,6 +301,7 @@ pub(super) fn gateway_config(args: &GatewayArgs) -> Result<GatewayConfig> {
         identity: args.identity.clone(),
         token: args.token.clone(),
         token_file: args.token_file.clone(),
+        await_token: args.await_token,
         kek_file: args.kek_file.clone(),
         join: args.join.clone(),
     };

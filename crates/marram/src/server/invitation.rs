@@ -1,5 +1,5 @@
-//! Where a new node's join token comes from: given at the start, or in a file that may come later and
-//! change. Under an orchestrator the node is there before its token is, and a crash of the one
+//! Where a newcomer's join token comes from: given at the start, or in a file that may come later and
+//! change. Under an orchestrator the newcomer is there before its token is, and a crash of the one
 //! would say nothing that waiting does not say better.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use marram_types::JoinToken;
-use marram_types::config::ServerConfig;
 use tokio::time::Instant;
 
 use super::observe::Readiness;
@@ -21,7 +20,7 @@ const LOOKS_PER_LINE: u32 = 30;
 /// may go away, such as a living member of the same name.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(15);
 
-/// What lets a new node in.
+/// What lets a newcomer in.
 #[derive(Debug)]
 pub(super) enum Invitation {
     /// This token, and no other will come.
@@ -42,17 +41,18 @@ impl Invitation {
     ///
     /// # Errors
     /// When no token is given, or none can be read and none is waited for.
-    pub(super) fn of(config: &ServerConfig) -> Result<Self> {
-        match &config.token_file {
-            Some(file) if config.await_token => Ok(Self::Awaited {
+    pub(super) fn of(
+        token: Option<&String>,
+        file: Option<&PathBuf>,
+        await_token: bool,
+    ) -> Result<Self> {
+        match file {
+            Some(file) if await_token => Ok(Self::Awaited {
                 file: file.clone(),
                 tried: None,
                 refused_at: None,
             }),
-            file => {
-                let token = own::token(config.token.as_ref(), file.as_ref())?;
-                Ok(Self::Given(Box::new(token)))
-            }
+            file => Ok(Self::Given(Box::new(own::token(token, file)?))),
         }
     }
 

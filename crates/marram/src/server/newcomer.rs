@@ -10,6 +10,7 @@ use marram_meta::{AdmittedNode, ClusterView, RootOutcome};
 use marram_proto::mesh::v1 as wire;
 use marram_types::{ClusterId, JoinToken};
 
+use super::invitation::Invitation;
 use super::observe::Readiness;
 use super::own::Own;
 
@@ -21,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ROUNDS_PER_LINE: u32 = 50;
 
 /// Who asks.
+#[derive(Clone)]
 pub(super) enum Asks {
     /// A storage node: its description, and the cluster that its drives are marked with.
     Node(Vec<u8>, Option<ClusterId>),
@@ -38,7 +40,7 @@ pub(super) struct Admitted {
 
 /// Why one was not admitted.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+enum AskError {
     /// A server of the cluster said no: with this token it will say so again until something else
     /// changes.
     #[error("{server} refused to admit this one: {why}")]
@@ -62,9 +64,36 @@ impl From<anyhow::Error> for AskError {
     }
 }
 
+/// Asks until admitted; a refusal ends it only where no other token can come.
+pub(super) async fn ask_until_admitted(
+    servers: &[String],
+    kek: &Kek,
+    own: &mut Own,
+    mut invitation: Invitation,
+    asks: Asks,
+    readiness: &Readiness,
+) -> Result<Admitted> {
+    loop {
+        let token = invitation.token(readiness).await?;
+        match ask(servers, &token, kek, own, asks.clone(), readiness).await {
+            Ok(admitted) => return Ok(admitted),
+            Err(error @ (AskError::Refused { .. } | AskError::OtherAuthority(_)))
+                if invitation.may_change() =>
+            {
+                tracing::warn!(%error, "not admitted; waiting for another token, or for the reason to go");
+                readiness.joining(format!(
+                    "{error}; waiting for another token, or for the reason to go"
+                ));
+                invitation.refused();
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Asks every server in turn until one admits us, and takes the certificate. A refusal ends it: asking
 /// again at once would not help.
-pub(super) async fn ask(
+async fn ask(
     servers: &[String],
     token: &JoinToken,
     kek: &Kek,

@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{GatewayArgs, gateway_config};
 use super::health::{self, MeshWitnesses};
+use super::invitation::Invitation;
 use super::lifetime::{api_tls, listen, stop_when_told};
-use super::newcomer::{self, Asks};
+use super::newcomer::{Asks, ask_until_admitted};
 use super::observe::{Cluster, Facts, Observed, Peers, Readiness};
-use super::own::{Own, token};
+use super::own::Own;
 use super::remote::MeshCalls;
 use super::renew::{AskServers, keep_renewed};
 use super::view;
@@ -135,10 +136,11 @@ async fn join(
     if own.is_member() {
         return Ok(ClusterView::default());
     }
-    let token = token(config.token.as_ref(), config.token_file.as_ref())?;
+    let (token, file) = (config.token.as_ref(), config.token_file.as_ref());
+    let invitation = Invitation::of(token, file, config.await_token)?;
     let asks = Asks::Gateway(config.name.clone());
-    let asked = newcomer::ask(&config.join, &token, kek, own, asks, readiness);
-    Ok(asked.await?.view)
+    let admitted = ask_until_admitted(&config.join, kek, own, invitation, asks, readiness);
+    Ok(admitted.await?.view)
 }
 
 /// Follows the view: from any known node while there are some, else from the servers given.

@@ -166,19 +166,22 @@ async fn founded_and_joined_by_the_commands_of_the_manual() {
     let keys = fs::metadata(cluster.file("second/d1/marram.keys")).expect("there");
     assert_eq!(keys.permissions().mode() & 0o777, 0o600);
 
-    // A gateway, whose token is good for several.
-    let token = cluster.token(&["--role", "gateway"]);
+    // A gateway, which is there before its token; that is good for several.
     let api = free_address();
+    let token_file = cluster.file("edge.token");
     let args = [
         "gateway".to_owned(),
         "--name=edge".to_owned(),
         format!("--identity={}", cluster.file("edge.keys")),
-        format!("--token={token}"),
+        format!("--token-file={token_file}"),
+        "--await-token".to_owned(),
         format!("--kek-file={}", cluster.file("kek")),
         format!("--api-listen={api}"),
         format!("--join={}", cluster.mesh),
     ];
-    let gateway = Daemon::start(scratch.path(), "edge", &args);
+    let mut gateway = Daemon::start(scratch.path(), "edge", &args);
+    gateway.says("waiting for a join token");
+    fs::write(&token_file, cluster.token(&["--role", "gateway"])).expect("written");
     let through = cluster.client(&api);
     until("the gateway answers", READY_WITHIN, async || {
         let status = through.cluster_status().await.map_err(|e| e.to_string())?;
@@ -190,10 +193,7 @@ async fn founded_and_joined_by_the_commands_of_the_manual() {
     .await;
     // It comes back without a token, and not at all once it was removed.
     drop(gateway);
-    let without: Vec<_> = args
-        .iter()
-        .filter(|arg| !arg.starts_with("--token"))
-        .collect();
+    let without: Vec<_> = args.iter().filter(|arg| !arg.contains("-token")).collect();
     let _gateway = Daemon::start(scratch.path(), "edge", &without);
     until("the gateway answers again", READY_WITHIN, async || {
         let status = through.cluster_status().await;
