@@ -99,7 +99,8 @@ fn as_pid(pid: u32) -> Pid {
         .expect("a process id")
 }
 
-/// True while a process is there.
+/// True while a process is there, or any of its threads: one that was killed is a zombie from the end of
+/// its first thread on, and its parent hears of it at the end of the last.
 #[must_use]
 pub fn alive(pid: u32) -> bool {
     let zombie = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
@@ -107,5 +108,6 @@ pub fn alive(pid: u32) -> bool {
             .next()
             .is_some_and(|rest| rest.starts_with('Z'))
     });
-    test_kill_process(as_pid(pid)).is_ok() && !zombie
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    test_kill_process(as_pid(pid)).is_ok() && (!zombie || threads > 1)
 }
