@@ -69,4 +69,5 @@ pub use authority::{AuthorityError, open_authority, wrap_authority};
 pub use gateway::{Gateway, GatewayDeps, ServeError, calls};
 pub use reencode::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
 pub use secret::{Kek, KekError, UnwrapError, WrapError};
+pub use status::{ReasonInfo, reasons};
 pub use tls::{ApiTls, ApiTlsError};

@@ -3,12 +3,17 @@
 //! Every error of an operation implements [`Fault`]: it names a [`Reason`], and the reason decides
 //! the code and whether a retry can help. The status carries the reason as `google.rpc.ErrorInfo`
 //! (domain "marram.dev"), numbers as its metadata, and `google.rpc.RetryInfo` where a retry helps.
+//! `reasons` says what each means, for `docs/api.md`.
+
+mod reasons;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+pub use reasons::{ReasonInfo, reasons};
 
 /// The domain of our reasons.
 const DOMAIN: &str = "marram.dev";
@@ -75,8 +80,7 @@ enum Retry {
 }
 
 impl Reason {
-    /// Every reason; tests go through it.
-    #[cfg(test)]
+    /// Every reason; documents and tests go through it.
     pub(crate) const ALL: [Self; 45] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,

@@ -1651,7 +1651,11 @@ pub mod admin_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Operating the cluster.
+    /// Operating the cluster. All methods need admin on everything.
+    ///
+    /// Errors: NODE_NOT_FOUND, NODE_BUSY, INVALID_BUCKET_NAME, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY,
+    /// OBJECT_NOT_FOUND, INVALID_PAGE_TOKEN, DATA_UNAVAILABLE, JOIN_TOKEN_NOT_FOUND, JOIN_TOKEN_INVALID,
+    /// CA_STEP_REFUSED, METADATA_FULL, OUTCOME_UNKNOWN.
     #[derive(Debug, Clone)]
     pub struct AdminServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2823,7 +2827,11 @@ pub mod admin_service_server {
             tonic::Status,
         >;
     }
-    /// Operating the cluster.
+    /// Operating the cluster. All methods need admin on everything.
+    ///
+    /// Errors: NODE_NOT_FOUND, NODE_BUSY, INVALID_BUCKET_NAME, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY,
+    /// OBJECT_NOT_FOUND, INVALID_PAGE_TOKEN, DATA_UNAVAILABLE, JOIN_TOKEN_NOT_FOUND, JOIN_TOKEN_INVALID,
+    /// CA_STEP_REFUSED, METADATA_FULL, OUTCOME_UNKNOWN.
     #[derive(Debug)]
     pub struct AdminServiceServer<T> {
         inner: Arc<T>,
@@ -4600,9 +4608,6 @@ pub mod bucket_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Buckets: create, look at, list, delete.
-    ///
-    /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_BUCKET_NAME,
-    /// INVALID_PROFILE, BUCKET_EXISTS, BUCKET_NOT_FOUND, BUCKET_NOT_EMPTY, TOO_MANY_BUCKETS.
     #[derive(Debug, Clone)]
     pub struct BucketServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4685,6 +4690,9 @@ pub mod bucket_service_client {
         }
         /// Makes a bucket. Answers when every part of the cluster knows it.
         /// ALREADY_EXISTS when there is one of that name.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_PROFILE, BUCKET_EXISTS, TOO_MANY_BUCKETS, BUCKET_BUSY,
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn create_bucket(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateBucketRequest>,
@@ -4710,6 +4718,9 @@ pub mod bucket_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Removes an empty bucket. FAILED_PRECONDITION (BUCKET_NOT_EMPTY) when it holds anything.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_NOT_EMPTY, BUCKET_BUSY, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
         pub async fn delete_bucket(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteBucketRequest>,
@@ -4735,6 +4746,8 @@ pub mod bucket_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Lists the buckets in order of their names, a page at a time.
+        ///
+        /// Errors: INVALID_PAGE_TOKEN.
         pub async fn list_buckets(
             &mut self,
             request: impl tonic::IntoRequest<super::ListBucketsRequest>,
@@ -4760,6 +4773,8 @@ pub mod bucket_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Says what a bucket is. NOT_FOUND when there is none of that name.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY.
         pub async fn head_bucket(
             &mut self,
             request: impl tonic::IntoRequest<super::HeadBucketRequest>,
@@ -4801,6 +4816,9 @@ pub mod bucket_service_server {
     pub trait BucketService: std::marker::Send + std::marker::Sync + 'static {
         /// Makes a bucket. Answers when every part of the cluster knows it.
         /// ALREADY_EXISTS when there is one of that name.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_PROFILE, BUCKET_EXISTS, TOO_MANY_BUCKETS, BUCKET_BUSY,
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
         async fn create_bucket(
             &self,
             request: tonic::Request<super::CreateBucketRequest>,
@@ -4809,6 +4827,9 @@ pub mod bucket_service_server {
             tonic::Status,
         >;
         /// Removes an empty bucket. FAILED_PRECONDITION (BUCKET_NOT_EMPTY) when it holds anything.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_NOT_EMPTY, BUCKET_BUSY, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
         async fn delete_bucket(
             &self,
             request: tonic::Request<super::DeleteBucketRequest>,
@@ -4817,6 +4838,8 @@ pub mod bucket_service_server {
             tonic::Status,
         >;
         /// Lists the buckets in order of their names, a page at a time.
+        ///
+        /// Errors: INVALID_PAGE_TOKEN.
         async fn list_buckets(
             &self,
             request: tonic::Request<super::ListBucketsRequest>,
@@ -4825,6 +4848,8 @@ pub mod bucket_service_server {
             tonic::Status,
         >;
         /// Says what a bucket is. NOT_FOUND when there is none of that name.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY.
         async fn head_bucket(
             &self,
             request: tonic::Request<super::HeadBucketRequest>,
@@ -4834,9 +4859,6 @@ pub mod bucket_service_server {
         >;
     }
     /// Buckets: create, look at, list, delete.
-    ///
-    /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_BUCKET_NAME,
-    /// INVALID_PROFILE, BUCKET_EXISTS, BUCKET_NOT_FOUND, BUCKET_NOT_EMPTY, TOO_MANY_BUCKETS.
     #[derive(Debug)]
     pub struct BucketServiceServer<T> {
         inner: Arc<T>,
@@ -5318,9 +5340,6 @@ pub mod iam_service_client {
     use tonic::codegen::http::Uri;
     /// Access keys: who may do what. All methods need admin on everything. A change holds in the whole
     /// cluster within a second.
-    ///
-    /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_ARGUMENT,
-    /// ACCESS_KEY_NOT_FOUND, LAST_ADMIN_KEY, TOO_MANY_ACCESS_KEYS.
     #[derive(Debug, Clone)]
     pub struct IamServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5403,6 +5422,8 @@ pub mod iam_service_client {
         }
         /// Makes an access key. Its secret is shown this once. A call whose answer was lost may leave a key
         /// whose secret nobody knows: delete it.
+        ///
+        /// Errors: TOO_MANY_ACCESS_KEYS, METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn create_access_key(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateAccessKeyRequest>,
@@ -5453,6 +5474,8 @@ pub mod iam_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Gives an access key another secret, shown this once. The old ones hold for the overlap.
+        ///
+        /// Errors: ACCESS_KEY_NOT_FOUND, TOO_MANY_ACCESS_KEYS, METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn rotate_access_key(
             &mut self,
             request: impl tonic::IntoRequest<super::RotateAccessKeyRequest>,
@@ -5479,6 +5502,8 @@ pub mod iam_service_client {
         }
         /// Switches a key off or on, changes when it ends, adds grants or takes them back.
         /// FAILED_PRECONDITION (LAST_ADMIN_KEY) when nobody could operate the cluster any more.
+        ///
+        /// Errors: ACCESS_KEY_NOT_FOUND, LAST_ADMIN_KEY, METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn update_access_key(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateAccessKeyRequest>,
@@ -5504,6 +5529,8 @@ pub mod iam_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Removes an access key for ever. FAILED_PRECONDITION (LAST_ADMIN_KEY) as above.
+        ///
+        /// Errors: LAST_ADMIN_KEY, METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn delete_access_key(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteAccessKeyRequest>,
@@ -5545,6 +5572,8 @@ pub mod iam_service_server {
     pub trait IamService: std::marker::Send + std::marker::Sync + 'static {
         /// Makes an access key. Its secret is shown this once. A call whose answer was lost may leave a key
         /// whose secret nobody knows: delete it.
+        ///
+        /// Errors: TOO_MANY_ACCESS_KEYS, METADATA_FULL, OUTCOME_UNKNOWN.
         async fn create_access_key(
             &self,
             request: tonic::Request<super::CreateAccessKeyRequest>,
@@ -5561,6 +5590,8 @@ pub mod iam_service_server {
             tonic::Status,
         >;
         /// Gives an access key another secret, shown this once. The old ones hold for the overlap.
+        ///
+        /// Errors: ACCESS_KEY_NOT_FOUND, TOO_MANY_ACCESS_KEYS, METADATA_FULL, OUTCOME_UNKNOWN.
         async fn rotate_access_key(
             &self,
             request: tonic::Request<super::RotateAccessKeyRequest>,
@@ -5570,6 +5601,8 @@ pub mod iam_service_server {
         >;
         /// Switches a key off or on, changes when it ends, adds grants or takes them back.
         /// FAILED_PRECONDITION (LAST_ADMIN_KEY) when nobody could operate the cluster any more.
+        ///
+        /// Errors: ACCESS_KEY_NOT_FOUND, LAST_ADMIN_KEY, METADATA_FULL, OUTCOME_UNKNOWN.
         async fn update_access_key(
             &self,
             request: tonic::Request<super::UpdateAccessKeyRequest>,
@@ -5578,6 +5611,8 @@ pub mod iam_service_server {
             tonic::Status,
         >;
         /// Removes an access key for ever. FAILED_PRECONDITION (LAST_ADMIN_KEY) as above.
+        ///
+        /// Errors: LAST_ADMIN_KEY, METADATA_FULL, OUTCOME_UNKNOWN.
         async fn delete_access_key(
             &self,
             request: tonic::Request<super::DeleteAccessKeyRequest>,
@@ -5588,9 +5623,6 @@ pub mod iam_service_server {
     }
     /// Access keys: who may do what. All methods need admin on everything. A change holds in the whole
     /// cluster within a second.
-    ///
-    /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_ARGUMENT,
-    /// ACCESS_KEY_NOT_FOUND, LAST_ADMIN_KEY, TOO_MANY_ACCESS_KEYS.
     #[derive(Debug)]
     pub struct IamServiceServer<T> {
         inner: Arc<T>,
@@ -6416,12 +6448,6 @@ pub mod object_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Objects: put, get, look at, delete, list.
-    ///
-    /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_KEY, INVALID_ARGUMENT,
-    /// BUCKET_NOT_FOUND, OBJECT_NOT_FOUND, OBJECT_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
-    /// OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, DRIVES_FULL, METADATA_FULL,
-    /// NOT_ENOUGH_NODES, DATA_UNAVAILABLE, UPLOAD_STALLED, OUTCOME_UNKNOWN, OVERLOADED, TICKET_INVALID,
-    /// SHARD_NOT_FOUND, SHARD_CORRUPT, NOT_MODIFIED.
     #[derive(Debug, Clone)]
     pub struct ObjectServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -6506,6 +6532,10 @@ pub mod object_service_client {
         /// the size, the trailer may be left out; otherwise a stream that ends without one was cut off.
         /// The answer comes when every shard is durable and the version is committed; until then
         /// nothing of it can be seen, and a call that breaks off leaves nothing behind.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_TOO_LARGE,
+        /// SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, DRIVES_FULL,
+        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn put_object(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::PutObjectRequest>,
@@ -6533,6 +6563,10 @@ pub mod object_service_client {
         /// Reads an object or a range of it: a header, then its bytes in chunks, in order. Every block is
         /// verified before it is sent; the checksum of the whole object is checked at the end of a
         /// full read.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// PRECONDITION_FAILED, NOT_MODIFIED, RANGE_NOT_SATISFIABLE, DATA_UNAVAILABLE, OBJECT_CHANGED,
+        /// OBJECT_CHECKSUM_MISMATCH.
         pub async fn get_object(
             &mut self,
             request: impl tonic::IntoRequest<super::GetObjectRequest>,
@@ -6561,6 +6595,8 @@ pub mod object_service_client {
         /// that fetch an object from its peers themselves (GetObjectRequest.accept_plan). NOT_FOUND
         /// (SHARD_NOT_FOUND) where the shard is not, or not any more; DATA_LOSS (SHARD_CORRUPT) where it is
         /// damaged: other shards of the plan, or a new plan, help.
+        ///
+        /// Errors: TICKET_INVALID, SHARD_NOT_FOUND, SHARD_CORRUPT, DATA_UNAVAILABLE.
         pub async fn read_shard(
             &mut self,
             request: impl tonic::IntoRequest<super::ReadShardRequest>,
@@ -6586,6 +6622,9 @@ pub mod object_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Says what an object is, without its bytes. NOT_FOUND when there is none.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// PRECONDITION_FAILED, NOT_MODIFIED.
         pub async fn head_object(
             &mut self,
             request: impl tonic::IntoRequest<super::HeadObjectRequest>,
@@ -6611,6 +6650,9 @@ pub mod object_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Deletes an object. Deleting what is not there succeeds, as in S3.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, PRECONDITION_FAILED,
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn delete_object(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteObjectRequest>,
@@ -6637,6 +6679,9 @@ pub mod object_service_client {
         }
         /// Deletes up to 1000 objects. Each is a mutation of its own with an answer of its own; nothing is
         /// promised of all together. The call fails only where it is wrong as a whole.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
         pub async fn delete_objects(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteObjectsRequest>,
@@ -6666,6 +6711,10 @@ pub mod object_service_client {
         /// seen, and a call that breaks off leaves nothing behind. To move an object, copy it and delete the
         /// source on condition of the generation that was copied: the two are two changes. A source that is
         /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED).
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
+        /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn copy_object(
             &mut self,
             request: impl tonic::IntoRequest<super::CopyObjectRequest>,
@@ -6692,6 +6741,8 @@ pub mod object_service_client {
         }
         /// Lists keys in the order of their bytes, a page at a time. A page shows every key whose last
         /// change ended before the page began.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, INVALID_PAGE_TOKEN.
         pub async fn list_objects(
             &mut self,
             request: impl tonic::IntoRequest<super::ListObjectsRequest>,
@@ -6735,6 +6786,10 @@ pub mod object_service_server {
         /// the size, the trailer may be left out; otherwise a stream that ends without one was cut off.
         /// The answer comes when every shard is durable and the version is committed; until then
         /// nothing of it can be seen, and a call that breaks off leaves nothing behind.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_TOO_LARGE,
+        /// SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, DRIVES_FULL,
+        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
         async fn put_object(
             &self,
             request: tonic::Request<tonic::Streaming<super::PutObjectRequest>>,
@@ -6751,6 +6806,10 @@ pub mod object_service_server {
         /// Reads an object or a range of it: a header, then its bytes in chunks, in order. Every block is
         /// verified before it is sent; the checksum of the whole object is checked at the end of a
         /// full read.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// PRECONDITION_FAILED, NOT_MODIFIED, RANGE_NOT_SATISFIABLE, DATA_UNAVAILABLE, OBJECT_CHANGED,
+        /// OBJECT_CHECKSUM_MISMATCH.
         async fn get_object(
             &self,
             request: tonic::Request<super::GetObjectRequest>,
@@ -6759,6 +6818,8 @@ pub mod object_service_server {
         /// that fetch an object from its peers themselves (GetObjectRequest.accept_plan). NOT_FOUND
         /// (SHARD_NOT_FOUND) where the shard is not, or not any more; DATA_LOSS (SHARD_CORRUPT) where it is
         /// damaged: other shards of the plan, or a new plan, help.
+        ///
+        /// Errors: TICKET_INVALID, SHARD_NOT_FOUND, SHARD_CORRUPT, DATA_UNAVAILABLE.
         async fn read_shard(
             &self,
             request: tonic::Request<super::ReadShardRequest>,
@@ -6767,6 +6828,9 @@ pub mod object_service_server {
             tonic::Status,
         >;
         /// Says what an object is, without its bytes. NOT_FOUND when there is none.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// PRECONDITION_FAILED, NOT_MODIFIED.
         async fn head_object(
             &self,
             request: tonic::Request<super::HeadObjectRequest>,
@@ -6775,6 +6839,9 @@ pub mod object_service_server {
             tonic::Status,
         >;
         /// Deletes an object. Deleting what is not there succeeds, as in S3.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, PRECONDITION_FAILED,
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
         async fn delete_object(
             &self,
             request: tonic::Request<super::DeleteObjectRequest>,
@@ -6784,6 +6851,9 @@ pub mod object_service_server {
         >;
         /// Deletes up to 1000 objects. Each is a mutation of its own with an answer of its own; nothing is
         /// promised of all together. The call fails only where it is wrong as a whole.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
         async fn delete_objects(
             &self,
             request: tonic::Request<super::DeleteObjectsRequest>,
@@ -6802,12 +6872,18 @@ pub mod object_service_server {
         /// seen, and a call that breaks off leaves nothing behind. To move an object, copy it and delete the
         /// source on condition of the generation that was copied: the two are two changes. A source that is
         /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED).
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
+        /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
         async fn copy_object(
             &self,
             request: tonic::Request<super::CopyObjectRequest>,
         ) -> std::result::Result<tonic::Response<Self::CopyObjectStream>, tonic::Status>;
         /// Lists keys in the order of their bytes, a page at a time. A page shows every key whose last
         /// change ended before the page began.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, INVALID_PAGE_TOKEN.
         async fn list_objects(
             &self,
             request: tonic::Request<super::ListObjectsRequest>,
@@ -6817,12 +6893,6 @@ pub mod object_service_server {
         >;
     }
     /// Objects: put, get, look at, delete, list.
-    ///
-    /// Reasons of errors (google.rpc.ErrorInfo, domain "marram.dev"): INVALID_KEY, INVALID_ARGUMENT,
-    /// BUCKET_NOT_FOUND, OBJECT_NOT_FOUND, OBJECT_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
-    /// OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, RANGE_NOT_SATISFIABLE, DRIVES_FULL, METADATA_FULL,
-    /// NOT_ENOUGH_NODES, DATA_UNAVAILABLE, UPLOAD_STALLED, OUTCOME_UNKNOWN, OVERLOADED, TICKET_INVALID,
-    /// SHARD_NOT_FOUND, SHARD_CORRUPT, NOT_MODIFIED.
     #[derive(Debug)]
     pub struct ObjectServiceServer<T> {
         inner: Arc<T>,
