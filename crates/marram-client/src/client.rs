@@ -11,7 +11,7 @@ use marram_proto::v1::admin_service_client::AdminServiceClient;
 use marram_proto::v1::bucket_service_client::BucketServiceClient;
 use marram_proto::v1::iam_service_client::IamServiceClient;
 use marram_proto::v1::object_service_client::ObjectServiceClient;
-use marram_types::caps::API_MESSAGE_BYTES_MAX;
+use marram_types::caps::{API_MESSAGE_BYTES_MAX, KEYS_MESSAGE_BYTES_MAX};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -87,7 +87,8 @@ impl Lane {
     }
 
     pub(crate) fn iam(&self) -> IamServiceClient<Channel> {
-        stub!(self, IamServiceClient)
+        IamServiceClient::new(self.server.channel.clone())
+            .max_decoding_message_size(KEYS_MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
@@ -277,9 +278,33 @@ impl Client {
         C: Fn(Lane, Request<M>) -> F,
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let limit = self.inner.call_timeout;
         let began = Instant::now();
         let may_repeat = |error: &ClientError| repeatable(error) && began.elapsed() < UNARY_TOTAL;
+        self.unary_while(may_repeat, message, call).await
+    }
+
+    /// The same, at most once: for what makes a secret, which a second attempt would make anew.
+    pub(crate) async fn unary_once<M, R, C, F>(&self, message: M, call: C) -> Result<R, ClientError>
+    where
+        M: Clone,
+        C: Fn(Lane, Request<M>) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        self.unary_while(|_| false, message, call).await
+    }
+
+    async fn unary_while<M, R, C, F>(
+        &self,
+        may_repeat: impl Fn(&ClientError) -> bool,
+        message: M,
+        call: C,
+    ) -> Result<R, ClientError>
+    where
+        M: Clone,
+        C: Fn(Lane, Request<M>) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let limit = self.inner.call_timeout;
         self.attempts(may_repeat, |lane| {
             let mut request = lane.request(message.clone());
             request.set_timeout(limit);

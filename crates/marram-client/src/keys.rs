@@ -27,7 +27,7 @@ impl Client {
             grants: wire(grants),
             expires_ms: expires_ms.unwrap_or(0),
         };
-        let answer = self.unary(message, |lane, request| async move {
+        let answer = self.unary_once(message, |lane, request| async move {
             lane.iam().create_access_key(request).await
         });
         let answer = answer.await?;
@@ -61,7 +61,7 @@ impl Client {
             id: id.to_owned(),
             overlap_ms: u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX),
         };
-        let answer = self.unary(message, |lane, request| async move {
+        let answer = self.unary_once(message, |lane, request| async move {
             lane.iam().rotate_access_key(request).await
         });
         let answer = answer.await?;

@@ -19,6 +19,7 @@ use crate::status::{Fault, Reason};
 
 #[cfg(test)]
 pub(crate) use access::listed;
+pub(crate) use guarded::Guard;
 pub(crate) use layer::AuthLayer;
 
 /// The audience that a token must name.

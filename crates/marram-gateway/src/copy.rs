@@ -22,19 +22,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::codegen::BoxStream;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Guard};
 use crate::core::Core;
 use crate::{get, put, status, validate};
 
 /// How often a copy tells how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How long the last message waits for a caller who does not read.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// Messages that wait for the caller.
 const MESSAGES_WAITING_MAX: usize = 2;
 
 /// Begins a copy. What is wrong with source or request is told at once, the rest by the stream.
 pub(crate) async fn run(
     core: Arc<Core>,
-    caller: &Caller,
+    (caller, guard): (&Caller, Guard),
     request: v1::CopyObjectRequest,
 ) -> Result<BoxStream<v1::CopyObjectResponse>, Status> {
     let mut header = target(&request)?;
@@ -63,6 +65,7 @@ pub(crate) async fn run(
     }
     let (send, receive) = mpsc::channel(MESSAGES_WAITING_MAX);
     let copy = Copy {
+        guard,
         size: source.size,
         crc64nvme: source.crc64nvme,
         copied: Arc::default(),
@@ -98,6 +101,8 @@ fn is_md5(etag: &str) -> bool {
 }
 
 struct Copy {
+    /// The copy goes on while nobody reads what it tells, so it looks itself whether it may.
+    guard: Guard,
     size: u64,
     crc64nvme: u64,
     copied: Arc<AtomicU64>,
@@ -139,7 +144,8 @@ impl Copy {
             (Err(_), Some(failed)) => Err(failed),
             (Err(error), None) => Err(status::of(&error)),
         };
-        let _gone = tell.send(told).await;
+        // It is done, whether it is heard or not.
+        let _gone = tokio::time::timeout(TOLD_WITHIN, tell.send(told)).await;
     }
 
     fn progress(&self) -> v1::CopyObjectResponse {
@@ -159,13 +165,20 @@ impl Copy {
         bytes: BoxStream<v1::GetObjectResponse>,
     ) -> impl Stream<Item = Result<v1::PutObjectRequest, Status>> + Send + use<> {
         let (copied, failed) = (Arc::clone(&self.copied), Arc::clone(&self.failed));
+        let mut guard = self.guard.clone();
         let chunks = bytes.filter_map(move |message| {
             let put = match message {
                 Ok(v1::GetObjectResponse {
                     message: Some(Got::Chunk(chunk)),
                 }) => {
                     copied.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
-                    Some(Ok(Put::Chunk(chunk)))
+                    match guard.taken_back() {
+                        None => Some(Ok(Put::Chunk(chunk))),
+                        Some(status) => {
+                            *failed.lock() = Some(status.clone());
+                            Some(Err(status))
+                        }
+                    }
                 }
                 Ok(_) => None,
                 Err(status) => {

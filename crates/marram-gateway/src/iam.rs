@@ -95,6 +95,11 @@ fn grant(wire: &v1::Grant) -> Result<Grant, IamError> {
     }
     let none = || wrong("grants.permissions", "there must be at least one");
     let permissions = Permissions::of(&found).ok_or_else(none)?;
+    let empty = wire.bucket.is_empty();
+    // A field that was forgotten must not grant the whole cluster.
+    if wire.everything != empty || (empty && !wire.prefix.is_empty()) {
+        return Err(wrong("grants.bucket", "name a bucket, or say everything"));
+    }
     Ok(Grant::new(
         permissions,
         Scope::of(&wire.bucket, &wire.prefix)?,
@@ -116,6 +121,7 @@ fn wire_grant(grant: &Grant) -> v1::Grant {
     let permissions = grant.permissions.iter().map(|p| permission(p).into());
     v1::Grant {
         permissions: permissions.collect(),
+        everything: bucket.is_empty(),
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
     }
@@ -142,11 +148,17 @@ async fn decide(core: &Core, command: KeyCommand) -> Result<(), IamError> {
     }
 }
 
-/// The key as it is after a decision.
-async fn shown(core: &Core, id: &str) -> Result<Option<v1::AccessKey>, IamError> {
-    let view = core.fresh_view().await?;
-    let now_ms = (core.now_ms)();
-    Ok(view.access_keys.get(id).map(|key| wire_key(key, now_ms)))
+/// The key as it is after a decision, or just its id where that cannot be looked up now: what was decided
+/// is done, and a secret that is not handed out now is lost.
+async fn shown(core: &Core, id: &str) -> v1::AccessKey {
+    let known = core.fresh_view().await.ok().and_then(|view| {
+        let key = view.access_keys.get(id)?;
+        Some(wire_key(key, (core.now_ms)()))
+    });
+    known.unwrap_or_else(|| v1::AccessKey {
+        id: id.to_owned(),
+        ..v1::AccessKey::default()
+    })
 }
 
 /// Makes a key.
@@ -169,7 +181,7 @@ pub(crate) async fn create(
     };
     decide(core, command).await?;
     tracing::info!(target: "admin", key = %id, "access key made");
-    let key = shown(core, &id).await?;
+    let key = Some(shown(core, &id).await);
     Ok(v1::CreateAccessKeyResponse { key, secret })
 }
 
@@ -199,7 +211,7 @@ pub(crate) async fn rotate(
     };
     decide(core, command).await?;
     tracing::info!(target: "admin", key = %request.id, "secret of an access key rotated");
-    let key = shown(core, &request.id).await?;
+    let key = Some(shown(core, &request.id).await);
     Ok(v1::RotateAccessKeyResponse { key, secret })
 }
 
@@ -217,7 +229,7 @@ pub(crate) async fn update(
     };
     decide(core, command).await?;
     tracing::info!(target: "admin", key = %request.id, "access key changed");
-    let key = shown(core, &request.id).await?;
+    let key = Some(shown(core, &request.id).await);
     Ok(v1::UpdateAccessKeyResponse { key })
 }
 

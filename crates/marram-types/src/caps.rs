@@ -63,6 +63,11 @@ pub const LIST_PAGE_MAX: u32 = 1000;
 pub const ACCESS_KEYS_MAX: usize = 1000;
 /// Grants of one access key.
 pub const GRANTS_PER_KEY_MAX: usize = 64;
+/// Bytes of buckets and prefixes in all grants of one access key: all keys together go to every server
+/// in one message of [`MESH_FRAME_BYTES_MAX`].
+pub const GRANT_BYTES_PER_KEY_MAX: usize = 4 * KIB;
+/// Bytes of a message about access keys: a list of all of them.
+pub const KEYS_MESSAGE_BYTES_MAX: usize = 8 * MIB;
 /// Bytes of the note of an access key.
 pub const KEY_NOTE_BYTES_MAX: usize = 128;
 /// Replaced secrets of one access key that still hold.

@@ -99,6 +99,7 @@ pub(crate) fn wire_grant(grant: &Grant) -> v1::Grant {
     let permissions = grant.permissions.iter().map(|p| permission(p).into());
     v1::Grant {
         permissions: permissions.collect(),
+        everything: bucket.is_empty(),
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
     }

@@ -1,6 +1,5 @@
 //! The first message of a call, looked at before the method sees it.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,9 +30,9 @@ pub(crate) enum FirstError {
     Damaged(#[from] prost::DecodeError),
 }
 
-/// A body that gives again what was taken of it, then the rest.
+/// A body that gives again what was taken of it, as one frame, then the rest.
 pub(crate) struct Replayed {
-    taken: VecDeque<Frame<Bytes>>,
+    taken: Option<Bytes>,
     rest: Body,
 }
 
@@ -45,14 +44,14 @@ impl http_body::Body for Replayed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match self.taken.pop_front() {
-            Some(frame) => Poll::Ready(Some(Ok(frame))),
+        match self.taken.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.taken.is_empty() && self.rest.is_end_stream()
+        self.taken.is_none() && self.rest.is_end_stream()
     }
 }
 
@@ -62,25 +61,33 @@ pub(crate) async fn take(body: Body) -> Result<(Bytes, Body), FirstError> {
     taken.map_err(|_| FirstError::Late)?
 }
 
+/// Nothing is kept but the bytes: a caller whose grants are not known yet may cost no more than it
+/// sends, however small the frames are in which it does.
 async fn read(mut rest: Body) -> Result<(Bytes, Body), FirstError> {
-    let mut taken = VecDeque::new();
-    let mut seen = BytesMut::new();
+    let mut seen = Bytes::new();
     loop {
         if let Some(message) = whole(&seen)? {
+            let taken = Some(seen);
             return Ok((message, Body::new(Replayed { taken, rest })));
         }
         let next = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await;
         let frame = next.and_then(Result::ok).ok_or(FirstError::Cut)?;
-        if let Some(data) = frame.data_ref() {
-            seen.extend_from_slice(data);
-        }
-        taken.push_back(frame);
+        let data = frame.into_data().map_err(|_| FirstError::Cut)?;
+        // In most cases the first frame has it all, and nothing is copied.
+        seen = match seen.is_empty() {
+            true => data,
+            false => {
+                let mut joined = BytesMut::from(seen);
+                joined.extend_from_slice(&data);
+                joined.freeze()
+            }
+        };
     }
 }
 
 /// The message in the bytes so far, if all of it is there.
-fn whole(seen: &[u8]) -> Result<Option<Bytes>, FirstError> {
-    let Some((mut prefix, rest)) = seen.split_at_checked(PREFIX_BYTES) else {
+fn whole(seen: &Bytes) -> Result<Option<Bytes>, FirstError> {
+    let Some((mut prefix, _)) = seen.split_at_checked(PREFIX_BYTES) else {
         return Ok(None);
     };
     if prefix.get_u8() != 0 {
@@ -90,5 +97,6 @@ fn whole(seen: &[u8]) -> Result<Option<Bytes>, FirstError> {
     if len > API_MESSAGE_BYTES_MAX {
         return Err(FirstError::TooLarge(len));
     }
-    Ok(rest.get(..len).map(Bytes::copy_from_slice))
+    let message = PREFIX_BYTES..PREFIX_BYTES + len;
+    Ok((message.end <= seen.len()).then(|| seen.slice(message)))
 }

@@ -20,9 +20,10 @@ use super::access::Need;
 use super::layer::lacking;
 use crate::status;
 
-/// What a call was admitted by.
+/// What a call was admitted by. An extension of the request, for methods whose work goes on while
+/// nobody reads the answer.
 #[derive(Clone)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     pub(super) view: watch::Receiver<Arc<ClusterView>>,
     pub(super) now_ms: fn() -> u64,
     pub(super) caller: Caller,
@@ -33,7 +34,7 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Why the call may not go on; `None` where it may.
-    fn taken_back(&mut self) -> Option<Status> {
+    pub(crate) fn taken_back(&mut self) -> Option<Status> {
         let now_ms = (self.now_ms)();
         let ended = self.expires_ms.is_some_and(|end| now_ms >= end);
         if !ended && !self.view.has_changed().unwrap_or(false) {

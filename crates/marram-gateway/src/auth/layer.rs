@@ -94,6 +94,10 @@ pub(super) fn lacking(
     needs: &[Need],
     now_ms: u64,
 ) -> Option<GateError> {
+    if view.cluster.is_none() {
+        // Not the key's fault: this server has heard nothing for too long.
+        return Some(AuthError::NoView.into());
+    }
     let key = view.access_keys.get(&caller.access_key);
     let Some(key) = key.filter(|key| key.is_live(now_ms)) else {
         return Some(AuthError::KeyUnknown(caller.access_key.clone()).into());
@@ -161,6 +165,7 @@ impl Gate {
         };
         let mut request = request.map(|body| guard.clone().request(body));
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(guard.clone());
         Ok((request, Some(guard)))
     }
 }

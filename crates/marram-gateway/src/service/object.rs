@@ -8,7 +8,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::framed;
-use crate::auth::Caller;
+use crate::auth::{Caller, Guard};
 use crate::core::Core;
 use crate::{copy, get, objects, put, shards, status};
 
@@ -101,7 +101,9 @@ impl ObjectService for Objects {
         request: Request<v1::CopyObjectRequest>,
     ) -> Result<Response<Self::CopyObjectStream>, Status> {
         let caller = caller(&request)?;
-        let told = copy::run(self.0.clone(), &caller, request.into_inner());
+        let guard = request.extensions().get::<Guard>().cloned();
+        let guard = guard.ok_or_else(|| Status::internal("the call passed no authentication"))?;
+        let told = copy::run(self.0.clone(), (&caller, guard), request.into_inner());
         Ok(Response::new(told.await?))
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use marram_types::{Generation, VersionId};
+use marram_types::{Generation, Grant, VersionId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -29,6 +29,21 @@ fn round_trip<T: Stored + PartialEq + Debug>(value: &T) {
     assert!(T::deser_value(&bytes).is_err());
     bytes[0] = 0;
     assert!(T::deser_value(&bytes).is_err());
+}
+
+/// Keys were written without grants once: they could do everything, and still can.
+#[test]
+fn an_access_key_of_version_1_may_do_everything() {
+    for (off, disabled) in [(0, false), (1, true)] {
+        let bytes = [&[1, 3], b"MK1".as_slice(), &[2, 7, 8, off]].concat();
+        let key = AccessKeyRecord::deser_value(&bytes).unwrap();
+        let wanted = AccessKeyRecord {
+            disabled,
+            ..AccessKeyRecord::of_admin("MK1".to_owned(), vec![7, 8])
+        };
+        assert_eq!(key, wanted);
+        assert_eq!(key.grants, [Grant::everything()]);
+    }
 }
 
 proptest! {

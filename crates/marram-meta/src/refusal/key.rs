@@ -1,6 +1,9 @@
 //! Why a command about an access key changed nothing.
 
-use marram_types::caps::{ACCESS_KEYS_MAX, GRANTS_PER_KEY_MAX, OLD_SECRETS_MAX};
+use marram_types::caps::{
+    ACCESS_KEYS_MAX, GRANT_BYTES_PER_KEY_MAX, GRANTS_PER_KEY_MAX, KEY_NOTE_BYTES_MAX,
+    OLD_SECRETS_MAX,
+};
 use marram_types::codec::{DecodeError, Reader, Writer};
 
 use super::unknown;
@@ -24,7 +27,10 @@ pub enum KeyRefusal {
     #[error("there are {ACCESS_KEYS_MAX} access keys already: delete one first")]
     TooMany,
     /// The key has as many grants as it may.
-    #[error("an access key has at most {GRANTS_PER_KEY_MAX} grants")]
+    #[error(
+        "an access key has at most {GRANTS_PER_KEY_MAX} grants, whose buckets and prefixes have \
+         {GRANT_BYTES_PER_KEY_MAX} bytes together at most"
+    )]
     TooManyGrants,
     /// Rotated too often while old secrets still hold.
     #[error(
@@ -39,7 +45,7 @@ pub enum KeyRefusal {
         grant: String,
     },
     /// Text out of range.
-    #[error("an access key has an id, and a note of at most 128 bytes")]
+    #[error("an access key has an id, and a note of at most {KEY_NOTE_BYTES_MAX} bytes")]
     Malformed,
 }
 

@@ -1,7 +1,9 @@
 //! Access keys: made, changed and removed. One that can always operate the cluster stays.
 
+use marram_types::Grant;
 use marram_types::caps::{
-    ACCESS_KEYS_MAX, GRANTS_PER_KEY_MAX, KEY_NOTE_BYTES_MAX, OLD_SECRETS_MAX,
+    ACCESS_KEYS_MAX, GRANT_BYTES_PER_KEY_MAX, GRANTS_PER_KEY_MAX, KEY_NOTE_BYTES_MAX,
+    OLD_SECRETS_MAX,
 };
 
 use super::apply::{Ran, count};
@@ -63,13 +65,23 @@ fn create(apply: &mut Apply<'_>, key: &AccessKeyRecord) -> Ran {
     if count(apply.kv, Table::AccessKeys, ACCESS_KEYS_MAX)? >= ACCESS_KEYS_MAX {
         return refused(KeyRefusal::TooMany);
     }
-    if key.grants.len() > GRANTS_PER_KEY_MAX {
+    if too_many(&key.grants) {
         return refused(KeyRefusal::TooManyGrants);
     }
     if key.id.is_empty() || key.note.len() > KEY_NOTE_BYTES_MAX {
         return refused(KeyRefusal::Malformed);
     }
     put(apply, key)
+}
+
+/// All keys go to every server in one message, so each may take only so much of it.
+fn too_many(grants: &[Grant]) -> bool {
+    let bytes = |grant: &Grant| {
+        let (bucket, prefix) = grant.scope.parts();
+        bucket.len() + prefix.len()
+    };
+    let bytes: usize = grants.iter().map(bytes).sum();
+    grants.len() > GRANTS_PER_KEY_MAX || bytes > GRANT_BYTES_PER_KEY_MAX
 }
 
 /// An answer may be lost, and the rotation made again: every secret before keeps its overlap, so that
@@ -123,6 +135,7 @@ fn change(apply: &mut Apply<'_>, update: KeyCommand) -> Ran {
     let Some(mut key) = held(apply, &id)? else {
         return refused(KeyRefusal::Unknown);
     };
+    let lasting = key.is_lasting_admin();
     key.disabled = disabled.unwrap_or(key.disabled);
     key.expires_ms = expires.unwrap_or(key.expires_ms);
     if !add.is_empty() || !remove.is_empty() {
@@ -138,18 +151,18 @@ fn change(apply: &mut Apply<'_>, update: KeyCommand) -> Ran {
         }
         key.revision = apply.index;
     }
-    if key.grants.len() > GRANTS_PER_KEY_MAX {
+    if too_many(&key.grants) {
         return refused(KeyRefusal::TooManyGrants);
     }
-    if locks_out(apply, &id, Some(&key))? {
+    if lasting && locks_out(apply, &id, Some(&key))? {
         return refused(KeyRefusal::LastAdmin);
     }
     put(apply, &key)
 }
 
 fn delete(apply: &mut Apply<'_>, id: &str) -> Ran {
-    if held(apply, id)?.is_some() {
-        if locks_out(apply, id, None)? {
+    if let Some(key) = held(apply, id)? {
+        if key.is_lasting_admin() && locks_out(apply, id, None)? {
             return refused(KeyRefusal::LastAdmin);
         }
         apply.kv.delete(Table::AccessKeys, id.as_bytes())?;

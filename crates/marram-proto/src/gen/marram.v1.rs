@@ -5161,12 +5161,15 @@ pub struct Grant {
     /// What is permitted.
     #[prost(enumeration = "Permission", repeated, tag = "1")]
     pub permissions: ::prost::alloc::vec::Vec<i32>,
-    /// In which bucket; empty: in the whole cluster.
+    /// In which bucket; given unless `everything` is.
     #[prost(string, tag = "2")]
     pub bucket: ::prost::alloc::string::String,
     /// On keys that begin so; empty: on all, and the bucket itself.
     #[prost(string, tag = "3")]
     pub prefix: ::prost::alloc::string::String,
+    /// In the whole cluster, without a bucket.
+    #[prost(bool, tag = "4")]
+    pub everything: bool,
 }
 /// What is known of an access key.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -62,7 +62,8 @@ pub(crate) struct KeyCreateArgs {
 pub(crate) struct KeyRotateArgs {
     /// The key's id
     pub(crate) id: String,
-    /// How long the old secrets hold, up to 30d; 0s ends them at once
+    /// How long the old secrets hold, up to 30d; 0s ends them at once. Calls that run go on: where a
+    /// secret has leaked, disable the key, which cuts them
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
     pub(crate) overlap: Duration,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
@@ -14,6 +15,8 @@ use super::{gateway_args, grow, ready, secrets, server_args, tokens};
 
 /// How often the supervisor looks at its processes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a process that was killed may take until the operating system says so.
+const ENDING_TIME: Duration = Duration::from_secs(2);
 /// How long a join token for a process that is to be started may take.
 const ADMIT_WITHIN: Duration = Duration::from_secs(12);
 /// How often it asks the cluster who its members are.
@@ -259,11 +262,11 @@ impl Supervisor {
             let _ = fs::remove_file(&request);
         }
         self.ended = still_ended;
-        // A request for a node that runs is fulfilled already. One that ended since we looked is not
-        // running, and whoever asks may know that before us.
+        // A request for a node that runs is fulfilled already. Whoever asks may know before us that it
+        // ends: a process that is killed is on its way out for a while, and looks as if it ran.
         for process in &mut self.running {
             let request = self.layout.restart_request(process.name());
-            if request.exists() && process.is_running() {
+            if is_older(&request, ENDING_TIME) && process.is_running() {
                 let _ = fs::remove_file(request);
             }
         }
@@ -274,6 +277,12 @@ impl Supervisor {
         let processes = std::mem::take(&mut self.running);
         futures::future::join_all(processes.into_iter().map(Process::stop)).await;
     }
+}
+
+/// Whether a file has been there for so long.
+fn is_older(file: &Path, time: Duration) -> bool {
+    let written = fs::metadata(file).and_then(|file| file.modified());
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age >= time))
 }
 
 /// Resolves when the process is told to stop.

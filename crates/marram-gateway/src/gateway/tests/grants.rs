@@ -16,6 +16,7 @@ fn grant(text: &str) -> v1::Grant {
     let permissions = (0..4).filter(|bit| bits & (1 << bit) != 0);
     v1::Grant {
         permissions: permissions.map(|bit| bit + 1).collect(),
+        everything: bucket.is_empty(),
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
     }
@@ -324,8 +325,15 @@ async fn what_makes_no_sense_is_refused_by_name() {
         permissions: permissions.to_vec(),
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
+        everything: false,
+    };
+    let both = v1::Grant {
+        everything: true,
+        ..grant("read:bucket")
     };
     for wrong in [
+        both,
+        odd(&[4], "", ""),
         odd(&[], "bucket", ""),
         odd(&[0], "bucket", ""),
         odd(&[99], "bucket", ""),
@@ -442,4 +450,32 @@ async fn a_call_that_runs_is_cut_when_its_key_is_taken_back() {
         drives.shards() == shards
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_copy_whose_teller_nobody_reads_is_cut_too() {
+    let (cluster, mut admin) = cluster(6).await;
+    admin.put("large", &content(40 << 20, 3)).await.unwrap();
+    let shards = cluster.drives.shards();
+    let (made, mut client) = key(&cluster, &mut admin, &["read,write:bucket"]).await;
+    // A node that stands still keeps the copy from its end.
+    cluster.drives.stick(cluster.nodes[0]);
+    let request = v1::CopyObjectRequest {
+        source_bucket: "bucket".to_owned(),
+        source_key: "large".to_owned(),
+        bucket: "bucket".to_owned(),
+        key: "copy".to_owned(),
+        ..v1::CopyObjectRequest::default()
+    };
+    let unread = client.objects.copy_object(request).await.unwrap();
+    let delete = v1::DeleteAccessKeyRequest { id: id(&made) };
+    admin.iam.delete_access_key(delete).await.unwrap();
+    cluster.drives.start(cluster.nodes[0]);
+    let drives = cluster.drives.clone();
+    let tasks = cluster.core.tasks.clone();
+    eventually("the copy ends", move || tasks.is_empty()).await;
+    eventually("its shards go", move || drives.shards() == shards).await;
+    let missing = admin.get("copy").await.expect_err("nothing is there");
+    assert_eq!(reason(&missing), "OBJECT_NOT_FOUND");
+    drop(unread);
 }
