@@ -115,6 +115,8 @@ const TABLE: [(&str, u8, &[&str]); 15] = [
             "client",
         ],
     ),
+    // The operator knows clusters by their API only.
+    ("marram-operator", 5, &["types", "metrics", "client"]),
 ];
 
 /// What the pure crates must never link: runtimes, sockets, files, randomness, wire formats.

@@ -1,0 +1,1 @@
+//! The operator: it runs Marram clusters on Kubernetes.
