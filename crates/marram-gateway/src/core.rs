@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::begin::BeginCache;
-use crate::drives::{Conditions, Drives};
+use crate::drives::{Conditions, Drives, Place, Suspicion};
 use crate::groups::{COMMAND_TIME, GroupError, Groups, QUERY_TIME};
 use crate::layout::Standing;
 use crate::nodes::Nodes;
@@ -165,6 +165,16 @@ impl Core {
     /// How the nodes are, by the word of several.
     pub(crate) fn health(&self) -> Arc<ClusterHealth> {
         self.health.borrow().clone()
+    }
+
+    /// Whether a drive failed a moment ago. One whose node did not answer is free of it as soon as
+    /// anything comes from the node: it is back.
+    pub(crate) fn is_suspect(&self, place: Place) -> bool {
+        match self.conditions.suspicion(place.drive) {
+            None => false,
+            Some(Suspicion { away: false, .. }) => true,
+            Some(suspicion) => !self.drives.answered_since(place.node, suspicion.since),
+        }
     }
 
     /// Whether others should be asked before this node, where there are others: it is slow, comes and

@@ -4,7 +4,7 @@
 mod condition;
 mod meshed;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use marram_proto::mesh::v1::UpkeepResponse;
 use marram_types::caps::DRIVE_FULL_PERCENT;
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, ShardId};
 
-pub(crate) use condition::Conditions;
+pub(crate) use condition::{Conditions, Suspicion};
 pub(crate) use meshed::Meshed;
 
 /// A drive and the node that has it.
@@ -54,6 +54,8 @@ pub(crate) enum DriveError {
     Corrupt,
     #[error("the node does not answer")]
     Away,
+    #[error("the node answers, but not for this drive yet")]
+    NotOpen,
     #[error("the node did not answer in time")]
     Late,
     #[error("the node has too much to do")]
@@ -128,6 +130,9 @@ pub(crate) struct CopyPiece {
 pub(crate) trait Drives: Send + Sync {
     /// Whether this observer holds a node to be there.
     fn is_up(&self, node: NodeId) -> bool;
+
+    /// Whether anything came from a node after `then`.
+    fn answered_since(&self, node: NodeId, then: Instant) -> bool;
 
     /// Whether a node is this very process: no network between.
     fn is_near(&self, node: NodeId) -> bool;

@@ -47,6 +47,11 @@ impl Heard {
         *self.0.lock() = Some(Instant::now());
     }
 
+    /// Whether anything came after `then`.
+    pub(crate) fn since(&self, then: Instant) -> bool {
+        self.0.lock().is_some_and(|at| at > then)
+    }
+
     fn silence(&self) -> Option<Duration> {
         self.0.lock().map(|at| at.elapsed())
     }

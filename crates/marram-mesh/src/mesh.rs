@@ -309,6 +309,12 @@ impl Mesh {
         Some(node) == self.node() || self.shared.liveness.borrow().get(&node) == Some(&Liveness::Up)
     }
 
+    /// Whether anything came from a node after `then`. We ourselves always answer.
+    #[must_use]
+    pub fn answered_since(&self, node: NodeId, then: Instant) -> bool {
+        Some(node) == self.node() || self.heard(node).is_some_and(|heard| heard.since(then))
+    }
+
     /// What this node can say about each of its peers.
     #[must_use]
     pub fn words(&self) -> Vec<PeerWord> {

@@ -67,7 +67,7 @@ pub use one_for_all::Shared;
 pub use ports::free_address;
 pub use processes::{Processes, alive};
 pub use raw::{Raw, Token, reason};
-pub use room::{alone, room};
+pub use room::{Room, alone, room};
 pub use scratch::Scratch;
 pub use server::Server;
 pub use wires::Wires;

@@ -100,7 +100,7 @@ pub(crate) async fn read(
             .await;
         match piece {
             Ok(piece) => return Ok(answer(node, piece)),
-            Err(DriveError::Away) => {
+            Err(DriveError::Away | DriveError::NotOpen) => {
                 "a node with a replica of it is not far enough, or away".clone_into(&mut why);
             }
             Err(error) => why = format!("node {node}: {error}"),

@@ -33,6 +33,15 @@ const FETCHES_PER_HEDGE: u32 = 20;
 /// Hedged fetches that may be saved up.
 const HEDGES_SAVED_MAX: u32 = 20;
 
+/// Why a drive is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Suspicion {
+    /// Since when.
+    pub(crate) since: Instant,
+    /// The node did not answer; nothing is known about the drive.
+    pub(crate) away: bool,
+}
+
 /// Recent experience with drives.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions(Mutex<Inner>);
@@ -40,7 +49,7 @@ pub(crate) struct Conditions(Mutex<Inner>);
 #[derive(Debug)]
 struct Inner {
     full: HashMap<DriveId, Instant>,
-    suspect: HashMap<DriveId, Instant>,
+    suspect: HashMap<DriveId, Suspicion>,
     slow: HashMap<DriveId, Instant>,
     /// Running means of how long runs and fetches took.
     run_time: Duration,
@@ -90,10 +99,12 @@ impl Conditions {
     pub(crate) fn failed(&self, drive: DriveId, error: DriveError) {
         let now = Instant::now();
         let mut inner = self.0.lock();
-        match error {
-            DriveError::Full => inner.full.insert(drive, now + FULL_FOR),
-            _ => inner.suspect.insert(drive, now + SUSPECT_FOR),
-        };
+        if error == DriveError::Full {
+            inner.full.insert(drive, now + FULL_FOR);
+        } else {
+            let away = error == DriveError::Away;
+            inner.suspect.insert(drive, Suspicion { since: now, away });
+        }
     }
 
     /// Others answered before this drive did, though they were asked later.
@@ -107,15 +118,15 @@ impl Conditions {
         holds(&self.0.lock().full, drive)
     }
 
-    /// Whether a drive failed a moment ago.
-    pub(crate) fn is_suspect(&self, drive: DriveId) -> bool {
-        holds(&self.0.lock().suspect, drive)
+    /// Whether a drive failed a moment ago, and why.
+    pub(crate) fn suspicion(&self, drive: DriveId) -> Option<Suspicion> {
+        let suspicion = self.0.lock().suspect.get(&drive).copied();
+        suspicion.filter(|suspicion| suspicion.since.elapsed() < SUSPECT_FOR)
     }
 
-    /// Whether a drive was overtaken or failed a moment ago.
+    /// Whether a drive was overtaken a moment ago.
     pub(crate) fn is_slow(&self, drive: DriveId) -> bool {
-        let inner = self.0.lock();
-        holds(&inner.slow, drive) || holds(&inner.suspect, drive)
+        holds(&self.0.lock().slow, drive)
     }
 
     /// How long the next run may take.
@@ -159,18 +170,27 @@ mod tests {
         let seen = Conditions::default();
         seen.failed(DriveId(1), DriveError::Full);
         seen.failed(DriveId(2), DriveError::Late);
-        assert!(seen.is_full(DriveId(1)) && !seen.is_suspect(DriveId(1)));
-        assert!(seen.is_suspect(DriveId(2)) && !seen.is_full(DriveId(2)));
+        assert!(seen.is_full(DriveId(1)) && seen.suspicion(DriveId(1)).is_none());
+        assert!(seen.suspicion(DriveId(2)).is_some() && !seen.is_full(DriveId(2)));
         seen.run_succeeded(DriveId(1), Duration::ZERO);
         seen.run_succeeded(DriveId(2), Duration::ZERO);
-        assert!(!seen.is_full(DriveId(1)) && !seen.is_suspect(DriveId(2)));
+        assert!(!seen.is_full(DriveId(1)) && seen.suspicion(DriveId(2)).is_none());
     }
 
     #[test]
     fn being_overtaken_is_no_reason_not_to_write() {
         let seen = Conditions::default();
         seen.overtaken(DriveId(1));
-        assert!(seen.is_slow(DriveId(1)) && !seen.is_suspect(DriveId(1)));
+        assert!(seen.is_slow(DriveId(1)) && seen.suspicion(DriveId(1)).is_none());
+    }
+
+    #[test]
+    fn a_silent_node_is_told_from_a_failed_drive() {
+        let seen = Conditions::default();
+        seen.failed(DriveId(1), DriveError::Away);
+        seen.failed(DriveId(2), DriveError::NotOpen);
+        let away = |drive| seen.suspicion(DriveId(drive)).map(|why| why.away);
+        assert_eq!((away(1), away(2)), (Some(true), Some(false)));
     }
 
     #[test]

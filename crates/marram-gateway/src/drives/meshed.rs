@@ -1,6 +1,6 @@
 //! The drives through the mesh.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,7 +29,7 @@ fn error(error: &CallError) -> DriveError {
             RpcCode::Full => DriveError::Full,
             RpcCode::NotFound => DriveError::NotFound,
             RpcCode::Corrupt => DriveError::Corrupt,
-            RpcCode::Unavailable => DriveError::Away,
+            RpcCode::Unavailable => DriveError::NotOpen,
             RpcCode::DeadlineExceeded => DriveError::Late,
             RpcCode::Overloaded => DriveError::Overloaded,
             RpcCode::Aborted => DriveError::Stale,
@@ -69,6 +69,10 @@ fn held(held: wire::HeldShard) -> Option<(ShardId, PgId)> {
 impl Drives for Meshed {
     fn is_up(&self, node: NodeId) -> bool {
         self.0.is_up(node)
+    }
+
+    fn answered_since(&self, node: NodeId, then: Instant) -> bool {
+        self.0.answered_since(node, then)
     }
 
     fn is_near(&self, node: NodeId) -> bool {

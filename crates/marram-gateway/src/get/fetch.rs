@@ -23,6 +23,7 @@ pub(crate) fn health(core: &Core, places: &Places, extent: &Extent, shard: u8) -
     };
     let poor = !core.drives.is_up(place.node)
         || core.conditions.is_slow(place.drive)
+        || core.is_suspect(place)
         || core.prefers_others(place.node);
     if poor {
         Health::Poor

@@ -52,7 +52,7 @@ pub(super) fn extent(
     let answers = |drive| answers(core, &places, drive);
     // Drives that failed a moment ago are used only where the write could not go on without them.
     let good = |drive| {
-        answers(drive) && !core.conditions.is_full(drive) && !core.conditions.is_suspect(drive)
+        answers(drive) && !core.conditions.is_full(drive) && !is_suspect(core, &places, drive)
     };
     // Slow nodes and such as come and go are spared where the object keeps its width without them: a
     // narrower one costs space, and somebody has to widen it later.
@@ -105,7 +105,7 @@ fn whole_row(
     let good = |drive| {
         answers(core, &places, drive)
             && !core.conditions.is_full(drive)
-            && !core.conditions.is_suspect(drive)
+            && !is_suspect(core, &places, drive)
             && !session.avoided().contains(&drive)
     };
     let need = profile.width();
@@ -149,6 +149,13 @@ fn answers(core: &Core, places: &Places, drive: DriveId) -> bool {
     places
         .place(drive)
         .is_some_and(|place| places.takes_data(drive) && core.drives.is_up(place.node))
+}
+
+/// Whether a drive failed a moment ago, and nothing speaks for it since.
+fn is_suspect(core: &Core, places: &Places, drive: DriveId) -> bool {
+    places
+        .place(drive)
+        .is_none_or(|place| core.is_suspect(place))
 }
 
 /// Leaves at most `width` of a row's living slots: one on each node first, and others only where

@@ -63,7 +63,12 @@ async fn look(
             Ok(seen) if seen == [true] => return Ok(()),
             Ok(_) => return Err(Stop::Lost),
             // Its view is older or newer; or it has enough to do.
-            Err(error @ (DriveError::Stale | DriveError::Away | DriveError::Overloaded)) => {
+            Err(
+                error @ (DriveError::Stale
+                | DriveError::Away
+                | DriveError::NotOpen
+                | DriveError::Overloaded),
+            ) => {
                 last = error;
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await;
             }

@@ -1,7 +1,7 @@
 //! Drives in memory, with faults at will.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -134,6 +134,10 @@ impl FakeDrives {
 impl Drives for FakeDrives {
     fn is_up(&self, node: NodeId) -> bool {
         !self.0.lock().down.contains(&node)
+    }
+
+    fn answered_since(&self, node: NodeId, _then: Instant) -> bool {
+        self.is_up(node)
     }
 
     fn is_near(&self, _node: NodeId) -> bool {
