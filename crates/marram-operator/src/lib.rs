@@ -1,1 +1,23 @@
-//! The operator: it runs Marram clusters on Kubernetes.
+//! The operator: it runs Marram clusters on Kubernetes. A person writes a `MarramCluster`; the operator makes
+//! the objects that it needs, founds the cluster once, and from then on changes it one step at a time.
+//!
+//! ```text
+//! api         the resources that people write and read        crdgen   their definitions as YAML
+//! names       what the objects of a cluster are called        build    these objects, as they are applied
+//! view        what was seen (plain data)                      step     what to do next (pure)
+//! replicas    how many pods there are (pure)                  report   what is said of it all (pure)
+//! certificates   the API's certificates and their CA
+//! ```
+//!
+//! It knows clusters by their API only, and does nothing that a person could not do with `kubectl` and
+//! `marram admin`.
+
+pub mod api;
+pub mod build;
+pub mod certificates;
+pub mod crdgen;
+pub mod names;
+pub mod replicas;
+pub mod report;
+pub mod step;
+pub mod view;

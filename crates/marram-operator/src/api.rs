@@ -1,0 +1,27 @@
+//! The resources of the group `marram.dev/v1alpha1`.
+
+mod cluster;
+mod operation;
+mod policy;
+mod rules;
+mod status;
+mod storage;
+
+pub use cluster::{MarramCluster, MarramClusterSpec, PullSecret};
+pub use operation::{Operation, OperationKind, Phase, Suspended};
+pub use policy::{
+    Disruption, Replacement, ReplacementMode, Retention, RetentionPolicy, ScaleDown, Tls, Upgrade,
+};
+pub use status::{
+    Capacity, CertificateStatus, ClusterPhase, MarramClusterStatus, Member, RedundancyStatus,
+    UpgradeStatus,
+};
+pub use storage::{HostSpread, Resources, ServerSettings, Storage, Volume};
+
+/// The group of all resources.
+pub const GROUP: &str = "marram.dev";
+/// Their version.
+pub const VERSION: &str = "v1alpha1";
+
+#[cfg(test)]
+mod tests;

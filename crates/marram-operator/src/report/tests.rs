@@ -1,0 +1,109 @@
+use super::*;
+use crate::api::Phase;
+use crate::step::tests::{operation, pod, resting};
+use crate::step::{Step, next};
+
+fn condition<'a>(status: &'a MarramClusterStatus, kind: &str) -> (&'a str, &'a str, &'a str) {
+    let found = status
+        .conditions
+        .iter()
+        .find(|c| c.type_ == kind)
+        .expect("said");
+    (
+        found.status.as_str(),
+        found.reason.as_str(),
+        found.message.as_str(),
+    )
+}
+
+#[test]
+fn at_rest_all_is_well() {
+    let status = report(&resting(3), Some(4), None);
+    assert_eq!(
+        (status.phase, status.ready_nodes, status.nodes),
+        (Some(ClusterPhase::Ready), 3, Some(3))
+    );
+    assert_eq!(
+        (status.version.as_str(), status.message.as_str()),
+        ("1.0", "as it should be")
+    );
+    assert_eq!(status.capacity.as_ref().expect("known").used, "25%");
+    assert_eq!(condition(&status, "Ready").0, "True");
+    assert_eq!(condition(&status, "FullyRedundant").0, "True");
+    for kind in [
+        "Stalled",
+        "Reconciling",
+        "ScaleBlocked",
+        "DataLossRisk",
+        "UpgradePaused",
+    ] {
+        assert_eq!(condition(&status, kind).0, "False", "{kind}");
+    }
+    for condition in &status.conditions {
+        assert!(!condition.message.is_empty() && !condition.reason.is_empty());
+        assert_eq!(condition.observed_generation, Some(4));
+    }
+}
+
+#[test]
+fn the_same_said_again_changes_nothing() {
+    let view = resting(3);
+    let first = report(&view, Some(1), None);
+    let later = view.with(|view| {
+        view.status = first.clone();
+        view.now += 60;
+    });
+    assert_eq!(report(&later, Some(1), None), first);
+    let away = later.with(|view| view.dies(1, 5));
+    let status = report(&away, Some(1), None);
+    assert_eq!(
+        condition(&status, "Ready"),
+        ("False", "NodesAway", "2 of 3 nodes answer")
+    );
+    assert_eq!(status.phase, Some(ClusterPhase::Degraded));
+    let time = |status: &MarramClusterStatus, kind: &str| {
+        let found = status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == kind)
+            .expect("said");
+        found.last_transition_time.clone()
+    };
+    assert_ne!(time(&status, "Ready"), time(&first, "Ready"));
+    assert_eq!(time(&status, "Stalled"), time(&first, "Stalled"));
+}
+
+#[test]
+fn what_is_held_is_said_with_its_reason() {
+    let view = resting(3).wants(2);
+    let Step::Hold(hold) = next(&view) else {
+        panic!("held")
+    };
+    let status = report(&view, Some(1), Some(&hold));
+    let (holds, reason, message) = condition(&status, "ScaleBlocked");
+    assert_eq!((holds, reason), ("True", "ProfileTooWide"));
+    assert_eq!(message, status.message);
+    assert_eq!(condition(&status, "Ready").0, "True", "it serves");
+}
+
+#[test]
+fn what_is_under_way_is_said() {
+    let mut op = operation(OperationKind::Grow, Phase::Joining, 3, 4);
+    op.message = "store-3 joins".into();
+    let view = resting(3).at(op).with(|view| {
+        view.pods.insert(3, pod(3));
+    });
+    let status = report(&view, Some(1), None);
+    assert_eq!(status.phase, Some(ClusterPhase::Changing));
+    let said = condition(&status, "Reconciling");
+    assert_eq!(said, ("True", "Grow", "Grow 3->4 Joining: store-3 joins"));
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_not_known_to_be_redundant() {
+    let view = resting(3).with(|view| view.cluster = Err("connection refused".into()));
+    let status = report(&view, Some(1), None);
+    assert_eq!(status.phase, Some(ClusterPhase::Unavailable));
+    assert_eq!(condition(&status, "FullyRedundant").0, "Unknown");
+    assert_eq!(condition(&status, "Ready").1, "Unreachable");
+}

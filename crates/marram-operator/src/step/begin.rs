@@ -1,0 +1,116 @@
+//! Which operation begins: the most urgent one.
+
+use crate::api::{Operation, OperationKind, Phase};
+use crate::step::{
+    Hold, Step, create, gates, grow, replace, shrink, started, suspended, tokens, upgrade,
+};
+use crate::view::View;
+
+/// Operations that may wait at once.
+const SUSPENDED_MAX: usize = 4;
+
+/// The first step of whatever is to be done, where nothing is under way.
+pub(super) fn begin(view: &View) -> Step {
+    let record = |operation: Operation| Step::Record(Box::new(operation));
+    if view.status.cluster_id.is_none() {
+        return match create::without_keys(view) {
+            Some(hold) => Step::Hold(hold),
+            None => record(creation(view)),
+        };
+    }
+    if let Some(hold) = all_is_gone(view) {
+        return Step::Hold(hold);
+    }
+    if let Some(loss) = replace::loss(view) {
+        return match replace::refused(view, &loss) {
+            Some(hold) => Step::Hold(hold),
+            None => record(replace::begin(view, loss)),
+        };
+    }
+    let wanted = view.spec.nodes();
+    if view.set.is_some() && wanted > view.replicas() && view.cluster.is_ok() {
+        return record(grow::begin(view));
+    }
+    if upgrade::is_wanted(view) {
+        return record(upgrade::begin(view));
+    }
+    if view.set.is_some() && wanted < view.replicas() {
+        return match gates::blocked(view) {
+            Some(hold) => Step::Hold(hold),
+            None => record(shrink::begin(view)),
+        };
+    }
+    tokens::tokens(view, &[]).unwrap_or(Step::Rest)
+}
+
+/// The cluster is founded, or taken over with the volumes that are there: then it is as large as these.
+fn creation(view: &View) -> Operation {
+    let adopted = create::is_adopted(view);
+    let there = view.claims.iter().filter(|(_, claim)| !claim.retired);
+    let last = there.map(|(ordinal, _)| ordinal + 1).max();
+    let (to, phase) = match adopted {
+        true => (last.unwrap_or_else(|| view.spec.nodes()), Phase::Starting),
+        false => (view.spec.nodes(), Phase::Keys),
+    };
+    let mut operation = started(view, OperationKind::Create, phase, (0, to));
+    operation.node_id = adopted.then(|| create::ADOPTED.to_owned());
+    operation
+}
+
+/// A cluster that was founded, of which no volume is left: it is never founded again.
+fn all_is_gone(view: &View) -> Option<Hold> {
+    let waiting = view.pods.values().filter(|pod| pod.waits_for_token).count();
+    let gone = view.cluster.is_err() && waiting > 0 && waiting == view.pods.len();
+    gone.then(|| Hold {
+        condition: "DataLossRisk",
+        reason: "AllVolumesEmpty",
+        message: format!(
+            "the cluster {} was founded, and all of its {waiting} pods have empty volumes: restore the \
+             volumes, or delete the resource and its Secret {} to begin anew",
+            view.status.cluster_id.clone().unwrap_or_default(),
+            view.names.keys()
+        ),
+    })
+}
+
+/// What is more urgent than the operation under way, which waits meanwhile, if that is at a point where it
+/// can.
+pub(super) fn preempts(view: &View, operation: &Operation) -> Option<Operation> {
+    if operation.kind == OperationKind::Shrink && shrink::may_cancel(view, operation) {
+        return Some(shrink::cancellation(view, operation));
+    }
+    if !may_wait(operation) || operation.suspended.len() >= SUSPENDED_MAX {
+        return None;
+    }
+    let mut urgent = more_urgent(view, operation)?;
+    urgent.suspended = operation.suspended.clone();
+    urgent.suspended.push(suspended(operation));
+    Some(urgent)
+}
+
+fn more_urgent(view: &View, operation: &Operation) -> Option<Operation> {
+    if operation.kind > OperationKind::Replace
+        && let Some(loss) = replace::loss(view)
+        && replace::refused(view, &loss).is_none()
+    {
+        let urgent = replace::begin(view, loss);
+        // A node that is emptied and dies meanwhile is computed from the others: it goes anyway. One that
+        // is to join is no loss.
+        let own = matches!(operation.kind, OperationKind::Shrink | OperationKind::Grow);
+        let same = own && urgent.pods == operation.pods;
+        if !same {
+            return Some(urgent);
+        }
+    }
+    let grows = view.spec.nodes() > view.replicas() && view.cluster.is_ok();
+    (operation.kind == OperationKind::Upgrade && grows).then(|| grow::begin(view))
+}
+
+/// Whether an operation may wait where it is: not while a pod or a member is just going.
+fn may_wait(operation: &Operation) -> bool {
+    use Phase::{Choosing, Cordoning, Draining, Joining, Uncordoning, Verifying};
+    matches!(
+        operation.phase,
+        Choosing | Cordoning | Draining | Joining | Uncordoning | Verifying
+    ) && operation.kind != OperationKind::Create
+}
