@@ -5,10 +5,35 @@ use std::time::Duration;
 use marram_proto::v1;
 
 use crate::client::Client;
-use crate::error::ClientError;
-use crate::types::{CaRotation, CaStatus, JoinRole, JoinTokenInfo, NewJoinToken, Renewals};
+use crate::error::{ClientError, ErrorKind};
+use crate::types::{
+    CaRotation, CaStatus, FoundedCluster, Founding, JoinRole, JoinTokenInfo, NewJoinToken, Renewals,
+};
 
 impl Client {
+    /// Has the one server that this client knows found a cluster: one that waits for its join token with
+    /// empty drives, and was given this client's access key as the operator's. May be repeated: a member
+    /// of the cluster of that name answers its id.
+    ///
+    /// # Errors
+    /// `Precondition` (reason `CLUSTER_DIFFERS`: it belongs to another cluster, or a member answers it),
+    /// `Unavailable` (reason `NOT_A_MEMBER`: it is joining at this moment), `Invalid` (also where this
+    /// client has several endpoints: the call goes to one server and no other), and what any call can
+    /// meet.
+    pub async fn bootstrap(&self, founding: &Founding) -> Result<FoundedCluster, ClientError> {
+        if self.endpoints() != 1 {
+            let message =
+                "a cluster is founded by one server: make a client with its address alone";
+            return Err(ClientError::new(ErrorKind::Invalid, message.to_owned()));
+        }
+        let message = founding.to_wire();
+        self.unary(message, |lane, request| async move {
+            lane.admin().bootstrap(request).await
+        })
+        .await
+        .map(FoundedCluster::from_wire)
+    }
+
     /// Makes a join token that is good for `ttl`. `name` and `zone`, where given, become those of
     /// whoever joins with it.
     ///

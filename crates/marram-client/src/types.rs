@@ -19,8 +19,8 @@ pub use admin::{
 };
 pub use backup::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
 pub use identity::{
-    CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo, JoinRole, JoinTokenInfo, JoinTokenState,
-    NewJoinToken, Renewals,
+    CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo, FoundedCluster, Founding, JoinRole,
+    JoinTokenInfo, JoinTokenState, NewJoinToken, Renewals,
 };
 pub(crate) use keys::wire_grant;
 pub use keys::{AccessKeyChange, AccessKeyInfo, AccessKeySecret};

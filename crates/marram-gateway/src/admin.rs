@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod bootstrap;
 pub(crate) mod compare;
 pub(crate) mod excuse;
 pub(crate) mod identity;

@@ -20,7 +20,7 @@ use crate::status::{Fault, Reason};
 #[cfg(test)]
 pub(crate) use access::listed;
 pub(crate) use guarded::Guard;
-pub(crate) use layer::AuthLayer;
+pub(crate) use layer::{AuthLayer, HEALTH_PREFIX};
 
 /// The audience that a token must name.
 const AUDIENCE: &str = "marram";

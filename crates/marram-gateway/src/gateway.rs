@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures::FutureExt;
 use marram_mesh::Mesh;
 use marram_meta::ClusterView;
 use marram_metrics::{Calls, Verdict};
@@ -14,14 +13,13 @@ use marram_proto::v1::iam_service_server::IamServiceServer;
 use marram_proto::v1::object_service_server::ObjectServiceServer;
 use marram_raft::Router;
 use marram_types::ClusterHealth;
-use marram_types::caps::{API_MESSAGE_BYTES_MAX, MIB};
+use marram_types::caps::API_MESSAGE_BYTES_MAX;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
-use tonic::transport::Server;
-use tonic::transport::server::{Router as Services, TcpIncoming};
+use tonic::transport::server::Router as Services;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 
@@ -33,23 +31,13 @@ use crate::nodes::MeshNodes;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
 use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects};
-use crate::tls::{self, ApiTls};
+use crate::tls::ApiTls;
 
-mod following;
+pub(crate) mod following;
+mod transport;
 
-/// HTTP/2 frames (docs/decisions/0007: large frames halve the cost of large bodies).
-const FRAME_BYTES: u32 = MIB as u32;
-/// Unread bytes of one call that a client may have sent.
-const STREAM_WINDOW_BYTES: u32 = 4 * MIB as u32;
-/// Unread bytes of one connection that a client may have sent.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * MIB as u32;
-/// Calls at once on one connection.
-const STREAMS_MAX: u32 = 1024;
-/// A silent connection is asked whether it is still there, so that a client that vanished does not
-/// hold an upload's memory.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
-/// And given up when it does not answer.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
+pub(crate) use transport::{serve_until, transport};
+
 /// How long transfers may go on after the server was told to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
@@ -57,7 +45,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 type Served = Services<Stack<FramedLayer, Stack<AuthLayer, Stack<MeasuredLayer, Identity>>>>;
 
 /// The services whose health is the readiness of the process.
-const SERVICES: [&str; 4] = [
+pub(crate) const SERVICES: [&str; 4] = [
     <ObjectServiceServer<Objects> as NamedService>::NAME,
     <BucketServiceServer<Buckets> as NamedService>::NAME,
     <IamServiceServer<Iam> as NamedService>::NAME,
@@ -167,21 +155,7 @@ impl Gateway {
         let ready = self.core.ready.clone();
         let (health, health_service) = tonic_health::server::health_reporter();
         let router = services(self.core, health_service)?;
-        let told = stop.clone().cancelled_owned();
-        let serving = match tls {
-            None => {
-                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                let serving = router.serve_with_incoming_shutdown(incoming, told);
-                serving.boxed()
-            }
-            Some(tls) => {
-                let config = tls.server_config();
-                tokio::spawn(tls.keep_current(stop.clone()));
-                let incoming = tls::incoming(listener, config, stop.clone());
-                let serving = router.serve_with_incoming_shutdown(incoming, told);
-                serving.boxed()
-            }
-        };
+        let serving = serve_until(router, listener, tls, stop.clone());
         let too_late = async {
             stop.cancelled().await;
             tokio::time::sleep(DRAIN_TIME).await;
@@ -236,13 +210,7 @@ fn services(core: Arc<Core>, health: HealthServer<impl Health>) -> Result<Served
     let objects = ObjectServiceServer::new(Objects(core.clone()))
         .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
-    Ok(Server::builder()
-        .max_frame_size(FRAME_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
+    Ok(transport()
         .layer(measured)
         .layer(auth)
         .layer(FramedLayer)
@@ -255,11 +223,17 @@ fn services(core: Arc<Core>, health: HealthServer<impl Health>) -> Result<Served
 }
 
 /// Milliseconds since 1970.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
+}
+
+/// What other tests of the API use too.
+#[cfg(test)]
+pub(crate) mod testing {
+    pub(crate) use super::tests::{methods, reason, token_of};
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! gateway         the server: services, transport settings, shutdown
-//! service         the gRPC methods
+//! service         the gRPC methods                  waiting   the API of a server that is no member yet
 //! auth            who calls                         secret    keys at rest
 //! validate        every field that comes in         status    every error that goes out
 //! put             header -> windows -> shards -> one commit
@@ -61,6 +61,7 @@ mod tls;
 mod token;
 mod upkeep;
 mod validate;
+mod waiting;
 
 #[cfg(test)]
 mod testing;
@@ -71,3 +72,4 @@ pub use reencode::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
 pub use secret::{Kek, KekError, UnwrapError, WrapError};
 pub use status::{ReasonInfo, reasons};
 pub use tls::{ApiTls, ApiTlsError};
+pub use waiting::{FoundError, Founder, WaitingDeps, serve_waiting};

@@ -69,6 +69,8 @@ pub(crate) enum Reason {
     AccessKeyNotFound,
     LastAdminKey,
     TooManyAccessKeys,
+    NotAMember,
+    ClusterDiffers,
     Internal,
 }
 
@@ -81,7 +83,7 @@ enum Retry {
 
 impl Reason {
     /// Every reason; documents and tests go through it.
-    pub(crate) const ALL: [Self; 45] = [
+    pub(crate) const ALL: [Self; 47] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -126,6 +128,8 @@ impl Reason {
         Self::AccessKeyNotFound,
         Self::LastAdminKey,
         Self::TooManyAccessKeys,
+        Self::NotAMember,
+        Self::ClusterDiffers,
         Self::Internal,
     ];
 
@@ -178,6 +182,8 @@ impl Reason {
             Self::AccessKeyNotFound => ("ACCESS_KEY_NOT_FOUND", Code::NotFound, Never),
             Self::LastAdminKey => ("LAST_ADMIN_KEY", Code::FailedPrecondition, Never),
             Self::TooManyAccessKeys => ("TOO_MANY_ACCESS_KEYS", Code::ResourceExhausted, Never),
+            Self::NotAMember => ("NOT_A_MEMBER", Code::Unavailable, After(RETRY_SOON)),
+            Self::ClusterDiffers => ("CLUSTER_DIFFERS", Code::FailedPrecondition, Never),
             Self::Internal => ("INTERNAL", Code::Internal, Never),
         }
     }

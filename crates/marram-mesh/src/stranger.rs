@@ -3,6 +3,7 @@
 //! It knows one thing of the cluster, the hash of its CA (rules.md 4). The server shows its CA in the
 //! handshake; when that is another one, the handshake ends and nothing was sent.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,6 +26,9 @@ use crate::identity::{Role, fingerprint, is_signed_by, read_certificate};
 use crate::rpc::{CallError, Rpc};
 use crate::socket::Socket;
 use crate::tls::{check_begin, peer_certificate, server_name};
+
+/// How long connecting and shaking hands may take: the next address may be a better one.
+const DIAL_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a stranger's call brought no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +60,10 @@ pub async fn call_as_stranger<R: Rpc>(
     let peer = || addr.to_owned();
     let other = Arc::new(AtomicBool::new(false));
     let call = async {
-        let connection = dial(addr, authority, Arc::clone(&other)).await;
+        let dialled = tokio::time::timeout(DIAL_WITHIN, dial(addr, authority, Arc::clone(&other)));
+        let connection = dialled
+            .await
+            .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
         let connection = connection.map_err(|reason| CallError::Unreachable {
             peer: peer(),
             reason: reason.to_string(),

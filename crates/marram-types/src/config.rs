@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::caps::{OBJECT_GROUPS_DEFAULT, OBJECT_GROUPS_MAX};
-
 mod api_tls;
 mod background;
+mod founding;
 mod upkeep;
 
 pub use api_tls::ApiTlsFiles;
 pub use background::BackgroundConfig;
+pub use founding::{BootstrapConfig, Founding};
 pub use upkeep::UpkeepConfig;
 
 /// Most drives of one node.
@@ -75,6 +75,11 @@ pub struct ServerConfig {
     pub kek_file: PathBuf,
     /// Found a cluster on this node, instead of joining one.
     pub bootstrap: Option<BootstrapConfig>,
+    /// File with an operator's access key, `id secret`: while this server waits for its token, that key
+    /// may have it found a cluster, and is an admin key there.
+    pub operator_key_file: Option<PathBuf>,
+    /// File with an access key, `id secret`, that becomes an admin key of such a cluster too.
+    pub admin_key_file: Option<PathBuf>,
     /// Mesh addresses of servers to join through.
     #[serde(default)]
     pub join: Vec<String>,
@@ -111,21 +116,6 @@ pub struct ServerConfig {
     /// Seconds that a node may be away before what it had is rebuilt elsewhere.
     #[serde(default = "default_repair_grace_s")]
     pub repair_grace_s: u64,
-}
-
-/// How a new cluster begins.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BootstrapConfig {
-    /// The cluster's name.
-    pub cluster_name: String,
-    /// Nodes to wait for before placement is planned.
-    pub expected_nodes: u16,
-    /// Number of object groups, for good.
-    #[serde(default = "default_groups")]
-    pub object_groups: u16,
-    /// File with the first access key: `id secret` on one line, mode 0600.
-    pub admin_key_file: PathBuf,
 }
 
 /// What a gateway without drives is told.
@@ -242,6 +232,16 @@ pub enum ConfigError {
     /// A token twice.
     #[error("give --token or --token-file, not both")]
     TokenTwice,
+    /// A key for founding where no founding can be asked for.
+    #[error(
+        "--operator-key-file is for a server that waits for its token: give --await-token and --join too"
+    )]
+    OperatorWithoutAwait,
+    /// A first access key where no cluster is founded.
+    #[error(
+        "--admin-key-file is for the founding of a cluster: give --bootstrap or --operator-key-file too"
+    )]
+    AdminKeyAlone,
     /// Nothing says where the token will appear.
     #[error("--await-token needs --token-file: the file in which the token will be")]
     AwaitWithoutFile,
@@ -299,10 +299,6 @@ fn default_narrow_grace_s() -> u64 {
     10 * 60
 }
 
-fn default_groups() -> u16 {
-    OBJECT_GROUPS_DEFAULT
-}
-
 fn check_name(name: &str) -> Result<(), ConfigError> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
     let begins_well = name
@@ -316,12 +312,17 @@ fn check_name(name: &str) -> Result<(), ConfigError> {
     }
 }
 
-fn check_names(name: Option<&String>, zone: Option<&String>) -> Result<(), ConfigError> {
+fn check_zone(zone: Option<&String>) -> Result<(), ConfigError> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     let fits = |zone: &String| (1..=63).contains(&zone.len()) && zone.bytes().all(allowed);
-    if let Some(zone) = zone.filter(|zone| !fits(zone)) {
-        return Err(ConfigError::Zone(zone.clone()));
+    match zone.filter(|zone| !fits(zone)) {
+        Some(zone) => Err(ConfigError::Zone(zone.clone())),
+        None => Ok(()),
     }
+}
+
+fn check_names(name: Option<&String>, zone: Option<&String>) -> Result<(), ConfigError> {
+    check_zone(zone)?;
     name.map_or(Ok(()), |name| check_name(name))
 }
 
@@ -410,6 +411,21 @@ impl ServerConfig {
         self.check_gc()?;
         self.background.validate()?;
         self.upkeep.validate()?;
+        self.check_founding()
+    }
+
+    fn check_founding(&self) -> Result<(), ConfigError> {
+        let keys = [&self.operator_key_file, &self.admin_key_file];
+        for file in keys.into_iter().flatten() {
+            check_path("key file", file)?;
+        }
+        let waits = self.await_token && !self.join.is_empty();
+        if self.operator_key_file.is_some() && !waits && self.bootstrap.is_none() {
+            return Err(ConfigError::OperatorWithoutAwait);
+        }
+        if self.admin_key_file.is_some() && self.operator_key_file.is_none() {
+            return Err(ConfigError::AdminKeyAlone);
+        }
         self.bootstrap
             .as_ref()
             .map_or(Ok(()), BootstrapConfig::validate)
@@ -435,19 +451,6 @@ impl ServerConfig {
         wrong.map_or(Ok(()), |&(what, seconds)| {
             Err(ConfigError::GcSeconds { what, seconds })
         })
-    }
-}
-
-impl BootstrapConfig {
-    fn validate(&self) -> Result<(), ConfigError> {
-        check_name(&self.cluster_name)?;
-        if !(1..=OBJECT_GROUPS_MAX).contains(&self.object_groups) {
-            return Err(ConfigError::Groups(self.object_groups));
-        }
-        if !(1..=EXPECTED_NODES_MAX).contains(&self.expected_nodes) {
-            return Err(ConfigError::Nodes(self.expected_nodes));
-        }
-        check_path("admin key file", &self.admin_key_file)
     }
 }
 
@@ -503,6 +506,8 @@ mod tests {
             certificate_lifetime_s: default_certificate_lifetime_s(),
             kek_file: "/kek".into(),
             bootstrap: None,
+            operator_key_file: None,
+            admin_key_file: None,
             join: vec!["127.0.0.1:7071".into()],
             segment_mib: 256,
             drive_capacity: None,
@@ -530,6 +535,19 @@ mod tests {
         assert_eq!(config.validate(), Err(ConfigError::AwaitWithoutFile));
         config.token_file = Some("/join/pod-1".into());
         assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_key_for_founding_needs_somebody_who_waits() {
+        let mut config = server();
+        config.admin_key_file = Some("/keys/admin".into());
+        assert_eq!(config.validate(), Err(ConfigError::AdminKeyAlone));
+        config.operator_key_file = Some("/keys/operator".into());
+        assert_eq!(config.validate(), Err(ConfigError::OperatorWithoutAwait));
+        (config.await_token, config.token_file) = (true, Some("/join/pod-1".into()));
+        assert_eq!(config.validate(), Ok(()));
+        config.join.clear();
+        assert_eq!(config.validate(), Err(ConfigError::OperatorWithoutAwait));
     }
 
     #[test]

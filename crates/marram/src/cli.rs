@@ -23,8 +23,8 @@ pub(crate) use upkeep::{DriveCommand, DriveDrainArgs, GcCommand, ScrubAction, Sc
 pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};
 
 pub(crate) use identity::{
-    CaCommand, CaRotateArgs, GatewayCommand, ReloadTlsArgs, TokenCommand, TokenCreateArgs,
-    TokenRoleArg,
+    BootstrapArgs, CaCommand, CaRotateArgs, GatewayCommand, ReloadTlsArgs, TokenCommand,
+    TokenCreateArgs, TokenRoleArg,
 };
 pub(crate) use keys::{KeyCommand, KeyCreateArgs};
 pub(crate) use liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
@@ -125,6 +125,10 @@ pub(crate) enum Command {
     /// Operate the cluster
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Try a cluster out as an application would, and say how each step went; the exit code is not 0
+    /// when one failed
+    #[command(subcommand)]
+    Check(CheckCommand),
     /// Measure a cluster; every byte is verified
     Bench(BenchArgs),
     /// Print the completions of a shell
@@ -132,6 +136,30 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+/// What is tried.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckCommand {
+    /// Write an object, read it back and compare, list it, delete it
+    PutGet(PutGetArgs),
+}
+
+/// Arguments of `check put-get`.
+#[derive(Debug, Args)]
+pub(crate) struct PutGetArgs {
+    /// The bucket to work in; made if it is not there, and left
+    #[arg(long, default_value = "marram-check")]
+    pub(crate) bucket: String,
+    /// Bytes of the object, such as 100, 4KiB or 16MiB
+    #[arg(long, value_parser = parse_size, default_value = "256KiB")]
+    pub(crate) size: u64,
+    /// Remove the bucket at the end, unless something else is in it
+    #[arg(long)]
+    pub(crate) remove_bucket: bool,
+    /// How long all of it may take
+    #[arg(long, value_parser = parse_duration, default_value = "60s", value_name = "TIME")]
+    pub(crate) timeout: Duration,
 }
 
 /// Arguments of `mb`.

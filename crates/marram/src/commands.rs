@@ -17,6 +17,7 @@ mod admin;
 mod bench;
 mod bucket;
 mod cat;
+mod check;
 mod completions;
 mod cp;
 mod ls;
@@ -107,6 +108,7 @@ async fn dispatch(context: &Context<'_>, command: Command) -> Result<(), Failure
         Command::Mv(args) => cp::run(context, args, true).await,
         Command::Cat(args) => cat::run(context, args).await,
         Command::Rm(args) => rm::run(context, args).await,
+        Command::Check(command) => check::run(context, command).await,
         Command::Stat(args) => stat::run(context, args).await,
         Command::Sync(args) => sync::run(context, args).await,
         Command::Admin(command) => admin::run(context, command).await,

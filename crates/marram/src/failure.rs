@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use marram_client::{ClientError, ConfigError, ErrorKind};
 use serde_json::json;
@@ -85,6 +86,10 @@ pub(crate) enum Failure {
     StillLeads { name: String, groups: usize },
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
+    #[error("not done within {0:?}")]
+    TooLate(Duration),
+    #[error("{0}")]
+    Check(&'static str),
     #[error("interrupted")]
     Interrupted,
 }
@@ -141,6 +146,8 @@ impl Failure {
             | Self::Different { .. }
             | Self::NotNow(_)
             | Self::StillLeads { .. }
+            | Self::TooLate(_)
+            | Self::Check(_)
             | Self::Output(_) => 1,
         }
     }

@@ -7,6 +7,7 @@
 //! roving     the gateway without drives: follows the root group's view from afar
 //! own        who this process is: key, certificate, trusted CAs, and their file
 //! newcomer   asks to join by a token    issuer   admits newcomers, issues certificates
+//! addresses  all that a name stands for    founder  is asked to found a cluster, while waiting
 //! renew      keeps the certificate good
 //! catch_up   learns of peers that came while it was away
 //! gc         garbage collection
@@ -26,8 +27,10 @@
 //! lifetime   when to stop
 //! ```
 
+mod addresses;
 mod args;
 mod catch_up;
+mod founder;
 mod gc;
 mod groups;
 mod health;

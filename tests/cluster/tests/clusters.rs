@@ -26,6 +26,7 @@ mod growth {
 /// Who belongs to a cluster: founding, joining by tokens, certificates, the CA.
 mod identity {
     mod api_tls;
+    mod founding;
     mod joining;
     mod renewal;
     mod rotation;

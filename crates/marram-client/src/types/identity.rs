@@ -3,6 +3,48 @@
 use marram_proto::v1;
 use serde::Serialize;
 
+/// What a cluster is founded as.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Founding {
+    /// Its name.
+    pub cluster_name: String,
+    /// Nodes to wait for before data is placed.
+    pub expected_nodes: u32,
+    /// Number of object groups, for good; the default where `None`.
+    pub groups: Option<u32>,
+    /// The first node's zone, where it is not the one of its settings.
+    pub zone: Option<String>,
+}
+
+impl Founding {
+    pub(crate) fn to_wire(&self) -> v1::BootstrapRequest {
+        v1::BootstrapRequest {
+            cluster_name: self.cluster_name.clone(),
+            expected_nodes: self.expected_nodes,
+            groups: self.groups.unwrap_or_default(),
+            zone: self.zone.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// A cluster that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FoundedCluster {
+    /// Its id.
+    pub cluster_id: String,
+    /// Whether the call founded it; else it was there.
+    pub founded: bool,
+}
+
+impl FoundedCluster {
+    pub(crate) fn from_wire(answer: v1::BootstrapResponse) -> Self {
+        Self {
+            cluster_id: answer.cluster_id,
+            founded: answer.founded,
+        }
+    }
+}
+
 /// What a join token admits, and what a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

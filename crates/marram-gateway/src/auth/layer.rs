@@ -21,7 +21,7 @@ use crate::secret::Kek;
 use crate::status::{self, Fault, Reason};
 
 /// The only service that answers without a token.
-const OPEN_PREFIX: &str = "/grpc.health.v1.Health/";
+pub(crate) const HEALTH_PREFIX: &str = "/grpc.health.v1.Health/";
 
 /// Adds authentication and authorization to a service.
 #[derive(Clone)]
@@ -135,7 +135,7 @@ impl Gate {
     /// The request with its caller, if it may reach its method, and what it is admitted by.
     async fn admit(&self, request: Request<Body>) -> Result<Admitted, GateError> {
         let path = request.uri().path().to_owned();
-        if path.starts_with(OPEN_PREFIX) {
+        if path.starts_with(HEALTH_PREFIX) {
             return Ok((request, None));
         }
         let caller = self.caller(&self.view.borrow().clone(), &request)?;

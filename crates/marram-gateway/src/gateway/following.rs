@@ -9,7 +9,7 @@ use tonic_health::server::HealthReporter;
 
 /// Says of these services, and of the server as a whole (the empty name), whether they serve, for as
 /// long as the future is polled.
-pub(super) async fn follow(
+pub(crate) async fn follow(
     health: HealthReporter,
     services: &[&str],
     mut ready: watch::Receiver<Arc<Verdict>>,

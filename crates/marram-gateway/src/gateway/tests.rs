@@ -14,3 +14,6 @@ mod objects;
 mod observed;
 mod reencode;
 mod security;
+
+pub(crate) use kit::{reason, token_of};
+pub(crate) use security::methods;

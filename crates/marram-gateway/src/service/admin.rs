@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use crate::admin;
 use crate::admin::identity::{self, IdentityError};
-use crate::admin::{audit, backup, compare, excuse, plan, profile, removal, version};
+use crate::admin::{audit, backup, bootstrap, compare, excuse, plan, profile, removal, version};
 use crate::cluster_status::watching::Watching;
 use crate::cluster_status::{self, ok_to_stop, watching};
 use crate::core::Core;
@@ -24,6 +24,15 @@ fn answer<T>(done: Result<T, IdentityError>) -> Result<Response<T>, Status> {
 
 #[tonic::async_trait]
 impl AdminService for Admin {
+    async fn bootstrap(
+        &self,
+        request: Request<v1::BootstrapRequest>,
+    ) -> Result<Response<v1::BootstrapResponse>, Status> {
+        bootstrap::repeated(&self.0, &request.into_inner())
+            .map(Response::new)
+            .map_err(|error| status::of(&error))
+    }
+
     async fn get_cluster_status(
         &self,
         _request: Request<v1::GetClusterStatusRequest>,

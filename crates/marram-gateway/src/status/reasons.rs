@@ -83,6 +83,8 @@ impl Reason {
             Self::AccessKeyNotFound => "There is no such access key.",
             Self::LastAdminKey => "Nobody could operate the cluster any more.",
             Self::TooManyAccessKeys => "The cluster has as many access keys as it can have, or the key has as many replaced secrets that still hold.",
+            Self::NotAMember => "This server is no member of a cluster yet: it waits for a join token, or asks to join. Ask another one.",
+            Self::ClusterDiffers => "The server belongs, or its drives do, to another cluster than the one to be founded; or a member of one answers it. Nothing was changed.",
             Self::Internal => "Something that should not occur. The server's log says more; report it.",
         }
     }

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::identity::{CaCommand, GatewayCommand, ReloadTlsArgs, TokenCommand};
+use super::identity::{BootstrapArgs, CaCommand, GatewayCommand, ReloadTlsArgs, TokenCommand};
 use super::keys::KeyCommand;
 use super::liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 use super::profile::BucketCommand;
@@ -13,6 +13,9 @@ use crate::units::parse_size;
 /// Operating the cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdminCommand {
+    /// Have a server that waits for its join token found a cluster. It answers to the key of its
+    /// --operator-key-file, and is the only endpoint that may be given
+    Bootstrap(BootstrapArgs),
     /// Say how the cluster is, and what that means for the data
     Status(StatusArgs),
     /// Say whether nodes may stop now, all at once, with every object still readable and writable;

@@ -6,6 +6,22 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::units::parse_duration;
 
+/// Arguments of `admin bootstrap`.
+#[derive(Debug, Args)]
+pub(crate) struct BootstrapArgs {
+    /// The cluster's name
+    pub(crate) name: String,
+    /// Nodes to wait for before data is placed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) expected_nodes: u32,
+    /// Number of object groups, for good [default: 8]
+    #[arg(long, value_name = "G")]
+    pub(crate) object_groups: Option<u32>,
+    /// The first node's zone, where it is not the one of its settings
+    #[arg(long)]
+    pub(crate) zone: Option<String>,
+}
+
 /// Join tokens: what a new node or gateway needs to be let in.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {

@@ -19,6 +19,7 @@ use crate::failure::Failure;
 /// Runs a command of operators.
 pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<(), Failure> {
     match command {
+        AdminCommand::Bootstrap(args) => identity::bootstrap(context, args).await,
         AdminCommand::Status(args) => status::run(context, args).await,
         AdminCommand::OkToStop(args) => stopping::ok_to_stop(context, args).await,
         AdminCommand::Maintenance(args) => stopping::maintenance(context, args).await,

@@ -76,9 +76,13 @@ pub(crate) struct ServerArgs {
     /// With --bootstrap: number of object groups, for good [default: 8]
     #[arg(long, requires = "bootstrap", value_name = "G")]
     pub object_groups: Option<u16>,
-    /// With --bootstrap: file with the first access key, `id secret`
-    #[arg(long, requires = "bootstrap", value_name = "FILE")]
+    /// Where a cluster is founded: file with its first access key, `id secret`
+    #[arg(long, env = "MARRAM_ADMIN_KEY_FILE", value_name = "FILE")]
     pub admin_key_file: Option<PathBuf>,
+    /// With --await-token: file with an access key, `id secret`, that may have this server found a
+    /// cluster while it waits (`marram admin bootstrap`), and is an admin key of that
+    #[arg(long, env = "MARRAM_OPERATOR_KEY_FILE", value_name = "FILE")]
+    pub operator_key_file: Option<PathBuf>,
     /// Mesh address of a server to join through; may be given several times
     #[arg(
         long,
@@ -246,6 +250,10 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("await_token", args.await_token.then_some(true.into()));
     set("certificate_lifetime_s", number(args.certificate_lifetime));
     set("kek_file", path(&args.kek_file));
+    set("operator_key_file", path(&args.operator_key_file));
+    if args.bootstrap.is_none() {
+        set("admin_key_file", path(&args.admin_key_file));
+    }
     set("segment_mib", number(args.segment_mib));
     set("drive_capacity", number(args.drive_capacity));
     set("metadata_free", number(args.metadata_free));

@@ -14,7 +14,7 @@ use marram_raft::RaftHost;
 use marram_types::GroupId;
 use tokio::sync::watch;
 
-use super::view;
+use super::{addresses, view};
 
 /// How long to wait for the root group's leader before asking, and between rounds.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -38,7 +38,8 @@ pub(super) async fn catch_up(
         if round % ROUNDS_PER_LINE == 1 {
             warn_if_past(&host, &mesh, &sender.borrow());
         }
-        for server in &servers {
+        let (addresses, _) = addresses::resolve(&servers).await;
+        for server in &addresses {
             if let Err(error) = ask(&mesh, server, &sender).await {
                 tracing::debug!(
                     server,

@@ -10,6 +10,8 @@ use marram_meta::{AdmittedNode, ClusterView, RootOutcome};
 use marram_proto::mesh::v1 as wire;
 use marram_types::{ClusterId, JoinToken};
 
+use super::addresses;
+use super::founder::{Asked, Asking};
 use super::invitation::Invitation;
 use super::observe::Readiness;
 use super::own::Own;
@@ -17,7 +19,7 @@ use super::own::Own;
 /// How long one server may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Pause between rounds over the servers.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(200);
 /// Rounds between two lines in the log.
 const ROUNDS_PER_LINE: u32 = 50;
 
@@ -64,19 +66,31 @@ impl From<anyhow::Error> for AskError {
     }
 }
 
-/// Asks until admitted; a refusal ends it only where no other token can come.
+/// What ended the asking.
+pub(super) enum Answer {
+    /// A server admitted this one.
+    Admitted(Box<Admitted>),
+    /// This one is to found a cluster instead; no server was asked since it last waited.
+    Asked(Asked),
+}
+
+/// Asks until admitted; a refusal ends it only where no other token can come. While no token is there,
+/// this server may be asked to found a cluster.
 pub(super) async fn ask_until_admitted(
     servers: &[String],
     kek: &Kek,
     own: &mut Own,
     mut invitation: Invitation,
     asks: Asks,
-    readiness: &Readiness,
-) -> Result<Admitted> {
+    (readiness, asking): (&Readiness, &mut Asking),
+) -> Result<Answer> {
     loop {
-        let token = invitation.token(readiness).await?;
+        let token = tokio::select! {
+            token = invitation.token(readiness) => token?,
+            asked = asking.next() => return Ok(Answer::Asked(asked)),
+        };
         match ask(servers, &token, kek, own, asks.clone(), readiness).await {
-            Ok(admitted) => return Ok(admitted),
+            Ok(admitted) => return Ok(Answer::Admitted(Box::new(admitted))),
             Err(error @ (AskError::Refused { .. } | AskError::OtherAuthority(_)))
                 if invitation.may_change() =>
             {
@@ -92,7 +106,7 @@ pub(super) async fn ask_until_admitted(
 }
 
 /// Asks every server in turn until one admits us, and takes the certificate. A refusal ends it: asking
-/// again at once would not help.
+/// again at once would not help. A name may stand for many servers, some of which are no members.
 async fn ask(
     servers: &[String],
     token: &JoinToken,
@@ -104,7 +118,9 @@ async fn ask(
     readiness.joining(format!("asking {} to be admitted", servers.join(", ")));
     let request = request(token, kek, own, asks)?;
     for round in 0_u32.. {
-        for server in servers {
+        let (addresses, mut failed) = addresses::resolve(servers).await;
+        let mut other = None;
+        for server in &addresses {
             let asked =
                 call_as_stranger::<Join>(server, token.authority, request.clone(), ANSWER_WITHIN);
             match asked.await {
@@ -115,16 +131,23 @@ async fn ask(
                     let (server, why) = (server.clone(), failure.message.to_string());
                     return Err(AskError::Refused { server, why });
                 }
+                // Perhaps an address that another cluster has by now: the next one may be right.
                 Err(error @ StrangerError::OtherAuthority { .. }) => {
-                    return Err(AskError::OtherAuthority(error.to_string()));
+                    other = Some(error.to_string());
                 }
-                Err(error) => {
-                    readiness.joining(format!("not admitted yet: {server}: {error}"));
-                    if round % ROUNDS_PER_LINE == 0 {
-                        tracing::info!(server, %error, "waiting to be admitted");
-                    }
-                }
+                Err(error) => failed = Some(format!("{server}: {error}")),
             }
+        }
+        if let Some(error) = other {
+            return Err(AskError::OtherAuthority(error));
+        }
+        let error = failed.unwrap_or_else(|| "nobody was found".to_owned());
+        let count = addresses.len();
+        readiness.joining(format!(
+            "not admitted yet by any of {count} addresses: {error}"
+        ));
+        if round % ROUNDS_PER_LINE == 0 {
+            tracing::info!(count, error, "waiting to be admitted");
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -45,6 +45,7 @@ use super::{catch_up, groups, pace, room, upkeep, view};
 
 mod found;
 mod join;
+mod wait;
 
 /// How long an orderly stop may take before the process just ends: everything acknowledged is
 /// durable at any moment, so nothing is lost by it.
@@ -128,7 +129,6 @@ async fn start_and_serve(
     let threads = RaftThreads::start()?;
     let raft = threads.handle().clone();
     listeners.observed.add(Runtime::new("raft", raft.clone()));
-    let readiness = &listeners.observed.readiness;
     let (node, own) = match start {
         Start::Anew => {
             let begun = wayback::begin_anew(&config, &kek, &mut storage, &way_back).await?;
@@ -151,9 +151,12 @@ async fn start_and_serve(
             check_key(&kek, &resumed.view.borrow())?;
             (resumed, own)
         }
-        Start::Found => found::found(&config, &kek, &mut storage, &raft).await?,
+        Start::Found => {
+            let beginning = found::Beginning::of(&config, &kek)?;
+            found::found(&config, &kek, beginning, &mut storage, &raft).await?
+        }
         Start::Join => tokio::select! {
-            joined = join::join(&config, &kek, &mut storage, &raft, readiness) => joined?,
+            waited = wait::wait(&config, &kek, &mut storage, &raft, &listeners) => waited?,
             () = stop.cancelled() => return Ok(()),
         },
     };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use marram_gateway::{ApiTls, Gateway, GatewayDeps, Kek};
 use marram_mesh::{Mesh, Role, RootView};
@@ -16,11 +16,13 @@ use marram_types::config::GatewayConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::addresses;
 use super::args::{GatewayArgs, gateway_config};
+use super::founder::Asking;
 use super::health::{self, MeshWitnesses};
 use super::invitation::Invitation;
 use super::lifetime::{api_tls, listen, stop_when_told};
-use super::newcomer::{Asks, ask_until_admitted};
+use super::newcomer::{Answer, Asks, ask_until_admitted};
 use super::observe::{Cluster, Facts, Observed, Peers, Readiness};
 use super::own::Own;
 use super::remote::MeshCalls;
@@ -139,8 +141,11 @@ async fn join(
     let (token, file) = (config.token.as_ref(), config.token_file.as_ref());
     let invitation = Invitation::of(token, file, config.await_token)?;
     let asks = Asks::Gateway(config.name.clone());
-    let admitted = ask_until_admitted(&config.join, kek, own, invitation, asks, readiness);
-    Ok(admitted.await?.view)
+    let nobody = (readiness, &mut Asking::never());
+    match ask_until_admitted(&config.join, kek, own, invitation, asks, nobody).await? {
+        Answer::Admitted(admitted) => Ok(admitted.view),
+        Answer::Asked(_) => bail!("a gateway founds no cluster"),
+    }
 }
 
 /// Follows the view: from any known node while there are some, else from the servers given.
@@ -191,7 +196,9 @@ async fn ask(
                 .await?
         }
         None => {
-            let server = &servers[turn % servers.len()];
+            let (addresses, failed) = addresses::resolve(servers).await;
+            let server = addresses.get(turn % addresses.len().max(1));
+            let server = server.with_context(|| failed.unwrap_or_default())?;
             mesh.call_addr::<RootView>(server, request, Bytes::new(), FIRST_ANSWER_WITHIN)
                 .await?
         }

@@ -216,13 +216,16 @@ impl Storage {
         }
     }
 
+    /// True when the founding of a cluster was interrupted here.
+    pub(super) fn is_half_founded(&self) -> bool {
+        let identity = self.metadata().identity();
+        identity.is_some_and(|i| i.replica == Some(FOUNDER) && i.node.is_none())
+    }
+
     /// A cluster is founded on folders that belong to nobody, or that a founding was interrupted on
     /// (rules.md 3).
-    fn nobodys(&self) -> Result<()> {
-        let founding = self
-            .metadata()
-            .identity()
-            .is_some_and(|identity| identity.replica == Some(FOUNDER));
+    pub(super) fn nobodys(&self) -> Result<()> {
+        let founding = self.is_half_founded();
         let mut marked = self.roots.iter();
         let marked = marked.find_map(|root| Some((root.path(), root.identity()?.cluster)));
         match marked {

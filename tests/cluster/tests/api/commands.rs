@@ -220,3 +220,38 @@ fn no_key_escapes_the_target_folder() {
     );
     let _ = run(&cluster, &["rb", "--force", "m://escape"]).done();
 }
+
+#[test]
+fn a_check_says_each_step_and_fails_by_its_exit_code() {
+    let cluster = Shared::cluster();
+    let check = |more: &[&str]| {
+        let args = [&["check", "put-get", "--bucket", "checked"], more].concat();
+        run(&cluster, &args)
+    };
+    let said = check(&["--size", "1MiB", "--json"]).done();
+    let steps = said.json_lines();
+    let names: Vec<_> = steps.iter().map(|step| step["step"].as_str()).collect();
+    let all = ["bucket", "put", "get", "list", "delete", "gone"].map(Some);
+    assert_eq!(names, all);
+    assert!(steps.iter().all(|step| step["ok"] == true), "{steps:?}");
+    assert!(said.text().contains("1048576 bytes"), "{}", said.text());
+    // The bucket stays, and goes where that is asked for.
+    let said = check(&["--size", "0", "--remove-bucket"]).done();
+    assert!(
+        said.text().contains("m://checked is there"),
+        "{}",
+        said.text()
+    );
+    assert_eq!(run(&cluster, &["ls", "m://checked"]).code, 3);
+
+    let denied = check(&["--access-key", "MKNOBODY"]);
+    assert_eq!(denied.code, 4);
+    assert!(
+        denied.text().contains("bucket         FAILED"),
+        "{}",
+        denied.text()
+    );
+    let late = check(&["--timeout", "1s", "--endpoint", "127.0.0.1:1"]);
+    assert_eq!(late.code, 1);
+    assert_eq!(check(&["--size", "1GiB"]).code, 2);
+}

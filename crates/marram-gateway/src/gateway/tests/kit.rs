@@ -36,7 +36,7 @@ pub(super) fn token() -> MetadataValue<Ascii> {
     token_of(ACCESS_KEY, SECRET)
 }
 
-pub(super) fn token_of(access_key: &str, secret: &str) -> MetadataValue<Ascii> {
+pub(crate) fn token_of(access_key: &str, secret: &str) -> MetadataValue<Ascii> {
     let now = now_ms() / 1000;
     let claims = serde_json::json!({
         "sub": access_key, "aud": "marram", "iat": now, "exp": now + 60,
@@ -59,7 +59,7 @@ pub(super) struct Client {
     pub(super) iam: IamServiceClient<Signed>,
 }
 
-pub(super) fn reason(status: &Status) -> String {
+pub(crate) fn reason(status: &Status) -> String {
     let details = status.get_error_details();
     details
         .error_info()

@@ -23,7 +23,7 @@ fn reflect() -> tokio_stream::Iter<std::vec::IntoIter<ServerReflectionRequest>> 
 }
 
 /// Every method of the public API, as `/package.Service/Method`.
-pub(super) fn methods() -> Vec<String> {
+pub(crate) fn methods() -> Vec<String> {
     let set = marram_proto::FILE_DESCRIPTOR_SET;
     let set = <prost_types::FileDescriptorSet as prost::Message>::decode(set).unwrap();
     let files = set.file.iter().filter(|f| f.package() == "marram.v1");

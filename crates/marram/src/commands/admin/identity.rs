@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use marram_client::{
-    CaRotation, CaStatus, CaStep, Client, ErrorKind, JoinRole, JoinTokenInfo, JoinTokenState,
+    CaRotation, CaStatus, CaStep, Client, ErrorKind, Founding, JoinRole, JoinTokenInfo,
+    JoinTokenState,
 };
 use serde_json::json;
 
 use crate::cli::{
-    CaCommand, CaRotateArgs, GatewayCommand, ReloadTlsArgs, TokenCommand, TokenCreateArgs,
-    TokenRoleArg,
+    BootstrapArgs, CaCommand, CaRotateArgs, GatewayCommand, ReloadTlsArgs, TokenCommand,
+    TokenCreateArgs, TokenRoleArg,
 };
 use crate::commands::Context;
 use crate::failure::Failure;
@@ -18,6 +19,25 @@ use crate::units::date;
 
 /// How often a rotation that is watched looks whether it can go on.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+/// Founds a cluster.
+pub(super) async fn bootstrap(context: &Context<'_>, args: BootstrapArgs) -> Result<(), Failure> {
+    let founding = Founding {
+        cluster_name: args.name,
+        expected_nodes: args.expected_nodes,
+        groups: args.object_groups,
+        zone: args.zone,
+    };
+    let answer = context.client()?.bootstrap(&founding).await;
+    let cluster = answer.map_err(Failure::at("bootstrap"))?;
+    context.output.done(&cluster, || {
+        let (id, name) = (&cluster.cluster_id, &founding.cluster_name);
+        match cluster.founded {
+            true => format!("cluster {name} is founded: {id}"),
+            false => format!("cluster {name} was there already: {id}"),
+        }
+    })
+}
 
 /// Join tokens.
 pub(super) async fn token(context: &Context<'_>, command: TokenCommand) -> Result<(), Failure> {

@@ -5,20 +5,29 @@ use marram_gateway::Kek;
 use marram_types::config::ServerConfig;
 use tokio::runtime::Handle;
 
+use super::super::founder::{Asked, Asking};
 use super::super::invitation::Invitation;
-use super::super::newcomer::{Asks, ask_until_admitted};
+use super::super::newcomer::{Answer, Asks, ask_until_admitted};
 use super::super::observe::Readiness;
 use super::super::own::Own;
 use super::super::storage::Storage;
 use super::{Node, check_key, describe, open, open_log, settle};
+
+/// What a newcomer found when it asked, or was asked meanwhile.
+pub(super) enum Came {
+    /// It is a member.
+    Member(Box<(Node, Own)>),
+    /// It is to found a cluster.
+    Asked(Asked),
+}
 
 pub(super) async fn join(
     config: &ServerConfig,
     kek: &Kek,
     storage: &mut Storage,
     raft: &Handle,
-    readiness: &Readiness,
-) -> Result<(Node, Own)> {
+    (readiness, asked): (&Readiness, &mut Asking),
+) -> Result<Came> {
     let (token, file) = (config.token.as_ref(), config.token_file.as_ref());
     let invitation = Invitation::of(token, file, config.await_token)?;
     // The key is durable before anybody hears of it: a start that is interrupted goes on as the same.
@@ -26,7 +35,11 @@ pub(super) async fn join(
     let description = describe(config, storage, own.key())?.to_bytes();
     let asks = Asks::Node(description, storage.cluster());
     let servers = &config.join;
-    let admitted = ask_until_admitted(servers, kek, &mut own, invitation, asks, readiness).await?;
+    let asking = ask_until_admitted(servers, kek, &mut own, invitation, asks, (readiness, asked));
+    let admitted = match asking.await? {
+        Answer::Admitted(admitted) => admitted,
+        Answer::Asked(asked) => return Ok(Came::Asked(asked)),
+    };
     let node = admitted.node.context("the answer names no node")?;
     let cluster = admitted.view.cluster.as_ref();
     let cluster = cluster.context("the answer names no cluster")?.cluster;
@@ -40,5 +53,5 @@ pub(super) async fn join(
     let mesh = own.mesh(Some(raft.clone()))?;
     let running = open(storage, &mesh, node.replica, raft, Some(admitted.view)).await?;
     settle(&mesh, node.node);
-    Ok((running, own))
+    Ok(Came::Member(Box::new((running, own))))
 }
