@@ -68,6 +68,10 @@ pub(crate) struct Globals {
     #[arg(long, global = true, env = "MARRAM_SECRET_KEY", value_name = "SECRET")]
     #[arg(help_heading = "Connection", hide_env_values = true)]
     pub(crate) secret_key: Option<String>,
+    /// File with the access key and its secret, `id secret`, goes before both
+    #[arg(long, global = true, env = "MARRAM_KEY_FILE", value_name = "FILE")]
+    #[arg(help_heading = "Connection")]
+    pub(crate) key_file: Option<PathBuf>,
     /// PEM file with the CAs whose servers are trusted; those of the system where it is not given
     #[arg(long, global = true, env = "MARRAM_CA_FILE", value_name = "FILE")]
     #[arg(help_heading = "Connection")]

@@ -48,14 +48,35 @@ impl Context<'_> {
                 .ok_or(Failure::NotConfigured(name))
         };
         let endpoint = given(&self.globals.endpoint, "MARRAM_ENDPOINT")?;
-        let access_key = given(&self.globals.access_key, "MARRAM_ACCESS_KEY")?;
-        let secret_key = given(&self.globals.secret_key, "MARRAM_SECRET_KEY")?;
+        let (access_key, secret_key) = match &self.globals.key_file {
+            Some(file) => read_key(file)?,
+            None => (
+                given(&self.globals.access_key, "MARRAM_ACCESS_KEY")?,
+                given(&self.globals.secret_key, "MARRAM_SECRET_KEY")?,
+            ),
+        };
         let mut config = ClientConfig::new(endpoint, access_key, secret_key);
         let ca_file = self.globals.ca_file.as_deref();
         config.ca_certificates = ca_file.map(read_ca).transpose()?;
         config.server_name = self.globals.tls_server_name.clone();
         config.direct_reads = !self.globals.no_direct;
         Ok(config)
+    }
+}
+
+/// The access key and its secret, as `marram server --admin-key-file` reads them.
+fn read_key(file: &Path) -> Result<(String, String), Failure> {
+    let failed = |error| Failure::KeyFile {
+        path: file.to_owned(),
+        error,
+    };
+    let text = std::fs::read_to_string(file).map_err(failed)?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words[..] {
+        [id, secret] => Ok((id.to_owned(), secret.to_owned())),
+        _ => Err(failed(io::Error::other(
+            "it must hold an access key and its secret, separated by a space",
+        ))),
     }
 }
 

@@ -24,6 +24,12 @@ pub(crate) enum Failure {
         #[source]
         error: io::Error,
     },
+    #[error("cannot use the access key in {}: {error}", .path.display())]
+    KeyFile {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -117,6 +123,7 @@ impl Failure {
         match self {
             Self::NotConfigured(_)
             | Self::CaFile { .. }
+            | Self::KeyFile { .. }
             | Self::Config(_)
             | Self::Location(_)
             | Self::Usage(_)

@@ -58,3 +58,14 @@ fn a_server_without_a_name_or_drives_says_what_is_missing() {
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("data"), "{}", said(&output));
 }
+
+#[test]
+fn a_key_file_without_a_secret_is_explained() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("key");
+    std::fs::write(&file, "MKONLYTHEKEY\n").expect("written");
+    let file = file.to_str().expect("its path is UTF-8");
+    let output = marram(&["--endpoint=127.0.0.1:1", "--key-file", file, "ls"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("its secret"), "{}", said(&output));
+}
