@@ -106,5 +106,5 @@ impl Client {
 }
 
 fn wire(grants: &[Grant]) -> Vec<v1::Grant> {
-    grants.iter().map(crate::types::wire_grant).collect()
+    grants.iter().map(v1::Grant::from).collect()
 }

@@ -22,7 +22,6 @@ pub use identity::{
     CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo, FoundedCluster, Founding, JoinRole,
     JoinTokenInfo, JoinTokenState, NewJoinToken, Renewals,
 };
-pub(crate) use keys::wire_grant;
 pub use keys::{AccessKeyChange, AccessKeyInfo, AccessKeySecret};
 pub use liveness::{
     HandedOver, MaintenanceNode, NodeCondition, NodeHealth, StopAnswer, WorkStatus,

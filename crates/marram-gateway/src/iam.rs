@@ -1,9 +1,9 @@
 //! Access keys: made, listed, changed and removed by the root group.
 
 use marram_meta::{AccessKeyRecord, KeyCommand, Refusal, RootCommand, RootOutcome};
-use marram_proto::v1;
+use marram_proto::{WireGrantError, v1};
 use marram_types::caps::SECRET_OVERLAP_MS_MAX;
-use marram_types::{Grant, GroupId, Permission, Permissions, Scope};
+use marram_types::{Grant, GroupId};
 use rand::RngExt;
 
 use crate::core::Core;
@@ -26,7 +26,7 @@ pub(crate) enum IamError {
     #[error(transparent)]
     Invalid(#[from] InvalidField),
     #[error("grants: {0}")]
-    Grant(#[from] marram_types::GrantError),
+    Grant(#[from] WireGrantError),
     #[error("{0}")]
     Refused(Refusal),
     #[error(transparent)]
@@ -51,7 +51,10 @@ impl Fault for IamError {
             Self::Invalid(error) => error.details(),
             Self::Refused(refusal) => refusal.details(),
             Self::Group(error) => error.details(),
-            Self::Grant(_) => vec![("field", "grants".to_owned())],
+            Self::Grant(error) => {
+                let field = format!("grants.{}", error.field());
+                vec![("field", field.trim_end_matches('.').to_owned())]
+            }
             Self::Wrap(_) => Vec::new(),
         }
     }
@@ -77,54 +80,9 @@ fn end(expires_ms: i64) -> Result<Option<u64>, IamError> {
     Ok((at != 0).then_some(at))
 }
 
-fn grant(wire: &v1::Grant) -> Result<Grant, IamError> {
-    let mut found = Vec::new();
-    for permission in wire.permissions() {
-        found.push(match permission {
-            v1::Permission::List => Permission::List,
-            v1::Permission::Read => Permission::Read,
-            v1::Permission::Write => Permission::Write,
-            v1::Permission::Admin => Permission::Admin,
-            v1::Permission::Unspecified => {
-                return Err(wrong(
-                    "grants.permissions",
-                    "it must be list, read, write or admin",
-                ));
-            }
-        });
-    }
-    let none = || wrong("grants.permissions", "there must be at least one");
-    let permissions = Permissions::of(&found).ok_or_else(none)?;
-    let empty = wire.bucket.is_empty();
-    // A field that was forgotten must not grant the whole cluster.
-    if wire.everything != empty || (empty && !wire.prefix.is_empty()) {
-        return Err(wrong("grants.bucket", "name a bucket, or say everything"));
-    }
-    Ok(Grant::new(
-        permissions,
-        Scope::of(&wire.bucket, &wire.prefix)?,
-    )?)
-}
-
 fn grants(wire: &[v1::Grant]) -> Result<Vec<Grant>, IamError> {
-    wire.iter().map(grant).collect()
-}
-
-fn wire_grant(grant: &Grant) -> v1::Grant {
-    let (bucket, prefix) = grant.scope.parts();
-    let permission = |p| match p {
-        Permission::List => v1::Permission::List,
-        Permission::Read => v1::Permission::Read,
-        Permission::Write => v1::Permission::Write,
-        Permission::Admin => v1::Permission::Admin,
-    };
-    let permissions = grant.permissions.iter().map(|p| permission(p).into());
-    v1::Grant {
-        permissions: permissions.collect(),
-        everything: bucket.is_empty(),
-        bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-    }
+    let read = wire.iter().map(Grant::try_from);
+    Ok(read.collect::<Result<_, _>>()?)
 }
 
 fn wire_key(key: &AccessKeyRecord, now_ms: u64) -> v1::AccessKey {
@@ -136,7 +94,7 @@ fn wire_key(key: &AccessKeyRecord, now_ms: u64) -> v1::AccessKey {
         created_ms: signed(key.created_ms),
         expires_ms: key.expires_ms.map_or(0, signed),
         old_secrets_until_ms: old.filter(|at| *at > now_ms).map(signed).collect(),
-        grants: key.grants.iter().map(wire_grant).collect(),
+        grants: key.grants.iter().map(v1::Grant::from).collect(),
     }
 }
 

@@ -91,9 +91,7 @@ fn of_key(refusal: &KeyRefusal) -> Reason {
         KeyRefusal::Unknown => Reason::AccessKeyNotFound,
         KeyRefusal::LastAdmin => Reason::LastAdminKey,
         KeyRefusal::TooMany | KeyRefusal::TooManySecrets => Reason::TooManyAccessKeys,
-        KeyRefusal::TooManyGrants | KeyRefusal::NoSuchGrant { .. } | KeyRefusal::Malformed => {
-            Reason::InvalidArgument
-        }
+        KeyRefusal::TooManyGrants | KeyRefusal::Malformed => Reason::InvalidArgument,
         // Ids are drawn at random.
         KeyRefusal::Exists => Reason::Internal,
     }

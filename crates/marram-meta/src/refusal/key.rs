@@ -38,12 +38,6 @@ pub enum KeyRefusal {
          without an overlap"
     )]
     TooManySecrets,
-    /// A grant that is to be taken back is not there.
-    #[error("the access key has no grant {grant}: take back what it has, as it is listed")]
-    NoSuchGrant {
-        /// Which.
-        grant: String,
-    },
     /// Text out of range.
     #[error("an access key has an id, and a note of at most {KEY_NOTE_BYTES_MAX} bytes")]
     Malformed,
@@ -58,7 +52,7 @@ impl KeyRefusal {
             Self::TooMany => out.u8(4),
             Self::TooManyGrants => out.u8(5),
             Self::TooManySecrets => out.u8(6),
-            Self::NoSuchGrant { grant } => out.u8(7).str(grant),
+            // 7 was a grant that is not there, which is no refusal any more.
             Self::Malformed => out.u8(8),
         }
     }
@@ -71,9 +65,6 @@ impl KeyRefusal {
             4 => Self::TooMany,
             5 => Self::TooManyGrants,
             6 => Self::TooManySecrets,
-            7 => Self::NoSuchGrant {
-                grant: from.str()?.to_owned(),
-            },
             8 => Self::Malformed,
             other => return Err(unknown("refusal of an access key", other)),
         })

@@ -138,17 +138,15 @@ fn change(apply: &mut Apply<'_>, update: KeyCommand) -> Ran {
     let lasting = key.is_lasting_admin();
     key.disabled = disabled.unwrap_or(key.disabled);
     key.expires_ms = expires.unwrap_or(key.expires_ms);
-    if !add.is_empty() || !remove.is_empty() {
-        if let Some(missing) = remove.iter().find(|grant| !key.grants.contains(grant)) {
-            let grant = missing.to_string();
-            return refused(KeyRefusal::NoSuchGrant { grant });
+    // What is not there any more is not taken back twice: an answer may be lost, and the change made again.
+    let before = key.grants.clone();
+    key.grants.retain(|grant| !remove.contains(grant));
+    for grant in add {
+        if !key.grants.contains(&grant) {
+            key.grants.push(grant);
         }
-        key.grants.retain(|grant| !remove.contains(grant));
-        for grant in add {
-            if !key.grants.contains(&grant) {
-                key.grants.push(grant);
-            }
-        }
+    }
+    if key.grants != before {
         key.revision = apply.index;
     }
     if too_many(&key.grants) {
