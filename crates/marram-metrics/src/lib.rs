@@ -5,7 +5,7 @@
 //! catalogue   every family that exists: name, kind, labels, meaning; docs/metrics.md is made of it
 //! sheet       the samples of one scrape, checked against the catalogue
 //! sources     who fills it      text   how it is written
-//! histogram, calls   what is counted where it happens
+//! histogram, calls, connections   what is counted where it happens
 //! process     what Linux and the runtime say of this process
 //! health      whether it is ready, and why not
 //! listener    /metrics, /livez, /readyz
@@ -17,6 +17,7 @@
 
 mod calls;
 pub mod catalogue;
+mod connections;
 mod documents;
 mod health;
 mod histogram;
@@ -27,6 +28,7 @@ mod sources;
 mod text;
 
 pub use calls::{Call, Calls, Method};
+pub use connections::{Connections, Open};
 pub use documents::documents;
 pub use health::{Condition, Verdict};
 pub use histogram::{Histogram, Snapshot};

@@ -15,8 +15,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::health::Verdict;
 use crate::sources::Sources;
@@ -25,8 +26,12 @@ use crate::text::Format;
 /// What one caller, or all of them together, may take.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// Connections at once; more wait in the system's queue.
+    /// Connections at once that have not asked for metrics; more wait in the system's queue. Their answers
+    /// are short and at hand.
     connections: usize,
+    /// Scrapes at once, in places of their own: those that hang, or do not read, keep no probe from its
+    /// answer. More are told to come again.
+    scrapes: usize,
     /// How long a request's head may take.
     head_within: Duration,
     /// How long a connection may take in all: it carries one request.
@@ -34,8 +39,9 @@ struct Limits {
 }
 
 const LIMITS: Limits = Limits {
-    connections: 32,
-    head_within: Duration::from_secs(5),
+    connections: 128,
+    scrapes: 8,
+    head_within: Duration::from_secs(2),
     connection_within: Duration::from_secs(20),
 };
 /// Bytes of a request's head, and of what is read ahead of its body, which nobody reads.
@@ -61,6 +67,7 @@ pub async fn serve(socket: TcpListener, from: Listener) {
 
 async fn serve_within(socket: TcpListener, from: Listener, limits: Limits) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let scrapes = Arc::new(Semaphore::new(limits.scrapes));
     // Dropped with this future, and all connections with it.
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -76,10 +83,13 @@ async fn serve_within(socket: TcpListener, from: Listener, limits: Limits) {
                 continue;
             }
         };
-        let from = from.clone();
+        let asked = Asked {
+            from: from.clone(),
+            scrapes: Arc::clone(&scrapes),
+            place: Arc::new(Mutex::new(place)),
+        };
         connections.spawn(async move {
-            let _place = place;
-            let answered = answer_on(stream, from, limits.head_within);
+            let answered = answer_on(stream, asked, limits.head_within);
             if tokio::time::timeout(limits.connection_within, answered)
                 .await
                 .is_err()
@@ -90,10 +100,18 @@ async fn serve_within(socket: TcpListener, from: Listener, limits: Limits) {
     }
 }
 
-async fn answer_on(stream: TcpStream, from: Listener, head_within: Duration) {
+/// One connection, and the place that it takes.
+#[derive(Clone)]
+struct Asked {
+    from: Listener,
+    scrapes: Arc<Semaphore>,
+    place: Arc<Mutex<OwnedSemaphorePermit>>,
+}
+
+async fn answer_on(stream: TcpStream, asked: Asked, head_within: Duration) {
     let service = service_fn(move |request| {
-        let from = from.clone();
-        async move { Ok::<_, Infallible>(from.answer(&request).await) }
+        let asked = asked.clone();
+        async move { Ok::<_, Infallible>(asked.answer(&request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -107,7 +125,7 @@ async fn answer_on(stream: TcpStream, from: Listener, head_within: Duration) {
     }
 }
 
-impl Listener {
+impl Asked {
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
@@ -116,7 +134,17 @@ impl Listener {
             return refused;
         }
         match request.uri().path() {
-            "/metrics" => self.metrics(request).await,
+            "/metrics" => match Arc::clone(&self.scrapes).try_acquire_owned() {
+                Ok(place) => {
+                    // The place for those who ask is free for the next one.
+                    *self.place.lock() = place;
+                    self.metrics(request).await
+                }
+                Err(_) => plain(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "too many scrapes at once: come again\n",
+                ),
+            },
             "/livez" => plain(StatusCode::OK, "alive\n"),
             "/readyz" => {
                 let query = request.uri().query().unwrap_or_default();
@@ -133,7 +161,7 @@ impl Listener {
         let accepted = request.headers().get_all(ACCEPT).iter();
         let accepted: Vec<&str> = accepted.filter_map(|value| value.to_str().ok()).collect();
         let format = Format::accepted(&accepted.join(","));
-        match self.sources.scrape(format).await {
+        match self.from.sources.scrape(format).await {
             Ok(page) => {
                 let mut response = plain(StatusCode::OK, page);
                 let kind = HeaderValue::from_static(format.content_type());
@@ -145,7 +173,7 @@ impl Listener {
     }
 
     fn readiness(&self, all: bool) -> Response<Full<Bytes>> {
-        let verdict = self.ready.borrow().clone();
+        let verdict = self.from.ready.borrow().clone();
         let status = if verdict.is_ready() {
             StatusCode::OK
         } else {

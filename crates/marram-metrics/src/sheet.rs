@@ -81,17 +81,31 @@ impl Sheet {
         self.dropped
     }
 
+    /// Takes over what another one holds.
+    pub(crate) fn take(&mut self, other: Self) {
+        self.dropped += other.dropped;
+        for Rows { family, rows } in other.families.into_values() {
+            for (values, sample) in rows {
+                self.push(family, values, sample);
+            }
+        }
+    }
+
     fn add(&mut self, family: &'static Family, labels: &[&str], sample: Sample) {
         debug_assert_eq!(labels.len(), family.labels.len(), "{}", family.name);
+        let values = labels.iter().map(|value| Box::from(*value)).collect();
+        self.push(family, values, sample);
+    }
+
+    fn push(&mut self, family: &'static Family, values: Values, sample: Sample) {
         let rows = self.families.entry(family.name).or_insert(Rows {
             family,
             rows: Vec::new(),
         });
-        if labels.len() != family.labels.len() || rows.rows.len() >= family.series_max() {
+        if values.len() != family.labels.len() || rows.rows.len() >= family.series_max() {
             self.dropped += 1;
             return;
         }
-        let values = labels.iter().map(|value| Box::from(*value)).collect();
         rows.rows.push((values, sample));
     }
 

@@ -85,6 +85,35 @@ pub const API_OBJECT: Family = Family {
     from: From::All,
     help: "Sizes of objects that were put, and of what was asked for of objects that were got",
 };
+/// Open connections.
+pub const API_CONNECTIONS: Family = Family {
+    name: "marram_api_connections",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Connections to the API that are open now, after their TLS handshake",
+};
+/// Too many.
+pub const API_CONNECTIONS_REFUSED: Family = Family {
+    name: "marram_api_connections_refused_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Connections to the API that were closed at once, because as many as may be were open: \
+           more servers are wanted, or somebody opens them without need",
+};
+/// Nothing, or nonsense, was said.
+pub const API_HANDSHAKES_FAILED: Family = Family {
+    name: "marram_api_handshakes_failed_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Connections to the API whose TLS handshake failed, was not done in time, or made room for \
+           newer ones",
+};
 
 pub(super) const API: &[&Family] = &[
     &API_CALLS,
@@ -94,4 +123,7 @@ pub(super) const API: &[&Family] = &[
     &API_RECEIVED,
     &API_SENT,
     &API_OBJECT,
+    &API_CONNECTIONS,
+    &API_CONNECTIONS_REFUSED,
+    &API_HANDSHAKES_FAILED,
 ];

@@ -133,6 +133,14 @@ pub const SCRAPE_DROPPED: Family = one(
     &[],
     "Samples of this scrape that were left out because a family had too many",
 );
+/// Who did not answer.
+pub const SCRAPE_SOURCES_LATE: Family = one(
+    "marram_metrics_late_sources",
+    Kind::Gauge,
+    Unit::None,
+    &[],
+    "Parts of this process that did not answer this scrape in time, or failed: their samples are not in it",
+);
 
 pub(super) const PROCESS: &[&Family] = &[
     &BUILD_INFO,
@@ -149,4 +157,5 @@ pub(super) const PROCESS: &[&Family] = &[
     &RUNTIME_QUEUED,
     &SCRAPE_DURATION,
     &SCRAPE_DROPPED,
+    &SCRAPE_SOURCES_LATE,
 ];

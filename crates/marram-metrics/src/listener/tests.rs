@@ -34,11 +34,15 @@ async fn start() -> Running {
 }
 
 async fn start_within(limits: Limits) -> Running {
+    start_with(limits, Arc::new(One)).await
+}
+
+async fn start_with(limits: Limits, source: Arc<dyn Source>) -> Running {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = socket.local_addr().expect("bound");
     let (ready, seen) = watch::channel(Arc::default());
     let sources = Arc::new(Sources::default());
-    sources.add(Arc::new(One));
+    sources.add(source);
     let listener = Listener {
         sources,
         ready: seen,
@@ -152,6 +156,7 @@ async fn what_is_no_question_is_refused() {
 async fn connections_that_say_nothing_are_closed_and_others_get_their_turn() {
     let limits = Limits {
         connections: 4,
+        scrapes: 1,
         head_within: Duration::from_millis(100),
         connection_within: Duration::from_secs(20),
     };
@@ -180,6 +185,7 @@ async fn connections_that_say_nothing_are_closed_and_others_get_their_turn() {
 async fn a_caller_that_does_not_read_is_let_go() {
     let limits = Limits {
         connections: 1,
+        scrapes: 1,
         head_within: Duration::from_secs(20),
         connection_within: Duration::from_millis(200),
     };
@@ -188,4 +194,40 @@ async fn a_caller_that_does_not_read_is_let_go() {
     slow.write_all(b"GET /met").await.expect("sent");
     let answer = running.get("/livez", "").await;
     assert!(answer.ends_with("alive\n"), "{answer}");
+}
+
+struct Hanging;
+
+#[async_trait]
+impl Source for Hanging {
+    async fn collect(&self, _sheet: &mut Sheet) {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[tokio::test]
+async fn scrapes_that_hang_keep_no_probe_from_its_answer() {
+    let limits = Limits {
+        connections: 1,
+        scrapes: 2,
+        head_within: Duration::from_secs(20),
+        connection_within: Duration::from_secs(60),
+    };
+    let running = start_with(limits, Arc::new(Hanging)).await;
+    let mut scrapes = Vec::new();
+    for _ in 0..limits.scrapes {
+        let mut stream = TcpStream::connect(running.address).await.expect("accepted");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.expect("sent");
+        scrapes.push(stream);
+    }
+    let began = std::time::Instant::now();
+    let alive = running.get("/livez", "").await;
+    assert!(alive.ends_with("alive\n"), "{alive}");
+    let ready = running.get("/readyz", "").await;
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    let more = running.get("/metrics", "").await;
+    assert!(more.starts_with("HTTP/1.1 503"), "{more}");
+    // The scrapes hang for longer than all of this took.
+    assert!(began.elapsed() < Duration::from_secs(4));
 }
