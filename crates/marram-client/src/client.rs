@@ -34,7 +34,7 @@ pub struct Client {
 }
 
 struct Inner {
-    endpoints: Endpoints,
+    endpoints: Arc<Endpoints>,
     signer: Signer,
     retry: RetryPolicy,
     call_timeout: Duration,
@@ -127,7 +127,7 @@ impl Client {
         let id: [u8; 16] = rand::random();
         Ok(Self {
             inner: Arc::new(Inner {
-                endpoints,
+                endpoints: Arc::new(endpoints),
                 signer: Signer::new(&config.access_key, &config.secret_key),
                 retry: config.retry,
                 call_timeout: config.call_timeout,
@@ -144,9 +144,16 @@ impl Client {
         })
     }
 
-    /// How many servers this client knows.
+    /// How many servers this client knows now: a name that has several addresses is several, once it was
+    /// looked up, which the first call does.
     #[must_use]
     pub fn endpoints(&self) -> usize {
+        self.inner.endpoints.count()
+    }
+
+    /// How many servers there are behind the endpoints.
+    pub(crate) async fn servers(&self) -> usize {
+        self.inner.endpoints.keep_current().await;
         self.inner.endpoints.count()
     }
 
@@ -208,6 +215,7 @@ impl Client {
     {
         let mut failed = 0;
         loop {
+            self.inner.endpoints.keep_current().await;
             let server = self.inner.endpoints.current();
             let (index, address) = (server.index, server.address.clone());
             let lane = Lane {

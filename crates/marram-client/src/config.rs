@@ -36,7 +36,8 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// Servers of one cluster as `host:port`, or as `https://host:port` where they speak TLS; one
-    /// element may also hold several, separated by commas.
+    /// element may also hold several, separated by commas. A name that has several addresses, such as
+    /// that of a headless service, stands for as many servers; it is looked up again now and then.
     pub endpoints: Vec<String>,
     /// The CAs whose certificates are accepted, in PEM; those of the system where `None`.
     pub ca_certificates: Option<Vec<u8>>,

@@ -21,7 +21,7 @@ impl Client {
     /// client has several endpoints: the call goes to one server and no other), and what any call can
     /// meet.
     pub async fn bootstrap(&self, founding: &Founding) -> Result<FoundedCluster, ClientError> {
-        if self.endpoints() != 1 {
+        if self.servers().await != 1 {
             let message =
                 "a cluster is founded by one server: make a client with its address alone";
             return Err(ClientError::new(ErrorKind::Invalid, message.to_owned()));

@@ -1,6 +1,6 @@
 //! The Rust client of Marram: buckets, objects and the state of a cluster, over gRPC.
 //!
-//! It fails over between the endpoints it is given, repeats what is safe to repeat (every mutation
+//! It fails over between the endpoints it is given, and between the addresses of their names, repeats what is safe to repeat (every mutation
 //! carries one request id over all of its attempts, so that the cluster carries it out once), and
 //! verifies every byte: a CRC32C on each message, the CRC64/NVME of the object at the end of a
 //! full read. It is not a cache and keeps no state between calls but its connections.

@@ -12,6 +12,7 @@ use marram_metrics::{Calls, Verdict};
 use marram_types::{BucketName, ClusterHealth, GroupId, NodeId, ObjectKey, RequestId};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::begin::BeginCache;
@@ -85,6 +86,8 @@ pub(crate) struct Core {
     pub(crate) ready: watch::Receiver<Arc<Verdict>>,
     pub(crate) now_ms: fn() -> u64,
     pub(crate) tasks: TaskTracker,
+    /// This server was told to stop: what would not end by itself ends.
+    pub(crate) stopping: CancellationToken,
     pub(crate) memory: Memory,
     pub(crate) begins: BeginCache,
     pub(crate) conditions: Conditions,
@@ -154,6 +157,7 @@ impl Core {
             ready: seams.ready,
             now_ms: seams.now_ms,
             tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
             memory: Memory::default(),
             begins: BeginCache::default(),
             conditions: Conditions::default(),

@@ -15,10 +15,10 @@ use marram_raft::Router;
 use marram_types::ClusterHealth;
 use marram_types::caps::API_MESSAGE_BYTES_MAX;
 use prost::Message;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
+use tonic::transport::Server;
 use tonic::transport::server::Router as Services;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
@@ -31,15 +31,13 @@ use crate::nodes::MeshNodes;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
 use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects};
-use crate::tls::ApiTls;
 
+pub(crate) mod connections;
 pub(crate) mod following;
 mod transport;
 
-pub(crate) use transport::{serve_until, transport};
-
-/// How long transfers may go on after the server was told to stop.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
+pub use transport::ApiListener;
+pub(crate) use transport::serve_until;
 
 /// The services as the transport serves them.
 type Served = Services<Stack<FramedLayer, Stack<AuthLayer, Stack<MeasuredLayer, Identity>>>>;
@@ -147,29 +145,29 @@ impl Gateway {
     /// When the listener fails.
     pub async fn serve(
         self,
-        listener: TcpListener,
-        tls: Option<Arc<ApiTls>>,
+        listener: ApiListener,
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let tasks = self.core.tasks.clone();
+        let stopping = self.core.stopping.clone();
+        let grace = Duration::from_secs(listener.limits.stop_grace_s);
         let ready = self.core.ready.clone();
         let (health, health_service) = tonic_health::server::health_reporter();
-        let router = services(self.core, health_service)?;
-        let serving = serve_until(router, listener, tls, stop.clone());
+        let services = services(self.core, health_service)?;
+        let serving = serve_until(services, listener, stop.clone());
         let too_late = async {
             stop.cancelled().await;
-            tokio::time::sleep(DRAIN_TIME).await;
+            // Those who watch would never end by themselves.
+            stopping.cancel();
+            tokio::time::sleep(grace).await;
         };
         tokio::select! {
             served = serving => served?,
             () = too_late => tracing::warn!("calls were still running when the server stopped"),
-            () = following::follow(health, &SERVICES, ready) => {}
+            () = following::follow(health, &SERVICES, ready, &stop) => {}
         }
         tasks.close();
-        if tokio::time::timeout(DRAIN_TIME, tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
             tracing::warn!("transfers were still running when the server stopped");
         }
         Ok(())
@@ -199,9 +197,12 @@ pub fn calls() -> Calls {
     }))
 }
 
-/// All services behind the authentication layer.
-fn services(core: Arc<Core>, health: HealthServer<impl Health>) -> Result<Served, ServeError> {
-    let auth = AuthLayer::new(core.view.clone(), core.kek.clone(), core.now_ms);
+/// All services behind the authentication layer, to be put on a transport.
+fn services(
+    core: Arc<Core>,
+    health: HealthServer<impl Health>,
+) -> Result<impl Fn(Server) -> Served, ServeError> {
+    let auth = AuthLayer::new(Arc::clone(&core));
     let measured = MeasuredLayer(Arc::clone(&core.calls));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -210,16 +211,18 @@ fn services(core: Arc<Core>, health: HealthServer<impl Health>) -> Result<Served
     let objects = ObjectServiceServer::new(Objects(core.clone()))
         .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
-    Ok(transport()
-        .layer(measured)
-        .layer(auth)
-        .layer(FramedLayer)
-        .add_service(health)
-        .add_service(reflection)
-        .add_service(objects)
-        .add_service(BucketServiceServer::new(Buckets(core.clone())))
-        .add_service(IamServiceServer::new(Iam(core.clone())))
-        .add_service(AdminServiceServer::new(Admin(core))))
+    Ok(move |transport: Server| {
+        transport
+            .layer(measured.clone())
+            .layer(auth.clone())
+            .layer(FramedLayer)
+            .add_service(health.clone())
+            .add_service(reflection.clone())
+            .add_service(objects.clone())
+            .add_service(BucketServiceServer::new(Buckets(core.clone())))
+            .add_service(IamServiceServer::new(Iam(core.clone())))
+            .add_service(AdminServiceServer::new(Admin(core.clone())))
+    })
 }
 
 /// Milliseconds since 1970.

@@ -24,7 +24,7 @@
 //! places          drives and placement groups       begin     begin tokens
 //! shards          parts of shards, for clients that read from the nodes themselves
 //! token           page tokens                       ticket    shard tickets
-//! tls             the API's certificate, and connections under it
+//! tls             the API's certificate
 //! pace            waits
 //! convert, refusal, hex
 //! ```
@@ -67,7 +67,7 @@ mod waiting;
 mod testing;
 
 pub use authority::{AuthorityError, open_authority, wrap_authority};
-pub use gateway::{Gateway, GatewayDeps, ServeError, calls};
+pub use gateway::{ApiListener, Gateway, GatewayDeps, ServeError, calls};
 pub use reencode::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
 pub use secret::{Kek, KekError, UnwrapError, WrapError};
 pub use status::{ReasonInfo, reasons};

@@ -13,14 +13,16 @@ use marram_meta::{
 };
 use marram_metrics::{Condition, Verdict};
 use marram_placement::{DriveInfo, Topology, default_profile, plan_pool};
+use marram_types::config::ApiLimits;
 use marram_types::{ClusterHealth, ClusterId, GroupId, NodeId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::core::{Core, Seams};
-use crate::gateway::Gateway;
+use crate::gateway::{ApiListener, Gateway, ServeError};
 use crate::secret::Kek;
 
 pub(crate) use drives::FakeDrives;
@@ -30,6 +32,16 @@ pub(crate) use nodes::FakeNodes;
 pub(crate) const ACCESS_KEY: &str = "MKTEST";
 pub(crate) const SECRET: &str = "a secret of the tests";
 pub(crate) const GROUPS: u16 = 3;
+
+/// A listener without TLS, with the usual limits.
+pub(crate) fn plain(socket: TcpListener) -> ApiListener {
+    ApiListener {
+        socket,
+        tls: None,
+        limits: ApiLimits::default(),
+        counts: Arc::default(),
+    }
+}
 
 /// A running gateway over a cluster in memory.
 pub(crate) struct Cluster {
@@ -41,6 +53,8 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) addr: std::net::SocketAddr,
     pub(crate) core: Arc<Core>,
+    stop: CancellationToken,
+    serving: Option<JoinHandle<Result<(), ServeError>>>,
     _stop: DropGuard,
 }
 
@@ -115,6 +129,11 @@ fn form(groups: &FakeGroups, count: u8) -> Vec<NodeId> {
 impl Cluster {
     /// A cluster of `count` nodes with a drive each, and a gateway that serves it.
     pub(crate) async fn start(count: u8) -> Self {
+        Self::start_limited(count, ApiLimits::default()).await
+    }
+
+    /// The same with other limits of its connections.
+    pub(crate) async fn start_limited(count: u8, limits: ApiLimits) -> Self {
         let kek = Arc::new(Kek::from_bytes(&[5; 32]));
         let groups = Arc::new(FakeGroups::new(GROUPS));
         groups.root(&bootstrap(&kek));
@@ -145,7 +164,11 @@ impl Cluster {
         });
         let core = gateway.core();
         let stop = CancellationToken::new();
-        tokio::spawn(gateway.serve(listener, None, stop.clone()));
+        let listener = ApiListener {
+            limits,
+            ..plain(listener)
+        };
+        let serving = tokio::spawn(gateway.serve(listener, stop.clone()));
         Self {
             groups,
             drives,
@@ -155,6 +178,8 @@ impl Cluster {
             nodes,
             addr,
             core,
+            serving: Some(serving),
+            stop: stop.clone(),
             _stop: stop.drop_guard(),
         }
     }
@@ -168,6 +193,13 @@ impl Cluster {
             self.drives.add(drive, node);
         }
         node
+    }
+
+    /// Tells the gateway to stop, and waits until it has.
+    pub(crate) async fn stopped(&mut self) {
+        self.stop.cancel();
+        let serving = self.serving.take().expect("stopped once");
+        serving.await.unwrap().unwrap();
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {

@@ -5,8 +5,6 @@
 //! A pair that cannot be used never replaces one that can. Connections that are open go on under the
 //! certificate that they began with.
 
-mod incoming;
-
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,8 +20,6 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
-
-pub(crate) use incoming::incoming;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -247,6 +243,12 @@ fn tell(what: &'static str, key: &CertifiedKey) {
         }
         None => tracing::warn!(what, "the API's certificate does not say when it ends"),
     }
+}
+
+/// What tests of connections use too.
+#[cfg(test)]
+pub(crate) mod testing {
+    pub(crate) use super::tests::{Files, connected, pair};
 }
 
 #[cfg(test)]

@@ -12,15 +12,14 @@ use marram_proto::{FILE_DESCRIPTOR_SET, v1};
 use marram_types::ClusterId;
 use marram_types::caps::OBJECT_GROUPS_DEFAULT;
 use marram_types::config::{ConfigError, Founding};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
 
-use crate::gateway::{SERVICES, ServeError, following, serve_until, transport};
+use crate::gateway::{ApiListener, SERVICES, ServeError, following, serve_until};
 use crate::secret::Kek;
 use crate::service::MeasuredLayer;
 use crate::status::{Fault, Reason};
-use crate::tls::ApiTls;
 
 use gate::WaitingLayer;
 
@@ -74,8 +73,7 @@ impl std::fmt::Debug for WaitingDeps {
 /// When the listener fails.
 pub async fn serve_waiting(
     deps: WaitingDeps,
-    listener: TcpListener,
-    tls: Option<Arc<ApiTls>>,
+    listener: ApiListener,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -84,14 +82,18 @@ pub async fn serve_waiting(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let ready = deps.ready.clone();
-    let router = transport()
-        .layer(MeasuredLayer(Arc::clone(&deps.calls)))
-        .layer(WaitingLayer::new(deps, crate::gateway::now_ms))
-        .add_service(health_service)
-        .add_service(reflection);
+    let measured = MeasuredLayer(Arc::clone(&deps.calls));
+    let gate = WaitingLayer::new(deps, crate::gateway::now_ms);
+    let services = move |transport: Server| {
+        transport
+            .layer(measured.clone())
+            .layer(gate.clone())
+            .add_service(health_service.clone())
+            .add_service(reflection.clone())
+    };
     tokio::select! {
-        served = serve_until(router, listener, tls, stop) => Ok(served?),
-        () = following::follow(health, &SERVICES, ready) => Ok(()),
+        served = serve_until(services, listener, stop.clone()) => Ok(served?),
+        () = following::follow(health, &SERVICES, ready, &stop) => Ok(()),
     }
 }
 

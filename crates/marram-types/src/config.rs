@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+mod api_limits;
 mod api_tls;
 mod background;
 mod founding;
 mod upkeep;
 
+pub use api_limits::ApiLimits;
 pub use api_tls::ApiTlsFiles;
 pub use background::BackgroundConfig;
 pub use founding::{BootstrapConfig, Founding};
@@ -50,6 +52,9 @@ pub struct ServerConfig {
     pub api_tls_cert: Option<PathBuf>,
     /// Its private key, a PEM file.
     pub api_tls_key: Option<PathBuf>,
+    /// Limits of the connections of applications.
+    #[serde(default)]
+    pub api: ApiLimits,
     /// Where peers connect.
     #[serde(default = "default_mesh")]
     pub mesh_listen: SocketAddr,
@@ -132,6 +137,9 @@ pub struct GatewayConfig {
     pub api_tls_cert: Option<PathBuf>,
     /// Its private key.
     pub api_tls_key: Option<PathBuf>,
+    /// Limits of the connections of applications.
+    #[serde(default)]
+    pub api: ApiLimits,
     /// Where metrics and health are given, to anybody who can reach it.
     #[serde(default = "default_metrics")]
     pub metrics_listen: SocketAddr,
@@ -401,6 +409,7 @@ impl ServerConfig {
         }
         check_addresses(&self.join)?;
         check_api(self.api_listen, self.api_tls()?.as_ref())?;
+        self.api.validate()?;
         if self.api_listen == self.mesh_listen && self.api_listen.port() != 0 {
             return Err(ConfigError::SameAddress(self.api_listen));
         }
@@ -476,6 +485,7 @@ impl GatewayConfig {
         check_path("identity file", &self.identity)?;
         check_path("kek file", &self.kek_file)?;
         check_api(self.api_listen, self.api_tls()?.as_ref())?;
+        self.api.validate()?;
         check_metrics(self.metrics_listen, &[self.api_listen])?;
         if self.join.is_empty() {
             return Err(ConfigError::NoJoin);
@@ -496,6 +506,7 @@ mod tests {
             api_listen: default_api(),
             api_tls_cert: None,
             api_tls_key: None,
+            api: ApiLimits::default(),
             mesh_listen: default_mesh(),
             metrics_listen: default_metrics(),
             mesh_advertise: None,
@@ -535,6 +546,20 @@ mod tests {
         assert_eq!(config.validate(), Err(ConfigError::AwaitWithoutFile));
         config.token_file = Some("/join/pod-1".into());
         assert_eq!(config.validate(), Ok(()));
+    }
+
+    #[test]
+    fn limits_of_connections_have_bounds() {
+        for change in [
+            |c: &mut ServerConfig| c.api.connections = 0,
+            |c: &mut ServerConfig| c.api.connection_age_s = 0,
+            |c: &mut ServerConfig| c.api.stop_grace_s = 0,
+        ] {
+            let mut config = server();
+            change(&mut config);
+            let refused = config.validate().expect_err("out of range");
+            assert!(refused.to_string().starts_with("api."), "{refused}");
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub(crate) enum Command {
     /// Start a server: drives, metadata and the API
     Server(Box<crate::server::ServerArgs>),
     /// Start a gateway: the API without drives
-    Gateway(crate::server::GatewayArgs),
+    Gateway(Box<crate::server::GatewayArgs>),
     /// Make a bucket
     Mb(MbArgs),
     /// Remove an empty bucket

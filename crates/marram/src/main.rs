@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Server(args) => daemon::run(daemon::Threads::PerCore, server::run_server(*args)),
-        Command::Gateway(args) => daemon::run(daemon::Threads::PerCore, server::run_gateway(args)),
+        Command::Gateway(args) => daemon::run(daemon::Threads::PerCore, server::run_gateway(*args)),
         Command::Dev(args) => daemon::run(daemon::Threads::Two, dev::run(args)),
         command => commands::run(&cli.globals, command),
     }

@@ -37,6 +37,7 @@ mod liveness {
     mod cut_off;
     mod dead_node;
     mod planned_stop;
+    mod rolling;
 }
 
 /// Limits that must hold: full drives, space that comes back, memory for one large object.

@@ -4,10 +4,12 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 use tonic::body::Body;
+use tonic::codegen::http::HeaderValue;
 use tonic::codegen::http::header::AUTHORIZATION;
 use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
@@ -17,11 +19,16 @@ use marram_meta::ClusterView;
 use super::access::{self, Need, Rule};
 use super::guarded::Guard;
 use super::{AuthError, Caller, StoredKey, authenticate, first};
-use crate::secret::Kek;
+use crate::core::Core;
 use crate::status::{self, Fault, Reason};
 
 /// The only service that answers without a token.
 pub(crate) const HEALTH_PREFIX: &str = "/grpc.health.v1.Health/";
+
+/// How long it may take to find out whether a key that is not known here was made elsewhere.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
+/// Such looks at once: whoever invents keys must not keep the root group busy.
+const LOOKS_MAX: usize = 4;
 
 /// Adds authentication and authorization to a service.
 #[derive(Clone)]
@@ -30,18 +37,15 @@ pub(crate) struct AuthLayer {
 }
 
 struct Gate {
-    view: watch::Receiver<Arc<ClusterView>>,
-    kek: Arc<Kek>,
-    now_ms: fn() -> u64,
+    core: Arc<Core>,
+    /// Places of those who look whether a key was just made.
+    looks: Semaphore,
 }
 
 impl AuthLayer {
-    pub(crate) fn new(
-        view: watch::Receiver<Arc<ClusterView>>,
-        kek: Arc<Kek>,
-        now_ms: fn() -> u64,
-    ) -> Self {
-        let gate = Arc::new(Gate { view, kek, now_ms });
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        let looks = Semaphore::new(LOOKS_MAX);
+        let gate = Arc::new(Gate { core, looks });
         Self { gate }
     }
 }
@@ -113,8 +117,12 @@ pub(super) fn lacking(
 }
 
 impl Gate {
-    fn caller<B>(&self, view: &ClusterView, request: &Request<B>) -> Result<Caller, AuthError> {
-        let header = match request.headers().get(AUTHORIZATION) {
+    fn caller(
+        &self,
+        view: &ClusterView,
+        header: Option<&HeaderValue>,
+    ) -> Result<Caller, AuthError> {
+        let header = match header {
             None => None,
             Some(value) => Some(
                 value
@@ -125,11 +133,44 @@ impl Gate {
         if header.is_some() && view.cluster.is_none() {
             return Err(AuthError::NoView);
         }
-        let now_ms = (self.now_ms)();
-        authenticate(header, &self.kek, now_ms, |id| {
+        let now_ms = (self.core.now_ms)();
+        authenticate(header, &self.core.kek, now_ms, |id| {
             let key = view.access_keys.get(id)?;
             Some(StoredKey::of(key, now_ms))
         })
+    }
+
+    /// The caller, also by a key that another server made a moment ago.
+    async fn known_caller(&self, header: Option<&HeaderValue>) -> Result<Caller, AuthError> {
+        match self.caller(&self.core.view(), header) {
+            Err(AuthError::KeyUnknown(id)) => {
+                self.catch_up(id).await?;
+                self.caller(&self.core.view(), header)
+            }
+            known => known,
+        }
+    }
+
+    /// Asks the root group for a key that this server does not know, and waits until it does: everything
+    /// that is judged later is judged by its own view.
+    async fn catch_up(&self, id: String) -> Result<(), AuthError> {
+        let look = async {
+            let _place = self.looks.acquire().await.ok()?;
+            let fresh = self.core.fresh_view().await.ok()?;
+            let now_ms = (self.core.now_ms)();
+            let key = fresh.access_keys.get(&id);
+            if !key.is_some_and(|key| key.is_live(now_ms)) {
+                return Some(false);
+            }
+            let mut own = self.core.view.clone();
+            own.wait_for(|own| own.index >= fresh.index).await.ok()?;
+            Some(true)
+        };
+        match tokio::time::timeout(LOOK_WITHIN, look).await {
+            Ok(Some(true)) => Ok(()),
+            Ok(Some(false)) => Err(AuthError::KeyUnknown(id)),
+            Ok(None) | Err(_) => Err(AuthError::NoView),
+        }
     }
 
     /// The request with its caller, if it may reach its method, and what it is admitted by.
@@ -138,7 +179,8 @@ impl Gate {
         if path.starts_with(HEALTH_PREFIX) {
             return Ok((request, None));
         }
-        let caller = self.caller(&self.view.borrow().clone(), &request)?;
+        let header = request.headers().get(AUTHORIZATION).cloned();
+        let caller = self.known_caller(header.as_ref()).await?;
         let (request, needs) = match access::rule(&path) {
             Rule::AnyKey => (request, Vec::new()),
             Rule::Operator => (request, vec![access::operator()]),
@@ -150,15 +192,15 @@ impl Gate {
             }
         };
         // Looked up again: the first message may have taken its time.
-        let mut seen = self.view.clone();
+        let mut seen = self.core.view.clone();
         let view = Arc::clone(&seen.borrow_and_update());
-        if let Some(error) = lacking(&view, &caller, &needs, (self.now_ms)()) {
+        if let Some(error) = lacking(&view, &caller, &needs, (self.core.now_ms)()) {
             return Err(error);
         }
         let key = view.access_keys.get(&caller.access_key);
         let guard = Guard {
             view: seen,
-            now_ms: self.now_ms,
+            now_ms: self.core.now_ms,
             caller: caller.clone(),
             needs: needs.into(),
             expires_ms: key.and_then(|key| key.expires_ms),

@@ -51,6 +51,7 @@ pub(crate) async fn watch(core: Arc<Core>) -> Result<Watching, Status> {
             }
             tokio::select! {
                 () = sender.closed() => return,
+                () = core.stopping.cancelled() => return,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             if view.has_changed().is_err() {

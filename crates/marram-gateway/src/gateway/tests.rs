@@ -5,6 +5,7 @@ mod batch;
 mod buckets;
 mod conditions;
 mod copies;
+mod ending;
 mod faults;
 mod grants;
 mod identity;

@@ -32,6 +32,8 @@ pub(crate) struct FakeGroups {
     groups: Mutex<Vec<Group>>,
     view: watch::Sender<Arc<ClusterView>>,
     silent: Mutex<HashSet<GroupId>>,
+    /// The view that the gateway does not see yet, while it lags.
+    unseen: Mutex<Option<Arc<ClusterView>>>,
 }
 
 impl FakeGroups {
@@ -44,11 +46,24 @@ impl FakeGroups {
             groups: Mutex::new((0..=object_groups).map(|_| group()).collect()),
             view: watch::Sender::default(),
             silent: Mutex::default(),
+            unseen: Mutex::default(),
         }
     }
 
     pub(crate) fn view(&self) -> watch::Receiver<Arc<ClusterView>> {
         self.view.subscribe()
+    }
+
+    /// The gateway sees no change of the root group from now on.
+    pub(crate) fn lag(&self) {
+        *self.unseen.lock() = Some(self.view.borrow().clone());
+    }
+
+    /// It sees them again.
+    pub(crate) fn catch_up(&self) {
+        if let Some(unseen) = self.unseen.lock().take() {
+            self.view.send_replace(unseen);
+        }
     }
 
     /// A group that does not answer from now on.
@@ -66,7 +81,13 @@ impl FakeGroups {
             return apply_object(&mut state.kv, state.index, &sealed).unwrap();
         }
         let outcome = apply_root(&mut state.kv, state.index, &sealed).unwrap();
-        self.view.send_replace(Arc::new(view(&state.kv).unwrap()));
+        let new = Arc::new(view(&state.kv).unwrap());
+        match &mut *self.unseen.lock() {
+            Some(unseen) => *unseen = new,
+            None => {
+                self.view.send_replace(new);
+            }
+        }
         outcome
     }
 

@@ -9,24 +9,27 @@ use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{ApiTls, ApiTlsError, incoming};
+use super::{ApiTls, ApiTlsError};
+use crate::gateway::connections::{Doorkeeper, Held};
 
 /// How long a handshake of these tests may take on a busy machine.
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// A certificate for `localhost` that signed itself, and its key.
-struct Pair {
+pub(crate) struct Pair {
     certificate: String,
     der: rustls::pki_types::CertificateDer<'static>,
     key: String,
 }
 
-fn pair() -> Pair {
+pub(crate) fn pair() -> Pair {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
@@ -37,12 +40,12 @@ fn pair() -> Pair {
     }
 }
 
-struct Files {
+pub(crate) struct Files {
     folder: TempDir,
 }
 
 impl Files {
-    fn new(pair: &Pair) -> Self {
+    pub(crate) fn new(pair: &Pair) -> Self {
         let files = Self {
             folder: TempDir::new().unwrap(),
         };
@@ -55,7 +58,7 @@ impl Files {
         fs::write(self.folder.path().join(name), text).unwrap();
     }
 
-    fn named(&self) -> ApiTlsFiles {
+    pub(crate) fn named(&self) -> ApiTlsFiles {
         ApiTlsFiles {
             certificate: self.folder.path().join("tls.crt"),
             key: self.folder.path().join("tls.key"),
@@ -73,7 +76,7 @@ async fn connect(address: std::net::SocketAddr, trusted: &Pair) -> std::io::Resu
     Ok(())
 }
 
-async fn connected(
+pub(crate) async fn connected(
     address: std::net::SocketAddr,
     trusted: &Pair,
 ) -> std::io::Result<TlsStream<TcpStream>> {
@@ -89,6 +92,18 @@ async fn connected(
     let name = ServerName::try_from("localhost").unwrap();
     let hands = TlsConnector::from(Arc::new(config)).connect(name, tcp);
     tokio::time::timeout(WITHIN, hands).await.unwrap()
+}
+
+/// The connections that have shaken hands.
+fn incoming(
+    listener: TcpListener,
+    config: Arc<rustls::ServerConfig>,
+    stop: CancellationToken,
+) -> ReceiverStream<std::io::Result<Held>> {
+    let (lane, connections) = mpsc::channel(8);
+    let keeper = Doorkeeper::new(Some(config.into()), 64, Arc::default(), vec![lane]);
+    tokio::spawn(keeper.accept(listener, stop));
+    ReceiverStream::new(connections)
 }
 
 #[test]

@@ -67,7 +67,11 @@ impl Waiting {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(serve_waiting(deps, listener, None, stop.clone()));
+        tokio::spawn(serve_waiting(
+            deps,
+            crate::testing::plain(listener),
+            stop.clone(),
+        ));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         Self {
             founder,

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 /// How long a process may take to end after SIGTERM before it is killed.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+const STOP_GRACE: Duration = Duration::from_secs(15);
 /// Lines of a log that are shown when a process ends by itself.
 const LOG_TAIL_LINES: usize = 5;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::wayback::WaybackArgs;
 use anyhow::{Context, Result};
-use marram_types::config::{BootstrapConfig, GatewayConfig, ServerConfig};
+use marram_types::config::{ApiLimits, BootstrapConfig, GatewayConfig, ServerConfig};
 
 use super::pace::BackgroundArgs;
 use super::upkeep::UpkeepArgs;
@@ -32,7 +32,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, env = "MARRAM_API_LISTEN", value_name = "ADDR")]
     pub api_listen: Option<SocketAddr>,
     #[command(flatten)]
-    pub tls: ApiTlsArgs,
+    pub api: ApiArgs,
     /// Where peers connect [default: 127.0.0.1:7071]
     #[arg(long, env = "MARRAM_MESH_LISTEN", value_name = "ADDR")]
     pub mesh_listen: Option<SocketAddr>,
@@ -135,9 +135,9 @@ pub(crate) struct ServerArgs {
     pub wayback: WaybackArgs,
 }
 
-/// What encrypts the API. The files are read again when they change.
+/// What encrypts the API, and the limits of its connections. The files are read again when they change.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ApiTlsArgs {
+pub(crate) struct ApiArgs {
     /// PEM file with the certificate that applications see, then those of intermediate CAs; without
     /// it the API may listen on loopback only
     #[arg(long, env = "MARRAM_API_TLS_CERT", value_name = "FILE")]
@@ -145,6 +145,28 @@ pub(crate) struct ApiTlsArgs {
     /// PEM file with its private key
     #[arg(long, env = "MARRAM_API_TLS_KEY", value_name = "FILE")]
     pub api_tls_key: Option<PathBuf>,
+    /// Connections of applications at once; more are closed at once [default: 4096]
+    #[arg(long, env = "MARRAM_API_CONNECTIONS", value_name = "N")]
+    pub api_connections: Option<usize>,
+    /// Seconds after which a connection of an application takes no new calls, give or take a fifth, so
+    /// that clients find servers that came since [default: 60]
+    #[arg(long, env = "MARRAM_API_CONNECTION_AGE", value_name = "SECONDS")]
+    pub api_connection_age: Option<u64>,
+    /// Seconds that calls which run may go on after the order to stop; whoever kills has to wait some
+    /// seconds longer [default: 10]
+    #[arg(long, env = "MARRAM_STOP_GRACE", value_name = "SECONDS")]
+    pub stop_grace: Option<u64>,
+}
+
+impl ApiArgs {
+    /// Lays the flags over the file's `[api]`.
+    fn over(&self, file: ApiLimits) -> ApiLimits {
+        ApiLimits {
+            connections: self.api_connections.unwrap_or(file.connections),
+            connection_age_s: self.api_connection_age.unwrap_or(file.connection_age_s),
+            stop_grace_s: self.stop_grace.unwrap_or(file.stop_grace_s),
+        }
+    }
 }
 
 /// Runs a gateway without drives: stateless, as many as one likes.
@@ -162,7 +184,7 @@ pub(crate) struct GatewayArgs {
     )]
     pub api_listen: SocketAddr,
     #[command(flatten)]
-    pub tls: ApiTlsArgs,
+    pub api: ApiArgs,
     /// Where metrics and health are given, to anybody who can reach it
     #[arg(
         long,
@@ -233,8 +255,8 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("name", text(&args.name));
     set("zone", text(&args.zone));
     set("api_listen", args.api_listen.map(|a| a.to_string().into()));
-    set("api_tls_cert", path(&args.tls.api_tls_cert));
-    set("api_tls_key", path(&args.tls.api_tls_key));
+    set("api_tls_cert", path(&args.api.api_tls_cert));
+    set("api_tls_key", path(&args.api.api_tls_key));
     set(
         "mesh_listen",
         args.mesh_listen.map(|a| a.to_string().into()),
@@ -270,6 +292,7 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     let mut config: ServerConfig = toml::Value::Table(table)
         .try_into()
         .context("the settings of the server are not complete or not valid")?;
+    config.api = args.api.over(config.api);
     if let Some(bootstrap) = bootstrap(args)? {
         config.bootstrap = Some(bootstrap);
     }
@@ -303,8 +326,9 @@ pub(super) fn gateway_config(args: &GatewayArgs) -> Result<GatewayConfig> {
     let config = GatewayConfig {
         name: args.name.clone(),
         api_listen: args.api_listen,
-        api_tls_cert: args.tls.api_tls_cert.clone(),
-        api_tls_key: args.tls.api_tls_key.clone(),
+        api_tls_cert: args.api.api_tls_cert.clone(),
+        api_tls_key: args.api.api_tls_key.clone(),
+        api: args.api.over(ApiLimits::default()),
         metrics_listen: args.metrics_listen,
         identity: args.identity.clone(),
         token: args.token.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
-use marram_gateway::{ApiTls, Gateway, GatewayDeps, Kek, open_authority};
+use marram_gateway::{ApiListener, ApiTls, Gateway, GatewayDeps, Kek, open_authority};
 use marram_maintain::{
     Controller, Mover, Pace, Patience, Reencode, Warden, hand_over_all, keep_voters, spread_leaders,
 };
@@ -47,9 +47,9 @@ mod found;
 mod join;
 mod wait;
 
-/// How long an orderly stop may take before the process just ends: everything acknowledged is
-/// durable at any moment, so nothing is lost by it.
-const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// How long an orderly stop may take, beyond the hand-over and the grace of calls, before the process just
+/// ends: everything acknowledged is durable at any moment, so nothing is lost by it.
+const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// Memory of all redb caches of the state machines together (rules.md 10).
 const REDB_CACHE_BYTES: usize = 24 << 20;
@@ -97,6 +97,7 @@ pub(super) async fn run(args: ServerArgs) -> Result<()> {
         observed: Observed::start("server", config.metrics_listen).await?,
     };
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
+    let within = HAND_OVER_WITHIN + Duration::from_secs(config.api.stop_grace_s) + END_WITHIN;
     tokio::select! {
         ran = start_and_serve(
             (config, args.wayback),
@@ -106,16 +107,16 @@ pub(super) async fn run(args: ServerArgs) -> Result<()> {
             listeners,
             stop.clone(),
         ) => ran,
-        () = overdue(&stop) => {
+        () = overdue(&stop, within) => {
             tracing::warn!("the orderly stop took too long");
             Ok(())
         }
     }
 }
 
-async fn overdue(stop: &CancellationToken) {
+async fn overdue(stop: &CancellationToken, within: Duration) {
     stop.cancelled().await;
-    tokio::time::sleep(STOP_WITHIN).await;
+    tokio::time::sleep(within).await;
 }
 
 async fn start_and_serve(
@@ -364,22 +365,35 @@ async fn serve(
     follow_the_cluster(&mut tasks, node);
     maintain(config, node, shards, &mut tasks);
     let handed_over = CancellationToken::new();
-    let (local, readiness) = (node.local.clone(), listeners.observed.readiness.clone());
     tasks.spawn(leave_in_order(
-        local,
-        readiness,
+        node.local.clone(),
+        listeners.observed.readiness.clone(),
         stop.clone(),
         handed_over.clone(),
     ));
     tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
+    let api = api_listener((listeners.api, listeners.tls), config, &listeners.observed);
     let served = tokio::select! {
-        served = gateway.serve(listeners.api, listeners.tls, handed_over) => {
+        served = gateway.serve(api, handed_over) => {
             served.context("the API cannot be served")
         }
         wrong = another_key(kek, node.view.clone()) => Err(wrong),
     };
     tasks.shutdown().await;
     served
+}
+
+fn api_listener(
+    (socket, tls): (TcpListener, Option<Arc<ApiTls>>),
+    config: &ServerConfig,
+    observed: &Observed,
+) -> ApiListener {
+    ApiListener {
+        socket,
+        tls,
+        limits: config.api,
+        counts: Arc::clone(&observed.connections),
+    }
 }
 
 /// The API of this node.

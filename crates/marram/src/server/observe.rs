@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use marram_gateway::calls;
-use marram_metrics::{Calls, Listener, Process, Runtime, Source, Sources, serve};
+use marram_metrics::{Calls, Connections, Listener, Process, Runtime, Source, Sources, serve};
 use tokio::runtime::Handle;
 
 use super::lifetime::listen;
@@ -40,6 +40,8 @@ pub(super) struct Observed {
     pub readiness: Arc<Readiness>,
     /// Where calls of the API are counted.
     pub calls: Arc<Calls>,
+    /// Where its connections are.
+    pub connections: Arc<Connections>,
     sources: Arc<Sources>,
     address: SocketAddr,
 }
@@ -55,6 +57,7 @@ impl Observed {
         let observed = Self {
             readiness: Arc::default(),
             calls: Arc::new(calls()),
+            connections: Arc::default(),
             sources: Arc::default(),
             address,
         };
@@ -62,6 +65,7 @@ impl Observed {
         observed.add(Runtime::new("main", Handle::current()));
         observed.sources.add(observed.readiness.clone());
         observed.sources.add(observed.calls.clone());
+        observed.sources.add(observed.connections.clone());
         let listener = Listener {
             sources: Arc::clone(&observed.sources),
             ready: observed.readiness.subscribe(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use marram_gateway::{ApiTls, Gateway, GatewayDeps, Kek};
+use marram_gateway::{ApiListener, ApiTls, Gateway, GatewayDeps, Kek};
 use marram_mesh::{Mesh, Role, RootView};
 use marram_meta::ClusterView;
 use marram_proto::mesh::v1 as wire;
@@ -97,7 +97,13 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     tasks.spawn(view::routes(router, seen));
     tracing::info!(api = %config.api_listen, "serving");
     tasks.spawn(Arc::clone(&observed.readiness).stop_with(stop.clone()));
-    let served = gateway.serve(listener, tls, stop).await;
+    let api = ApiListener {
+        socket: listener,
+        tls,
+        limits: config.api,
+        counts: observed.connections.clone(),
+    };
+    let served = gateway.serve(api, stop).await;
     tasks.shutdown().await;
     mesh.close();
     served.context("the API cannot be served")

@@ -11,15 +11,7 @@ use crate::testing::{Cluster, now_ms};
 
 fn grant(text: &str) -> v1::Grant {
     let grant: marram_types::Grant = text.parse().unwrap();
-    let (bucket, prefix) = grant.scope.parts();
-    let bits = grant.permissions.bits();
-    let permissions = (0..4).filter(|bit| bits & (1 << bit) != 0);
-    v1::Grant {
-        permissions: permissions.map(|bit| bit + 1).collect(),
-        everything: bucket.is_empty(),
-        bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-    }
+    v1::Grant::from(&grant)
 }
 
 /// A key with these grants and a client that uses it.
@@ -47,6 +39,29 @@ fn id(made: &v1::CreateAccessKeyResponse) -> String {
 /// What a call came to: `yes`, or the reason why not.
 fn said<T>(answer: Result<T, Status>) -> String {
     answer.map_or_else(|status| reason(&status), |_| "yes".to_owned())
+}
+
+/// A server that lags behind the root group looks there before it says that it does not know a key.
+#[tokio::test]
+async fn a_key_that_was_just_made_is_known_where_the_view_lags() {
+    let (cluster, mut admin) = cluster(1).await;
+    cluster.groups.lag();
+    let (_, mut client) = key(&cluster, &mut admin, &["list,read,write:bucket"]).await;
+    let waiting = tokio::spawn(async move {
+        let put = client.put("a", b"x").await;
+        (put, client)
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished(), "it waits for the server's own view");
+    cluster.groups.catch_up();
+    let (put, mut client) = waiting.await.unwrap();
+    put.unwrap();
+    // What no server knows is told at once, and what cannot be found out is no verdict.
+    let mut nobody = Client::signed(cluster.channel().await, token_of("MKNOBODY", "s"));
+    assert_eq!(said(nobody.put("a", b"x").await), "KEY_UNKNOWN");
+    cluster.groups.silence(marram_types::GroupId::ROOT);
+    assert_eq!(said(nobody.put("a", b"x").await), "METADATA_UNAVAILABLE");
+    client.put("a", b"y").await.unwrap();
 }
 
 const DENIED: &str = "PERMISSION_DENIED";

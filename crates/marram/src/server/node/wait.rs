@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use marram_gateway::{FoundError, Founder, Kek, ServeError, WaitingDeps, serve_waiting};
+use marram_gateway::{
+    ApiListener, FoundError, Founder, Kek, ServeError, WaitingDeps, serve_waiting,
+};
 use marram_mesh::{Join, StrangerError, call_as_stranger};
 use marram_meta::AccessKeyRecord;
 use marram_proto::mesh::v1 as wire;
@@ -56,7 +58,7 @@ pub(super) async fn wait(
     let admin = config.admin_key_file.as_ref();
     let keys = first_keys([operator].into_iter().chain(admin), kek)?;
     let (founder, mut asking) = by_request();
-    let api = Api::open(keys[0].clone(), kek, listeners, Arc::new(founder))?;
+    let api = Api::open(keys[0].clone(), (config, kek), listeners, Arc::new(founder))?;
     let member = loop {
         let asked = if storage.is_half_founded() {
             listeners.observed.readiness.joining(
@@ -174,7 +176,7 @@ struct Api {
 impl Api {
     fn open(
         operator: AccessKeyRecord,
-        kek: &Arc<Kek>,
+        (config, kek): (&ServerConfig, &Arc<Kek>),
         listeners: &Listeners,
         founder: Arc<dyn Founder>,
     ) -> Result<Self> {
@@ -186,8 +188,13 @@ impl Api {
             ready: listeners.observed.readiness.subscribe(),
             founder,
         };
-        let (listener, tls) = (shared(&listeners.api)?, listeners.tls.clone());
-        let serving = serve_waiting(deps, listener, tls, stop.clone());
+        let api = ApiListener {
+            socket: shared(&listeners.api)?,
+            tls: listeners.tls.clone(),
+            limits: config.api,
+            counts: Arc::clone(&listeners.observed.connections),
+        };
+        let serving = serve_waiting(deps, api, stop.clone());
         let serving = tokio::spawn(serving);
         Ok(Self { stop, serving })
     }
