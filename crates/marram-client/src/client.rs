@@ -11,6 +11,7 @@ use marram_proto::v1::admin_service_client::AdminServiceClient;
 use marram_proto::v1::bucket_service_client::BucketServiceClient;
 use marram_proto::v1::iam_service_client::IamServiceClient;
 use marram_proto::v1::object_service_client::ObjectServiceClient;
+use marram_proto::v1::upload_service_client::UploadServiceClient;
 use marram_types::caps::{API_MESSAGE_BYTES_MAX, KEYS_MESSAGE_BYTES_MAX};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
@@ -84,6 +85,10 @@ impl Lane {
 
     pub(crate) fn objects(&self) -> ObjectServiceClient<Channel> {
         stub!(self, ObjectServiceClient)
+    }
+
+    pub(crate) fn uploads(&self) -> UploadServiceClient<Channel> {
+        stub!(self, UploadServiceClient)
     }
 
     pub(crate) fn iam(&self) -> IamServiceClient<Channel> {

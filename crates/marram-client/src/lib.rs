@@ -13,6 +13,7 @@
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks          tls   who the servers are
 //! bucket, object, put, get, copy, list, status, admin, identity, keys, liveness, upkeep   the calls
+//! multipart   large files in parts                  uploads   those under way, listed and ended
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
 //! error       what went wrong, sorted by what a caller can do about it
@@ -47,6 +48,7 @@ mod identity;
 mod keys;
 mod list;
 mod liveness;
+mod multipart;
 mod nodes;
 mod object;
 mod put;
@@ -58,6 +60,7 @@ mod token;
 mod types;
 mod upkeep;
 mod upload;
+mod uploads;
 
 #[cfg(test)]
 mod tests;
@@ -70,6 +73,7 @@ pub use get::Download;
 pub use list::{ListQuery, Pages};
 pub use liveness::StatusWatch;
 pub use marram_types::{Grant, GrantError};
+pub use multipart::{MULTIPART_BYTES_MIN, PART_BYTES, PARTS_AT_ONCE};
 pub use put::{PutOptions, Watcher};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
@@ -83,5 +87,6 @@ pub use types::{
     NodeScan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PausableWork, PauseChange,
     PlannedNode, PoolPlan, Preconditions, ReadConditions, Rebalance, Redundancy, RemovedDrive,
     RemovedNode, Renewals, ReplicaComparison, ScrubFindings, ScrubStage, ScrubStatus,
-    ShardComparison, ShardDifference, StopAnswer, WorkStatus,
+    ShardComparison, ShardDifference, StopAnswer, UploadInfo, WorkStatus,
 };
+pub use uploads::UploadPages;

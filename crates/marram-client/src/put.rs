@@ -49,12 +49,17 @@ pub struct PutOptions {
     pub preconditions: Preconditions,
     /// What is known of the bytes; compared before anything is visible.
     pub checksums: Checksums,
+    /// Go on with the youngest multipart upload of this key, where there is one and the body is a large
+    /// file: parts that are there with the same bytes are not sent again. An upload that fails stays,
+    /// to be gone on with.
+    pub resume: bool,
     /// Is told of the progress.
     pub watcher: Option<Watcher>,
 }
 
 impl Client {
-    /// Writes an object. When it returns, every shard is durable and the version is committed;
+    /// Writes an object; files from [`MULTIPART_BYTES_MIN`](crate::MULTIPART_BYTES_MIN) on in parts, some
+    /// at once, unless a SHA-256 or MD5 of all bytes is to be compared. When it returns, every shard is durable and the version is committed;
     /// when it fails nothing is visible, except after `OutcomeUnknown`, `Timeout` and
     /// `Unavailable`, where the last attempt may have been carried out.
     ///
@@ -69,6 +74,10 @@ impl Client {
         options: PutOptions,
     ) -> Result<ObjectInfo, ClientError> {
         let mut source = body.prepare().await?;
+        if let Some((path, size)) = source.large_file(&options) {
+            let name = (bucket, key);
+            return Box::pin(self.put_in_parts(name, path, size, options)).await;
+        }
         let once = source.is_once();
         if once {
             // There is only one attempt: find a server that answers, and the bucket, before it.

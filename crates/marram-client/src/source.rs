@@ -3,17 +3,21 @@
 //! All but a long reader can be read again, so that an upload can be repeated.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use marram_types::Crc64Nvme;
 use marram_types::caps::API_DATA_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
 use crate::error::{ClientError, ErrorKind};
+use crate::multipart::MULTIPART_BYTES_MIN;
+use crate::put::PutOptions;
 
 /// Pieces that are read before the connection takes them.
 const READ_AHEAD: usize = 4;
@@ -123,6 +127,18 @@ impl Source {
         }
     }
 
+    /// Path and size of a file that is worth being sent in parts. Digests of a whole do not follow from
+    /// those of its parts.
+    pub(crate) fn large_file(&self, options: &PutOptions) -> Option<(PathBuf, u64)> {
+        let digests = options.checksums.sha256.is_some() || options.checksums.md5.is_some();
+        match self {
+            Self::File { path, size } if *size >= MULTIPART_BYTES_MIN && !digests => {
+                Some((path.clone(), *size))
+            }
+            _ => None,
+        }
+    }
+
     /// True when it cannot be read a second time.
     pub(crate) fn is_once(&self) -> bool {
         matches!(self, Self::Once(_))
@@ -132,12 +148,7 @@ impl Source {
     pub(crate) fn open(&mut self) -> Pieces {
         match self {
             Self::Bytes(bytes) => Pieces::Memory(bytes.clone()),
-            Self::File { path, .. } => {
-                let path = path.clone();
-                let (to, from) = mpsc::channel(READ_AHEAD);
-                tokio::task::spawn_blocking(move || read_file(&path, &to));
-                Pieces::Channel(from)
-            }
+            Self::File { path, .. } => open_range(path.clone(), 0..u64::MAX),
             Self::Once(taken) => {
                 let (to, from) = mpsc::channel(READ_AHEAD);
                 if let Some((first, reader)) = taken.take() {
@@ -151,13 +162,35 @@ impl Source {
 
 type Sender = mpsc::Sender<Result<Bytes, ClientError>>;
 
+/// Begins to read some bytes of a file; fewer where it ends before.
+pub(crate) fn open_range(path: PathBuf, range: Range<u64>) -> Pieces {
+    let (to, from) = mpsc::channel(READ_AHEAD);
+    tokio::task::spawn_blocking(move || read_file(&path, range, &to));
+    Pieces::Channel(from)
+}
+
+/// CRC64/NVME of some bytes of a file.
+pub(crate) async fn checksum_of(path: &Path, range: Range<u64>) -> Result<u64, ClientError> {
+    let mut pieces = match open_range(path.to_owned(), range) {
+        Pieces::Channel(pieces) => pieces,
+        Pieces::Memory(bytes) => return Ok(Crc64Nvme::of(&bytes)),
+    };
+    let mut sum = Crc64Nvme::default();
+    while let Some(piece) = pieces.recv().await {
+        sum.update(&piece?);
+    }
+    Ok(sum.value())
+}
+
 /// Runs on a thread of its own. Ends early when nobody takes the pieces any more.
-fn read_file(path: &Path, to: &Sender) {
+fn read_file(path: &Path, range: Range<u64>, to: &Sender) {
     let read = || -> io::Result<()> {
         let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(range.start))?;
+        let mut left = Read::take(file, range.end - range.start);
         loop {
             let mut piece = Vec::with_capacity(API_DATA_BYTES_MAX);
-            let mut limited = Read::take(&mut file, API_DATA_BYTES_MAX as u64);
+            let mut limited = Read::take(&mut left, API_DATA_BYTES_MAX as u64);
             limited.read_to_end(&mut piece)?;
             if piece.is_empty() || to.blocking_send(Ok(piece.into())).is_err() {
                 return Ok(());

@@ -134,6 +134,33 @@ impl ObjectSummary {
     }
 }
 
+/// A multipart upload that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UploadInfo {
+    /// The key that the object will have.
+    pub key: String,
+    /// The upload.
+    pub upload_id: String,
+    /// When it was begun, in milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
+    /// How many parts it has.
+    pub parts: u32,
+    /// Their bytes together.
+    pub bytes: u64,
+}
+
+impl UploadInfo {
+    pub(crate) fn from_wire(info: v1::UploadInfo) -> Self {
+        Self {
+            key: info.key,
+            upload_id: info.upload_id,
+            created_ms: info.created_ms,
+            parts: info.parts,
+            bytes: info.bytes,
+        }
+    }
+}
+
 /// A page of a listing: what is in it is in the order of the keys' bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ListPage {

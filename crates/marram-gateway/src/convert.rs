@@ -1,10 +1,10 @@
 //! From what the state machines say to the messages of the public API.
 
-use marram_meta::{Body, BucketRecord, ListEntry, VersionRow};
+use marram_meta::{Body, BucketRecord, ListEntry, PartItem, PartSums, UploadItem, VersionRow};
 use marram_proto::v1;
 
 /// Milliseconds since 1970 as the API has them.
-fn ms(time: u64) -> i64 {
+pub(crate) fn ms(time: u64) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
@@ -48,7 +48,7 @@ fn profiles(body: &Body) -> Vec<String> {
             seen.iter().map(ToString::to_string).collect()
         }
         // Answers to a lookup are never in this form.
-        Body::Spilled { .. } => Vec::new(),
+        Body::Spilled { .. } | Body::Parts(_) => Vec::new(),
     }
 }
 
@@ -61,5 +61,37 @@ pub(crate) fn listed(entry: ListEntry) -> v1::ObjectInfo {
         generation: entry.generation.0,
         modified_ms: ms(entry.modified_ms),
         ..v1::ObjectInfo::default()
+    }
+}
+
+/// A part of an upload.
+pub(crate) fn part(item: &PartItem) -> v1::UploadedPart {
+    v1::UploadedPart {
+        part_number: u32::from(item.part),
+        size: item.size,
+        etag: item.etag.clone(),
+        checksums: Some(checksums(Some(item.crc64), &item.sums)),
+        modified_ms: ms(item.modified_ms),
+    }
+}
+
+/// Checksums as the API has them.
+pub(crate) fn checksums(crc64nvme: Option<u64>, sums: &PartSums) -> v1::Checksums {
+    v1::Checksums {
+        crc32c: sums.crc32c,
+        crc64nvme,
+        sha256: sums.sha256.map(|digest| digest.to_vec().into()),
+        md5: sums.md5.map(|digest| digest.to_vec().into()),
+    }
+}
+
+/// An upload that is under way.
+pub(crate) fn upload(item: UploadItem) -> v1::UploadInfo {
+    v1::UploadInfo {
+        key: item.key,
+        upload_id: item.upload.to_string(),
+        created_ms: ms(item.created_ms),
+        parts: item.parts,
+        bytes: item.bytes,
     }
 }

@@ -11,6 +11,7 @@ use marram_proto::v1::admin_service_server::AdminServiceServer;
 use marram_proto::v1::bucket_service_server::BucketServiceServer;
 use marram_proto::v1::iam_service_server::IamServiceServer;
 use marram_proto::v1::object_service_server::ObjectServiceServer;
+use marram_proto::v1::upload_service_server::UploadServiceServer;
 use marram_raft::Router;
 use marram_types::ClusterHealth;
 use marram_types::caps::API_MESSAGE_BYTES_MAX;
@@ -30,7 +31,7 @@ use crate::groups::Routed;
 use crate::nodes::MeshNodes;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
-use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects};
+use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects, Uploads};
 
 pub(crate) mod connections;
 pub(crate) mod following;
@@ -43,8 +44,9 @@ pub(crate) use transport::serve_until;
 type Served = Services<Stack<FramedLayer, Stack<AuthLayer, Stack<MeasuredLayer, Identity>>>>;
 
 /// The services whose health is the readiness of the process.
-pub(crate) const SERVICES: [&str; 4] = [
+pub(crate) const SERVICES: [&str; 5] = [
     <ObjectServiceServer<Objects> as NamedService>::NAME,
+    <UploadServiceServer<Uploads> as NamedService>::NAME,
     <BucketServiceServer<Buckets> as NamedService>::NAME,
     <IamServiceServer<Iam> as NamedService>::NAME,
     <AdminServiceServer<Admin> as NamedService>::NAME,
@@ -219,6 +221,7 @@ fn services(
             .add_service(health.clone())
             .add_service(reflection.clone())
             .add_service(objects.clone())
+            .add_service(UploadServiceServer::new(Uploads(core.clone())))
             .add_service(BucketServiceServer::new(Buckets(core.clone())))
             .add_service(IamServiceServer::new(Iam(core.clone())))
             .add_service(AdminServiceServer::new(Admin(core.clone())))

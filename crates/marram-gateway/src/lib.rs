@@ -60,6 +60,7 @@ mod ticket;
 mod tls;
 mod token;
 mod upkeep;
+mod uploads;
 mod validate;
 mod waiting;
 

@@ -31,13 +31,13 @@ use tonic::Status;
 use crate::core::Core;
 use crate::validate::{self, PutHeader};
 use commit::Content;
-use sums::Totals;
-use upload::{STALL_MAX, Upload};
+use upload::STALL_MAX;
 
 pub(crate) use cleanup::abandon;
 pub(crate) use error::PutError;
 pub(crate) use plan::Wanted;
-pub(crate) use sums::Checks;
+pub(crate) use sums::{Checks, Known, Totals};
+pub(crate) use upload::{Upload, first_message, header_missing};
 pub(crate) use writer::{Source, write};
 
 /// A put whose header was accepted.
@@ -81,14 +81,17 @@ where
 }
 
 /// The beginning of an object, long enough to know its class.
-struct First {
-    bytes: BytesMut,
+pub(crate) struct First {
+    pub(crate) bytes: BytesMut,
     /// The object's size; where it is not known, a size of the same class.
-    size: u64,
+    pub(crate) size: u64,
 }
 
 /// Reads until the class of the object is known. An object that may be inline is read to its end.
-async fn first_bytes<S>(upload: &mut Upload<S>, declared: Option<u64>) -> Result<First, PutError>
+pub(crate) async fn first_bytes<S>(
+    upload: &mut Upload<S>,
+    declared: Option<u64>,
+) -> Result<First, PutError>
 where
     S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin,
 {

@@ -18,9 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use marram_erasure::GeometryError;
-use marram_meta::{
-    Body, Extent, NewExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery,
-};
+use marram_meta::{Extent, NewExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery};
 use marram_types::{BucketId, DataId, GroupId, ObjectKey, PgId, Profile};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -29,7 +27,6 @@ use crate::begin::Begin;
 use crate::core::{Busy, Core};
 use crate::drives::DriveError;
 use crate::groups::GroupError;
-use crate::objects::placed;
 use crate::put::{self, PutError, Wanted};
 use look::look_at_all;
 use source::ExtentSource;
@@ -188,22 +185,21 @@ struct Old {
 }
 
 async fn find(core: &Core, job: &ReencodeJob) -> Result<Option<Old>, Stop> {
-    let query = ObjectQuery::Head {
-        bucket: job.bucket,
-        key: job.key.clone(),
+    let query = ObjectQuery::Live {
+        pg: job.pg,
+        data: job.data,
     };
-    let head = match core.ask(job.group, &query, true).await? {
-        ObjectAnswer::Head(Some(head)) => placed(head),
-        ObjectAnswer::Head(None) => return Ok(None),
-        _ => return Err(GroupError::Kind(job.group).into()),
+    let ObjectAnswer::Live(live) = core.ask(job.group, &query, true).await? else {
+        return Err(GroupError::Kind(job.group).into());
     };
-    let Body::Extents(extents) = head.row.body else {
-        return Ok(None);
-    };
-    let crc64 = (extents.len() == 1).then_some(head.row.crc64);
-    let of_job = |extent: &Extent| extent.data == job.data && extent.pg == job.pg;
-    let found = extents.into_iter().find(of_job);
-    Ok(found.map(|extent| Old { extent, crc64 }))
+    Ok(live.map(|live| Old {
+        crc64: live.crc64,
+        extent: Extent {
+            // Read where the group says, whatever this server knows of the layout.
+            overrides: (0..=u8::MAX).zip(live.places).collect(),
+            ..live.extent
+        },
+    }))
 }
 
 async fn reencode(

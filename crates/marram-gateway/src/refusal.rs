@@ -1,6 +1,6 @@
 //! What a refusal of the state machine means to a client.
 
-use marram_meta::{DriveRefusal, IdentityRefusal, KeyRefusal, Refusal};
+use marram_meta::{DriveRefusal, IdentityRefusal, KeyRefusal, Refusal, UploadRefusal};
 
 use crate::status::{Fault, Reason};
 
@@ -37,6 +37,7 @@ impl Fault for Refusal {
             Self::Drive(_) => Reason::NodeBusy,
             Self::Identity(refusal) => of_identity(refusal),
             Self::Key(refusal) => of_key(refusal),
+            Self::Upload(refusal) => of_upload(*refusal),
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed
             | Self::PoolUnknown { .. }
@@ -61,6 +62,9 @@ impl Fault for Refusal {
             Self::PreconditionFailed { current } => {
                 vec![("current_generation", current.0.to_string())]
             }
+            Self::Upload(UploadRefusal::Completed { generation }) => {
+                vec![("generation", generation.0.to_string())]
+            }
             Self::ProfileTooWide { width, drives } => {
                 vec![("width", width.to_string()), ("drives", drives.to_string())]
             }
@@ -83,6 +87,15 @@ impl Fault for Refusal {
             ],
             _ => Vec::new(),
         }
+    }
+}
+
+fn of_upload(refusal: UploadRefusal) -> Reason {
+    match refusal {
+        UploadRefusal::Unknown => Reason::UploadNotFound,
+        UploadRefusal::Completed { .. } => Reason::UploadCompleted,
+        UploadRefusal::Changed => Reason::UploadChanged,
+        UploadRefusal::TooManyExtents => Reason::InvalidPart,
     }
 }
 

@@ -6,6 +6,7 @@ mod framed;
 mod iam;
 mod measured;
 mod object;
+mod upload;
 
 pub(crate) use admin::Admin;
 pub(crate) use bucket::Buckets;
@@ -13,3 +14,4 @@ pub(crate) use framed::FramedLayer;
 pub(crate) use iam::Iam;
 pub(crate) use measured::MeasuredLayer;
 pub(crate) use object::Objects;
+pub(crate) use upload::Uploads;

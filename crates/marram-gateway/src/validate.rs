@@ -4,7 +4,7 @@ use marram_meta::Precondition;
 use marram_proto::v1;
 use marram_types::caps::{
     API_DATA_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, KEY_BYTES_MAX, LIST_PAGE_MAX, OBJECT_BYTES_MAX,
-    USER_METADATA_BYTES_MAX,
+    PART_BYTES_MAX, UPLOAD_PARTS_MAX, USER_METADATA_BYTES_MAX,
 };
 use marram_types::{
     BucketName, BucketNameError, Generation, KeyError, ObjectKey, Profile, ProfileError, RequestId,
@@ -38,6 +38,10 @@ pub(crate) enum InvalidField {
     },
     #[error("the object has {size} bytes: at most {OBJECT_BYTES_MAX} are allowed")]
     ObjectTooLarge { size: u64 },
+    #[error("the part has {size} bytes: at most {PART_BYTES_MAX} are allowed")]
+    PartTooLarge { size: u64 },
+    #[error("there is no part {number}: parts are numbered 1 to {UPLOAD_PARTS_MAX}")]
+    PartNumber { number: u32 },
     #[error("{field} is not valid: {rule}")]
     Wrong {
         field: &'static str,
@@ -55,6 +59,8 @@ impl Fault for InvalidField {
             Self::Profile(_) => Reason::InvalidProfile,
             Self::TooLong { .. } | Self::Wrong { .. } => Reason::InvalidArgument,
             Self::ObjectTooLarge { .. } => Reason::ObjectTooLarge,
+            Self::PartTooLarge { .. } => Reason::PartTooLarge,
+            Self::PartNumber { .. } => Reason::InvalidPartNumber,
             Self::ChunkChecksum => Reason::ChunkChecksumMismatch,
         }
     }
@@ -74,6 +80,11 @@ impl Fault for InvalidField {
                 ("size", size.to_string()),
                 ("max", OBJECT_BYTES_MAX.to_string()),
             ],
+            Self::PartTooLarge { size } => vec![
+                ("size", size.to_string()),
+                ("max", PART_BYTES_MAX.to_string()),
+            ],
+            Self::PartNumber { number } => vec![("part", number.to_string())],
             Self::Wrong { field, .. } => {
                 vec![("field", (*field).to_owned())]
             }
@@ -95,7 +106,7 @@ pub(crate) struct PutHeader {
     pub(crate) checks: Checks,
 }
 
-fn short(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
+pub(crate) fn short(field: &'static str, text: &str, max: usize) -> Result<(), InvalidField> {
     if text.len() > max {
         let bytes = text.len();
         return Err(InvalidField::TooLong { field, bytes, max });
@@ -123,7 +134,7 @@ pub(crate) fn put_header(header: v1::PutObjectHeader) -> Result<PutHeader, Inval
 }
 
 /// A media type goes into HTTP headers later: visible ASCII and spaces only.
-fn content_type(given: String) -> Result<String, InvalidField> {
+pub(crate) fn content_type(given: String) -> Result<String, InvalidField> {
     if given.is_empty() {
         return Ok(CONTENT_TYPE_DEFAULT.to_owned());
     }
@@ -138,7 +149,7 @@ fn content_type(given: String) -> Result<String, InvalidField> {
 }
 
 /// In order of the names, so that equal metadata is stored as equal bytes.
-fn metadata(
+pub(crate) fn metadata(
     given: std::collections::HashMap<String, String>,
 ) -> Result<Vec<(String, String)>, InvalidField> {
     let bytes: usize = given

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use marram_meta::{
     ClusterView, LiveExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, TicketItem,
-    TicketWork,
+    TicketWork, UploadCommand,
 };
 use marram_placement::{PgRow, Phase};
 use marram_types::{DataId, DriveId, GroupId, NodeId, ObjectKey, PgId, Profile};
@@ -48,6 +48,8 @@ const GROUPS_AT_ONCE: usize = 4;
 const NODES_TRIED_MAX: usize = 3;
 /// Extents of one group in one pass: then what has become more urgent comes first.
 const EXTENTS_PER_PASS: usize = 256;
+/// Entries that take parts of uploads out of use in one group and pass.
+const DROPS_PER_PASS: usize = 64;
 /// Entries that judge versions of one group in one pass.
 const JUDGED_PER_PASS: usize = 64;
 /// Looking takes at most one part in this many of the time.
@@ -216,10 +218,11 @@ impl<C: Consensus, R: Reencoders> Turn<'_, C, R> {
     async fn run(&self) -> Done {
         let mut done = Done::default();
         let judged = self.judge().await;
+        let dropped = self.drop_parts().await;
         let emptied = self.empty().await;
         let strayed = self.strays().await;
         let queued = self.queue().await;
-        for part in [judged, emptied, strayed, queued] {
+        for part in [judged, dropped, emptied, strayed, queued] {
             match part {
                 Ok(part) => done = done.plus(part),
                 Err(error) => {
@@ -257,6 +260,24 @@ impl<C: Consensus, R: Reencoders> Turn<'_, C, R> {
                     _ => break,
                 }
             }
+        }
+        Ok(Done {
+            done: entries,
+            waiting: 0,
+        })
+    }
+
+    /// Has the group take parts of uploads out of use that nothing wants any more.
+    async fn drop_parts(&self) -> Result<Done, ConsensusError> {
+        let consensus = &self.work.consensus;
+        let answer = consensus.ask_object(self.group, ObjectQuery::Drops).await?;
+        let mut done = !matches!(answer, ObjectAnswer::Drops(true));
+        let mut entries = 0;
+        while !done && entries < DROPS_PER_PASS {
+            let command = ObjectCommand::Upload(UploadCommand::Drop);
+            let outcome = consensus.propose_object(self.group, command).await?;
+            entries += 1;
+            done = !matches!(outcome, ObjectOutcome::PartsDropped { done: false });
         }
         Ok(Done {
             done: entries,

@@ -16,6 +16,7 @@ pub(crate) mod layout_row;
 pub(crate) mod layout_state;
 pub(crate) mod node;
 pub(crate) mod object;
+pub(crate) mod part;
 pub(crate) mod pool;
 pub(crate) mod profile_cursor;
 pub(crate) mod request;
@@ -24,6 +25,8 @@ pub(crate) mod ticket;
 pub(crate) mod token;
 pub(crate) mod tombstone;
 pub(crate) mod upkeep;
+pub(crate) mod upload;
+pub(crate) mod upload_drop;
 pub(crate) mod usage;
 
 #[cfg(test)]

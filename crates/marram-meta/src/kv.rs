@@ -34,6 +34,9 @@
 //! | 48 | `Versions` | R | node (8) | the newest version of commands that the node knows |
 //! | 52 | `GoneDrives` | O | drive (8) | epoch of the tombstone, whether it stands |
 //! | 53 | `Tombstones` | R | node (8) | tombstone |
+//! | 56 | `Uploads` | O | bucket (8), escaped key, upload (16) | upload row |
+//! | 57 | `UploadParts` | O | upload (16), part (2) | part row, of an upload or of the version that it became |
+//! | 58 | `UploadDrops` | O | kind (1), bucket (8) or upload (16) | what is left of it to be taken out of use |
 //!
 //! 16 was a table of pools, in no release: the number is not used again.
 
@@ -104,11 +107,17 @@ pub enum Table {
     GoneDrives = 52,
     /// Nodes that are about to be removed, or were.
     Tombstones = 53,
+    /// Multipart uploads that are under way.
+    Uploads = 56,
+    /// Parts of uploads, and of the versions that they became.
+    UploadParts = 57,
+    /// Uploads and parts that nothing wants any more, until entries have taken them out of use.
+    UploadDrops = 58,
 }
 
 impl Table {
     /// Every table, in the order of the numbers. A snapshot holds the tables in this order.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::Meta,
         Self::Requests,
         Self::RequestExpiry,
@@ -137,6 +146,9 @@ impl Table {
         Self::Versions,
         Self::GoneDrives,
         Self::Tombstones,
+        Self::Uploads,
+        Self::UploadParts,
+        Self::UploadDrops,
     ];
 
     /// The stored number.
@@ -183,6 +195,9 @@ impl Table {
             Self::Versions => "versions",
             Self::GoneDrives => "gone_drives",
             Self::Tombstones => "tombstones",
+            Self::Uploads => "uploads",
+            Self::UploadParts => "upload_parts",
+            Self::UploadDrops => "upload_drops",
         }
     }
 }

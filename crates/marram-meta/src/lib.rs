@@ -60,20 +60,23 @@ pub use kinds::identity::{IdentityRecord, IdentityRole};
 pub use kinds::layout_state::LayoutState;
 pub use kinds::node::{NodeDuty, NodeRecord, NodeState};
 pub use kinds::object::{Body, VersionRow};
+pub use kinds::part::{PartRanges, PartRow, PartSums, PartTally, PartTotals, PartsBody};
 pub use kinds::ticket::{RepairTicket, TicketReason, TicketReasons, TicketWork};
 pub use kinds::token::{
     TOKEN_TEXT_BYTES_MAX, TOKEN_TTL_MS, TOKENS_MAX, TokenRecord, TokenRole, TokenUse,
 };
 pub use kinds::tombstone::Tombstone;
 pub use kinds::upkeep::{Pausable, UpkeepRecord};
+pub use kinds::upload::UploadRow;
 pub use kinds::usage::Usage;
 pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
 pub use merge::{GroupAsk, ListMerge, MergedPage};
 pub use object::apply::{adds_data, apply_object, check_object};
 pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Precondition};
 pub use object::new_extent::NewExtent;
-pub use object::outcome::ObjectOutcome;
+pub use object::outcome::{CompletedUpload, ObjectOutcome};
 pub use object::put_ref::etag_matches;
+pub use object::upload_command::{Completion, NewPart, UploadCommand, UploadName};
 pub use query::answer::{
     BeginAnswer, GroupCounters, HeadAnswer, ListEntry, ListItem, ListPage, LiveExtent,
     ObjectAnswer, Reference, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem, TicketsAnswer,
@@ -82,10 +85,13 @@ pub use query::messages::{ListQuery, ListStart, ObjectQuery};
 pub use query::named::{NamedAnswer, NamedCursor};
 pub use query::run::{QueryError, answer, answer_object};
 pub use query::upkeep::{GARBAGE_COUNTED_MAX, GarbageTotals, OnDrive, OnDriveAnswer};
+pub use query::uploads::{
+    PartItem, UploadAnswer, UploadFound, UploadItem, UploadQuery, UploadsAnswer, UploadsQuery,
+};
 pub use refound::{
     INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,
 };
-pub use refusal::{DriveRefusal, IdentityRefusal, KeyRefusal, Malformed, Refusal};
+pub use refusal::{DriveRefusal, IdentityRefusal, KeyRefusal, Malformed, Refusal, UploadRefusal};
 pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};
 pub use root::command::{DriveJoin, NodeJoin, RootCommand};

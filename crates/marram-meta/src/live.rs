@@ -3,47 +3,74 @@
 use std::ops::{Bound, ControlFlow};
 
 use marram_types::codec::DecodeError;
-use marram_types::{BucketId, DataId, PgId, VersionId};
+use marram_types::{BucketId, DataId, PgId, Profile, UploadId, VersionId};
 
 use crate::kinds::data_ref::{self, DataRef};
 use crate::kinds::extent::{Extent, deser_chunk, ser_chunk, ser_chunk_key};
 use crate::kinds::object::{Body, VersionRow, ser_key};
+use crate::kinds::part::{self, PartRow, PartsBody};
 use crate::kv::{KvError, KvRead, KvWrite, Table};
-use crate::stored::{StateError, load, store};
+use crate::stored::{StateError, Stored, load, store};
 
-/// An extent that a current version holds, in what holds it.
+/// An extent that a current version or a part holds, in what holds it.
 pub(crate) struct Held {
     pub(crate) bucket: BucketId,
     pub(crate) key: String,
-    pub(crate) row: VersionRow,
-    spot: Spot,
+    pub(crate) holder: Holder,
+    /// Those that are written together with it, in the order of the bytes.
+    extents: Vec<Extent>,
+    at: usize,
 }
 
 /// Where the extent is written.
-enum Spot {
-    /// In the row.
-    Row { extents: Vec<Extent>, at: usize },
+pub(crate) enum Holder {
+    /// In the row of a version.
+    Row(VersionRow),
     /// In a chunk beside it.
-    Chunk {
-        chunk: u16,
-        extents: Vec<Extent>,
-        at: usize,
+    Chunk { row: VersionRow, chunk: u16 },
+    /// In the row of a part, whose own list of extents is empty here.
+    Part {
+        upload: UploadId,
+        part: u16,
+        row: PartRow,
     },
 }
 
 impl Held {
     /// The extent.
     pub(crate) fn extent(&self) -> &Extent {
-        match &self.spot {
-            Spot::Row { extents, at } | Spot::Chunk { extents, at, .. } => &extents[*at],
-        }
+        &self.extents[self.at]
     }
 
     /// The extents of a row that holds them itself; of another one those of one chunk.
     pub(crate) fn row_extents(&self) -> &[Extent] {
-        match &self.spot {
-            Spot::Row { extents, .. } | Spot::Chunk { extents, .. } => extents,
+        &self.extents
+    }
+
+    /// The profile that the extent should have.
+    pub(crate) fn nominal(&self) -> Profile {
+        match &self.holder {
+            Holder::Row(row) | Holder::Chunk { row, .. } => row.nominal,
+            Holder::Part { row, .. } => row.nominal,
         }
+    }
+
+    /// The version that holds it; the upload in whose part it is, whatever became of it.
+    pub(crate) fn version(&self) -> VersionId {
+        match &self.holder {
+            Holder::Row(row) | Holder::Chunk { row, .. } => row.version,
+            Holder::Part { upload, .. } => VersionId(upload.0),
+        }
+    }
+
+    /// The checksum of the extent's bytes, where they are all that a version or part has.
+    pub(crate) fn crc64(&self) -> Option<u64> {
+        let crc64 = match &self.holder {
+            Holder::Row(row) => row.crc64,
+            Holder::Chunk { .. } => return None,
+            Holder::Part { row, .. } => row.crc64,
+        };
+        (self.extents.len() == 1).then_some(crc64)
     }
 
     /// Writes the extent with `change` made to it, where it was.
@@ -52,38 +79,76 @@ impl Held {
         kv: &mut dyn KvWrite,
         change: impl FnOnce(&mut Extent),
     ) -> Result<(), KvError> {
-        match self.spot {
-            Spot::Row { mut extents, at } => {
-                change(&mut extents[at]);
-                self.row.body = Body::Extents(extents);
+        change(&mut self.extents[self.at]);
+        match self.holder {
+            Holder::Row(mut row) => {
+                row.body = Body::Extents(self.extents);
                 let key = ser_key(self.bucket, &self.key);
-                store(kv, Table::Objects, &key, &self.row)
+                store(kv, Table::Objects, &key, &row)
             }
-            Spot::Chunk {
-                chunk,
-                mut extents,
-                at,
+            Holder::Chunk { row, chunk } => {
+                let key = ser_chunk_key(row.version, chunk);
+                kv.put(Table::ExtentRows, &key, &ser_chunk(&self.extents))
+            }
+            Holder::Part {
+                upload,
+                part,
+                mut row,
             } => {
-                change(&mut extents[at]);
-                let key = ser_chunk_key(self.row.version, chunk);
-                kv.put(Table::ExtentRows, &key, &ser_chunk(&extents))
+                row.extents = self.extents;
+                store(kv, Table::UploadParts, &part::ser_key(upload, part), &row)
             }
         }
     }
 }
 
-/// The extent of this data, if a current version holds it.
+/// The extent of this data, if a current version or a part holds it.
 pub(crate) fn find(kv: &dyn KvRead, pg: PgId, data: DataId) -> Result<Option<Held>, StateError> {
-    let Some(DataRef::Live { bucket, key }) =
-        load(kv, Table::DataRefs, &data_ref::ser_key(pg, data))?
-    else {
-        return Ok(None);
-    };
-    find_in(kv, bucket, key, |e| e.data == data && e.pg == pg).map(Some)
+    match load(kv, Table::DataRefs, &data_ref::ser_key(pg, data))? {
+        None => Ok(None),
+        Some(reference) => held_by(kv, reference, (pg, data)),
+    }
 }
 
-/// The extent of a back reference, which is there because rows and references change together.
-pub(crate) fn find_in(
+/// The extent of a back reference, if something holds it: rows and references change together.
+pub(crate) fn held_by(
+    kv: &dyn KvRead,
+    reference: DataRef,
+    (pg, data): (PgId, DataId),
+) -> Result<Option<Held>, StateError> {
+    let is_it = |e: &Extent| e.data == data && e.pg == pg;
+    match reference {
+        DataRef::Live { bucket, key } => find_in(kv, bucket, key, is_it).map(Some),
+        DataRef::Part {
+            bucket,
+            key,
+            upload,
+            part,
+        } => find_part(kv, (bucket, key), (upload, part), is_it).map(Some),
+        DataRef::Displaced { .. } | DataRef::Discarded { .. } => Ok(None),
+    }
+}
+
+fn find_part(
+    kv: &dyn KvRead,
+    (bucket, key): (BucketId, String),
+    (upload, part): (UploadId, u16),
+    is_it: impl Fn(&Extent) -> bool,
+) -> Result<Held, StateError> {
+    let row = load(kv, Table::UploadParts, &part::ser_key(upload, part))?;
+    let mut row: PartRow = row.ok_or_else(dangling)?;
+    let extents = std::mem::take(&mut row.extents);
+    let at = extents.iter().position(is_it).ok_or_else(dangling)?;
+    Ok(Held {
+        bucket,
+        key,
+        holder: Holder::Part { upload, part, row },
+        extents,
+        at,
+    })
+}
+
+fn find_in(
     kv: &dyn KvRead,
     bucket: BucketId,
     key: String,
@@ -91,34 +156,81 @@ pub(crate) fn find_in(
 ) -> Result<Held, StateError> {
     let mut row: VersionRow =
         load(kv, Table::Objects, &ser_key(bucket, &key))?.ok_or_else(dangling)?;
-    let spot = match &mut row.body {
-        Body::Inline { .. } => return Err(dangling()),
+    let (holder, extents, at) = match &mut row.body {
+        Body::Inline { .. } | Body::Parts(_) => return Err(dangling()),
         Body::Extents(extents) => {
             let extents = std::mem::take(extents);
             let at = extents.iter().position(is_it).ok_or_else(dangling)?;
-            Spot::Row { extents, at }
+            (Holder::Row(row), extents, at)
         }
-        Body::Spilled { .. } => find_chunk(kv, row.version, is_it)?,
+        Body::Spilled { .. } => {
+            let (chunk, extents, at) = find_chunk(kv, row.version, is_it)?;
+            (Holder::Chunk { row, chunk }, extents, at)
+        }
     };
     Ok(Held {
         bucket,
         key,
-        row,
-        spot,
+        holder,
+        extents,
+        at,
     })
+}
+
+/// Parts of an upload by number, those behind `after` that are `wanted`; at most `most`.
+pub(crate) fn part_rows(
+    kv: &dyn KvRead,
+    upload: UploadId,
+    after: u16,
+    most: usize,
+    wanted: impl Fn(u16) -> bool,
+) -> Result<Vec<(u16, PartRow)>, StateError> {
+    let (first, last) = (
+        part::ser_key(upload, after),
+        part::ser_key(upload, u16::MAX),
+    );
+    let range = (Bound::Excluded(&first[..]), Bound::Included(&last[..]));
+    let mut rows = Vec::new();
+    let mut damage = None;
+    kv.scan(Table::UploadParts, range.0, range.1, &mut |key, value| {
+        let row = part::deser_number(key).and_then(|number| {
+            let row = wanted(number).then(|| PartRow::deser_value(value));
+            Ok(row.transpose()?.map(|row| (number, row)))
+        });
+        match row {
+            Ok(row) => rows.extend(row),
+            Err(source) => damage = Some(source),
+        }
+        if damage.is_some() || rows.len() >= most {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    match damage {
+        None => Ok(rows),
+        Some(source) => Err(StateError::corrupt(Table::UploadParts)(source)),
+    }
+}
+
+/// All parts that a version has.
+pub(crate) fn parts_of(
+    kv: &dyn KvRead,
+    body: &PartsBody,
+) -> Result<Vec<(u16, PartRow)>, StateError> {
+    part_rows(kv, body.upload, 0, usize::MAX, |n| body.ranges.contains(n))
 }
 
 fn find_chunk(
     kv: &dyn KvRead,
     version: VersionId,
     is_it: impl Fn(&Extent) -> bool,
-) -> Result<Spot, StateError> {
+) -> Result<(u16, Vec<Extent>, usize), StateError> {
     let mut found = Ok(None);
     let mut chunk = 0_u16;
     scan_chunks(kv, version, &mut |extents| {
         found = extents.map(|extents| {
             let at = extents.iter().position(&is_it)?;
-            Some(Spot::Chunk { chunk, extents, at })
+            Some((chunk, extents, at))
         });
         if !matches!(found, Ok(None)) {
             return ControlFlow::Break(());

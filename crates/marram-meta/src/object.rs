@@ -4,20 +4,25 @@
 pub(crate) mod apply;
 mod check;
 pub(crate) mod command;
+mod complete;
 mod delete;
 mod displace;
-mod extents;
+pub(crate) mod drops;
+pub(crate) mod extents;
 mod fence;
 mod floors;
 mod gone;
 pub(crate) mod new_extent;
 pub(crate) mod outcome;
+mod parts;
 mod profile;
 mod put;
 pub(crate) mod put_ref;
 mod reencode;
 mod shard;
 mod tickets;
+mod upload;
+pub(crate) mod upload_command;
 mod usage;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod messages;
 pub(crate) mod named;
 pub(crate) mod run;
 pub(crate) mod upkeep;
+pub(crate) mod uploads;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ mod drive;
 mod identity;
 mod key;
 mod malformed;
+mod upload;
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{
@@ -20,6 +21,7 @@ pub use identity::IdentityRefusal;
 pub(crate) use identity::NAMED_MAX;
 pub use key::KeyRefusal;
 pub use malformed::Malformed;
+pub use upload::UploadRefusal;
 
 /// Why a command changed nothing. [`Self::is_retryable`] says whether the same request may be tried
 /// again and fare better.
@@ -272,6 +274,9 @@ pub enum Refusal {
     /// Access keys stand against it.
     #[error("{0}")]
     Key(KeyRefusal),
+    /// A multipart upload is not as the command wants it.
+    #[error("{0}")]
+    Upload(UploadRefusal),
     /// A node cannot be emptied: too few nodes would be left for a bucket.
     #[error(
         "would leave {left} nodes; profile {profile} of bucket {bucket} needs {}, {}",
@@ -345,6 +350,7 @@ impl Refusal {
                 | Self::NotBootstrapped
                 | Self::NoProfile
                 | Self::LayoutHeld { .. }
+                | Self::Upload(UploadRefusal::Changed)
         )
     }
 }
@@ -375,6 +381,7 @@ impl Stored for Refusal {
         match *self {
             Self::Identity(ref refusal) => put_identity(out.u8(60), refusal),
             Self::Key(ref refusal) => refusal.encode(out.u8(160)),
+            Self::Upload(refusal) => refusal.encode(out.u8(180)),
             Self::DeadlinePassed => out.u8(1),
             Self::TooManyRequests => out.u8(2),
             Self::Malformed(what) => out.u8(3).u8(what as u8),
@@ -576,6 +583,7 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
             until_ms: from.varint()?,
         },
         160 => Refusal::Key(KeyRefusal::decode(from)?),
+        180 => Refusal::Upload(UploadRefusal::decode(from)?),
         60 => Refusal::Identity(IdentityRefusal::decode(from)?),
         40 => Refusal::LeavesTooFew {
             left: from.u16_be()?,

@@ -11,7 +11,7 @@ use marram_types::{
 
 use crate::{
     BucketRecord, BucketState, Envelope, Extent, MemKv, NewBody, NewExtent, NewVersion,
-    ObjectCommand, ObjectOutcome, Precondition, apply_object, stamp,
+    ObjectCommand, ObjectOutcome, Precondition, UploadCommand, apply_object, stamp,
 };
 
 pub(crate) const BUCKET: BucketId = BucketId(7);
@@ -148,6 +148,9 @@ pub(crate) fn given(mut command: ObjectCommand, wanted: Precondition) -> ObjectC
         ObjectCommand::Put { precondition, .. } | ObjectCommand::Delete { precondition, .. } => {
             *precondition = wanted;
         }
+        ObjectCommand::Upload(UploadCommand::Complete { precondition, .. }) => {
+            *precondition = wanted;
+        }
         _ => unreachable!("only mutations have preconditions"),
     }
     command
@@ -213,7 +216,7 @@ impl Group {
         let is_users = matches!(
             command,
             ObjectCommand::Put { .. } | ObjectCommand::Delete { .. }
-        );
+        ) || matches!(command, ObjectCommand::Upload(c) if *c != UploadCommand::Drop);
         let request = is_users.then_some(RequestId {
             client: 2,
             sequence: self.sequence,

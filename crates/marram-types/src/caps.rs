@@ -39,6 +39,21 @@ pub const ROW_EXTENTS_MAX: usize = 16;
 /// Most extents of one object: 5 TiB of 1 GiB extents, twice, because failures split extents.
 pub const OBJECT_EXTENTS_MAX: usize = 10_240;
 
+/// Parts of one multipart upload, numbered from 1, as in S3.
+pub const UPLOAD_PARTS_MAX: u16 = 10_000;
+/// Smallest part but the last one, as in S3.
+pub const PART_BYTES_MIN: u64 = 5 * MIB as u64;
+/// Largest part, as in S3.
+pub const PART_BYTES_MAX: u64 = 5 * GIB;
+/// Most extents of one part: 5 of 1 GiB, and many more where failures split them. They lie in one row.
+pub const PART_EXTENTS_MAX: usize = 128;
+/// Most extents of an upload, and so of the object that it becomes: 5 TiB in 10,000 parts are some
+/// 15,000 without failures. All of them fit into one answer of a group to a read.
+pub const UPLOAD_EXTENTS_MAX: u32 = 65_536;
+/// Parts of given-up uploads and objects whose data one entry takes out of use, so that no apply is
+/// long.
+pub const DROPPED_PARTS_PER_ENTRY: usize = 128;
+
 /// Most data shards of a profile.
 pub const PROFILE_K_MAX: u8 = 32;
 /// Most parity shards of a profile.

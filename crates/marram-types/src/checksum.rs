@@ -13,6 +13,14 @@ fn low_half(wide: u64) -> u32 {
     u32::try_from(wide & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
+/// The CRC32C of two runs of bytes one after the other, of which the second has `len` bytes.
+#[must_use]
+pub fn crc32c_joined(first: u32, second: u32, len: u64) -> u32 {
+    let (first, second) = (u64::from(first), u64::from(second));
+    let joined = crc_fast::checksum_combine(CrcAlgorithm::Crc32Iscsi, first, second, len);
+    low_half(joined)
+}
+
 /// A CRC32C over bytes that arrive in pieces.
 #[derive(Debug)]
 pub struct Crc32c(Digest);
@@ -63,6 +71,12 @@ impl Crc64Nvme {
     pub fn of(bytes: &[u8]) -> u64 {
         crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes)
     }
+
+    /// The checksum of two runs of bytes one after the other, of which the second has `len` bytes.
+    #[must_use]
+    pub fn joined(first: u64, second: u64, len: u64) -> u64 {
+        crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, first, second, len)
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +88,17 @@ mod tests {
     fn catalogue_check_values() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(Crc64Nvme::of(b"123456789"), 0xae8b_1486_0a79_9888);
+    }
+
+    #[test]
+    fn sums_of_parts_join_to_the_sum_of_the_whole() {
+        for at in 0..=9 {
+            let (one, two) = b"123456789".split_at(at);
+            let len = two.len() as u64;
+            let joined = Crc64Nvme::joined(Crc64Nvme::of(one), Crc64Nvme::of(two), len);
+            assert_eq!(joined, 0xae8b_1486_0a79_9888, "split at {at}");
+            assert_eq!(crc32c_joined(crc32c(one), crc32c(two), len), 0xe306_9283);
+        }
     }
 
     #[test]

@@ -286,6 +286,32 @@ impl fmt::Debug for VersionId {
     }
 }
 
+/// A multipart upload: 128 random bits, never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UploadId(pub u128);
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for UploadId {
+    type Err = std::num::ParseIntError;
+
+    /// Reads the form that [`fmt::Display`] writes: 32 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        u128::from_str_radix(if hex { text } else { "" }, 16).map(Self)
+    }
+}
+
 /// The name of one logical mutation, the same on all of its attempts (rules.md 14).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct RequestId {

@@ -27,12 +27,12 @@ mod join_token;
 mod name;
 mod profile;
 
-pub use checksum::{Crc32c, Crc64Nvme, crc32c};
+pub use checksum::{Crc32c, Crc64Nvme, crc32c, crc32c_joined};
 pub use grant::{Grant, GrantError, Permission, Permissions, Scope, Target};
 pub use health::{ClusterHealth, Health, MaintainWork, NodeHealth};
 pub use ids::{
     BucketId, ClusterId, ClusterIdError, DataId, DriveId, Generation, GroupId, NodeId, PgId,
-    PoolId, ReplicaId, RequestId, ShardId, VersionId,
+    PoolId, ReplicaId, RequestId, ShardId, UploadId, VersionId,
 };
 pub use join_token::{JoinToken, JoinTokenError};
 pub use name::{BucketName, BucketNameError, KeyError, ObjectKey};

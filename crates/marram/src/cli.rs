@@ -126,6 +126,9 @@ pub(crate) enum Command {
     Mv(CpArgs),
     /// Make a folder or prefix equal to another one, copying only what differs
     Sync(SyncArgs),
+    /// Multipart uploads that are under way: list them, end them
+    #[command(subcommand)]
+    Uploads(UploadsCommand),
     /// Operate the cluster
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -208,6 +211,46 @@ pub(crate) struct CpArgs {
     /// Transfers at once
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
     pub(crate) jobs: u16,
+    /// Go on with uploads of large files that broke off: what is there already is not sent again
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+/// What is done with multipart uploads.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UploadsCommand {
+    /// List uploads that are under way
+    Ls {
+        /// m://bucket or m://bucket/prefix
+        location: String,
+    },
+    /// End the uploads under way of a prefix; their parts are deleted
+    Abort {
+        /// m://bucket/prefix; a whole bucket with --all
+        location: String,
+        /// End only this upload
+        #[arg(long, value_name = "ID")]
+        upload: Option<String>,
+        /// End all uploads of the bucket
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// What an operator does with multipart uploads.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminUploadsCommand {
+    /// End uploads that were begun long ago; their parts are deleted
+    Expire {
+        /// m://bucket or m://bucket/prefix
+        location: String,
+        /// Only uploads begun longer ago than this, for example 7d
+        #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+        older_than: Duration,
+        /// Only say which
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// Arguments of `cat`.

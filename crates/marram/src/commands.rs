@@ -24,6 +24,7 @@ mod ls;
 mod rm;
 mod stat;
 mod sync;
+mod uploads;
 
 /// How long work that nobody waits for may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(1);
@@ -132,6 +133,7 @@ async fn dispatch(context: &Context<'_>, command: Command) -> Result<(), Failure
         Command::Check(command) => check::run(context, command).await,
         Command::Stat(args) => stat::run(context, args).await,
         Command::Sync(args) => sync::run(context, args).await,
+        Command::Uploads(command) => uploads::run(context, command).await,
         Command::Admin(command) => admin::run(context, command).await,
         Command::Bench(args) => bench::run(context, args).await,
         Command::Completions { shell } => completions::print(shell),

@@ -31,6 +31,8 @@ pub(crate) struct Crew {
     pub(crate) progress: Progress,
     /// Delete the source once its copy is there.
     pub(crate) moving: bool,
+    /// Go on with uploads that broke off.
+    pub(crate) resume: bool,
     pub(crate) jobs: u16,
 }
 
@@ -112,7 +114,7 @@ impl Crew {
         self.progress.name(&job.describe());
         match job {
             Job::Upload { path, to, .. } => {
-                upload(&self.client, path.clone(), to, &self.progress).await?;
+                self.upload(path.clone(), to).await?;
                 if self.moving {
                     delete_file(path).await?;
                 }
@@ -140,6 +142,15 @@ impl Crew {
         }
     }
 
+    /// A file into the cluster.
+    async fn upload(&self, path: PathBuf, to: &Remote) -> Result<ObjectInfo, Failure> {
+        let options = PutOptions {
+            resume: self.resume,
+            ..watched(&self.progress)
+        };
+        put_with(&self.client, PutBody::file(path), to, options).await
+    }
+
     /// Deletes the version that was copied, and no newer one.
     async fn moved(&self, from: &Remote, copied: &ObjectInfo) -> Result<(), Failure> {
         if self.moving {
@@ -149,16 +160,6 @@ impl Crew {
     }
 }
 
-/// A file into the cluster.
-pub(crate) async fn upload(
-    client: &Client,
-    path: PathBuf,
-    to: &Remote,
-    progress: &Progress,
-) -> Result<ObjectInfo, Failure> {
-    put(client, PutBody::file(path), to, progress).await
-}
-
 /// Bytes into the cluster.
 pub(crate) async fn put(
     client: &Client,
@@ -166,10 +167,22 @@ pub(crate) async fn put(
     to: &Remote,
     progress: &Progress,
 ) -> Result<ObjectInfo, Failure> {
-    let options = PutOptions {
+    put_with(client, body, to, watched(progress)).await
+}
+
+fn watched(progress: &Progress) -> PutOptions {
+    PutOptions {
         watcher: Some(progress.watcher()),
         ..PutOptions::default()
-    };
+    }
+}
+
+async fn put_with(
+    client: &Client,
+    body: PutBody,
+    to: &Remote,
+    options: PutOptions,
+) -> Result<ObjectInfo, Failure> {
     client
         .put(&to.bucket, &to.key, body, options)
         .await

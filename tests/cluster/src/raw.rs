@@ -100,6 +100,15 @@ impl Raw {
         request
     }
 
+    /// The service of multipart uploads.
+    #[must_use]
+    pub fn uploads(&self) -> v1::upload_service_client::UploadServiceClient<Channel> {
+        let client = v1::upload_service_client::UploadServiceClient::new(self.channel.clone());
+        client
+            .max_encoding_message_size(usize::MAX)
+            .max_decoding_message_size(usize::MAX)
+    }
+
     /// The object service.
     #[must_use]
     pub fn objects(&self) -> v1::object_service_client::ObjectServiceClient<Channel> {

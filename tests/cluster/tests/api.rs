@@ -14,4 +14,5 @@ mod api {
     mod metrics;
     mod sizes;
     mod status;
+    mod uploads;
 }

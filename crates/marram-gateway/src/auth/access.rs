@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use marram_proto::v1;
 use marram_proto::v1::put_object_request::Message as Put;
+use marram_proto::v1::upload_part_request::Message as Part;
 use marram_types::{Permission, Target};
 use prost::{DecodeError, Message};
 
@@ -55,6 +56,14 @@ fn put_needs(request: v1::PutObjectRequest) -> Vec<Need> {
     // A stream that begins with anything but a header is refused by the method itself.
     let (bucket, key) = match request.message {
         Some(Put::Header(header)) => (header.bucket, header.key),
+        _ => Default::default(),
+    };
+    keys(Permission::Write, bucket, key)
+}
+
+fn part_needs(request: v1::UploadPartRequest) -> Vec<Need> {
+    let (bucket, key) = match request.message {
+        Some(Part::Header(header)) => (header.bucket, header.key),
         _ => Default::default(),
     };
     keys(Permission::Write, bucket, key)
@@ -120,13 +129,44 @@ fn rows() -> Vec<(&'static str, Rule)> {
     ]
 }
 
+fn upload_rows() -> Vec<(&'static str, Rule)> {
+    use Permission::{List, Write};
+    vec![
+        (
+            "/marram.v1.UploadService/CreateUpload",
+            of!(v1::CreateUploadRequest, |r| keys(Write, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.UploadService/UploadPart",
+            of!(v1::UploadPartRequest, |r| part_needs(r)),
+        ),
+        // Who sends the parts may see which are there.
+        (
+            "/marram.v1.UploadService/ListParts",
+            of!(v1::ListPartsRequest, |r| keys(Write, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.UploadService/ListUploads",
+            of!(v1::ListUploadsRequest, |r| keys(List, r.bucket, r.prefix)),
+        ),
+        (
+            "/marram.v1.UploadService/CompleteUpload",
+            of!(v1::CompleteUploadRequest, |r| keys(Write, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.UploadService/AbortUpload",
+            of!(v1::AbortUploadRequest, |r| keys(Write, r.bucket, r.key)),
+        ),
+    ]
+}
+
 /// Services whose every method is for operators.
 const OPERATORS: [&str; 2] = ["/marram.v1.AdminService/", "/marram.v1.IamService/"];
 
 /// The rule of a method, if the table has it.
 pub(crate) fn listed(path: &str) -> Option<Rule> {
     static TABLE: LazyLock<HashMap<&'static str, Rule>> =
-        LazyLock::new(|| rows().into_iter().collect());
+        LazyLock::new(|| rows().into_iter().chain(upload_rows()).collect());
     let operator = OPERATORS.iter().any(|service| path.starts_with(service));
     TABLE
         .get(path)

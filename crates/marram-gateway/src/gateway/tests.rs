@@ -15,6 +15,7 @@ mod objects;
 mod observed;
 mod reencode;
 mod security;
+mod uploads;
 
 pub(crate) use kit::{reason, token_of};
 pub(crate) use security::methods;

@@ -56,7 +56,7 @@ fn plan(row: &VersionRow, range: Range<u64>) -> Result<ReadPlan, GeometryError> 
 fn extents(row: &VersionRow) -> Vec<Extent> {
     match &row.body {
         Body::Extents(extents) => extents.clone(),
-        Body::Inline { .. } | Body::Spilled { .. } => Vec::new(),
+        Body::Inline { .. } | Body::Spilled { .. } | Body::Parts(_) => Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checksums over the bytes of a put: CRC64/NVME always, others where the caller knows them, will
 //! know them, or wants an MD5 as entity tag. All are checked before anything is committed.
 
+use marram_meta::PartSums;
 use marram_object::etag;
 use marram_proto::v1;
 use marram_types::{Crc32c, Crc64Nvme};
@@ -21,11 +22,11 @@ pub(crate) struct Checks {
 
 /// Checksums as a caller told them.
 #[derive(Debug, Clone, Copy, Default)]
-struct Known {
-    crc32c: Option<u32>,
-    crc64nvme: Option<u64>,
-    sha256: Option<[u8; 32]>,
-    md5: Option<[u8; 16]>,
+pub(crate) struct Known {
+    pub(crate) crc32c: Option<u32>,
+    pub(crate) crc64nvme: Option<u64>,
+    pub(crate) sha256: Option<[u8; 32]>,
+    pub(crate) md5: Option<[u8; 16]>,
 }
 
 /// Bytes that are not what the caller says.
@@ -44,7 +45,8 @@ pub(crate) struct Mismatch {
 pub(crate) struct Totals {
     /// CRC64/NVME.
     pub(crate) crc64: u64,
-    md5: Option<[u8; 16]>,
+    /// The others that were computed.
+    pub(crate) sums: PartSums,
 }
 
 /// Checksums of the bytes so far.
@@ -57,7 +59,7 @@ pub(crate) struct Sums {
 }
 
 impl Known {
-    fn new(given: Option<&v1::Checksums>) -> Result<Self, InvalidField> {
+    pub(crate) fn new(given: Option<&v1::Checksums>) -> Result<Self, InvalidField> {
         let Some(given) = given else {
             return Ok(Self::default());
         };
@@ -146,10 +148,19 @@ impl Sums {
         Some(digest.into())
     }
 
+    fn sha256(&self) -> Option<[u8; 32]> {
+        let digest = self.sha256.clone()?.finish();
+        digest.as_ref().try_into().ok()
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             crc64: self.crc64(),
-            md5: self.md5(),
+            sums: PartSums {
+                crc32c: self.crc32c.as_ref().map(Crc32c::value),
+                sha256: self.sha256(),
+                md5: self.md5(),
+            },
         }
     }
 
@@ -175,8 +186,7 @@ impl Sums {
         )?;
         let crc32c = self.crc32c.as_ref().map(|sum| sum.value().to_be_bytes());
         same("CRC32C", known.crc32c.map(u32::to_be_bytes), crc32c)?;
-        let sha256 = self.sha256.clone().map(Context::finish);
-        same("SHA256", known.sha256, sha256)?;
+        same("SHA256", known.sha256, self.sha256())?;
         same("MD5", known.md5, self.md5())
     }
 }
@@ -225,7 +235,7 @@ impl From<InvalidField> for SumError {
 impl Totals {
     /// The entity tag: the MD5 where there is one (rules.md 15).
     pub(crate) fn etag(&self, size: u64) -> String {
-        match self.md5 {
+        match self.sums.md5 {
             Some(md5) => format!("\"{}\"", hex::encode(&md5)),
             None => etag(self.crc64, size),
         }

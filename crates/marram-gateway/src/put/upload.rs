@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use marram_proto::v1;
 use marram_proto::v1::put_object_request::Message;
-use marram_types::caps::OBJECT_BYTES_MAX;
+use marram_types::caps::{OBJECT_BYTES_MAX, PART_BYTES_MAX};
 use tonic::Status;
 
 use super::sums::{Checks, Mismatch, SumError, Sums, Totals};
@@ -90,6 +90,8 @@ pub(crate) struct Upload<S> {
     trailer: Option<v1::PutObjectTrailer>,
     ended: bool,
     stall_max: Duration,
+    /// It is a part of an object, which may be smaller than one.
+    part: bool,
 }
 
 impl<S> Upload<S>
@@ -110,6 +112,15 @@ where
             trailer: None,
             ended: false,
             stall_max,
+            part: false,
+        }
+    }
+
+    /// The bytes of one part of a multipart upload.
+    pub(crate) fn of_part(stream: S, declared: Option<u64>, checks: &Checks) -> Self {
+        Self {
+            part: true,
+            ..Self::new(stream, declared, checks, STALL_MAX)
         }
     }
 
@@ -149,6 +160,9 @@ where
             && received > declared
         {
             return Err(UploadError::TooMany { declared, received });
+        }
+        if self.part && received > PART_BYTES_MAX {
+            return Err(InvalidField::PartTooLarge { size: received }.into());
         }
         if received > OBJECT_BYTES_MAX {
             return Err(InvalidField::ObjectTooLarge { size: received }.into());
@@ -194,18 +208,32 @@ pub(crate) async fn header<S>(stream: &mut S) -> Result<v1::PutObjectHeader, Upl
 where
     S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin,
 {
+    match first_message(stream).await?.message {
+        Some(Message::Header(header)) => Ok(header),
+        _ => Err(header_missing()),
+    }
+}
+
+/// The stream begins with something else, or with nothing.
+pub(crate) fn header_missing() -> UploadError {
+    UploadError::Order("the first message must be the header")
+}
+
+/// The first message of a stream that writes.
+pub(crate) async fn first_message<S, M>(stream: &mut S) -> Result<M, UploadError>
+where
+    S: Stream<Item = Result<M, Status>> + Unpin,
+{
     let first = tokio::time::timeout(STALL_MAX, stream.next())
         .await
         .map_err(|_| UploadError::Stalled)?;
     match first {
-        Some(Ok(v1::PutObjectRequest {
-            message: Some(Message::Header(header)),
-        })) => Ok(header),
+        Some(Ok(message)) => Ok(message),
         Some(Err(status)) => Err(UploadError::Broken {
             received: 0,
             source: Box::new(status),
         }),
-        _ => Err(UploadError::Order("the first message must be the header")),
+        None => Err(header_missing()),
     }
 }
 

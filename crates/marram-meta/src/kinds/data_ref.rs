@@ -2,7 +2,7 @@
 //! groups, so that the move of one reads only its own.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, GroupId, PgId};
+use marram_types::{BucketId, DataId, GroupId, PgId, UploadId};
 
 use crate::stored::{Stored, get_pg, put_pg};
 
@@ -15,10 +15,24 @@ const VERSION: u8 = 2;
 pub(crate) enum DataRef {
     /// The current version of this object holds it.
     Live { bucket: BucketId, key: String },
-    /// A version that was committed held it; in the garbage queue since this index.
+    /// A part holds it, of an upload of this object or of the version that the upload became.
+    Part {
+        bucket: BucketId,
+        key: String,
+        upload: UploadId,
+        part: u16,
+    },
+    /// A version or a part that was committed held it; in the garbage queue since this index.
     Displaced { at: u64 },
     /// No version ever held it and none will; in the garbage queue since this index.
     Discarded { at: u64 },
+}
+
+impl DataRef {
+    /// Whether a row holds the data.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, Self::Live { .. } | Self::Part { .. })
+    }
 }
 
 pub(crate) fn ser_key(pg: PgId, data: DataId) -> [u8; 4 + DataId::BYTES] {
@@ -66,6 +80,17 @@ impl Stored for DataRef {
         out.u8(VERSION);
         match self {
             Self::Live { bucket, key } => out.u8(1).u64_be(bucket.0).str(key),
+            Self::Part {
+                bucket,
+                key,
+                upload,
+                part,
+            } => out
+                .u8(4)
+                .u64_be(bucket.0)
+                .str(key)
+                .u128_be(upload.0)
+                .u16_be(*part),
             Self::Displaced { at } => out.u8(2).varint(*at),
             Self::Discarded { at } => out.u8(3).varint(*at),
         };
@@ -80,6 +105,12 @@ impl Stored for DataRef {
             }),
             2 => Ok(Self::Displaced { at: from.varint()? }),
             3 => Ok(Self::Discarded { at: from.varint()? }),
+            4 => Ok(Self::Part {
+                bucket: BucketId(from.u64_be()?),
+                key: from.str()?.to_owned(),
+                upload: UploadId(from.u128_be()?),
+                part: from.u16_be()?,
+            }),
             _ => Err(DecodeError::Invalid("data reference")),
         }
     }

@@ -4,9 +4,10 @@
 //! from borrowed parts: a put copies each byte of its command once.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, Generation, Profile, VersionId};
+use marram_types::{BucketId, DataId, Generation, Profile, UploadId, VersionId};
 
 use super::extent::{Extent, get_extents, put_extents};
+use super::part::{PartTally, PartsBody};
 use crate::stored::{Stored, get_profile, put_profile};
 
 /// Version 1 did not say whether an extent has another profile.
@@ -22,6 +23,9 @@ pub enum Body {
     },
     /// On drives.
     Extents(Vec<Extent>),
+    /// On drives, in parts of an upload, which have rows of their own. Only stored rows say so:
+    /// answers to queries always hold [`Self::Extents`].
+    Parts(PartsBody),
     /// On drives, with the extents in rows of their own. Only stored rows say so: answers to
     /// queries always hold [`Self::Extents`].
     Spilled {
@@ -70,6 +74,18 @@ impl VersionRow {
         self.under_protected = extents.iter().any(|e| e.profile.m() < nominal.m());
         self.off_profile = extents.iter().any(|e| e.profile != nominal);
     }
+
+    /// Whether its bytes are parts of this upload.
+    pub(crate) fn is_of(&self, upload: UploadId) -> bool {
+        matches!(&self.body, Body::Parts(body) if body.upload == upload)
+    }
+
+    /// Says what its parts together have that it should not have.
+    pub(crate) fn judge_parts(&mut self, tally: PartTally) {
+        self.narrowed = tally.narrowed > 0;
+        self.under_protected = tally.under_protected > 0;
+        self.off_profile = tally.off_profile > 0;
+    }
 }
 
 /// A row's parts where they lie, before it is written.
@@ -91,8 +107,8 @@ pub(crate) struct RowRef<'a> {
 }
 
 /// A row's body where it lies.
-#[derive(Clone, Copy)]
 pub(crate) enum BodyRef<'a> {
+    Parts(&'a PartsBody),
     Inline { data: DataId },
     Extents(&'a [Extent]),
     Spilled { extents: u32 },
@@ -112,6 +128,7 @@ pub(crate) enum BodyKind {
     Inline(DataId),
     Extents,
     Spilled,
+    Parts,
 }
 
 /// Appends user metadata.
@@ -178,6 +195,7 @@ pub(crate) fn deser_body_kind(bytes: &[u8]) -> Result<BodyKind, DecodeError> {
         1 => DataId::decode(&mut from).map(BodyKind::Inline),
         2 => Ok(BodyKind::Extents),
         3 => Ok(BodyKind::Spilled),
+        4 => Ok(BodyKind::Parts),
         _ => Err(DecodeError::Invalid("body")),
     }
 }
@@ -207,6 +225,7 @@ impl RowRef<'_> {
             BodyRef::Spilled { extents } => {
                 out.u8(3).varint(u64::from(extents));
             }
+            BodyRef::Parts(parts) => parts.encode(out.u8(4)),
         }
         out.str(self.content_type).raw(self.metadata);
     }
@@ -226,6 +245,7 @@ impl Stored for VersionRow {
             Body::Inline { data } => BodyRef::Inline { data: *data },
             Body::Extents(extents) => BodyRef::Extents(extents),
             Body::Spilled { extents } => BodyRef::Spilled { extents: *extents },
+            Body::Parts(parts) => BodyRef::Parts(parts),
         };
         let row = RowRef {
             version: self.version,
@@ -265,6 +285,7 @@ impl Stored for VersionRow {
                 extents: u32::try_from(from.varint()?)
                     .map_err(|_| DecodeError::Invalid("extent count"))?,
             },
+            4 => Body::Parts(PartsBody::decode(from)?),
             _ => return Err(DecodeError::Invalid("body")),
         };
         Ok(Self {

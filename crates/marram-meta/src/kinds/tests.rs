@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use marram_types::{Generation, Grant, VersionId};
+use marram_types::{BucketId, Generation, Grant, UploadId, VersionId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -10,12 +10,15 @@ use super::data_ref::DataRef;
 use super::layout_row::LayoutRow;
 use super::object::{BodyKind, deser_body_kind, deser_head};
 use super::state::GroupState;
-use super::{data_ref, extent, garbage, inline, layout_row, object, request};
+use super::upload_drop::{Dropped, UploadDrop};
+use super::{
+    data_ref, extent, garbage, inline, layout_row, object, part, request, upload, upload_drop,
+};
 use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
-    AccessKeyRecord, Body, BucketRecord, ClusterRecord, GroupRecord, NodeRecord, RepairTicket,
-    Usage, VersionRow,
+    AccessKeyRecord, Body, BucketRecord, ClusterRecord, GroupRecord, NodeRecord, PartRow,
+    RepairTicket, UploadRow, Usage, VersionRow,
 };
 
 /// Reads back what it writes, refuses every shorter form, and refuses a newer version.
@@ -78,8 +81,44 @@ proptest! {
             Body::Inline { data } => BodyKind::Inline(data),
             Body::Extents(_) => BodyKind::Extents,
             Body::Spilled { .. } => BodyKind::Spilled,
+            Body::Parts(_) => BodyKind::Parts,
         };
         prop_assert_eq!(deser_body_kind(&bytes), Ok(kind));
+    }
+
+    #[test]
+    fn uploads(
+        row in arb::upload_row(),
+        part in arb::part_row(),
+        numbers in (any::<u64>(), any::<u16>(), any::<u128>()),
+        key in arb::text(),
+    ) {
+        round_trip::<UploadRow>(&row);
+        round_trip::<PartRow>(&part);
+        let (bucket, after) = (numbers.0, numbers.1);
+        round_trip(&UploadDrop { bucket, key: key.clone(), after });
+        let upload = UploadId(numbers.2);
+        let bucket = BucketId(bucket);
+        round_trip(&DataRef::Part { bucket, key: key.clone(), upload, part: after });
+        let row_key = upload::ser_key(bucket, &key, upload);
+        prop_assert!(row_key.starts_with(&upload::ser_prefix(bucket, &key)));
+        prop_assert_eq!(upload::deser_key(&row_key), Ok((bucket, key, upload)));
+        let part_key = part::ser_key(upload, after);
+        prop_assert_eq!(part::deser_number(&part_key), Ok(after));
+        for dropped in [Dropped::Bucket(bucket), Dropped::Upload(upload)] {
+            let key = upload_drop::ser_key(dropped);
+            prop_assert_eq!(upload_drop::deser_key(&key), Ok(dropped));
+        }
+    }
+
+    #[test]
+    fn uploads_lie_in_the_order_of_their_keys(
+        one in "[a\\x00\\x01\u{ff}]{0,4}",
+        two in "[a\\x00\\x01\u{ff}]{0,4}",
+        ids in any::<[u128; 2]>(),
+    ) {
+        let key = |key: &str, id| upload::ser_key(BucketId(1), key, UploadId(id));
+        prop_assert_eq!(key(&one, ids[0]).cmp(&key(&two, ids[1])), (one, ids[0]).cmp(&(two, ids[1])));
     }
 
     #[test]
@@ -94,7 +133,7 @@ proptest! {
         round_trip(&LayoutRow { fenced_at: numbers[0], row });
         round_trip(&DataRef::Displaced { at: numbers[0] });
         round_trip(&DataRef::Discarded { at: numbers[0] });
-        round_trip(&DataRef::Live { bucket: marram_types::BucketId(bucket), key });
+        round_trip(&DataRef::Live { bucket: BucketId(bucket), key });
         round_trip(&GroupState {
             applied: numbers[0],
             time_ms: numbers[1],
@@ -125,7 +164,7 @@ proptest! {
         bytes in vec(any::<u8>(), 0..100),
         extents in vec(arb::extent(), 1..17),
     ) {
-        let bucket = marram_types::BucketId(bucket);
+        let bucket = BucketId(bucket);
         prop_assert_eq!(garbage::deser_key(&garbage::ser_key(at, data)), Ok((at, data)));
         let expiry = request::ser_expiry_key(at, request);
         prop_assert_eq!(request::deser_expiry_key(&expiry), Ok((at, request)));
@@ -156,7 +195,7 @@ proptest! {
         prop_assert_eq!(by_pg(&a).cmp(&by_pg(&b)), (a.2, a.1).cmp(&(b.2, b.1)));
         let of_row = |x: &(_, _, _, _)| layout_row::ser_key(x.2);
         prop_assert_eq!(of_row(&a).cmp(&of_row(&b)), a.2.cmp(&b.2));
-        let by_name = |x: &(u64, _, _, String)| object::ser_key(marram_types::BucketId(x.0), &x.3);
+        let by_name = |x: &(u64, _, _, String)| object::ser_key(BucketId(x.0), &x.3);
         prop_assert_eq!(by_name(&a).cmp(&by_name(&b)), (a.0, &a.3).cmp(&(b.0, &b.3)));
     }
 
@@ -189,7 +228,7 @@ fn first_forms_of_references_and_request_records_are_read() {
     live.extend_from_slice(&5_u64.to_be_bytes());
     live.extend_from_slice(&[1, b'k']);
     let expected = DataRef::Live {
-        bucket: marram_types::BucketId(5),
+        bucket: BucketId(5),
         key: "k".to_owned(),
     };
     assert_eq!(DataRef::deser_value(&live), Ok(expected));

@@ -8,7 +8,8 @@ use super::displace::discard;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
 use super::shard::{self, Named};
-use super::{delete, fence, floors, gone, profile, put, reencode};
+use super::upload_command::TAG_PART;
+use super::{delete, fence, floors, gone, profile, put, reencode, upload};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::kv::KvWrite;
 use crate::refusal::Refusal;
@@ -38,6 +39,9 @@ impl<'a> CommandRef<'a> {
     fn asked(&self, body: &[u8]) -> u64 {
         match self {
             Self::Put(put) => put.asked(),
+            Self::Other(ObjectCommand::Upload(command)) => {
+                command.asked().unwrap_or_else(|| Crc64Nvme::of(body))
+            }
             Self::Other(_) => Crc64Nvme::of(body),
         }
     }
@@ -45,10 +49,11 @@ impl<'a> CommandRef<'a> {
     /// Users' mutations must carry a request id (rules.md 14); fences and the like repeat
     /// harmlessly.
     fn needs_request(&self) -> bool {
-        matches!(
-            self,
-            Self::Put(_) | Self::Other(ObjectCommand::Delete { .. })
-        )
+        match self {
+            Self::Put(_) | Self::Other(ObjectCommand::Delete { .. }) => true,
+            Self::Other(ObjectCommand::Upload(command)) => command.is_users(),
+            Self::Other(_) => false,
+        }
     }
 }
 
@@ -145,6 +150,7 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
         }
         ObjectCommand::HoldFloors { until_ms } => Ok(floors::hold(apply, *until_ms)),
         ObjectCommand::Tombstone(tombstone) => gone::tombstone(apply, tombstone),
+        ObjectCommand::Upload(command) => upload::apply(apply, command),
         ObjectCommand::JudgeVersions { bucket, after } => {
             profile::judge(apply, *bucket, after.as_ref().map(ObjectKey::as_str))
         }
@@ -157,15 +163,16 @@ fn discard_data(apply: &mut Apply<'_>, command: &CommandRef<'_>) -> Result<(), S
             body: NewBodyRef::Extents(extents),
             ..
         }) => discard(apply, extents),
+        CommandRef::Other(ObjectCommand::Upload(command)) => discard(apply, command.extents()),
         _ => Ok(()),
     }
 }
 
-/// Whether a sealed command adds a version: what is refused first where space runs out.
+/// Whether a sealed command adds a version or a part: what is refused first where space runs out.
 #[must_use]
 pub fn adds_data(entry: &[u8]) -> bool {
     let envelope = Envelope::decode(entry);
-    envelope.is_ok_and(|envelope| envelope.body.first() == Some(&TAG_PUT))
+    envelope.is_ok_and(|envelope| matches!(envelope.body.first(), Some(&(TAG_PUT | TAG_PART))))
 }
 
 /// Checks that a sealed command can be applied by this release, before it is proposed: an entry

@@ -11,17 +11,15 @@ use super::put_ref::{NewBodyRef, PutRef};
 use crate::refusal::Malformed;
 
 /// Longest `ETag` that a row keeps.
-const ETAG_BYTES_MAX: usize = 256;
+pub(super) const ETAG_BYTES_MAX: usize = 256;
 
 /// What is wrong with the put whatever the state.
 pub(super) fn check_form(put: &PutRef<'_>, index: u64) -> Result<(), Malformed> {
     if put.key.is_empty() || put.key.len() > KEY_BYTES_MAX {
         return Err(Malformed::Key);
     }
-    if put.metadata_bytes > USER_METADATA_BYTES_MAX
-        || put.content_type.len() > CONTENT_TYPE_BYTES_MAX
-        || put.etag.len() > ETAG_BYTES_MAX
-    {
+    check_metadata(put.metadata_bytes, put.content_type)?;
+    if put.etag.len() > ETAG_BYTES_MAX {
         return Err(Malformed::Metadata);
     }
     match &put.body {
@@ -41,6 +39,14 @@ pub(super) fn check_form(put: &PutRef<'_>, index: u64) -> Result<(), Malformed> 
             }
         }
     }
+}
+
+/// What is wrong with what an object is said to be.
+pub(super) fn check_metadata(bytes: usize, content_type: &str) -> Result<(), Malformed> {
+    if bytes > USER_METADATA_BYTES_MAX || content_type.len() > CONTENT_TYPE_BYTES_MAX {
+        return Err(Malformed::Metadata);
+    }
+    Ok(())
 }
 
 /// What is wrong with new extents whatever the state.

@@ -7,6 +7,7 @@ use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId, PoolI
 
 use super::new_extent::{NewExtent, get_new_extents, put_new_extents};
 use super::put_ref::{PutRef, get_precondition, put_precondition};
+use super::upload_command::UploadCommand;
 use crate::envelope::Command;
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
@@ -173,6 +174,8 @@ pub enum ObjectCommand {
     /// Brings the root's decision that a node is about to be removed, or not any more (rules.md
     /// 25). The group takes it if its epoch is higher than what it knows of the drives.
     Tombstone(Tombstone),
+    /// Begins, changes or ends a multipart upload.
+    Upload(UploadCommand),
     /// Judges the next versions of a bucket by its changed profile: counters and tickets follow.
     JudgeVersions {
         /// The bucket.
@@ -201,6 +204,7 @@ impl Command for ObjectCommand {
                 return 64 + rows.iter().map(row).sum::<usize>();
             }
             Self::Reencode { extents, .. } => return 64 + extents_hint(extents),
+            Self::Upload(command) => return 512 + extents_hint(command.extents()),
             _ => return 256,
         };
         let body = match &content.body {
@@ -327,6 +331,7 @@ impl Stored for ObjectCommand {
                 out.u8(TAG_HOLD_FLOORS).varint(*until_ms);
             }
             Self::Tombstone(tombstone) => tombstone.encode(out.u8(TAG_TOMBSTONE)),
+            Self::Upload(command) => command.encode(out),
             Self::JudgeVersions { bucket, after } => {
                 put_last(out.u8(TAG_JUDGE_VERSIONS).u64_be(bucket.0), after.as_ref());
             }
@@ -383,6 +388,7 @@ impl Stored for ObjectCommand {
                 bucket: BucketId(from.u64_be()?),
                 after: from.option(get_key)?,
             },
+            tag if UploadCommand::has_tag(tag) => Self::Upload(UploadCommand::decode(tag, from)?),
             other => return Err(unknown("object command", other)),
         })
     }

@@ -36,7 +36,7 @@ pub(super) fn apply(
         }));
     }
     if let Some(row) = &current {
-        displace(apply, &mut Layout::default(), row)?;
+        displace(apply, &mut Layout::default(), (bucket, key), row)?;
         apply.kv.delete(Table::Objects, &row_key)?;
         usage::replace(apply, bucket, Some(row), Usage::default())?;
     }

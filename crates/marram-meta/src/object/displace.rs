@@ -1,10 +1,10 @@
 //! Takes data out of use: what a row held goes to the garbage queue, with every place that may hold
 //! it by then.
 
-use marram_types::DriveId;
+use marram_types::{BucketId, DriveId};
 
 use super::new_extent::NewExtent;
-use super::tickets;
+use super::{drops, tickets};
 use crate::kinds::data_ref::{self, DataRef};
 use crate::kinds::extent::{Extent, ser_chunk_key};
 use crate::kinds::object::{Body, VersionRow};
@@ -20,10 +20,13 @@ use crate::stored::{StateError, Stored};
 pub(super) fn displace(
     apply: &mut Apply<'_>,
     layout: &mut Layout,
+    (bucket, key): (BucketId, &str),
     row: &VersionRow,
 ) -> Result<(), StateError> {
     match &row.body {
         Body::Inline { data } => apply.kv.delete(Table::Inline, &inline::ser_key(*data))?,
+        // Later entries queue them, some parts with each.
+        Body::Parts(body) => drops::begin(apply, (bucket, key), body.upload)?,
         Body::Extents(extents) => {
             for extent in extents {
                 displace_extent(apply, layout, extent)?;

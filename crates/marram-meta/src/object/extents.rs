@@ -1,6 +1,6 @@
 //! What puts and re-encodings have in common: extents on their way into a row.
 
-use marram_types::{BucketId, Profile};
+use marram_types::Profile;
 
 use super::gone::without_gone;
 use super::new_extent::NewExtent;
@@ -10,7 +10,7 @@ use crate::kinds::extent::Extent;
 use crate::kinds::object::{Body, VersionRow};
 use crate::kv::{KvRead, Table};
 use crate::layout::Layout;
-use crate::live::spilled_chunks;
+use crate::live::{parts_of, spilled_chunks};
 use crate::refusal::Refusal;
 use crate::requests::Apply;
 use crate::stored::{StateError, Stored, load};
@@ -33,7 +33,9 @@ pub(super) fn history(apply: &Apply<'_>, extents: &[NewExtent]) -> Result<Histor
         match load(apply.kv, Table::DataRefs, &key)? {
             None => {}
             Some(DataRef::Discarded { .. }) => return Ok(History::Discarded),
-            Some(DataRef::Live { .. } | DataRef::Displaced { .. }) => history = History::Committed,
+            Some(DataRef::Live { .. } | DataRef::Part { .. } | DataRef::Displaced { .. }) => {
+                history = History::Committed;
+            }
         }
     }
     Ok(history)
@@ -74,27 +76,26 @@ pub(super) fn settle(
 }
 
 /// All extents of a version, wherever they are written.
-pub(super) fn row_extents(kv: &dyn KvRead, row: &VersionRow) -> Result<Vec<Extent>, StateError> {
+pub(crate) fn row_extents(kv: &dyn KvRead, row: &VersionRow) -> Result<Vec<Extent>, StateError> {
     Ok(match &row.body {
         Body::Inline { .. } => Vec::new(),
         Body::Extents(extents) => extents.clone(),
         Body::Spilled { .. } => spilled_chunks(kv, row.version)?.concat(),
+        Body::Parts(body) => {
+            let rows = parts_of(kv, body)?.into_iter();
+            rows.flat_map(|(_, part)| part.extents).collect()
+        }
     })
 }
 
 /// Writes the back references of extents that a row holds from now on, and files their tickets.
 pub(super) fn adopt(
     apply: &mut Apply<'_>,
-    bucket: BucketId,
-    key: &str,
+    holder: &DataRef,
     extents: &[Extent],
     nominal: Profile,
 ) -> Result<(), StateError> {
-    let reference = DataRef::Live {
-        bucket,
-        key: key.to_owned(),
-    }
-    .ser_value();
+    let reference = holder.ser_value();
     for extent in extents {
         let ref_key = data_ref::ser_key(extent.pg, extent.data);
         apply.kv.put(Table::DataRefs, &ref_key, &reference)?;

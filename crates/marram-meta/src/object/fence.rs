@@ -6,7 +6,7 @@ use marram_placement::PgRow;
 use marram_types::{BucketId, PgId, PoolId};
 
 use super::outcome::ObjectOutcome;
-use super::profile;
+use super::{drops, profile};
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
 use crate::kinds::layout_row::{self, LayoutRow};
 use crate::kinds::usage::Usage;
@@ -46,6 +46,7 @@ pub(super) fn bucket(
             store(apply.kv, Table::Buckets, &key, record)?;
             if record.state == BucketState::Deleted {
                 apply.kv.delete(Table::ProfileCursors, &key)?;
+                drops::begin_bucket(apply, record.bucket)?;
             } else if held.is_some_and(|held| held.profile != record.profile) {
                 profile::begin(apply, record.bucket)?;
             }

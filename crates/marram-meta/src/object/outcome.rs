@@ -1,11 +1,54 @@
 //! What came of an object command.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{DriveId, Generation, VersionId};
+use marram_types::{DriveId, Generation, UploadId, VersionId};
 
 use crate::kinds::bucket::BucketState;
 use crate::refusal::{Refusal, unknown};
 use crate::stored::Stored;
+
+/// The version that an upload became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompletedUpload {
+    /// The version.
+    pub version: VersionId,
+    /// Its generation.
+    pub generation: Generation,
+    /// Leader time of the commit.
+    pub modified_ms: u64,
+    /// Bytes.
+    pub size: u64,
+    /// CRC64/NVME of all bytes.
+    pub crc64: u64,
+    /// Quotes included.
+    pub etag: String,
+    /// A part survives fewer losses than the bucket asks for.
+    pub under_protected: bool,
+}
+
+impl Stored for CompletedUpload {
+    fn encode(&self, out: &mut Writer) {
+        out.u128_be(self.version.0)
+            .varint(self.generation.0)
+            .varint(self.modified_ms)
+            .varint(self.size)
+            .u64_be(self.crc64)
+            .str(&self.etag)
+            .bool(self.under_protected);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            version: VersionId(from.u128_be()?),
+            generation: Generation(from.varint()?),
+            modified_ms: from.varint()?,
+            size: from.varint()?,
+            crc64: from.u64_be()?,
+            etag: from.str()?.to_owned(),
+            under_protected: from.bool()?,
+        })
+    }
+}
 
 /// What came of an object command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +114,29 @@ pub enum ObjectOutcome {
         /// There are no more.
         done: bool,
     },
+    /// The upload takes parts. A repeated request is answered with the upload that its first attempt
+    /// made.
+    UploadCreated {
+        /// Its id.
+        upload: UploadId,
+        /// Leader time of its creation.
+        created_ms: u64,
+    },
+    /// The parts of an upload are the current version. A repeated request is answered with the one that
+    /// its first attempt made.
+    UploadCompleted(CompletedUpload),
+    /// The part is stored, and a former one of its number is not.
+    PartStored {
+        /// Leader time of the commit.
+        modified_ms: u64,
+        /// An extent survives fewer losses than the bucket asks for; a ticket was filed.
+        under_protected: bool,
+    },
+    /// Parts that nothing wants were taken out of use.
+    PartsDropped {
+        /// There are no more.
+        done: bool,
+    },
     /// Done; there is nothing to tell.
     Done,
     /// Nothing was changed.
@@ -90,6 +156,26 @@ impl ObjectOutcome {
     /// When the bytes are damaged or of a newer release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::deser_value(bytes)
+    }
+}
+
+fn encode_upload(out: &mut Writer, outcome: &ObjectOutcome) {
+    use ObjectOutcome as Of;
+    match outcome {
+        Of::UploadCreated { upload, created_ms } => {
+            out.u8(170).u128_be(upload.0).varint(*created_ms);
+        }
+        Of::PartStored {
+            modified_ms,
+            under_protected,
+        } => {
+            out.u8(171).varint(*modified_ms).bool(*under_protected);
+        }
+        Of::PartsDropped { done } => {
+            out.u8(172).bool(*done);
+        }
+        Of::UploadCompleted(completed) => completed.encode(out.u8(173)),
+        _ => unreachable!("encoded by the caller"),
     }
 }
 
@@ -153,6 +239,7 @@ impl Stored for ObjectOutcome {
                     })
                     .bool(*done);
             }
+            uploads => encode_upload(out, uploads),
         }
     }
 
@@ -192,6 +279,16 @@ impl Stored for ObjectOutcome {
                 after: from.option(|from| from.str().map(str::to_owned))?,
                 done: from.bool()?,
             },
+            170 => Self::UploadCreated {
+                upload: UploadId(from.u128_be()?),
+                created_ms: from.varint()?,
+            },
+            171 => Self::PartStored {
+                modified_ms: from.varint()?,
+                under_protected: from.bool()?,
+            },
+            172 => Self::PartsDropped { done: from.bool()? },
+            173 => Self::UploadCompleted(CompletedUpload::decode(from)?),
             other => return Err(unknown("object outcome", other)),
         })
     }

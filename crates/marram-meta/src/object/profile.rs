@@ -15,13 +15,18 @@ use super::put::nominal;
 use super::{tickets, usage};
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
 use crate::kinds::object::{Body, VersionRow, deser_key, ser_key};
+use crate::kinds::part::{PartTally, PartTotals, PartsBody, ser_key as ser_part_key};
 use crate::kinds::profile_cursor::ProfileCursor;
 use crate::kv::Table;
+use crate::live::parts_of;
 use crate::requests::Apply;
 use crate::stored::{StateError, Stored, load, store};
 
 /// Versions that one entry judges.
 pub(super) const VERSIONS_PER_ENTRY: usize = 128;
+
+/// Parts after which an entry judges no further version.
+const PARTS_PER_ENTRY: usize = 1024;
 
 /// Has all versions of a bucket judged, from the first one on.
 pub(super) fn begin(apply: &mut Apply<'_>, bucket: BucketId) -> Result<(), StateError> {
@@ -53,9 +58,16 @@ pub(super) fn judge(
             done: false,
         });
     }
-    let (rows, more) = next_rows(apply, bucket, after)?;
-    for (key, row) in &rows {
-        judge_row(apply, &record, key, row)?;
+    let (mut rows, mut more) = next_rows(apply, bucket, after)?;
+    let mut parts = 0;
+    for at in 0..rows.len() {
+        let (key, row) = &rows[at];
+        parts += judge_row(apply, &record, key, row)?;
+        if parts >= PARTS_PER_ENTRY && at + 1 < rows.len() {
+            rows.truncate(at + 1);
+            more = true;
+            break;
+        }
     }
     let last = rows.into_iter().next_back().map(|(key, _)| key);
     if !more {
@@ -112,26 +124,59 @@ fn next_rows(
 }
 
 /// Judges one version by the bucket's profile: its flags, the counters, the tickets of its extents.
+/// Says how many parts it has.
 fn judge_row(
     apply: &mut Apply<'_>,
     record: &BucketRecord,
     key: &str,
     held: &VersionRow,
-) -> Result<(), StateError> {
+) -> Result<usize, StateError> {
     let wanted = nominal(held.size, record.profile);
-    if wanted == held.nominal {
-        return Ok(());
-    }
     let mut row = held.clone();
     row.nominal = wanted;
-    if !matches!(row.body, Body::Inline { .. }) {
-        let extents = row_extents(apply.kv, held)?;
-        row.judge(&extents);
-        for extent in &extents {
-            tickets::refresh(apply, extent, wanted, None)?;
+    let mut judged = 0;
+    match &mut row.body {
+        // Parts may have been judged by other profiles than the version: they are looked at always.
+        Body::Parts(body) => {
+            let tally = judge_parts(apply, record, body)?;
+            judged = usize::try_from(body.ranges.len()).expect("at most 10,000");
+            body.totals.tally = tally;
+            row.judge_parts(tally);
+        }
+        _ if wanted == held.nominal => return Ok(0),
+        Body::Inline { .. } => {}
+        Body::Extents(_) | Body::Spilled { .. } => {
+            let extents = row_extents(apply.kv, held)?;
+            row.judge(&extents);
+            for extent in &extents {
+                tickets::refresh(apply, extent, wanted, None)?;
+            }
         }
     }
     usage::replace(apply, record.bucket, Some(held), usage::of(&row))?;
     let row_key = ser_key(record.bucket, key);
-    Ok(store(apply.kv, Table::Objects, &row_key, &row)?)
+    store(apply.kv, Table::Objects, &row_key, &row)?;
+    Ok(judged)
+}
+
+/// Judges the parts of a version, each by what the bucket asks for a part of its size.
+fn judge_parts(
+    apply: &mut Apply<'_>,
+    record: &BucketRecord,
+    body: &PartsBody,
+) -> Result<PartTally, StateError> {
+    let mut totals = PartTotals::default();
+    for (number, mut part) in parts_of(apply.kv, body)? {
+        let wanted = nominal(part.size, record.profile);
+        if part.nominal != wanted {
+            part.nominal = wanted;
+            for extent in &part.extents {
+                tickets::refresh(apply, extent, wanted, None)?;
+            }
+            let key = ser_part_key(body.upload, number);
+            store(apply.kv, Table::UploadParts, &key, &part)?;
+        }
+        totals = totals.plus(part.totals());
+    }
+    Ok(totals.tally)
 }

@@ -10,6 +10,7 @@ use super::fence::open_bucket;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
 use super::usage;
+use crate::kinds::data_ref::DataRef;
 use crate::kinds::extent::{Extent, ser_chunk, ser_chunk_key};
 use crate::kinds::inline;
 use crate::kinds::object::{BodyRef, RowRef, VersionRow, ser_key};
@@ -52,7 +53,7 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
     let protection = protection(put, record.profile, &extents);
     let generation = Generation(apply.index + apply.state.generation_offset);
     if let Some(old) = &current {
-        displace(apply, &mut layout, old)?;
+        displace(apply, &mut layout, (put.bucket, put.key), old)?;
     }
     let data = write_body(apply, put, &extents, protection)?;
     let row = row(put, &data, generation, apply.now_ms(), protection);
@@ -186,7 +187,11 @@ fn write_body<'a>(
         apply.kv.put(Table::Inline, &key, &value)?;
         return Ok(Written::Inline(data));
     }
-    adopt(apply, put.bucket, put.key, extents, protection.nominal)?;
+    let holder = DataRef::Live {
+        bucket: put.bucket,
+        key: put.key.to_owned(),
+    };
+    adopt(apply, &holder, extents, protection.nominal)?;
     if extents.len() <= ROW_EXTENTS_MAX {
         return Ok(Written::Row(extents));
     }

@@ -1,20 +1,22 @@
 //! Puts new data in the place of an extent's old data: widening, narrowing, a change of profile
 //! (placement-protocol.md 13).
 
-use marram_types::caps::{OBJECT_EXTENTS_MAX, ROW_EXTENTS_MAX};
-use marram_types::{DataId, PgId};
+use marram_types::caps::{OBJECT_EXTENTS_MAX, PART_EXTENTS_MAX, ROW_EXTENTS_MAX};
+use marram_types::{DataId, PgId, UploadId};
 
 use super::check::check_extents;
 use super::displace::{discard, displace_extent};
 use super::extents::{History, adopt, below_floor, history, settle};
 use super::new_extent::NewExtent;
 use super::outcome::ObjectOutcome;
-use super::usage;
+use super::{parts, usage};
+use crate::kinds::data_ref::DataRef;
 use crate::kinds::extent::{Extent, ser_chunk, ser_chunk_key};
 use crate::kinds::object::{Body, VersionRow, ser_key};
+use crate::kinds::part::{PartRow, ser_key as ser_part_key};
 use crate::kv::{KvError, Table};
 use crate::layout::Layout;
-use crate::live::{self, Held, spilled_chunks};
+use crate::live::{self, Held, Holder, spilled_chunks};
 use crate::refusal::Malformed;
 use crate::requests::Apply;
 use crate::stored::{StateError, store};
@@ -47,7 +49,7 @@ pub(super) fn apply(
         return Ok(ObjectOutcome::Refused(Malformed::Size.into()));
     }
     // A worker may have planned it before the bucket's profile was raised.
-    let asked = held.row.nominal.m().min(held.extent().profile.m());
+    let asked = held.nominal().m().min(held.extent().profile.m());
     if extents.iter().any(|new| new.extent.profile.m() < asked) {
         return Ok(ObjectOutcome::Refused(Malformed::Protection.into()));
     }
@@ -56,7 +58,7 @@ pub(super) fn apply(
         Ok(settled) => settled,
         Err(refusal) => return Ok(ObjectOutcome::Refused(refusal)),
     };
-    swap(apply, &mut layout, &held, settled)
+    swap(apply, &mut layout, &held, &settled)
 }
 
 /// The old data is not what the row holds: the new data can never be committed.
@@ -69,31 +71,94 @@ fn swap(
     apply: &mut Apply<'_>,
     layout: &mut Layout,
     held: &Held,
-    settled: Vec<Extent>,
+    settled: &[Extent],
 ) -> Result<ObjectOutcome, StateError> {
-    let old = held.extent().clone();
-    let before = match held.row.body {
-        Body::Spilled { .. } => spilled_chunks(apply.kv, held.row.version)?.concat(),
+    match &held.holder {
+        Holder::Row(row) | Holder::Chunk { row, .. } => {
+            swap_in_version(apply, layout, held, row, settled)
+        }
+        Holder::Part { upload, part, row } => {
+            swap_in_part(apply, layout, held, (*upload, *part, row), settled)
+        }
+    }
+}
+
+/// The extents with the new ones in the old one's place.
+fn spliced(held: &Held, before: &[Extent], settled: &[Extent]) -> Result<Vec<Extent>, StateError> {
+    let old = held.extent();
+    let is_old = |e: &Extent| e.data == old.data && e.pg == old.pg;
+    let at = before.iter().position(is_old).ok_or_else(live::dangling)?;
+    let mut after = before.to_vec();
+    after.splice(at..=at, settled.iter().cloned());
+    Ok(after)
+}
+
+fn swap_in_version(
+    apply: &mut Apply<'_>,
+    layout: &mut Layout,
+    held: &Held,
+    old_row: &VersionRow,
+    settled: &[Extent],
+) -> Result<ObjectOutcome, StateError> {
+    let before = match held.holder {
+        Holder::Chunk { .. } => spilled_chunks(apply.kv, old_row.version)?.concat(),
         _ => held.row_extents().to_vec(),
     };
-    let is_old = |e: &Extent| e.data == old.data && e.pg == old.pg;
-    let Some(at) = before.iter().position(is_old) else {
-        return Err(live::dangling());
-    };
-    if before.len() + settled.len() - 1 > OBJECT_EXTENTS_MAX {
+    let after = spliced(held, &before, settled)?;
+    if after.len() > OBJECT_EXTENTS_MAX {
         return Ok(ObjectOutcome::Refused(Malformed::Extents.into()));
     }
-    displace_extent(apply, layout, &old)?;
-    adopt(apply, held.bucket, &held.key, &settled, held.row.nominal)?;
-    let mut after = before.clone();
-    after.splice(at..=at, settled);
+    displace_extent(apply, layout, held.extent())?;
+    let holder = DataRef::Live {
+        bucket: held.bucket,
+        key: held.key.clone(),
+    };
+    adopt(apply, &holder, settled, old_row.nominal)?;
 
-    let mut row = held.row.clone();
+    let mut row = old_row.clone();
     row.judge(&after);
-    usage::replace(apply, held.bucket, Some(&held.row), usage::of(&row))?;
+    usage::replace(apply, held.bucket, Some(old_row), usage::of(&row))?;
     write_body(apply, &mut row, &before, after)?;
     let key = ser_key(held.bucket, &held.key);
     store(apply.kv, Table::Objects, &key, &row)?;
+    Ok(ObjectOutcome::Reencoded)
+}
+
+fn swap_in_part(
+    apply: &mut Apply<'_>,
+    layout: &mut Layout,
+    held: &Held,
+    (upload, part, old_row): (UploadId, u16, &PartRow),
+    settled: &[Extent],
+) -> Result<ObjectOutcome, StateError> {
+    let extents = spliced(held, held.row_extents(), settled)?;
+    if extents.len() > PART_EXTENTS_MAX {
+        return Ok(ObjectOutcome::Refused(Malformed::Extents.into()));
+    }
+    let old_row = PartRow {
+        extents: held.row_extents().to_vec(),
+        ..old_row.clone()
+    };
+    let row = PartRow {
+        extents,
+        ..old_row.clone()
+    };
+    displace_extent(apply, layout, held.extent())?;
+    let holder = DataRef::Part {
+        bucket: held.bucket,
+        key: held.key.clone(),
+        upload,
+        part,
+    };
+    adopt(apply, &holder, settled, row.nominal)?;
+    let name = (held.bucket, held.key.as_str());
+    parts::recount(apply, name, (upload, part), (&old_row, &row))?;
+    store(
+        apply.kv,
+        Table::UploadParts,
+        &ser_part_key(upload, part),
+        &row,
+    )?;
     Ok(ObjectOutcome::Reencoded)
 }
 

@@ -148,7 +148,7 @@ fn write(
     shard: u8,
     missing_at: Option<u64>,
 ) -> Result<ObjectOutcome, StateError> {
-    tickets::refresh(apply, &changed, now.held.row.nominal, missing_at)?;
+    tickets::refresh(apply, &changed, now.held.nominal(), missing_at)?;
     let mut layout = Layout::default();
     let row = &layout.held(apply.kv, changed.pg)?.row;
     let place = read_place(&changed, row, shard).unwrap_or(now.place);

@@ -6,6 +6,8 @@ mod messages;
 mod model;
 mod places;
 mod reencode;
+mod upload_model;
+mod uploads;
 
 use bytes::Bytes;
 use marram_types::{DriveId, Generation};

@@ -7,6 +7,7 @@ use marram_types::{BucketId, DriveId, Generation, Profile, VersionId};
 
 use super::named::NamedAnswer;
 use super::upkeep::{GarbageTotals, OnDriveAnswer};
+use super::uploads::{UploadFound, UploadsAnswer};
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::GarbageEntry;
@@ -119,12 +120,14 @@ pub struct LiveExtent {
     pub bucket: BucketId,
     /// Its key.
     pub key: String,
-    /// Its version, which background work never changes.
+    /// Its version, which background work never changes; of a part its upload.
     pub version: VersionId,
     /// The profile that the object should have.
     pub nominal: Profile,
     /// The extent, with what is missing.
     pub extent: Extent,
+    /// CRC64/NVME of its bytes, where they are all of the version or of the part.
+    pub crc64: Option<u64>,
     /// By shard, where to read it.
     pub places: Vec<DriveId>,
 }
@@ -218,6 +221,14 @@ pub enum ObjectAnswer {
     GarbageTotals(GarbageTotals),
     /// To `Named`.
     Named(NamedAnswer),
+    /// To `Live`; none: nothing holds the data.
+    Live(Option<LiveExtent>),
+    /// To `Upload`.
+    Upload(UploadFound),
+    /// To `Uploads`.
+    Uploads(UploadsAnswer),
+    /// To `Drops`.
+    Drops(bool),
     /// To `Judging`: the buckets, each with the last version that was judged; at most a page.
     Judging(Vec<(BucketId, Option<String>)>),
 }
@@ -304,6 +315,22 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
         ObjectAnswer::OnDrive(page) => page.encode(out.u8(60)),
         ObjectAnswer::GarbageTotals(totals) => totals.encode(out.u8(61)),
         ObjectAnswer::Named(named) => named.encode(out.u8(55)),
+        uploads => encode_uploads(out, uploads),
+    }
+}
+
+fn encode_uploads(out: &mut Writer, answer: &ObjectAnswer) {
+    match answer {
+        ObjectAnswer::Live(live) => {
+            out.u8(70)
+                .option(live.as_ref(), |out, live| live.encode(out));
+        }
+        ObjectAnswer::Upload(found) => found.encode(out.u8(71)),
+        ObjectAnswer::Uploads(page) => page.encode(out.u8(72)),
+        ObjectAnswer::Drops(any) => {
+            out.u8(73).bool(*any);
+        }
+        _ => unreachable!("encoded by the caller"),
     }
 }
 
@@ -360,6 +387,10 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
         60 => ObjectAnswer::OnDrive(OnDriveAnswer::decode(from)?),
         61 => ObjectAnswer::GarbageTotals(GarbageTotals::decode(from)?),
         55 => ObjectAnswer::Named(NamedAnswer::decode(from)?),
+        70 => ObjectAnswer::Live(from.option(LiveExtent::decode)?),
+        71 => ObjectAnswer::Upload(UploadFound::decode(from)?),
+        72 => ObjectAnswer::Uploads(UploadsAnswer::decode(from)?),
+        73 => ObjectAnswer::Drops(from.bool()?),
         41 => ObjectAnswer::Judging(from.list(|from| {
             let bucket = BucketId(from.u64_be()?);
             let after = from.option(|from| from.str().map(str::to_owned))?;
@@ -410,6 +441,9 @@ impl Stored for LiveExtent {
             .u128_be(self.version.0);
         put_profile(out, self.nominal);
         self.extent.encode(out);
+        out.option(self.crc64.as_ref(), |out, crc| {
+            out.u64_be(*crc);
+        });
         put_drives(out, &self.places);
     }
 
@@ -420,6 +454,7 @@ impl Stored for LiveExtent {
             version: VersionId(from.u128_be()?),
             nominal: get_profile(from)?,
             extent: Extent::decode(from)?,
+            crc64: from.option(Reader::u64_be)?,
             places: get_drives(from)?,
         })
     }

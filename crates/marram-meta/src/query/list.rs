@@ -68,7 +68,7 @@ fn first_bound(query: &ListQuery, base: Vec<u8>) -> Bound<Vec<u8>> {
 }
 
 /// The first key after all that begin with `prefix`; none when there can be no such key.
-fn successor(mut prefix: Vec<u8>) -> Option<Vec<u8>> {
+pub(super) fn successor(mut prefix: Vec<u8>) -> Option<Vec<u8>> {
     while let Some(last) = prefix.last_mut() {
         if *last < u8::MAX {
             *last += 1;

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use marram_types::caps::LIST_PAGE_MAX;
-use marram_types::{BucketId, DataId, PgId};
+use marram_types::{DataId, PgId};
 
 use super::answer::{LiveExtent, Reference, RowsAnswer, TicketItem, TicketsAnswer};
 use super::run::{Page, page};
@@ -32,17 +32,15 @@ pub(super) fn rows(
     };
     let each = |key: &[u8], value: &[u8]| {
         let data = data_ref::deser_key(key)?.1;
-        Ok(match DataRef::deser_value(value)? {
-            DataRef::Live { bucket, key } => Some((data, bucket, key)),
-            DataRef::Displaced { .. } | DataRef::Discarded { .. } => None,
-        })
+        let reference = DataRef::deser_value(value)?;
+        Ok(reference.is_held().then_some((data, reference)))
     };
     let range = (from, Bound::Included(&to[..]));
     let limit = limit.min(LIST_PAGE_MAX);
     let Page { items, more } = page(kv, Table::DataRefs, range, limit, each)?;
-    let extents = items.into_iter().map(|(data, bucket, key)| {
-        let held = find_in(kv, pg, data, bucket, key)?;
-        live_extent(kv, &mut layout, held)
+    let extents = items.into_iter().map(|(data, reference)| {
+        let held = live::held_by(kv, reference, (pg, data))?;
+        live_extent(kv, &mut layout, held.ok_or_else(live::dangling)?)
     });
     Ok(RowsAnswer {
         index: applied,
@@ -52,22 +50,13 @@ pub(super) fn rows(
     })
 }
 
-fn find_in(
-    kv: &dyn KvRead,
-    pg: PgId,
-    data: DataId,
-    bucket: BucketId,
-    key: String,
-) -> Result<Held, StateError> {
-    live::find_in(kv, bucket, key, |e| e.data == data && e.pg == pg)
-}
-
 fn live_extent(kv: &dyn KvRead, layout: &mut Layout, held: Held) -> Result<LiveExtent, StateError> {
     let extent = held.extent().clone();
     Ok(LiveExtent {
         places: layout.read_places(kv, &extent)?,
-        nominal: held.row.nominal,
-        version: held.row.version,
+        nominal: held.nominal(),
+        version: held.version(),
+        crc64: held.crc64(),
         bucket: held.bucket,
         key: held.key,
         extent,
@@ -151,17 +140,26 @@ pub(super) fn reference(
     (pg, data): (PgId, DataId),
 ) -> Result<Reference, StateError> {
     let key = data_ref::ser_key(pg, data);
-    Ok(match load(kv, Table::DataRefs, &key)? {
-        None => Reference::Unreferenced,
-        Some(DataRef::Live { bucket, key }) => {
-            let held = find_in(kv, pg, data, bucket, key)?;
-            Reference::Live {
-                epoch: layout.held(kv, pg)?.row.epoch,
-                missing: held.extent().missing,
-                belongs: layout.wanted_places(kv, held.extent())?,
-            }
-        }
-        // Both are in the garbage queue, which alone decides when they go.
-        Some(DataRef::Displaced { .. } | DataRef::Discarded { .. }) => Reference::Displaced,
+    let Some(reference) = load(kv, Table::DataRefs, &key)? else {
+        return Ok(Reference::Unreferenced);
+    };
+    Ok(match live::held_by(kv, reference, (pg, data))? {
+        Some(held) => Reference::Live {
+            epoch: layout.held(kv, pg)?.row.epoch,
+            missing: held.extent().missing,
+            belongs: layout.wanted_places(kv, held.extent())?,
+        },
+        // In the garbage queue, which alone decides when it goes.
+        None => Reference::Displaced,
     })
+}
+
+/// The extent of this data as something holds it now.
+pub(super) fn live(
+    kv: &dyn KvRead,
+    (pg, data): (PgId, DataId),
+) -> Result<Option<LiveExtent>, StateError> {
+    let held = live::find(kv, pg, data)?;
+    held.map(|held| live_extent(kv, &mut Layout::default(), held))
+        .transpose()
 }

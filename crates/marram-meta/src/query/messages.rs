@@ -4,6 +4,7 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DataId, DriveId, ObjectKey, PgId};
 
 use super::named::NamedCursor;
+use super::uploads::{UploadQuery, UploadsQuery};
 use crate::kinds::data_ref::{get_pair, put_pair};
 use crate::kinds::ticket::TicketWork;
 use crate::object::command::get_key;
@@ -110,6 +111,19 @@ pub enum ObjectQuery {
     },
     /// What the group knows about shards that a node holds.
     References(Vec<(PgId, DataId)>),
+    /// The extent of some data, as something holds it now.
+    Live {
+        /// Its placement group.
+        pg: PgId,
+        /// Its data.
+        data: DataId,
+    },
+    /// An upload and a page of its parts.
+    Upload(UploadQuery),
+    /// A page of the uploads of a bucket.
+    Uploads(UploadsQuery),
+    /// Whether parts that nothing wants are to be taken out of use.
+    Drops,
     /// Repair tickets in the order of data ids.
     Tickets {
         /// Only those after this one.
@@ -219,6 +233,18 @@ fn put_on_drive(out: &mut Writer, drive: DriveId, after: Option<(PgId, DataId)>,
         .varint(u64::from(limit));
 }
 
+fn encode_uploads(out: &mut Writer, query: &ObjectQuery) {
+    match query {
+        ObjectQuery::Live { pg, data } => put_pair(out.u8(70), (*pg, *data)),
+        ObjectQuery::Upload(query) => query.encode(out.u8(71)),
+        ObjectQuery::Uploads(query) => query.encode(out.u8(72)),
+        ObjectQuery::Drops => {
+            out.u8(73);
+        }
+        _ => unreachable!("encoded by the caller"),
+    }
+}
+
 impl Stored for ObjectQuery {
     fn encode(&self, out: &mut Writer) {
         match self {
@@ -289,6 +315,7 @@ impl Stored for ObjectQuery {
                 out.option(after.as_ref(), |out, after| after.encode(out))
                     .varint(u64::from(*limit));
             }
+            uploads => encode_uploads(out, uploads),
         }
     }
 
@@ -326,6 +353,13 @@ impl Stored for ObjectQuery {
                 limit: get_limit(from)?,
             },
             61 => Self::GarbageTotals,
+            70 => {
+                let (pg, data) = get_pair(from)?;
+                Self::Live { pg, data }
+            }
+            71 => Self::Upload(UploadQuery::decode(from)?),
+            72 => Self::Uploads(UploadsQuery::decode(from)?),
+            73 => Self::Drops,
             55 => Self::Named {
                 drives: get_drives(from)?,
                 after: from.option(NamedCursor::decode)?,

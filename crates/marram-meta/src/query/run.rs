@@ -12,10 +12,11 @@ use super::answer::{
     encode_head_rest,
 };
 use super::list::list;
-use super::live::{queue, reference, rows, tickets};
+use super::live::{live, queue, reference, rows, tickets};
 use super::messages::ObjectQuery;
 use super::named::named;
 use super::upkeep::{garbage_totals, on_drive};
+use super::uploads::{upload, uploads};
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::{self, GarbageEntry};
 use crate::kinds::object::{Body, BodyKind, VersionRow, deser_body_kind, ser_key};
@@ -26,7 +27,8 @@ use crate::kinds::usage::Usage;
 use crate::kinds::{bucket, data_ref, inline};
 use crate::kv::{KvRead, Table};
 use crate::layout::Layout;
-use crate::live::spilled_chunks;
+use crate::object::drops;
+use crate::object::extents::row_extents;
 use crate::stored::{StateError, Stored, load};
 
 /// Why a question has no answer.
@@ -98,6 +100,10 @@ pub fn answer(
             after,
             limit,
         } => ObjectAnswer::OnDrive(on_drive(kv, (*drive, *after), *limit)?),
+        ObjectQuery::Live { pg, data } => ObjectAnswer::Live(live(kv, (*pg, *data))?),
+        ObjectQuery::Upload(query) => ObjectAnswer::Upload(upload(kv, query)?),
+        ObjectQuery::Uploads(query) => ObjectAnswer::Uploads(uploads(kv, query)?),
+        ObjectQuery::Drops => ObjectAnswer::Drops(drops::any(kv)?),
         ObjectQuery::GarbageTotals => ObjectAnswer::GarbageTotals(garbage_totals(kv)?),
         ObjectQuery::Named {
             drives,
@@ -134,8 +140,8 @@ fn inline_value(kv: &dyn KvRead, data: DataId) -> Result<Vec<u8>, StateError> {
 
 /// Brings a version's extents back into its row.
 fn resolve(kv: &dyn KvRead, mut row: VersionRow) -> Result<VersionRow, StateError> {
-    if let Body::Spilled { .. } = row.body {
-        row.body = Body::Extents(spilled_chunks(kv, row.version)?.concat());
+    if matches!(row.body, Body::Spilled { .. } | Body::Parts(_)) {
+        row.body = Body::Extents(row_extents(kv, &row)?);
     }
     Ok(row)
 }
@@ -160,7 +166,7 @@ fn head(
     let row = resolve(kv, row)?;
     let places = match &row.body {
         Body::Extents(extents) => places(kv, extents)?,
-        Body::Inline { .. } | Body::Spilled { .. } => Vec::new(),
+        Body::Inline { .. } | Body::Spilled { .. } | Body::Parts(_) => Vec::new(),
     };
     Ok(Some(HeadAnswer {
         row,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marram_types::{DriveId, GroupId};
+use marram_types::{DriveId, Generation, GroupId, UploadId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -11,8 +11,9 @@ use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
     BeginAnswer, Extent, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer, ListEntry,
     ListItem, ListMerge, ListPage, ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer,
-    ObjectQuery, OnDrive, OnDriveAnswer, Reference, RowsAnswer, TicketItem, TicketWork,
-    TicketsAnswer, Usage, answer,
+    ObjectQuery, OnDrive, OnDriveAnswer, PartItem, PartRow, Reference, RowsAnswer, TicketItem,
+    TicketWork, TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName, UploadQuery,
+    UploadRow, UploadsAnswer, UploadsQuery, Usage, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -174,6 +175,39 @@ fn of_upkeep(extent: &Extent, n: [u64; 6]) -> [ObjectAnswer; 2] {
     ]
 }
 
+fn of_uploads(row: UploadRow, part: PartRow) -> [ObjectAnswer; 6] {
+    let item = PartItem {
+        part: 9,
+        size: part.size,
+        crc64: part.crc64,
+        etag: part.etag.clone(),
+        sums: part.sums,
+        modified_ms: part.modified_ms,
+    };
+    let listed = UploadItem {
+        key: part.etag,
+        upload: UploadId(u128::from(part.crc64)),
+        created_ms: row.created_ms,
+        parts: row.totals.parts,
+        bytes: row.totals.bytes,
+    };
+    [
+        ObjectAnswer::Live(None),
+        ObjectAnswer::Upload(UploadFound::Open(UploadAnswer {
+            row,
+            parts: vec![item],
+            more: true,
+        })),
+        ObjectAnswer::Upload(UploadFound::Completed(Generation(7))),
+        ObjectAnswer::Upload(UploadFound::Unknown),
+        ObjectAnswer::Uploads(UploadsAnswer {
+            uploads: vec![listed],
+            more: true,
+        }),
+        ObjectAnswer::Drops(true),
+    ]
+}
+
 proptest! {
     #[test]
     fn group_pages_equal_brute_force(keys in keys(), listing in listing()) {
@@ -204,6 +238,7 @@ proptest! {
         n in any::<[u64; 6]>(),
         places in vec(vec(arb::drive(), 0..3), 0..4),
         layout in arb::row(3),
+        (upload, part) in (arb::upload_row(), arb::part_row()),
     ) {
         let entry = ListEntry {
             key: row.content_type.clone(),
@@ -213,6 +248,7 @@ proptest! {
             generation: row.generation,
         };
         let live = LiveExtent {
+            crc64: None,
             bucket: BUCKET,
             key: row.etag.clone(),
             version: row.version,
@@ -259,7 +295,7 @@ proptest! {
                 more: false,
             }),
         ];
-        for answer in answers.into_iter().chain(of_upkeep(&extent, n)) {
+        for answer in answers.into_iter().chain(of_upkeep(&extent, n)).chain(of_uploads(upload, part)) {
             let bytes = answer.encode();
             prop_assert_eq!(ObjectAnswer::decode(&bytes.clone().into()), Ok(answer));
             for cut in 0..bytes.len() {
@@ -284,6 +320,11 @@ proptest! {
             delimiter: texts.1.clone(),
             limit,
         });
+        let upload = UploadName {
+            bucket: BUCKET,
+            key: key.clone(),
+            upload: UploadId(u128::from(limit)),
+        };
         let queries = [
             ObjectQuery::Head { bucket: BUCKET, key },
             list(ListStart::Begin),
@@ -312,6 +353,15 @@ proptest! {
                 limit,
             },
             ObjectQuery::Judging,
+            ObjectQuery::Drops,
+            ObjectQuery::Live { pg, data },
+            ObjectQuery::Upload(UploadQuery { name: upload.clone(), after: 7, limit }),
+            ObjectQuery::Uploads(UploadsQuery {
+                bucket: BUCKET,
+                prefix: texts.0.clone(),
+                after: Some((texts.1.clone(), upload.upload)),
+                limit,
+            }),
             ObjectQuery::Queue {
                 from: TicketWork::Missing,
                 to: TicketWork::Reshape,

@@ -122,10 +122,9 @@ pub(super) fn on_drive(
                 return Ok(answer);
             }
             answer.next = Some((pg, data));
-            let DataRef::Live { bucket, key } = reference else {
+            let Some(held) = live::held_by(kv, reference, (pg, data))? else {
                 continue;
             };
-            let held = live::find_in(kv, bucket, key, |e| e.data == data && e.pg == pg)?;
             let extent = held.extent();
             let here = |shard: &u8| {
                 !extent.is_missing(*shard) && read_place(extent, &row.row, *shard) == Some(drive)

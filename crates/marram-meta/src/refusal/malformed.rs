@@ -58,10 +58,13 @@ pub enum Malformed {
     /// the bucket asks for.
     #[error("the new extents would survive fewer losses than the old one")]
     Protection = 40,
+    /// A part whose number is not 1 to 10,000, or parts that the upload does not have.
+    #[error("the parts are not those of the upload, or not numbered 1 to 10,000")]
+    Part = 41,
 }
 
 impl Malformed {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Key,
         Self::Size,
         Self::Inline,
@@ -78,6 +81,7 @@ impl Malformed {
         Self::Shard,
         Self::Index,
         Self::Protection,
+        Self::Part,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Result<Self, DecodeError> {

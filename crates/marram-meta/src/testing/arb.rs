@@ -4,7 +4,7 @@ use bytes::Bytes;
 use marram_placement::{PgRow, PoolTable, Spread};
 use marram_types::{
     BucketId, BucketName, ClusterId, DataId, DriveId, Generation, GroupId, NodeId, ObjectKey, PgId,
-    PoolId, Profile, ReplicaId, RequestId, VersionId,
+    PoolId, Profile, ReplicaId, RequestId, UploadId, VersionId,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use crate::{
     Absence, AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveDuty,
     DriveRecord, Extent, GroupRecord, Lost, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord,
-    NodeState, OldSecret, Pause, Precondition, RepairTicket, TicketReasons, VersionRow,
+    NodeState, OldSecret, PartRanges, PartRow, PartSums, PartTally, PartTotals, PartsBody, Pause,
+    Precondition, RepairTicket, TicketReasons, UploadRow, VersionRow,
 };
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
@@ -149,11 +150,81 @@ pub(crate) fn row(width: u8) -> impl Strategy<Value = PgRow> {
     })
 }
 
+pub(crate) fn part_ranges() -> impl Strategy<Value = PartRanges> {
+    proptest::collection::btree_set(1..=10_000_u16, 0..20)
+        .prop_map(|numbers| PartRanges::new(numbers).expect("ascending"))
+}
+
+pub(crate) fn part_totals() -> impl Strategy<Value = PartTotals> {
+    (any::<[u32; 5]>(), any::<u64>()).prop_map(|(n, bytes)| PartTotals {
+        parts: n[0],
+        extents: n[1],
+        bytes,
+        tally: PartTally {
+            narrowed: n[2],
+            under_protected: n[3],
+            off_profile: n[4],
+        },
+    })
+}
+
+pub(crate) fn part_sums() -> impl Strategy<Value = PartSums> {
+    (
+        option::of(any::<u32>()),
+        option::of(any::<[u8; 32]>()),
+        option::of(any::<[u8; 16]>()),
+    )
+        .prop_map(|(crc32c, sha256, md5)| PartSums {
+            crc32c,
+            sha256,
+            md5,
+        })
+}
+
+pub(crate) fn part_row() -> impl Strategy<Value = PartRow> {
+    (
+        (any::<[u64; 3]>(), text()),
+        (part_sums(), profile(), vec(extent(), 0..4)),
+    )
+        .prop_map(|((n, etag), (sums, nominal, extents))| PartRow {
+            size: n[0],
+            crc64: n[1],
+            etag,
+            sums,
+            modified_ms: n[2],
+            nominal,
+            extents,
+        })
+}
+
+pub(crate) fn upload_row() -> impl Strategy<Value = UploadRow> {
+    (
+        (any::<[u64; 2]>(), text(), metadata()),
+        (profile(), any::<bool>(), part_totals()),
+    )
+        .prop_map(|((n, content_type, metadata), rest)| UploadRow {
+            created_ms: n[0],
+            revision: n[1],
+            content_type,
+            metadata,
+            profile: rest.0,
+            mixed: rest.1,
+            totals: rest.2,
+        })
+}
+
 pub(crate) fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
         data_id().prop_map(|data| Body::Inline { data }),
         vec(extent(), 0..16).prop_map(Body::Extents),
         any::<u32>().prop_map(|extents| Body::Spilled { extents }),
+        (any::<u128>(), part_ranges(), part_totals()).prop_map(|(upload, ranges, totals)| {
+            Body::Parts(PartsBody {
+                upload: UploadId(upload),
+                ranges,
+                totals,
+            })
+        }),
     ]
 }
 

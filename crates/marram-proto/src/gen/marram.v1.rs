@@ -7490,3 +7490,1018 @@ pub mod object_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Asks for a new upload.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateUploadRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key: 1 to 1024 bytes of UTF-8.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The media type of the object; "application/octet-stream" where empty.
+    #[prost(string, tag = "3")]
+    pub content_type: ::prost::alloc::string::String,
+    /// The user's own metadata, at most 2 KiB of names and values.
+    #[prost(map = "string, string", tag = "4")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "5")]
+    pub request_id: ::core::option::Option<RequestId>,
+}
+/// The upload that takes parts now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateUploadResponse {
+    /// Its id, 32 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// When it was begun, in milliseconds since 1970-01-01 UTC.
+    #[prost(int64, tag = "2")]
+    pub created_ms: i64,
+}
+/// One message of an UploadPart stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadPartRequest {
+    /// The first message is a header, the following ones are chunks, the last may be a trailer.
+    #[prost(oneof = "upload_part_request::Message", tags = "1, 2, 3")]
+    pub message: ::core::option::Option<upload_part_request::Message>,
+}
+/// Nested message and enum types in `UploadPartRequest`.
+pub mod upload_part_request {
+    /// The first message is a header, the following ones are chunks, the last may be a trailer.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Message {
+        /// What is to be written.
+        #[prost(message, tag = "1")]
+        Header(super::UploadPartHeader),
+        /// The next bytes.
+        #[prost(message, tag = "2")]
+        Chunk(super::Chunk),
+        /// The end, with the checksum of what was sent.
+        #[prost(message, tag = "3")]
+        Trailer(super::PutObjectTrailer),
+    }
+}
+/// What is to be written.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadPartHeader {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The upload.
+    #[prost(string, tag = "3")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// The number of the part, 1 to 10,000: the object is made of the parts in the order of numbers.
+    #[prost(uint32, tag = "4")]
+    pub part_number: u32,
+    /// The number of bytes to come, where it is known, at most 5 GiB: more or fewer end the call with
+    /// INVALID_ARGUMENT (SIZE_MISMATCH).
+    #[prost(uint64, optional, tag = "5")]
+    pub size: ::core::option::Option<u64>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "6")]
+    pub request_id: ::core::option::Option<RequestId>,
+    /// What the caller knows of the bytes of this part. An MD5 becomes its entity tag.
+    #[prost(message, optional, tag = "7")]
+    pub checksums: ::core::option::Option<Checksums>,
+    /// Checksums that are computed beside those above.
+    #[prost(enumeration = "ChecksumKind", repeated, tag = "8")]
+    pub compute: ::prost::alloc::vec::Vec<i32>,
+}
+/// The part is stored.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadPartResponse {
+    /// The part.
+    #[prost(message, optional, tag = "1")]
+    pub part: ::core::option::Option<UploadedPart>,
+    /// True while it survives fewer losses than its bucket's profile promises.
+    #[prost(bool, tag = "2")]
+    pub under_protected: bool,
+}
+/// A part that is stored.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadedPart {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub part_number: u32,
+    /// Its size in bytes.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// Its entity tag, quoted.
+    #[prost(string, tag = "3")]
+    pub etag: ::prost::alloc::string::String,
+    /// CRC64/NVME, and what the caller told or had computed beside it.
+    #[prost(message, optional, tag = "4")]
+    pub checksums: ::core::option::Option<Checksums>,
+    /// When it was committed, in milliseconds since 1970-01-01 UTC.
+    #[prost(int64, tag = "5")]
+    pub modified_ms: i64,
+}
+/// Asks for the parts of an upload.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPartsRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The upload.
+    #[prost(string, tag = "3")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// Most parts wanted, 1 to 1000; 0 means 1000.
+    #[prost(int32, tag = "4")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of parts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPartsResponse {
+    /// The parts, by number.
+    #[prost(message, repeated, tag = "1")]
+    pub parts: ::prost::alloc::vec::Vec<UploadedPart>,
+    /// Where the next page begins; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// The upload itself.
+    #[prost(message, optional, tag = "3")]
+    pub upload: ::core::option::Option<UploadInfo>,
+}
+/// An upload that is under way.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadInfo {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Its id, 32 hexadecimal digits.
+    #[prost(string, tag = "2")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// When it was begun, in milliseconds since 1970-01-01 UTC.
+    #[prost(int64, tag = "3")]
+    pub created_ms: i64,
+    /// How many parts it has.
+    #[prost(uint32, tag = "4")]
+    pub parts: u32,
+    /// Their bytes together.
+    #[prost(uint64, tag = "5")]
+    pub bytes: u64,
+}
+/// Asks for the uploads of a bucket.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListUploadsRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// Only uploads of keys that begin so.
+    #[prost(string, tag = "2")]
+    pub prefix: ::prost::alloc::string::String,
+    /// Most uploads wanted, 1 to 1000; 0 means 1000.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of uploads.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListUploadsResponse {
+    /// The uploads, by key, then by id.
+    #[prost(message, repeated, tag = "1")]
+    pub uploads: ::prost::alloc::vec::Vec<UploadInfo>,
+    /// Where the next page begins; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// A part that the object is to have.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompletedPart {
+    /// Its number. Numbers ascend; there may be gaps.
+    #[prost(uint32, tag = "1")]
+    pub part_number: u32,
+    /// The entity tag that UploadPart answered, with or without its quotes; empty: it is not compared.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
+    /// Checksums of the part; each is compared with what is known of it.
+    #[prost(message, optional, tag = "3")]
+    pub checksums: ::core::option::Option<Checksums>,
+}
+/// Asks for the object of an upload.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CompleteUploadRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The upload.
+    #[prost(string, tag = "3")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// The parts of the object in ascending order, 1 to 10,000.
+    #[prost(message, repeated, tag = "4")]
+    pub parts: ::prost::alloc::vec::Vec<CompletedPart>,
+    /// What must hold of the present version.
+    #[prost(message, optional, tag = "5")]
+    pub preconditions: ::core::option::Option<Preconditions>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "6")]
+    pub request_id: ::core::option::Option<RequestId>,
+    /// What the caller knows of all bytes of the object: its CRC64/NVME, and its CRC32C where that is known
+    /// of every part. SHA-256 and MD5 of a whole cannot be told from those of its parts.
+    #[prost(message, optional, tag = "7")]
+    pub checksums: ::core::option::Option<Checksums>,
+    /// The size of the object, where the caller knows it; another one is SIZE_MISMATCH.
+    #[prost(uint64, optional, tag = "8")]
+    pub size: ::core::option::Option<u64>,
+}
+/// The object that the parts became.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CompleteUploadResponse {
+    /// The object. Its entity tag ends in "-" and the number of parts; it is the MD5 of the MD5s of the
+    /// parts, as in S3, where all of them have one.
+    #[prost(message, optional, tag = "1")]
+    pub object: ::core::option::Option<ObjectInfo>,
+    /// Whole: of all bytes, CRC64/NVME always and CRC32C where every part has one.
+    #[prost(message, optional, tag = "2")]
+    pub whole: ::core::option::Option<Checksums>,
+    /// Composite: the checksum of the checksums of the parts one after the other, of each kind that every
+    /// part has one of. Absent in the answer to a repeated call.
+    #[prost(message, optional, tag = "3")]
+    pub composite: ::core::option::Option<Checksums>,
+}
+/// Asks for the end of an upload.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AbortUploadRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The upload.
+    #[prost(string, tag = "3")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "4")]
+    pub request_id: ::core::option::Option<RequestId>,
+}
+/// The upload is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AbortUploadResponse {}
+/// Generated client implementations.
+pub mod upload_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Multipart uploads: an object in up to 10,000 parts, sent in any order, again, at the same time and
+    /// through any servers, and put together without its bytes being written again. Until an upload is
+    /// completed nothing of it can be seen as an object; it stays until it is completed or aborted, or its
+    /// bucket is removed.
+    #[derive(Debug, Clone)]
+    pub struct UploadServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl UploadServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> UploadServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> UploadServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            UploadServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Begins an upload. The same request id begins one upload, however often it is sent.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
+        pub async fn create_upload(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateUploadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateUploadResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.UploadService/CreateUpload",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.UploadService", "CreateUpload"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends a part: a header, then its bytes in chunks, then a trailer, as in PutObject. A part that is
+        /// sent again replaces the former one of its number: the one that is committed later counts. A call
+        /// that breaks off changes nothing.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, INVALID_PART_NUMBER, PART_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
+        /// OBJECT_CHECKSUM_MISMATCH, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD,
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
+        pub async fn upload_part(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::UploadPartRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UploadPartResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.UploadService/UploadPart",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.UploadService", "UploadPart"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// Lists the parts of an upload by number, a page at a time.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// INVALID_PAGE_TOKEN.
+        pub async fn list_parts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPartsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPartsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.UploadService/ListParts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.UploadService", "ListParts"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists uploads that are under way by key, then by id, a page at a time.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, INVALID_PAGE_TOKEN.
+        pub async fn list_uploads(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUploadsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUploadsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.UploadService/ListUploads",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.UploadService", "ListUploads"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes the parts that are named the object, in one change. Every part but the last must have 5 MiB
+        /// or more; parts that are not named are deleted. What it refuses leaves the upload as it was.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, UPLOAD_CHANGED, INVALID_PART_NUMBER, INVALID_PART_ORDER, INVALID_PART,
+        /// PART_TOO_SMALL, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
+        pub async fn complete_upload(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CompleteUploadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompleteUploadResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.UploadService/CompleteUpload",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.UploadService", "CompleteUpload"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends an upload and deletes its parts.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, METADATA_FULL, OUTCOME_UNKNOWN.
+        pub async fn abort_upload(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AbortUploadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AbortUploadResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.UploadService/AbortUpload",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.UploadService", "AbortUpload"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod upload_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with UploadServiceServer.
+    #[async_trait]
+    pub trait UploadService: std::marker::Send + std::marker::Sync + 'static {
+        /// Begins an upload. The same request id begins one upload, however often it is sent.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
+        async fn create_upload(
+            &self,
+            request: tonic::Request<super::CreateUploadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateUploadResponse>,
+            tonic::Status,
+        >;
+        /// Sends a part: a header, then its bytes in chunks, then a trailer, as in PutObject. A part that is
+        /// sent again replaces the former one of its number: the one that is committed later counts. A call
+        /// that breaks off changes nothing.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, INVALID_PART_NUMBER, PART_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
+        /// OBJECT_CHECKSUM_MISMATCH, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD,
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
+        async fn upload_part(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::UploadPartRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::UploadPartResponse>,
+            tonic::Status,
+        >;
+        /// Lists the parts of an upload by number, a page at a time.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// INVALID_PAGE_TOKEN.
+        async fn list_parts(
+            &self,
+            request: tonic::Request<super::ListPartsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPartsResponse>,
+            tonic::Status,
+        >;
+        /// Lists uploads that are under way by key, then by id, a page at a time.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, INVALID_PAGE_TOKEN.
+        async fn list_uploads(
+            &self,
+            request: tonic::Request<super::ListUploadsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUploadsResponse>,
+            tonic::Status,
+        >;
+        /// Makes the parts that are named the object, in one change. Every part but the last must have 5 MiB
+        /// or more; parts that are not named are deleted. What it refuses leaves the upload as it was.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, UPLOAD_CHANGED, INVALID_PART_NUMBER, INVALID_PART_ORDER, INVALID_PART,
+        /// PART_TOO_SMALL, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
+        async fn complete_upload(
+            &self,
+            request: tonic::Request<super::CompleteUploadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompleteUploadResponse>,
+            tonic::Status,
+        >;
+        /// Ends an upload and deletes its parts.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, METADATA_FULL, OUTCOME_UNKNOWN.
+        async fn abort_upload(
+            &self,
+            request: tonic::Request<super::AbortUploadRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AbortUploadResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Multipart uploads: an object in up to 10,000 parts, sent in any order, again, at the same time and
+    /// through any servers, and put together without its bytes being written again. Until an upload is
+    /// completed nothing of it can be seen as an object; it stays until it is completed or aborted, or its
+    /// bucket is removed.
+    #[derive(Debug)]
+    pub struct UploadServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> UploadServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for UploadServiceServer<T>
+    where
+        T: UploadService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/marram.v1.UploadService/CreateUpload" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateUploadSvc<T: UploadService>(pub Arc<T>);
+                    impl<
+                        T: UploadService,
+                    > tonic::server::UnaryService<super::CreateUploadRequest>
+                    for CreateUploadSvc<T> {
+                        type Response = super::CreateUploadResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateUploadRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UploadService>::create_upload(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateUploadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.UploadService/UploadPart" => {
+                    #[allow(non_camel_case_types)]
+                    struct UploadPartSvc<T: UploadService>(pub Arc<T>);
+                    impl<
+                        T: UploadService,
+                    > tonic::server::ClientStreamingService<super::UploadPartRequest>
+                    for UploadPartSvc<T> {
+                        type Response = super::UploadPartResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::UploadPartRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UploadService>::upload_part(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UploadPartSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.UploadService/ListParts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPartsSvc<T: UploadService>(pub Arc<T>);
+                    impl<
+                        T: UploadService,
+                    > tonic::server::UnaryService<super::ListPartsRequest>
+                    for ListPartsSvc<T> {
+                        type Response = super::ListPartsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPartsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UploadService>::list_parts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPartsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.UploadService/ListUploads" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListUploadsSvc<T: UploadService>(pub Arc<T>);
+                    impl<
+                        T: UploadService,
+                    > tonic::server::UnaryService<super::ListUploadsRequest>
+                    for ListUploadsSvc<T> {
+                        type Response = super::ListUploadsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListUploadsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UploadService>::list_uploads(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListUploadsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.UploadService/CompleteUpload" => {
+                    #[allow(non_camel_case_types)]
+                    struct CompleteUploadSvc<T: UploadService>(pub Arc<T>);
+                    impl<
+                        T: UploadService,
+                    > tonic::server::UnaryService<super::CompleteUploadRequest>
+                    for CompleteUploadSvc<T> {
+                        type Response = super::CompleteUploadResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CompleteUploadRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UploadService>::complete_upload(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CompleteUploadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.UploadService/AbortUpload" => {
+                    #[allow(non_camel_case_types)]
+                    struct AbortUploadSvc<T: UploadService>(pub Arc<T>);
+                    impl<
+                        T: UploadService,
+                    > tonic::server::UnaryService<super::AbortUploadRequest>
+                    for AbortUploadSvc<T> {
+                        type Response = super::AbortUploadResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AbortUploadRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UploadService>::abort_upload(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AbortUploadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for UploadServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "marram.v1.UploadService";
+    impl<T> tonic::server::NamedService for UploadServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}

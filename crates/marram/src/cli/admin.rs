@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::AdminUploadsCommand;
 use super::identity::{BootstrapArgs, CaCommand, GatewayCommand, ReloadTlsArgs, TokenCommand};
 use super::keys::KeyCommand;
 use super::liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
@@ -39,6 +40,9 @@ pub(crate) enum AdminCommand {
     Rebalance(RebalanceArgs),
     /// Compare what the metadata wants on the drives with what is on them, both ways
     Compare,
+    /// Multipart uploads that nobody goes on with
+    #[command(subcommand)]
+    Uploads(AdminUploadsCommand),
     /// Buckets' profiles
     #[command(subcommand)]
     Bucket(BucketCommand),

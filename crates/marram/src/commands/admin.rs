@@ -31,6 +31,7 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Remove(args) => nodes::remove(context, args).await,
         AdminCommand::Rebalance(args) => balance::rebalance(context, args).await,
         AdminCommand::Compare => balance::compare(context).await,
+        AdminCommand::Uploads(command) => super::uploads::admin(context, command).await,
         AdminCommand::Bucket(BucketCommand::SetProfile(args)) => profile::set(context, args).await,
         AdminCommand::Bucket(BucketCommand::Profile(args)) => profile::show(context, args).await,
         AdminCommand::Layout(LayoutCommand::Plan(args)) => nodes::plan(context, args).await,

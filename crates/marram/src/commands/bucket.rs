@@ -37,6 +37,7 @@ pub(super) async fn remove(context: &Context<'_>, args: RbArgs) -> Result<(), Fa
             output: Arc::clone(&context.output),
             progress: context.output.progress(),
             moving: false,
+            resume: false,
             jobs: JOBS,
         };
         let all = Remote {

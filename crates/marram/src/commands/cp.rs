@@ -44,6 +44,7 @@ pub(super) async fn run(context: &Context<'_>, args: CpArgs, moving: bool) -> Re
         output: Arc::clone(&context.output),
         progress: context.output.progress(),
         moving,
+        resume: args.resume,
         jobs: args.jobs,
     };
     if let ([source], false) = (&places[..], args.recursive) {

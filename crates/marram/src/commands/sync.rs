@@ -27,6 +27,7 @@ pub(super) async fn run(context: &Context<'_>, args: SyncArgs) -> Result<(), Fai
         output: Arc::clone(&context.output),
         progress: context.output.progress(),
         moving: false,
+        resume: false,
         jobs: args.jobs,
     };
     let (to, orders) = mpsc::channel(JOBS_AHEAD);

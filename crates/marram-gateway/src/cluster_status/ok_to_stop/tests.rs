@@ -51,6 +51,7 @@ fn extent(missing: u64) -> LiveExtent {
         random: 6,
     };
     LiveExtent {
+        crc64: None,
         extent: Extent {
             data,
             pg: PgId {

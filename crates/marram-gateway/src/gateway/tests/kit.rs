@@ -9,6 +9,7 @@ use marram_proto::v1::get_object_response::Message as Got;
 use marram_proto::v1::iam_service_client::IamServiceClient;
 use marram_proto::v1::object_service_client::ObjectServiceClient;
 use marram_proto::v1::put_object_request::Message;
+use marram_proto::v1::upload_service_client::UploadServiceClient;
 use marram_types::{Crc64Nvme, crc32c};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
@@ -57,6 +58,7 @@ pub(super) struct Client {
     pub(super) buckets: BucketServiceClient<Signed>,
     pub(super) admin: AdminServiceClient<Signed>,
     pub(super) iam: IamServiceClient<Signed>,
+    pub(super) uploads: UploadServiceClient<Signed>,
 }
 
 pub(crate) fn reason(status: &Status) -> String {
@@ -123,6 +125,7 @@ impl Client {
                 .max_decoding_message_size(max),
             buckets: BucketServiceClient::with_interceptor(channel.clone(), signer.clone()),
             iam: IamServiceClient::with_interceptor(channel.clone(), signer.clone()),
+            uploads: UploadServiceClient::with_interceptor(channel.clone(), signer.clone()),
             admin: AdminServiceClient::with_interceptor(channel, signer),
         }
     }

@@ -1,15 +1,19 @@
 //! Commands, outcomes and refusals cross the mesh and lie in logs: each is read back as written.
 
+use marram_types::{BucketId, Generation, UploadId, VersionId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
 use crate::stored::Stored;
 use crate::testing::arb;
-use crate::{CollectedEntry, ObjectCommand, ObjectOutcome, Refusal, Tombstone};
+use crate::{
+    CollectedEntry, CompletedUpload, Completion, NewPart, ObjectCommand, ObjectOutcome, Refusal,
+    Tombstone, UploadCommand, UploadName, UploadRefusal,
+};
 
 fn object_command() -> impl Strategy<Value = ObjectCommand> {
-    use marram_types::{BucketId, PoolId};
+    use marram_types::PoolId;
     let target = || (any::<u64>().prop_map(BucketId), arb::key());
     let entry = (any::<u64>(), arb::data_id()).prop_map(|(at, data)| CollectedEntry { at, data });
     prop_oneof![
@@ -48,6 +52,64 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
             bucket,
             after: Some(key),
         }),
+        upload_command().prop_map(ObjectCommand::Upload),
+    ]
+}
+
+fn upload_name() -> impl Strategy<Value = UploadName> {
+    (any::<u64>(), arb::key(), any::<u128>()).prop_map(|(bucket, key, upload)| UploadName {
+        bucket: BucketId(bucket),
+        key,
+        upload: UploadId(upload),
+    })
+}
+
+fn upload_command() -> impl Strategy<Value = UploadCommand> {
+    let part = (
+        (any::<u16>(), any::<[u64; 2]>(), arb::text()),
+        (arb::part_sums(), vec(arb::new_extent(), 0..3)),
+    );
+    let part = part.prop_map(|((part, n, etag), (sums, extents))| NewPart {
+        part,
+        size: n[0],
+        crc64: n[1],
+        etag,
+        sums,
+        extents,
+    });
+    let whole = (
+        any::<u128>(),
+        any::<[u64; 4]>(),
+        arb::text(),
+        arb::part_ranges(),
+    );
+    let whole = whole.prop_map(|(version, n, etag, parts)| Completion {
+        version: VersionId(version),
+        revision: n[0],
+        parts,
+        size: n[1],
+        crc64: n[2],
+        etag,
+        asked: n[3],
+    });
+    prop_oneof![
+        (upload_name(), arb::text(), arb::metadata()).prop_map(|(name, content_type, metadata)| {
+            UploadCommand::Create {
+                name,
+                content_type,
+                metadata,
+            }
+        }),
+        (upload_name(), part).prop_map(|(name, content)| UploadCommand::Part { name, content }),
+        (upload_name(), whole, arb::precondition()).prop_map(|(name, content, precondition)| {
+            UploadCommand::Complete {
+                name,
+                content,
+                precondition,
+            }
+        }),
+        upload_name().prop_map(UploadCommand::Abort),
+        Just(UploadCommand::Drop),
     ]
 }
 
@@ -125,7 +187,7 @@ fn layout_refusal() -> impl Strategy<Value = Refusal> {
 }
 
 fn refusal() -> impl Strategy<Value = Refusal> {
-    use marram_types::{BucketId, ClusterId, Generation, NodeId, PoolId, ReplicaId};
+    use marram_types::{ClusterId, NodeId, PoolId, ReplicaId};
     (any::<u64>(), any::<u128>(), any::<[u16; 3]>()).prop_flat_map(|(n, wide, small)| {
         let bucket = BucketId(n);
         let (node, pool, epoch) = (NodeId(n), PoolId(small[0]), n);
@@ -174,8 +236,48 @@ fn refusal() -> impl Strategy<Value = Refusal> {
     })
 }
 
+fn upload_outcome() -> impl Strategy<Value = ObjectOutcome> {
+    prop_oneof![
+        (any::<u128>(), any::<u64>()).prop_map(|(upload, created_ms)| {
+            ObjectOutcome::UploadCreated {
+                upload: UploadId(upload),
+                created_ms,
+            }
+        }),
+        (any::<u64>(), any::<bool>()).prop_map(|(modified_ms, under_protected)| {
+            ObjectOutcome::PartStored {
+                modified_ms,
+                under_protected,
+            }
+        }),
+        any::<bool>().prop_map(|done| ObjectOutcome::PartsDropped { done }),
+        (any::<u128>(), any::<[u64; 4]>(), arb::text(), any::<bool>()).prop_map(
+            |(version, n, etag, under_protected)| {
+                ObjectOutcome::UploadCompleted(CompletedUpload {
+                    version: VersionId(version),
+                    generation: Generation(n[0]),
+                    modified_ms: n[1],
+                    size: n[2],
+                    crc64: n[3],
+                    etag,
+                    under_protected,
+                })
+            }
+        ),
+        any::<u64>().prop_map(|n| {
+            let generation = Generation(n);
+            ObjectOutcome::Refused(UploadRefusal::Completed { generation }.into())
+        }),
+        prop::sample::select(vec![
+            UploadRefusal::Unknown,
+            UploadRefusal::Changed,
+            UploadRefusal::TooManyExtents,
+        ])
+        .prop_map(|refusal| ObjectOutcome::Refused(refusal.into())),
+    ]
+}
+
 fn outcome() -> impl Strategy<Value = ObjectOutcome> {
-    use marram_types::{Generation, VersionId};
     let flags = (any::<bool>(), any::<bool>());
     prop_oneof![
         (any::<u128>(), any::<u64>(), any::<u64>(), flags).prop_map(
@@ -210,6 +312,7 @@ fn outcome() -> impl Strategy<Value = ObjectOutcome> {
         Just(ObjectOutcome::Done),
         (option::of(arb::text()), any::<bool>())
             .prop_map(|(after, done)| ObjectOutcome::Judged { after, done }),
+        upload_outcome(),
         refusal().prop_map(ObjectOutcome::Refused),
         layout_refusal().prop_map(ObjectOutcome::Refused),
     ]

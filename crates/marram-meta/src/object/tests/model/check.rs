@@ -68,6 +68,7 @@ impl Run {
                     assert!(stored.unwrap().is_some());
                     assert!(found.places.is_empty());
                 }
+                Body::Parts(_) => panic!("answers have extents"),
                 Body::Extents(extents) => {
                     assert_eq!(extents, wanted.extents);
                     let places = wanted.extents.iter().map(|e| {

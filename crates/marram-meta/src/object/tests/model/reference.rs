@@ -278,6 +278,7 @@ impl Model {
     /// What a command of the system itself does.
     pub(super) fn internal(&mut self, command: &ObjectCommand, index: u64) -> ObjectOutcome {
         match command {
+            ObjectCommand::Upload(_) => panic!("uploads have a model of their own"),
             ObjectCommand::BucketFence(record) => {
                 let (epoch, state) = (record.epoch, record.state);
                 self.bucket = self.bucket.max(Some((epoch, state)));

@@ -1,0 +1,168 @@
+//! Multipart uploads: begun, given parts, listed, completed, aborted.
+
+mod complete;
+mod list;
+mod part;
+mod whole;
+
+use marram_meta::{
+    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Refusal, UploadCommand, UploadFound,
+    UploadName, UploadQuery,
+};
+use marram_proto::v1;
+use marram_types::{BucketName, GroupId, ObjectKey, UploadId};
+
+use crate::convert;
+use crate::core::{BucketError, Core};
+use crate::groups::GroupError;
+use crate::objects::mutate;
+use crate::status::{Fault, Reason};
+use crate::token::TokenError;
+use crate::validate::{self, InvalidField};
+
+pub(crate) use complete::complete;
+pub(crate) use list::{parts, uploads};
+pub(crate) use part::run as upload_part;
+
+/// Why an upload was not begun, listed or aborted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+impl Fault for UploadError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(error) => error.reason(),
+            Self::Bucket(error) => error.reason(),
+            Self::Group(error) => error.reason(),
+            Self::Token(_) => Reason::InvalidPageToken,
+            Self::Refused(error) => error.reason(),
+        }
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Invalid(error) => error.details(),
+            Self::Bucket(error) => error.details(),
+            Self::Group(error) => error.details(),
+            Self::Token(_) => Vec::new(),
+            Self::Refused(error) => error.details(),
+        }
+    }
+}
+
+/// An upload as a caller names it.
+struct Named {
+    bucket: BucketName,
+    key: ObjectKey,
+    upload: UploadId,
+}
+
+impl Named {
+    fn new(bucket: String, key: String, upload: &str) -> Result<Self, InvalidField> {
+        Ok(Self {
+            bucket: BucketName::new(bucket)?,
+            key: ObjectKey::new(key)?,
+            upload: upload.parse().map_err(|_| InvalidField::Wrong {
+                field: "upload_id",
+                rule: "it has 32 hexadecimal digits, as CreateUpload answered",
+            })?,
+        })
+    }
+
+    /// The upload, and the group that has it.
+    async fn place(self, core: &Core) -> Result<Placed, BucketError> {
+        let bucket = core.bucket(&self.bucket).await?;
+        let group = core.group_of(&bucket, &self.key)?;
+        Ok(Placed {
+            group,
+            profile: bucket.profile,
+            name: UploadName {
+                bucket: bucket.bucket,
+                key: self.key,
+                upload: self.upload,
+            },
+            bucket: self.bucket,
+        })
+    }
+}
+
+/// An upload, and where it is.
+struct Placed {
+    group: GroupId,
+    profile: marram_types::Profile,
+    bucket: BucketName,
+    name: UploadName,
+}
+
+/// The upload with some of its parts, or what became of it. Linearizable.
+async fn look(
+    core: &Core,
+    group: GroupId,
+    name: &UploadName,
+    (after, limit): (u16, u32),
+) -> Result<UploadFound, GroupError> {
+    let query = ObjectQuery::Upload(UploadQuery {
+        name: name.clone(),
+        after,
+        limit,
+    });
+    match core.ask(group, &query, true).await? {
+        ObjectAnswer::Upload(found) => Ok(found),
+        _ => Err(GroupError::Kind(group)),
+    }
+}
+
+/// Begins an upload.
+pub(crate) async fn create(
+    core: &Core,
+    request: v1::CreateUploadRequest,
+) -> Result<v1::CreateUploadResponse, UploadError> {
+    let bucket = BucketName::new(request.bucket).map_err(InvalidField::from)?;
+    let key = ObjectKey::new(request.key).map_err(InvalidField::from)?;
+    let content_type = validate::content_type(request.content_type)?;
+    let metadata = validate::metadata(request.metadata)?;
+    let id = validate::request_id(request.request_id.as_ref())?;
+    let bucket = core.bucket(&bucket).await?;
+    let group = core.group_of(&bucket, &key)?;
+    let command = ObjectCommand::Upload(UploadCommand::Create {
+        name: UploadName {
+            bucket: bucket.bucket,
+            key,
+            upload: UploadId(rand::random()),
+        },
+        content_type,
+        metadata,
+    });
+    match mutate(core, group, id, &command).await? {
+        ObjectOutcome::UploadCreated { upload, created_ms } => Ok(v1::CreateUploadResponse {
+            upload_id: upload.to_string(),
+            created_ms: convert::ms(created_ms),
+        }),
+        ObjectOutcome::Refused(refusal) => Err(UploadError::Refused(refusal)),
+        _ => Err(GroupError::Kind(group).into()),
+    }
+}
+
+/// Ends an upload.
+pub(crate) async fn abort(core: &Core, request: v1::AbortUploadRequest) -> Result<(), UploadError> {
+    let named = Named::new(request.bucket, request.key, &request.upload_id)?;
+    let id = validate::request_id(request.request_id.as_ref())?;
+    let placed = named.place(core).await?;
+    let command = ObjectCommand::Upload(UploadCommand::Abort(placed.name));
+    match mutate(core, placed.group, id, &command).await? {
+        ObjectOutcome::Done => Ok(()),
+        ObjectOutcome::Refused(refusal) => Err(UploadError::Refused(refusal)),
+        _ => Err(GroupError::Kind(placed.group).into()),
+    }
+}

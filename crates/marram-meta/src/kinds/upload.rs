@@ -1,0 +1,109 @@
+//! `Uploads`: (bucket, key, upload) -> an upload that is under way.
+//!
+//! The key stands in a form that keeps the order of keys although the upload's id follows: a zero byte
+//! is written as 0 255, and the end as 0 0.
+
+use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{BucketId, Profile, UploadId};
+
+use super::object::{get_metadata, put_metadata};
+use super::part::PartTotals;
+use crate::stored::{Stored, get_profile, only_version, put_profile};
+
+const VERSION: u8 = 1;
+
+/// A multipart upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadRow {
+    /// Leader time of its creation.
+    pub created_ms: u64,
+    /// The index that last changed its parts: who completes it names the index that it has seen.
+    pub revision: u64,
+    /// What the object will have.
+    pub content_type: String,
+    /// User metadata, in the writer's order.
+    pub metadata: Vec<(String, String)>,
+    /// The bucket's profile when it was created: the parts are judged by it.
+    pub profile: Profile,
+    /// A part was judged by another profile.
+    pub mixed: bool,
+    /// What its parts are together.
+    pub totals: PartTotals,
+}
+
+/// Appends a key, or with `end` false what all keys that begin so begin with.
+fn escape(out: &mut Vec<u8>, key: &str, end: bool) {
+    for byte in key.bytes() {
+        out.push(byte);
+        if byte == 0 {
+            out.push(u8::MAX);
+        }
+    }
+    if end {
+        out.extend_from_slice(&[0, 0]);
+    }
+}
+
+pub(crate) fn ser_key(bucket: BucketId, key: &str, upload: UploadId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(26 + key.len());
+    out.extend_from_slice(&bucket.0.to_be_bytes());
+    escape(&mut out, key, true);
+    out.extend_from_slice(&upload.0.to_be_bytes());
+    out
+}
+
+/// What the table's keys of a bucket begin with, for object keys with this prefix.
+pub(crate) fn ser_prefix(bucket: BucketId, prefix: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(8 + prefix.len());
+    out.extend_from_slice(&bucket.0.to_be_bytes());
+    escape(&mut out, prefix, false);
+    out
+}
+
+pub(crate) fn deser_key(bytes: &[u8]) -> Result<(BucketId, String, UploadId), DecodeError> {
+    let wrong = DecodeError::Invalid("upload key");
+    let mut from = Reader::new(bytes);
+    let bucket = BucketId(from.u64_be()?);
+    let mut key = Vec::new();
+    loop {
+        match (from.u8()?, from.rest().first()) {
+            (0, Some(0)) => break,
+            (0, Some(&u8::MAX)) => key.push(0),
+            (0, _) => return Err(wrong),
+            (byte, _) => {
+                key.push(byte);
+                continue;
+            }
+        }
+        from.u8()?;
+    }
+    from.u8()?;
+    let upload = UploadId(from.u128_be()?);
+    from.finish()?;
+    Ok((bucket, String::from_utf8(key).map_err(|_| wrong)?, upload))
+}
+
+impl Stored for UploadRow {
+    fn encode(&self, out: &mut Writer) {
+        out.u8(VERSION)
+            .varint(self.created_ms)
+            .varint(self.revision)
+            .str(&self.content_type);
+        put_metadata(out, &self.metadata);
+        put_profile(out, self.profile);
+        self.totals.encode(out.bool(self.mixed));
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        only_version(from, "upload row version", VERSION)?;
+        Ok(Self {
+            created_ms: from.varint()?,
+            revision: from.varint()?,
+            content_type: from.str()?.to_owned(),
+            metadata: get_metadata(from)?,
+            profile: get_profile(from)?,
+            mixed: from.bool()?,
+            totals: PartTotals::decode(from)?,
+        })
+    }
+}

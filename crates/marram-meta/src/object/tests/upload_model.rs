@@ -1,0 +1,435 @@
+//! Random histories of uploads against a model of maps: parts, completions, aborts, overwrites, deletions
+//! and removals in every order, entries late and twice.
+//!
+//! What a version or an upload has is never garbage, what is garbage is never had, and what nobody has
+//! becomes garbage.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::uploads::{complete, create, data_of, drop_all, name, part, uploaded};
+use super::{striped, usage};
+use crate::kinds::data_ref::{self, DataRef};
+use crate::kinds::part::PartTotals;
+use crate::kinds::upload_drop::{Dropped, ser_key as drop_key};
+use crate::kinds::{garbage, part as parts};
+use crate::kv::{KvRead, Table};
+use crate::live::part_rows;
+use crate::object::drops;
+use crate::stored::Stored;
+use crate::testing::{Group, data, delete, extent, profile, request, wrote};
+use crate::{ObjectCommand, ObjectOutcome, UploadCommand, Usage};
+
+const KEYS: [&str; 2] = ["a", "b"];
+const PROFILES: [&str; 3] = ["4+2", "2+2", "1+1"];
+
+#[derive(Debug, Clone)]
+enum Op {
+    Create(usize),
+    /// Upload, number, profile; applied now, or by a later `Late` if ever.
+    Part(usize, u16, usize, bool),
+    /// Upload, which of its parts, applied now or late.
+    Complete(usize, u8, bool),
+    Abort(usize),
+    Put(usize),
+    Delete(usize),
+    /// An earlier entry, applied before or not.
+    Late(usize),
+    Drop,
+    Reencode(usize),
+    Lose(usize),
+    Collect,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let upload = || 0..6_usize;
+    let now = || prop::sample::select(vec![true, true, false]);
+    prop_oneof![
+        3 => (0..KEYS.len()).prop_map(Op::Create),
+        9 => (upload(), 1..5_u16, 0..PROFILES.len(), now())
+            .prop_map(|(u, n, p, now)| Op::Part(u, n, p, now)),
+        4 => (upload(), 1..16_u8, now()).prop_map(|(u, mask, now)| Op::Complete(u, mask, now)),
+        1 => upload().prop_map(Op::Abort),
+        1 => (0..KEYS.len()).prop_map(Op::Put),
+        1 => (0..KEYS.len()).prop_map(Op::Delete),
+        4 => (0..60_usize).prop_map(Op::Late),
+        3 => Just(Op::Drop),
+        2 => (0..60_usize).prop_map(Op::Reencode),
+        1 => (0..60_usize).prop_map(Op::Lose),
+        1 => Just(Op::Collect),
+    ]
+}
+
+/// An entry that was made, and what it does to the model when it is carried out.
+#[derive(Debug, Clone)]
+enum Effect {
+    Part(u128, u16, u64),
+    Complete(usize, u128, Vec<u16>),
+    Abort(u128),
+    Put(usize, u64),
+    Delete(usize),
+}
+
+#[derive(Default)]
+struct Model {
+    /// By upload: key, and data by part.
+    uploads: BTreeMap<u128, (usize, BTreeMap<u16, u64>)>,
+    /// By key: the data of the current version.
+    objects: BTreeMap<usize, Vec<u64>>,
+}
+
+struct Run {
+    group: Group,
+    model: Model,
+    ids: u64,
+    uploads: Vec<(usize, u128)>,
+    sent: Vec<(Vec<u8>, Effect)>,
+    /// All data that came with an entry that was applied.
+    known: BTreeSet<u64>,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self {
+            group: Group::ready(),
+            model: Model::default(),
+            ids: 1000,
+            uploads: Vec::new(),
+            sent: Vec::new(),
+            known: BTreeSet::new(),
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    fn send(&mut self, command: &ObjectCommand, effect: &Effect, now: bool) {
+        let id = request(self.id());
+        let entry = self.group.seal(Some(id), command);
+        self.sent.push((entry.clone(), effect.clone()));
+        if now {
+            self.apply(&entry, effect, true);
+        }
+    }
+
+    /// Applies an entry; the model follows when the outcome says that this very apply did it.
+    fn apply(&mut self, entry: &[u8], effect: &Effect, first: bool) {
+        let outcome = self.group.apply(entry);
+        if let Effect::Part(_, _, data) | Effect::Put(_, data) = effect {
+            self.known.insert(*data);
+        }
+        if !first {
+            return;
+        }
+        match (&outcome, effect) {
+            (ObjectOutcome::PartStored { .. }, Effect::Part(upload, number, data)) => {
+                let (_, held) = self.model.uploads.get_mut(upload).unwrap();
+                held.insert(*number, *data);
+            }
+            (ObjectOutcome::UploadCompleted(_), Effect::Complete(key, upload, numbers)) => {
+                let (_, held) = self.model.uploads.remove(upload).unwrap();
+                let object = numbers.iter().map(|n| held[n]).collect();
+                self.model.objects.insert(*key, object);
+            }
+            (ObjectOutcome::Done, Effect::Abort(upload)) => {
+                self.model.uploads.remove(upload).unwrap();
+            }
+            (ObjectOutcome::Committed { .. }, Effect::Put(key, data)) => {
+                self.model.objects.insert(*key, vec![*data]);
+            }
+            (ObjectOutcome::Deleted { .. }, Effect::Delete(key)) => {
+                self.model.objects.remove(key);
+            }
+            (ObjectOutcome::Refused(_) | ObjectOutcome::AlreadyCommitted, _) => {}
+            (outcome, effect) => panic!("{outcome:?} for {effect:?}"),
+        }
+    }
+
+    /// A live extent's data.
+    fn nth_held(&self, nth: usize) -> Option<u64> {
+        let objects = self.model.objects.values().flatten();
+        let uploads = self
+            .model
+            .uploads
+            .values()
+            .flat_map(|(_, held)| held.values());
+        let all: Vec<u64> = objects.chain(uploads).copied().collect();
+        (!all.is_empty()).then(|| all[nth % all.len()])
+    }
+
+    fn step(&mut self, op: &Op) {
+        match op {
+            Op::Create(key) => {
+                let upload = u128::from(self.id());
+                self.group.run(&create(KEYS[*key], upload));
+                self.uploads.push((*key, upload));
+                self.model.uploads.insert(upload, (*key, BTreeMap::new()));
+            }
+            Op::Part(nth, number, written, now) => {
+                let Some((key, upload)) = self.nth_upload(*nth) else {
+                    return;
+                };
+                let id = self.id();
+                let command = part(KEYS[key], upload, *number, PROFILES[*written], id);
+                self.send(&command, &Effect::Part(upload, *number, id), *now);
+            }
+            Op::Complete(nth, mask, now) => {
+                let Some((key, upload)) = self.nth_upload(*nth) else {
+                    return;
+                };
+                let held = self.model.uploads.get(&upload);
+                let wanted = |n: &u16| mask & (1 << (n - 1)) != 0;
+                let numbers: Vec<u16> = held
+                    .map(|(_, held)| held.keys().copied().filter(wanted).collect())
+                    .unwrap_or_default();
+                let version = u128::from(self.id());
+                let command = complete(&self.group, KEYS[key], upload, &numbers, version);
+                self.send(&command, &Effect::Complete(key, upload, numbers), *now);
+            }
+            Op::Abort(nth) => {
+                let Some((key, upload)) = self.nth_upload(*nth) else {
+                    return;
+                };
+                let command = UploadCommand::Abort(name(KEYS[key], upload));
+                self.send(
+                    &ObjectCommand::Upload(command),
+                    &Effect::Abort(upload),
+                    true,
+                );
+            }
+            Op::Put(key) => {
+                let id = self.id();
+                let command = striped(KEYS[*key], u128::from(id), "4+2", 5);
+                self.send(&command, &Effect::Put(*key, id), true);
+            }
+            Op::Delete(key) => self.send(&delete(KEYS[*key]), &Effect::Delete(*key), true),
+            Op::Late(nth) if !self.sent.is_empty() => {
+                let at = nth % self.sent.len();
+                let (entry, effect) = self.sent[at].clone();
+                let before = self
+                    .group
+                    .kv
+                    .get(Table::Requests, &request_of(&entry))
+                    .unwrap();
+                self.apply(&entry, &effect, before.is_none());
+            }
+            other => self.work(other),
+        }
+    }
+
+    fn work(&mut self, op: &Op) {
+        match op {
+            Op::Drop => {
+                self.group.run(&ObjectCommand::Upload(UploadCommand::Drop));
+            }
+            Op::Reencode(nth) => {
+                let Some(old) = self.nth_held(*nth) else {
+                    return;
+                };
+                let held = self.find(old);
+                let id = self.id();
+                let new = extent(data(6, id), profile("4+2"), held.length);
+                let outcome = self.group.run(&ObjectCommand::Reencode {
+                    pg: held.pg,
+                    data: held.data,
+                    extents: vec![wrote(new)],
+                });
+                assert_eq!(outcome, ObjectOutcome::Reencoded);
+                self.known.insert(id);
+                for (_, held) in self.model.uploads.values_mut() {
+                    held.values_mut()
+                        .filter(|d| **d == old)
+                        .for_each(|d| *d = id);
+                }
+                let objects = self.model.objects.values_mut().flatten();
+                objects.filter(|d| **d == old).for_each(|d| *d = id);
+            }
+            Op::Lose(nth) => {
+                let Some(held) = self.nth_held(*nth).map(|data| self.find(data)) else {
+                    return;
+                };
+                let row = crate::testing::first_row(held.pg.index);
+                self.group.run(&ObjectCommand::ShardMissing {
+                    pg: held.pg,
+                    data: held.data,
+                    shard: 1,
+                    at: row.drives[1],
+                });
+            }
+            Op::Collect => self.collect(),
+            _ => {}
+        }
+    }
+
+    /// What is due is deleted and forgotten, as collectors do.
+    fn collect(&mut self) {
+        let index = self.group.index;
+        self.group.run(&ObjectCommand::RaiseFloors {
+            gc_floor: 0,
+            read_floor: index,
+        });
+    }
+
+    fn nth_upload(&self, nth: usize) -> Option<(usize, u128)> {
+        (!self.uploads.is_empty()).then(|| self.uploads[nth % self.uploads.len()])
+    }
+
+    fn find(&self, random: u64) -> crate::Extent {
+        let mut found = None;
+        each(&self.group, Table::DataRefs, |key, _| {
+            let (pg, data) = data_ref::deser_key(key).unwrap();
+            if data.random == random {
+                found = crate::live::find(&self.group.kv, pg, data).unwrap();
+            }
+        });
+        found.expect("what the model has is held").extent().clone()
+    }
+
+    fn check(&self) {
+        for (key, name) in KEYS.iter().enumerate() {
+            let wanted = self.model.objects.get(&key).cloned().unwrap_or_default();
+            assert_eq!(data_of(&self.group, name), wanted, "object {name}");
+        }
+        for (key, upload) in &self.uploads {
+            let seen = uploaded(&self.group, KEYS[*key], *upload);
+            let wanted = self.model.uploads.get(upload);
+            assert_eq!(seen.is_some(), wanted.is_some(), "upload {upload}");
+            let (Some(seen), Some((_, wanted))) = (seen, wanted) else {
+                continue;
+            };
+            let numbers: Vec<u16> = seen.parts.iter().map(|p| p.part).collect();
+            assert_eq!(numbers, wanted.keys().copied().collect::<Vec<_>>());
+            let rows = part_rows(&self.group.kv, name("a", *upload).upload, 0, 99, |_| true);
+            let totals = rows.unwrap().into_iter().map(|(_, row)| row.totals());
+            let totals = totals.fold(PartTotals::default(), PartTotals::plus);
+            assert_eq!(seen.row.totals, totals);
+        }
+        self.check_references();
+        self.check_usage();
+    }
+
+    /// References and holders agree both ways; garbage has neither.
+    fn check_references(&self) {
+        let kv = &self.group.kv;
+        let mut garbage_data = BTreeSet::new();
+        each(&self.group, Table::Garbage, |key, _| {
+            garbage_data.insert(garbage::deser_key(key).unwrap().1);
+        });
+        each(&self.group, Table::DataRefs, |key, value| {
+            let (pg, data) = data_ref::deser_key(key).unwrap();
+            let reference = DataRef::deser_value(value).unwrap();
+            let is_held = reference.is_held();
+            assert_ne!(is_held, garbage_data.contains(&data), "{reference:?}");
+            let held = crate::live::held_by(kv, reference, (pg, data)).unwrap();
+            assert_eq!(held.is_some(), is_held);
+        });
+        each(&self.group, Table::UploadParts, |key, value| {
+            let row = crate::PartRow::deser_value(value).unwrap();
+            let number = parts::deser_number(key).unwrap();
+            for extent in &row.extents {
+                let held = crate::live::find(kv, extent.pg, extent.data)
+                    .unwrap()
+                    .unwrap();
+                assert_eq!(held.extent(), extent, "part {number}");
+            }
+        });
+        each(&self.group, Table::Tickets, |_, value| {
+            let ticket = crate::RepairTicket::deser_value(value).unwrap();
+            assert!(
+                crate::live::find(kv, ticket.pg, ticket.data)
+                    .unwrap()
+                    .is_some()
+            );
+        });
+    }
+
+    fn check_usage(&self) {
+        let mut wanted = Usage::default();
+        for name in KEYS {
+            if let Some(head) = super::head(&self.group, name) {
+                let mut row = head.row;
+                let flags = (row.narrowed, row.under_protected, row.off_profile);
+                let crate::Body::Extents(extents) = row.body.clone() else {
+                    panic!("{row:?}");
+                };
+                row.judge(&extents);
+                assert_eq!((row.narrowed, row.under_protected, row.off_profile), flags);
+                wanted = wanted.plus(Usage {
+                    objects: 1,
+                    bytes: row.size,
+                    narrowed: u64::from(row.narrowed),
+                    under_protected: u64::from(row.under_protected),
+                    off_profile: u64::from(row.off_profile),
+                });
+            }
+        }
+        assert_eq!(usage(&self.group), wanted);
+    }
+
+    /// Once all drops ran, every part belongs to somebody, and all other data is garbage.
+    fn check_end(&mut self) {
+        drop_all(&mut self.group);
+        self.check();
+        assert!(!drops::any(&self.group.kv).unwrap());
+        let objects = self.model.objects.values().flatten();
+        let uploads = self
+            .model
+            .uploads
+            .values()
+            .flat_map(|(_, held)| held.values());
+        let had: BTreeSet<u64> = objects.chain(uploads).copied().collect();
+        let mut held = BTreeSet::new();
+        let mut garbage_data = BTreeSet::new();
+        each(&self.group, Table::DataRefs, |key, value| {
+            let data = data_ref::deser_key(key).unwrap().1.random;
+            let is_held = DataRef::deser_value(value).unwrap().is_held();
+            if is_held {
+                &mut held
+            } else {
+                &mut garbage_data
+            }
+            .insert(data);
+        });
+        assert_eq!(held, had);
+        let rest: BTreeSet<u64> = self.known.difference(&had).copied().collect();
+        assert_eq!(garbage_data, rest, "what nobody has is garbage");
+    }
+}
+
+fn request_of(entry: &[u8]) -> Vec<u8> {
+    let envelope = crate::Envelope::decode(entry).unwrap();
+    crate::kinds::request::ser_key(envelope.request.unwrap()).to_vec()
+}
+
+fn each(group: &Group, table: Table, mut each: impl FnMut(&[u8], &[u8])) {
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let visit = &mut |key: &[u8], value: &[u8]| {
+        each(key, value);
+        ControlFlow::Continue(())
+    };
+    group.kv.scan(table, all.0, all.1, visit).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn histories_of_uploads_match_the_model(ops in vec(op(), 1..120)) {
+        let mut run = Run::new();
+        for op in &ops {
+            run.step(op);
+            run.check();
+        }
+        run.check_end();
+    }
+}
+
+#[test]
+fn drops_of_uploads_have_keys_of_their_own() {
+    let upload = drop_key(Dropped::Upload(name("a", 1).upload));
+    let bucket = drop_key(Dropped::Bucket(name("a", 1).bucket));
+    assert!(bucket < upload);
+}
