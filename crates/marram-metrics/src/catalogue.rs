@@ -10,6 +10,7 @@ mod drives;
 mod family;
 mod labels;
 mod mesh;
+mod operator;
 mod process;
 mod raft;
 mod upkeep;
@@ -21,6 +22,7 @@ pub use drives::*;
 pub use family::{Family, From, Kind, Unit};
 pub use labels::Label;
 pub use mesh::*;
+pub use operator::*;
 pub use process::*;
 pub use raft::*;
 pub use upkeep::*;
@@ -67,6 +69,10 @@ pub const CHAPTERS: &[Chapter] = &[
     Chapter {
         title: "The process",
         families: PROCESS,
+    },
+    Chapter {
+        title: "The operator",
+        families: OPERATOR,
     },
 ];
 

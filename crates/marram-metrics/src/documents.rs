@@ -11,7 +11,7 @@ gateway gives these at `/metrics` of its `--metrics-listen` address, as Promethe
 where the request asks for it. How to use them is in [operations.md](operations.md#metrics-and-health).
 
 *By*: `all` are servers and gateways; `servers` are processes with drives; `leaders` are servers, each for the groups
-that it leads now, so that the sum over all servers is the cluster's; `with TLS` are those whose API speaks it. A histogram `x` is asked for as `x_bucket`,
+that it leads now, so that the sum over all servers is the cluster's; `with TLS` are those whose API speaks it; `operator` is `marram-operator`. A histogram `x` is asked for as `x_bucket`,
 `x_sum` and `x_count`. Counters begin at 0 when the process starts.
 ";
 
@@ -55,6 +55,7 @@ fn line(out: &mut String, family: &Family) {
         From::Servers => "servers",
         From::Leaders => "leaders",
         From::WithTls => "with TLS",
+        From::Operator => "operator",
     };
     let labels: Vec<String> = family
         .labels

@@ -6,7 +6,7 @@
 //! names       what the objects of a cluster are called        build    these objects, as they are applied
 //! view        what was seen (plain data)                      step     what to do next (pure)
 //! replicas    how many pods there are (pure)                  report   what is said of it all (pure)
-//! certificates   the API's certificates and their CA
+//! certificates   the API's certificates and their CA           control  the controller, with all side effects
 //! ```
 //!
 //! It knows clusters by their API only, and does nothing that a person could not do with `kubectl` and
@@ -15,7 +15,9 @@
 pub mod api;
 pub mod build;
 pub mod certificates;
+pub mod control;
 pub mod crdgen;
+mod fault;
 pub mod names;
 pub mod replicas;
 pub mod report;

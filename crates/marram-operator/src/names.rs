@@ -20,6 +20,8 @@ pub const CLUSTER_LABEL: &str = "marram.dev/cluster";
 pub const DOMAIN_LABEL: &str = "marram.dev/domain";
 /// The annotation of a claim that says which member's data is on it.
 pub const NODE_ANNOTATION: &str = "marram.dev/node-id";
+/// The annotation of a pod that says when it got a join token.
+pub const TOKEN_ANNOTATION: &str = "marram.dev/token-made";
 /// The label of a claim whose member was emptied and removed.
 pub const RETIRED_LABEL: &str = "marram.dev/retired";
 /// The label that says what an object is for.
@@ -97,7 +99,7 @@ impl Names {
         let rest = pod.strip_prefix(self.name.as_str())?.strip_prefix('-')?;
         rest.parse()
             .ok()
-            .filter(|ordinal| self.pod(*ordinal) == pod)
+            .filter(|ordinal| *ordinal >= 0 && self.pod(*ordinal) == pod)
     }
 
     /// The ordinal of a claim's pod.

@@ -36,6 +36,8 @@ pub enum From {
     Leaders,
     /// Servers and gateways whose API speaks TLS.
     WithTls,
+    /// The operator of clusters on Kubernetes.
+    Operator,
 }
 
 /// One metric family.

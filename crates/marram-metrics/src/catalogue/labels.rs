@@ -125,3 +125,18 @@ pub(super) const DISK_OPERATION: Label = Label {
     most: 4,
     help: "`read`, `write`, `sync`, or `space` for what reserves and gives back space",
 };
+pub(super) const CLUSTER_PHASE: Label = Label {
+    name: "phase",
+    most: 7,
+    help: "`creating`, `ready`, `changing`, `degraded`, `unavailable`, `stalled` or `paused`",
+};
+pub(super) const OPERATION_KIND: Label = Label {
+    name: "kind",
+    most: 6,
+    help: "`create`, `replace`, `cancel`, `grow`, `upgrade` or `shrink`",
+};
+pub(super) const FAILURE: Label = Label {
+    name: "reason",
+    most: 3,
+    help: "`kubernetes`, `cluster` or `secret`",
+};

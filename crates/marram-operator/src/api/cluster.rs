@@ -134,9 +134,6 @@ pub struct MarramClusterSpec {
     /// The operator looks on and changes nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
-    /// No pods run; the volumes are kept.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub hibernate: bool,
 }
 
 /// A Secret with which the image is pulled.

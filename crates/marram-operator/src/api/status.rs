@@ -24,10 +24,6 @@ pub enum ClusterPhase {
     Stalled,
     /// The operator looks on.
     Paused,
-    /// No pods run.
-    Hibernated,
-    /// It is being deleted.
-    Deleting,
 }
 
 /// What the operator saw last.

@@ -21,7 +21,7 @@ fn what_is_not_given_has_its_documented_value() {
 
 #[test]
 fn a_resource_is_written_as_it_was_read() {
-    let text = r#"{"storage":{"nodes":6,"volume":{"size":"1Ti","storageClassName":"fast"},"hostSpread":"Required"},"scaleDown":{"allowNarrower":true},"volumeRetention":{"onDelete":"Delete","confirmDelete":"store"},"hibernate":true}"#;
+    let text = r#"{"storage":{"nodes":6,"volume":{"size":"1Ti","storageClassName":"fast"},"hostSpread":"Required"},"scaleDown":{"allowNarrower":true},"volumeRetention":{"onDelete":"Delete","confirmDelete":"store"}}"#;
     let spec: MarramClusterSpec = serde_json::from_str(text).expect("valid");
     assert_eq!(serde_json::to_string(&spec).expect("JSON"), text);
 }

@@ -73,6 +73,17 @@ pub(super) fn ready(view: &View, status: &MarramClusterStatus, hold: Option<&Hol
     )
 }
 
+/// Why objects cannot be written, in the cluster's words; none where they can.
+fn not_writable(view: &View) -> Option<String> {
+    let redundancy = view.cluster.as_ref().ok()?.status.redundancy.as_ref()?;
+    let words = redundancy
+        .sentences
+        .iter()
+        .find(|said| said.contains("cannot be written"));
+    let plain = || "new objects cannot be written".to_owned();
+    (!redundancy.writable).then(|| words.cloned().unwrap_or_else(plain))
+}
+
 /// The most important thing, for a person who looks at one line.
 pub(super) fn sentence(view: &View, status: &MarramClusterStatus, hold: Option<&Hold>) -> String {
     let operation = status.operation.as_ref();
@@ -97,6 +108,7 @@ pub(super) fn sentence(view: &View, status: &MarramClusterStatus, hold: Option<&
                 .map(|upgrade| upgrade.reason.clone())
         })
         .or_else(|| view.cluster.as_ref().err().cloned())
+        .or_else(|| not_writable(view))
         .or_else(|| view.fully_redundant().err())
         .unwrap_or_else(|| "as it should be".to_owned());
     cut(&text)

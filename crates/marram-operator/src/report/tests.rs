@@ -107,3 +107,21 @@ fn a_cluster_that_does_not_answer_is_not_known_to_be_redundant() {
     assert_eq!(condition(&status, "FullyRedundant").0, "Unknown");
     assert_eq!(condition(&status, "Ready").1, "Unreachable");
 }
+
+#[test]
+fn full_drives_are_said_in_the_clusters_words() {
+    let view = resting(3).with(|view| {
+        let redundancy = view.cluster_mut().redundancy.as_mut().expect("said");
+        redundancy.writable = false;
+        let words = "New objects of 1+2 cannot be written: too few drives can take data.";
+        redundancy.sentences = vec!["All 3 nodes answer.".into(), words.into()];
+    });
+    let status = report(&view, Some(1), None);
+    assert_eq!(status.phase, Some(ClusterPhase::Unavailable));
+    assert!(
+        status.message.starts_with("New objects of 1+2"),
+        "{}",
+        status.message
+    );
+    assert_eq!(condition(&status, "Ready").1, "NotWritable");
+}

@@ -85,23 +85,22 @@ pub fn blocked(view: &View) -> Option<Hold> {
 
 /// Whether what is stored would fill the nodes that stay beyond what is allowed.
 fn too_full(view: &View, members: &[&NodeStatus], max_fill: u64) -> Option<Hold> {
-    let last = view.names.pod(view.replicas() - 1);
-    let drives = || {
-        members
+    let last = &view.names.pod(view.replicas() - 1);
+    let of = |leaves: bool| {
+        let nodes = members
             .iter()
-            .flat_map(|node| node.drives.iter().map(move |drive| (node, drive)))
+            .filter(move |node| (node.name == *last) == leaves);
+        nodes.flat_map(|node| &node.drives)
     };
-    let used: u64 = drives()
-        .map(|(_, d)| d.capacity_bytes.saturating_sub(d.free_bytes))
+    let used: u64 = of(false)
+        .map(|drive| drive.capacity_bytes.saturating_sub(drive.free_bytes))
         .sum();
-    let stays: u64 = drives()
-        .filter(|(node, _)| node.name != last)
-        .map(|(_, d)| d.capacity_bytes)
-        .sum();
+    let comes: u64 = of(true).map(|drive| drive.record_bytes).sum();
+    let stays: u64 = of(false).map(|drive| drive.capacity_bytes).sum();
     if stays == 0 {
         return None;
     }
-    let fill = used.saturating_mul(100) / stays;
+    let fill = (used + comes).saturating_mul(100) / stays;
     (fill > max_fill).then(|| {
         hold(
             "TooFull",

@@ -157,6 +157,8 @@ fn missing(pages: &[Page]) -> Vec<&'static str> {
             From::Leaders => !servers.iter().any(has),
             // This cluster speaks plain text.
             From::WithTls => pages.iter().any(has),
+            // Not by a process of the cluster.
+            From::Operator => pages.iter().any(has),
         }
     };
     let missing = catalogue::families().filter(is_missing);

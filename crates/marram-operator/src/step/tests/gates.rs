@@ -74,7 +74,7 @@ fn nodes_that_stay_are_not_filled_up() {
     let (reason, said) = refusal(&full);
     assert_eq!(reason, "TooFull");
     assert!(
-        said.starts_with("without store-3 the other nodes would be 100 % full, and at most 80 %"),
+        said.starts_with("without store-3 the other nodes would be 83 % full, and at most 80 %"),
         "{said}"
     );
 }

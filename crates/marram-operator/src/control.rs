@@ -1,0 +1,28 @@
+//! The controller: it sees, decides, writes down, acts; and comes back.
+//!
+//! ```text
+//! run         the process: leader, watches, listener      context   what all reconciliations share
+//! reconcile   one look at one cluster, and one step       error     what can go wrong in one
+//! kube_api    objects are applied, created, deleted       link      the cluster's own API
+//! observe     what is there (with pods, probe)            act       side effects
+//! ensure      objects that are always there               upkeep    labels, budgets, open domains
+//! secrets     keys and certificates                       meter     metrics
+//! ```
+
+mod act;
+mod context;
+mod ensure;
+mod error;
+mod kube_api;
+mod link;
+mod meter;
+mod observe;
+mod pods;
+mod probe;
+mod reconcile;
+mod run;
+mod secrets;
+mod upkeep;
+
+pub use error::ReconcileError;
+pub use run::{RunError, Settings, run};

@@ -1,0 +1,347 @@
+//! One look at one cluster, and one step. The status is replaced as a whole, on the version of the resource that
+//! was read: whoever acts on an older one fails there, before it does anything.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
+use kube::api::{Api, ListParams, PostParams};
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use kube::runtime::finalizer::{Event, finalizer};
+use kube::{Resource, ResourceExt};
+
+use super::act::{self, Came};
+use super::context::{Context, now};
+use super::error::{ReconcileError, is_status};
+use super::kube_api::{OWNER, Objects};
+use super::meter::State;
+use super::observe::{Seen, observe};
+use super::{ensure, secrets, upkeep};
+use crate::api::{MarramCluster, MarramClusterStatus, Operation, OperationKind, RetentionPolicy};
+use crate::fault;
+use crate::names::Names;
+use crate::report::report;
+use crate::step::{self, Hold, Step};
+
+/// What keeps a resource from going before its objects are taken care of.
+const FINALIZER: &str = "marram.dev/cluster";
+/// How soon it is looked at again after a step.
+const SOON: Duration = Duration::from_millis(200);
+/// How soon it is looked at again after an error, at first and at most.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// One look at one cluster.
+pub(super) async fn reconcile(
+    cluster: Arc<MarramCluster>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let began = Instant::now();
+    let namespace = cluster.namespace().ok_or(ReconcileError::Nameless)?;
+    let api: Api<MarramCluster> = Api::namespaced(context.client.clone(), &namespace);
+    let shared = Arc::clone(&context);
+    let done = finalizer(&api, FINALIZER, cluster, |event| async move {
+        match event {
+            Event::Apply(cluster) => Box::pin(apply(&cluster, &shared)).await,
+            Event::Cleanup(cluster) => cleanup(&cluster, &shared).await,
+        }
+    })
+    .await
+    .map_err(unwrapped);
+    let error = done.as_ref().err().filter(|error| !error.is_conflict());
+    context
+        .meter
+        .ended(began.elapsed(), error.map(ReconcileError::kind));
+    match done {
+        // Somebody changed something meanwhile: it is looked at again.
+        Err(error) if error.is_conflict() => Ok(Action::requeue(SOON)),
+        done => done,
+    }
+}
+
+fn unwrapped(error: kube::runtime::finalizer::Error<ReconcileError>) -> ReconcileError {
+    use kube::runtime::finalizer::Error;
+    match error {
+        Error::ApplyFailed(error) | Error::CleanupFailed(error) => error,
+        other => ReconcileError::Finalizer(other.to_string()),
+    }
+}
+
+/// When a cluster is looked at again after an error.
+pub(super) fn after_error(cluster: &MarramCluster, error: &ReconcileError) -> Action {
+    tracing::warn!(cluster = cluster.name_any(), %error, "a cluster could not be looked after");
+    Action::requeue(RETRY)
+}
+
+async fn apply(cached: &MarramCluster, context: &Context) -> Result<Action, ReconcileError> {
+    let namespace = cached.namespace().ok_or(ReconcileError::Nameless)?;
+    let objects = Objects::new(context.client.clone(), &namespace);
+    let Some(resource) = objects.get::<MarramCluster>(&cached.name_any()).await? else {
+        return Ok(Action::requeue(context.resync));
+    };
+    let names = Names::of(&resource);
+    let failed = resource
+        .status
+        .as_ref()
+        .and_then(|status| status.upgrade.as_ref());
+    let image = context.image.as_str();
+    let (wanted, template) =
+        ensure::template(&objects, (&names, &resource.spec, image), failed).await?;
+    let mut seen = observe(context, &objects, (&resource, &names), &wanted).await?;
+    let status = &mut seen.view.status;
+    if status
+        .upgrade
+        .as_ref()
+        .is_some_and(|failed| failed.failed_template != wanted.hash)
+    {
+        status.upgrade = None;
+    }
+    if !resource.spec.paused {
+        ensure::before_pods(&objects, &names).await?;
+        let made = secrets::ensure_certificate(&objects, &names, &resource.spec, now()).await?;
+        seen.view.status.certificate = Some(made);
+        ensure::statefulset(&objects, &seen, &template).await?;
+        upkeep::labels(&objects, &seen.view).await?;
+        seen.view.status.open_domain = upkeep::open_domain(&seen.view);
+        upkeep::budgets(&objects, &seen).await?;
+    }
+    Box::pin(advance(context, &objects, &resource, seen)).await
+}
+
+/// Decides, writes down, acts.
+async fn advance(
+    context: &Context,
+    objects: &Objects,
+    resource: &MarramCluster,
+    mut seen: Seen,
+) -> Result<Action, ReconcileError> {
+    let about = resource.object_ref(&());
+    let step = step::next(&seen.view);
+    let before = seen.view.status.operation.clone();
+    let mut hold = None;
+    let mut again = match &before {
+        Some(_) => context.poll,
+        None => context.resync,
+    };
+    match step {
+        Step::Rest => {}
+        Step::Hold(held) => {
+            tell_hold(context, &about, resource, &held).await;
+            (hold, again) = (Some(held), context.poll);
+        }
+        Step::Record(operation) => {
+            tell_record(context, &about, before.as_ref(), &operation).await;
+            let moved = before
+                .as_ref()
+                .is_none_or(|old| (old.kind, old.phase) != (operation.kind, operation.phase));
+            again = if moved { SOON } else { context.poll };
+            seen.view.status.operation = Some(*operation);
+        }
+        Step::End(note) => {
+            end(&mut seen, before.as_ref());
+            let reason = before
+                .as_ref()
+                .map_or("Ended", |operation| ended(operation.kind));
+            context
+                .tell(&about, EventType::Normal, (reason, &note), &note)
+                .await;
+            again = SOON;
+        }
+        Step::Act(wanted) => {
+            context.meter.stepped();
+            let came = act::act(objects, &seen, &wanted).await?;
+            tracing::info!(
+                cluster = resource.name_any(),
+                act = act::name(&wanted),
+                "a step"
+            );
+            again = came_of(context, &about, &mut seen, came).await;
+        }
+    }
+    write(context, objects, resource, &seen, hold.as_ref()).await?;
+    Ok(Action::requeue(again))
+}
+
+async fn came_of(
+    context: &Context,
+    about: &ObjectReference,
+    seen: &mut Seen,
+    came: Came,
+) -> Duration {
+    match came {
+        Came::Done => SOON,
+        Came::Status(status) => {
+            if let Some(upgrade) = status
+                .upgrade
+                .as_ref()
+                .filter(|_| seen.view.status.upgrade.is_none())
+            {
+                context
+                    .tell(
+                        about,
+                        EventType::Warning,
+                        ("UpgradePaused", &upgrade.reason),
+                        &upgrade.reason,
+                    )
+                    .await;
+            }
+            seen.view.status = *status;
+            SOON
+        }
+        Came::Refused(why) => {
+            if let Some(operation) = &mut seen.view.status.operation {
+                operation.message = why.chars().take(1000).collect();
+            }
+            context.poll
+        }
+    }
+}
+
+/// The operation is over: the one that waited for it goes on.
+fn end(seen: &mut Seen, ended: Option<&Operation>) {
+    let status = &mut seen.view.status;
+    status.operation = ended.and_then(|operation| step::resumed(seen.view.now, operation));
+    let scaled = ended.is_some_and(|operation| {
+        matches!(operation.kind, OperationKind::Grow | OperationKind::Shrink)
+    });
+    if scaled {
+        status.scaled_at = Some(seen.view.now);
+    }
+}
+
+fn ended(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Create => "Created",
+        OperationKind::Replace => "Replaced",
+        OperationKind::Cancel => "Cancelled",
+        OperationKind::Grow => "Grown",
+        OperationKind::Upgrade => "Upgraded",
+        OperationKind::Shrink => "Shrunk",
+    }
+}
+
+async fn tell_record(
+    context: &Context,
+    about: &ObjectReference,
+    before: Option<&Operation>,
+    operation: &Operation,
+) {
+    let same = |old: &Operation| (old.kind, old.phase) == (operation.kind, operation.phase);
+    if before.is_some_and(same) {
+        return;
+    }
+    let note = match operation.message.as_str() {
+        "" => operation.summary.clone(),
+        message => format!("{}: {message}", operation.summary),
+    };
+    tracing::info!(operation = note, "written down");
+    let reason = operation.kind.to_string();
+    context
+        .tell(
+            about,
+            EventType::Normal,
+            (&reason, &operation.summary),
+            &note,
+        )
+        .await;
+}
+
+/// Says once why something is held.
+async fn tell_hold(
+    context: &Context,
+    about: &ObjectReference,
+    resource: &MarramCluster,
+    hold: &Hold,
+) {
+    let conditions = resource.status.iter().flat_map(|status| &status.conditions);
+    let mut said = conditions.filter(|c| c.type_ == hold.condition && c.status == "True");
+    if !said.any(|condition| condition.reason == hold.reason) {
+        context
+            .tell(
+                about,
+                EventType::Warning,
+                (hold.condition, hold.reason),
+                &hold.message,
+            )
+            .await;
+    }
+}
+
+/// Writes the status, where it changed.
+async fn write(
+    context: &Context,
+    objects: &Objects,
+    resource: &MarramCluster,
+    seen: &Seen,
+    hold: Option<&Hold>,
+) -> Result<(), ReconcileError> {
+    let status = report(&seen.view, resource.metadata.generation, hold);
+    let state = State {
+        phase: status.phase.unwrap_or_default(),
+        operation: status.operation.as_ref().map(|operation| operation.kind),
+    };
+    let key = (
+        resource.namespace().unwrap_or_default(),
+        resource.name_any(),
+    );
+    context.meter.saw(key, Some(state)).await;
+    if resource.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    replace(objects, resource, status).await
+}
+
+async fn replace(
+    objects: &Objects,
+    resource: &MarramCluster,
+    status: MarramClusterStatus,
+) -> Result<(), ReconcileError> {
+    let mut next = resource.clone();
+    next.status = Some(status);
+    let params = PostParams {
+        field_manager: Some(OWNER.to_owned()),
+        ..PostParams::default()
+    };
+    fault::point("status.before");
+    let done = objects
+        .of::<MarramCluster>()
+        .replace_status(&resource.name_any(), &params, &next)
+        .await;
+    done.map_err(ReconcileError::kubernetes("write the status"))?;
+    fault::point("status.after");
+    Ok(())
+}
+
+/// The resource goes. Its objects go with it, by their owner; volumes and keys only when that was said.
+async fn cleanup(resource: &MarramCluster, context: &Context) -> Result<Action, ReconcileError> {
+    let namespace = resource.namespace().ok_or(ReconcileError::Nameless)?;
+    let objects = Objects::new(context.client.clone(), &namespace);
+    let names = Names::of(resource);
+    if let Some(set) = objects.get::<StatefulSet>(&names.name).await? {
+        let uid = set.metadata.uid.unwrap_or_default();
+        objects
+            .delete::<StatefulSet>(&names.name, &uid, false)
+            .await?;
+    }
+    let retention = resource.spec.volume_retention.clone().unwrap_or_default();
+    let confirmed = retention.confirm_delete.as_deref() == Some(names.name.as_str());
+    if retention.on_delete == Some(RetentionPolicy::Delete) && confirmed {
+        let selected = ListParams::default().labels(&names.selector_text());
+        let claims = objects.of::<PersistentVolumeClaim>().list(&selected).await;
+        for claim in claims.map_err(ReconcileError::kubernetes("list the claims"))? {
+            let uid = claim.uid().unwrap_or_default();
+            objects
+                .delete::<PersistentVolumeClaim>(&claim.name_any(), &uid, false)
+                .await?;
+        }
+        secrets::delete_keys(&objects, &names).await?;
+    }
+    context.meter.saw((namespace, names.name), None).await;
+    Ok(Action::requeue(context.resync))
+}
+
+/// Whether an error says that the type is not there: then the definitions are not installed.
+pub(super) fn is_missing(error: &kube::Error) -> bool {
+    is_status(error, 404)
+}
