@@ -123,6 +123,8 @@ pub enum Act {
         /// How many more nodes may be lost meanwhile.
         margin: u32,
     },
+    /// Members that restarted are excused no longer.
+    Readmit(Vec<String>),
     /// Gives the upgrade up: the pods before it come back.
     PutBack {
         /// What was wrong.

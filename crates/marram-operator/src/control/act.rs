@@ -57,6 +57,7 @@ pub(super) fn name(act: &Act) -> &'static str {
         Act::DeleteClaim { .. } => "delete_claim",
         Act::DeletePod { .. } => "delete_pod",
         Act::Restart { .. } => "restart",
+        Act::Readmit(_) => "readmit",
         Act::PutBack { .. } => "put_back",
     }
 }
@@ -105,7 +106,17 @@ async fn done(objects: &Objects, seen: &Seen, act: &Act) -> Result<Came, Reconci
         }
         Act::DeletePod { pod, uid, force } => objects.delete::<Pod>(pod, uid, *force).await?,
         Act::Restart { pods, margin } => return restart(objects, seen, pods, *margin).await,
+        Act::Readmit(members) => {
+            let ended = cluster(seen)?.set_maintenance(members, None, None).await;
+            return refusal("end a maintenance", ended);
+        }
         Act::PutBack { reason, revision } => {
+            let restarted = view.status.operation.as_ref().map(|op| op.pods.clone());
+            let restarted = restarted.filter(|pods| !pods.is_empty());
+            // That it cannot be said keeps nothing: the excuse ends by itself.
+            if let (Some(pods), Ok(client)) = (restarted, cluster(seen)) {
+                drop(client.set_maintenance(&pods, None, None).await);
+            }
             let mut status = view.status.clone();
             status.upgrade = Some(UpgradeStatus {
                 failed_template: view.template_hash.clone(),

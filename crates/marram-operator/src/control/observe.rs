@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{
     Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
 };
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use marram_client::Client;
@@ -18,6 +19,9 @@ use crate::api::MarramCluster;
 use crate::build::Template;
 use crate::names::Names;
 use crate::view::{ClaimView, HostView, PodView, SetView, View, is_up};
+
+/// An event that is older says nothing about now: what is refused is tried again within that time.
+const FRESH_SECONDS: i64 = 120;
 
 /// What was seen, and what it was seen by.
 pub(super) struct Seen {
@@ -166,7 +170,7 @@ async fn look_closer(
     }
     let missing = view.pods.len() < usize::try_from(view.replicas()).unwrap_or(0);
     if missing && view.set.is_some() {
-        let trouble = not_made(objects, &view.names.name).await?;
+        let trouble = not_made(objects, &view.names.name, view.now).await?;
         if let Some(set) = &mut view.set {
             set.trouble = trouble;
         }
@@ -179,7 +183,11 @@ fn lose(claim: &mut ClaimView) {
 }
 
 /// Why the StatefulSet's controller could not make a pod: a quota, for example, shows nowhere else.
-async fn not_made(objects: &Objects, name: &str) -> Result<Option<String>, ReconcileError> {
+async fn not_made(
+    objects: &Objects,
+    name: &str,
+    now: i64,
+) -> Result<Option<String>, ReconcileError> {
     let fields =
         format!("involvedObject.name={name},involvedObject.kind=StatefulSet,reason=FailedCreate");
     let events = objects
@@ -187,9 +195,12 @@ async fn not_made(objects: &Objects, name: &str) -> Result<Option<String>, Recon
         .list(&ListParams::default().fields(&fields))
         .await;
     let events = events.map_err(ReconcileError::kubernetes("list events"))?;
-    let latest = events.items.into_iter().max_by_key(|event| {
+    let when = |event: &Event| {
         let last = event.last_timestamp.as_ref().map(|time| time.0);
-        last.or_else(|| event.event_time.as_ref().map(|time| time.0))
-    });
-    Ok(latest.and_then(|event| event.message))
+        let time = last.or_else(|| event.event_time.as_ref().map(|time| time.0));
+        time.map_or(0, Timestamp::as_second)
+    };
+    let latest = events.items.into_iter().max_by_key(when);
+    let fresh = latest.filter(|event| now - when(event) < FRESH_SECONDS);
+    Ok(fresh.and_then(|event| event.message))
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use marram_client::NodeStatus;
+
 use crate::api::{Operation, OperationKind, Phase};
 use crate::step::{Act, Hold, Step, advanced, started, waits};
 use crate::view::{PodView, SetView, View, is_up};
@@ -150,6 +152,10 @@ fn restarting(view: &View, operation: &Operation, set: &SetView) -> Step {
         });
     }
     let is_back = pod.ready && view.member(&name).is_some_and(is_up);
+    let excused = |member: &NodeStatus| member.condition.maintenance_until_ms.is_some();
+    if is_back && view.member(&name).is_some_and(excused) {
+        return Step::Act(Act::Readmit(vec![name]));
+    }
     let why = match (is_back, view.fully_redundant()) {
         (true, Ok(())) => return advanced(view, operation, Phase::Choosing),
         (true, Err(why)) => format!("{name} is back: {why}"),

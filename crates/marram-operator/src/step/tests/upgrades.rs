@@ -46,7 +46,14 @@ fn pods_restart_one_by_one_the_leaders_domain_last() {
         assert_eq!(pods[0].0, name);
         let ordinal = view.names.ordinal(&name).expect("a pod");
         order.push(ordinal);
-        view = view.with(|view| drop(view.pods.insert(ordinal, fresh(ordinal))));
+        let index = usize::try_from(ordinal).expect("not negative");
+        view = view.with(|view| {
+            view.pods.insert(ordinal, fresh(ordinal));
+            view.node_mut(index).condition.maintenance_until_ms = Some(1);
+        });
+        // It is excused no longer before the next is asked for.
+        assert_eq!(acted(next(&view)), Act::Readmit(vec![name]));
+        view = view.with(|view| view.node_mut(index).condition.maintenance_until_ms = None);
         let op = recorded(next(&view));
         assert_eq!(op.phase, Phase::Choosing);
         view = view.at(op);
