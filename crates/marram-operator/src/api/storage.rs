@@ -25,8 +25,8 @@ const VOLUME_RULES: &[(&str, &str)] = &[
         "spec.storage.volume.size cannot shrink: file systems only grow",
     ),
     (
-        "quantity(self.size).compareTo(quantity('512Mi')) >= 0",
-        "spec.storage.volume.size must be at least 512Mi",
+        "quantity(self.size).compareTo(quantity('3Gi')) >= 0",
+        "spec.storage.volume.size must be at least 3Gi: a volume with less than 2Gi free takes no data",
     ),
 ];
 
@@ -122,6 +122,11 @@ pub struct ServerSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
     pub drain_grace_seconds: Option<u64>,
+    /// Seconds for which replaced and deleted data is kept for those who read it; a node that is emptied
+    /// waits for them too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub read_lag_seconds: Option<u64>,
     /// What the servers log, such as info or info,marram_raft=debug.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]

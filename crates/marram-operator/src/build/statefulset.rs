@@ -230,6 +230,7 @@ fn arguments(names: &Names, spec: &MarramClusterSpec) -> Vec<String> {
         ("repair-grace", server.repair_grace_seconds),
         ("narrow-grace", server.narrow_grace_seconds),
         ("gc-drain-grace", server.drain_grace_seconds),
+        ("gc-read-lag", server.read_lag_seconds),
     ];
     let given = settings
         .into_iter()
