@@ -61,19 +61,22 @@ pub(super) fn extent(
         good(drive) && node.is_some_and(|node| !core.prefers_others(node))
     };
     let avoided = session.avoided().clone();
-    let is_wide = |lives: &dyn Fn(DriveId) -> bool| {
+    let reaches = |lives: &dyn Fn(DriveId) -> bool, count: usize| {
         let choice = choose_row(table, start, |drive| {
             lives(drive) && !avoided.contains(&drive)
         });
         choice.is_some_and(|choice| {
             let living = choice.living.iter().filter(|lives| **lives).count();
-            living >= wanted.object.width()
+            living >= count
         })
     };
-    if is_wide(&steady) && offer(session, &steady).is_ok() {
+    if reaches(&steady, wanted.object.width()) && offer(session, &steady).is_ok() {
         return Ok(());
     }
-    if offer(session, &good).is_ok() {
+    // A narrower stripe costs space; fewer parity shards cost safety, so those that failed a moment ago
+    // are tried before that: they may well be back (rules.md 18).
+    let keeps_m = reaches(&good, 1 + wanted.object.m());
+    if keeps_m && offer(session, &good).is_ok() {
         return Ok(());
     }
     let any = |drive| answers(drive) && !core.conditions.is_full(drive);
