@@ -316,15 +316,12 @@ impl Run {
                 data: entry.extent.data,
             });
         }
-        // A collector that is wrong: what is not due stays. It says so at once: later it might be due, and
-        // what nobody has removed would be forgotten on its drives.
-        if now {
-            let all = self.model.garbage.iter();
-            collected.extend(all.map(|(data, waste)| CollectedEntry {
-                at: waste.at,
-                data: *data,
-            }));
-        }
+        // A collector that is wrong: what is not due stays.
+        let all = self.model.garbage.iter();
+        collected.extend(all.map(|(data, waste)| CollectedEntry {
+            at: waste.at,
+            data: *data,
+        }));
         self.send(ObjectCommand::Collected(collected), now);
     }
 }
