@@ -1,4 +1,4 @@
-//! Clusters of real processes, each test with one of its own. All are in one binary, so that two of
+//! Clusters of real processes, each test with one of its own. All are in one binary, so that some of
 //! them can run at the same time. A test that measures time or memory takes the machine for itself ([`marram_cluster_tests::alone`]).
 #![expect(
     clippy::panic,
