@@ -211,6 +211,26 @@ impl Run {
         }
     }
 
+    /// After a search of all drives: whatever is on a drive belongs there, or is kept because the shard
+    /// is not where it belongs.
+    pub(super) fn check_leftovers(&self) {
+        for (drive, held) in &self.world.drives {
+            for shard in held {
+                let (_, data, of) = *shard;
+                let extent = self.model.extents().find(|extent| extent.data == data);
+                let extent = extent.unwrap_or_else(|| panic!("{data} is left on {drive}"));
+                let place = self.model.reads(extent, of);
+                let is_elsewhere = !extent.is_missing(of) && self.world.holds(place, extent, of);
+                assert!(
+                    place == *drive
+                        || self.model.wants(extent, of).contains(drive)
+                        || !is_elsewhere,
+                    "shard {of} of {data} is left on {drive}"
+                );
+            }
+        }
+    }
+
     /// What a row claims is there, unless the drive itself lost it (placement-protocol.md, P1).
     fn check_drives(&self) {
         for extent in self.model.extents() {
