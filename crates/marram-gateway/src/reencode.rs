@@ -83,6 +83,9 @@ pub trait WorkPace: Send + Sync {
     /// Waits until so many bytes may be read and written. What is given up meanwhile counts for
     /// nothing.
     async fn take(&self, bytes: u64);
+
+    /// Told when all of an extent is written and seen, right before its group is asked to take it.
+    fn before_commit(&self) {}
 }
 
 /// What stopped a try.
@@ -225,6 +228,7 @@ async fn reencode(
         data: job.data,
         extents,
     };
+    pace.before_commit();
     // From here on nothing is dropped, whatever the answer: a copy of the entry may be applied yet.
     match core.internal_command(job.group, &command).await? {
         ObjectOutcome::Reencoded | ObjectOutcome::AlreadyCommitted => {

@@ -179,10 +179,12 @@ async fn execute<C: Consensus + ?Sized>(
         Step::AddRootLearner(replica) => {
             tracing::info!(%replica, "a replica begins to follow the root group");
             consensus.add_root_learner(*replica).await?;
+            fault_point("root.follows");
         }
         Step::SetRootVoters(voters) => {
             tracing::info!(?voters, "the root group's voters change");
             consensus.set_root_voters(voters.clone()).await?;
+            fault_point("root.votes");
         }
         Step::FenceRows { group, pool, rows } => {
             return fence_rows(consensus, *group, *pool, rows).await;
@@ -214,6 +216,7 @@ async fn execute<C: Consensus + ?Sized>(
         }
         Step::Decide(command) => {
             root(consensus, command.clone()).await?;
+            fault_point("root.decided");
         }
     }
     Ok(Noted::Nothing)
@@ -247,7 +250,9 @@ async fn fence_rows<C: Consensus + ?Sized>(
         pool,
         rows: rows.to_vec(),
     };
-    Ok(match consensus.propose_object(group, command).await? {
+    let told = consensus.propose_object(group, command).await?;
+    fault_point("group.told");
+    Ok(match told {
         ObjectOutcome::LayoutFenced { .. } => Noted::Rows {
             group,
             pool,

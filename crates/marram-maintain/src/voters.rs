@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::consensus::{Consensus, ConsensusError};
+use crate::fault::fault_point;
 use crate::leaders::UpSince;
 use crate::steps::promised_m;
 
@@ -365,7 +366,15 @@ async fn carry_out<C: Membership>(consensus: &C, group: GroupId, step: &VoterSte
     tracing::info!(%group, ?step, "the members of a group change");
     let doing = tokio::time::timeout(STEP_WITHIN, execute(consensus, group, step));
     match doing.await {
-        Ok(Ok(())) => true,
+        Ok(Ok(())) => {
+            match step {
+                VoterStep::Follow(_) => fault_point("votes.follows"),
+                VoterStep::Record(_) => fault_point("votes.recorded"),
+                VoterStep::Vote(_) => fault_point("votes.changed"),
+                VoterStep::Unfollow(_) | VoterStep::HandOver(_) => {}
+            }
+            true
+        }
         Ok(Err(error)) => {
             tracing::info!(%group, ?step, %error, "a change of members failed and is tried again");
             false

@@ -25,12 +25,27 @@ impl Daemon {
     /// When it cannot be started.
     #[must_use]
     pub fn start(folder: &Path, name: &str, args: &[impl AsRef<OsStr>]) -> Self {
+        Self::start_with(folder, name, args, &[])
+    }
+
+    /// The same with environment variables of its own.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_with(
+        folder: &Path,
+        name: &str,
+        args: &[impl AsRef<OsStr>],
+        env: &[(&'static str, String)],
+    ) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = fs::File::create(&log).expect("a log can be written");
         let errors = file.try_clone().expect("a file can be shared");
         let child = Command::new(binary())
             .args(args)
             .env(ANY_METRICS_PORT.0, ANY_METRICS_PORT.1)
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)
@@ -43,6 +58,15 @@ impl Daemon {
     #[must_use]
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Panics
+    /// When the operating system cannot say.
+    pub fn ended(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("it can be waited for");
+        ended.is_some()
     }
 
     /// Waits until it ends by itself, which must be with a failure, and gives what it said.

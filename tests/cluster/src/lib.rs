@@ -24,13 +24,17 @@
 //! exposition   metrics and health, as operators ask for them
 //! memory    resident memory of a process
 //! server    one server process with flags of its own
+//! by_hand   clusters without `marram dev`, made by the commands of the manual
+//! armed     places at which processes die
 //! ```
 #![expect(
     clippy::panic,
     reason = "a harness of tests: a panic is how a test fails"
 )]
 
+mod armed;
 mod binary;
+mod by_hand;
 mod cluster;
 mod commands;
 mod compare;
@@ -51,7 +55,9 @@ mod scratch;
 mod server;
 mod wires;
 
+pub use armed::Armed;
 pub use binary::binary;
+pub use by_hand::ByHand;
 pub use cluster::{Cluster, Options, until};
 pub use commands::{Ran, run};
 pub use compare::equal_both_ways;

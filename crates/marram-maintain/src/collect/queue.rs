@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::owners::{Owner, Owners};
 use crate::consensus::{Consensus, ConsensusError};
+use crate::fault::fault_point;
 use crate::shards::{SHARDS_PER_REQUEST_MAX, Shards};
 
 /// Entries of one page, and most that one entry of the log tells to be collected.
@@ -141,7 +142,13 @@ impl Queue {
             }
             owing.push((key, owed));
         }
+        if !sends.is_empty() {
+            fault_point("garbage.due");
+        }
         let dropped = drop_all(seams.shards, sends).await;
+        if !dropped.is_empty() {
+            fault_point("garbage.dropped");
+        }
         let mut collected = Vec::new();
         for (key, owed) in owing {
             let (done, owed): (Vec<_>, Vec<_>) = owed

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use marram_gateway::{Kek, open_authority};
+use marram_maintain::fault_point;
 use marram_mesh::{Authority, Peer, Renew, Role, RpcCode, RpcFailure, check_request, fingerprint};
 use marram_meta::{
     ClusterView, Envelope, IdentityCommand, Newcomer, NodeJoin, NodeRecord, RootCommand,
@@ -80,6 +81,7 @@ impl Issuer {
         let RootOutcome::Admitted { name, node } = &outcome else {
             return Err(told(&outcome));
         };
+        fault_point("admit.redeemed");
         let certificate = authority
             .sign(&info, role, name, self.lifetime)
             .map_err(|error| refused(error.to_string()))?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use marram_gateway::Kek;
+use marram_maintain::fault_point;
 use marram_mesh::{CallError, Join, RpcCode, StrangerError, call_as_stranger};
 use marram_meta::{AdmittedNode, ClusterView, RootOutcome};
 use marram_proto::mesh::v1 as wire;
@@ -124,7 +125,10 @@ async fn ask(
             let asked =
                 call_as_stranger::<Join>(server, token.authority, request.clone(), ANSWER_WITHIN);
             match asked.await {
-                Ok(response) => return Ok(take(own, &response)?),
+                Ok(response) => {
+                    fault_point("join.admitted");
+                    return Ok(take(own, &response)?);
+                }
                 Err(StrangerError::Call(CallError::Failed(failure)))
                     if matches!(failure.code, RpcCode::Refused | RpcCode::Denied) =>
                 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_gateway::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
-use marram_maintain::{Lane, Pace, Reencoders, Reencoding, ReencodingError};
+use marram_maintain::{Lane, Pace, Reencoders, Reencoding, ReencodingError, fault_point};
 use marram_mesh::{CallError, Mesh, Reencode, RpcCode, RpcFailure};
 use marram_proto::mesh::v1 as wire;
 use marram_types::{BucketId, DataId, DriveId, GroupId, NodeId, ObjectKey, PgId, PoolId, Profile};
@@ -23,10 +23,13 @@ pub(super) async fn run(
 ) -> Result<wire::ReencodeResponse, RpcFailure> {
     let done = reencoder.run(read_job(request)?).await;
     match done {
-        Ok(Reencoded::Done { written }) => Ok(wire::ReencodeResponse {
-            outcome: wire::ReencodeOutcome::Done.into(),
-            written,
-        }),
+        Ok(Reencoded::Done { written }) => {
+            fault_point("reencode.committed");
+            Ok(wire::ReencodeResponse {
+                outcome: wire::ReencodeOutcome::Done.into(),
+                written,
+            })
+        }
         Ok(Reencoded::NotLive) => Ok(wire::ReencodeResponse {
             outcome: wire::ReencodeOutcome::NotLive.into(),
             written: 0,
@@ -71,6 +74,10 @@ impl WorkPace for DrivePace {
         if let Some(drive) = self.drive {
             self.pace.take(Lane::Drive(drive), bytes).await;
         }
+    }
+
+    fn before_commit(&self) {
+        fault_point("reencode.written");
     }
 }
 

@@ -1,54 +1,72 @@
-//! A process dies at each step of moves, drains, rebuilding and removal.
+//! A process dies at each step of moves, cancelled moves, drains, repairs, rebuilding, changes of a
+//! profile, collection of garbage and removal. It is started again at once, the work goes on, and in the
+//! end drives hold what the metadata says, both ways.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use marram_client::Client;
+use marram_client::{Client, PutBody, PutOptions};
 use marram_cluster_tests::{
-    Cluster, Load, Object, Options, Pool, Scratch, alive, equal_both_ways, log_uniform_sizes,
-    put_all, room, run, settled, until, verify_all,
+    Armed, Cluster, Load, Object, Options, Pool, Scratch, alive, equal_both_ways,
+    log_uniform_sizes, put_all, room, run, settled, until, verify_all,
 };
+use tokio::io::AsyncWriteExt;
 
 const BUCKET: &str = "crashes";
 const OBJECTS: usize = 60;
 const SIZE_MAX: u64 = 10 << 20;
 const TOTAL_MAX: u64 = 80 << 20;
-/// How long one node's data may take to move on a busy machine, with a process that dies meanwhile.
+/// How long one node's data may take to move on a busy machine, with processes that die meanwhile.
 const MOVED_WITHIN: Duration = Duration::from_secs(150);
+/// How often it is looked who has died.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Leftovers are found by scans.
 const EQUAL_WITHIN: Duration = Duration::from_secs(120);
+/// Seconds after which what an upload has written counts as abandoned.
+const FLOOR_LAG: &str = "30";
 
-/// The places at which whoever carries a move, or works for it on its own drives, dies.
-const PLACES: [&str; 9] = [
-    "move.started",
-    "move.fenced",
-    "restore.run",
-    "restore.written",
-    "move.carried",
-    "move.decided",
-    "move.looked",
-    "clean.deleted",
-    "move.cleaned",
+/// The places at which whoever carries a move, or works for it on its own drives, dies: those of one
+/// row one after the other, while a node gives up all it has, gets its share again, and gives it up.
+const MOVES: [[&str; 3]; 3] = [
+    ["move.started", "move.fenced", "restore.run"],
+    ["restore.written", "move.carried", "move.decided"],
+    ["move.looked", "clean.deleted", "move.cleaned"],
+];
+/// Shards are restored, or said to be; the one that says so dies.
+const REPAIRS: [&str; 2] = ["repair.restored", "repair.placed"];
+/// An extent has another profile: its new shards are there; its group holds them; the old ones are to
+/// go; they are gone.
+const REENCODING: [&str; 4] = [
+    "reencode.written",
+    "reencode.committed",
+    "garbage.due",
+    "garbage.dropped",
 ];
 
 /// A cluster of seven nodes with some objects, whose processes die at places that are armed.
 struct Crashes {
     cluster: Cluster,
     client: Client,
-    folder: PathBuf,
+    armed: Armed,
     objects: Vec<Object>,
+    began: Instant,
+    /// The nodes that are to run.
+    nodes: Vec<u16>,
+    /// Places that were armed, and processes that died at one.
+    places: usize,
+    deaths: usize,
 }
 
 impl Crashes {
     async fn start(scratch: &Path, seed: u64) -> Self {
-        let folder = scratch.join("faults");
-        fs::create_dir_all(&folder).unwrap();
+        let armed = Armed::new(&scratch.join("faults"));
         let options = Options {
             quick_garbage: true,
-            env: vec![("MARRAM_FAULT_DIR", folder.to_str().unwrap().to_owned())],
+            env: vec![armed.env(), ("MARRAM_GC_FLOOR_LAG", FLOOR_LAG.to_owned())],
             ..Options::default()
         };
+        let began = Instant::now();
         let mut cluster = Cluster::start(&scratch.join("cluster"), &options);
         let client = cluster.client();
         client.create_bucket(BUCKET, None).await.unwrap();
@@ -62,69 +80,168 @@ impl Crashes {
         assert_eq!(cluster.add_node(), 7);
         let client = cluster.client();
         settled(&client, MOVED_WITHIN, &["node-7"], &[]).await;
-        Self {
+        let crashes = Self {
             cluster,
             client,
-            folder,
+            armed,
             objects,
-        }
+            began,
+            nodes: (1..=7).collect(),
+            places: 0,
+            deaths: 0,
+        };
+        crashes.tell("seven nodes have their shares");
+        crashes
     }
 
-    fn arm(&self, place: &str) {
-        fs::write(self.folder.join(place), []).unwrap();
+    fn tell(&self, what: &str) {
+        println!("{:7.1} s: {what}", self.began.elapsed().as_secs_f64());
     }
 
-    fn is_armed(&self, place: &str) -> bool {
-        self.folder.join(place).exists()
+    fn arm(&mut self, place: &str) {
+        self.armed.arm(place);
+        self.places += 1;
     }
 
-    fn down(&self, nodes: &[u16]) -> Vec<u16> {
+    fn say(&self, args: &[&str]) {
+        let _said = run(&self.cluster, args).done();
+    }
+
+    /// Starts again whoever has died.
+    fn start_again(&mut self) {
         let is_down = |node: &&u16| self.cluster.pid(**node).is_none_or(|pid| !alive(pid));
-        nodes.iter().filter(is_down).copied().collect()
+        let down: Vec<u16> = self.nodes.iter().filter(is_down).copied().collect();
+        self.deaths += down.len();
+        self.cluster.restart(&down);
     }
 
     /// Waits until a process has died at each of the places, and starts it again.
-    async fn died_at(&self, places: &[&str], nodes: &[u16]) {
-        let mut died = 0;
-        until(
-            &format!("somebody dies at {places:?}"),
-            MOVED_WITHIN,
-            async || {
-                let down = self.down(nodes);
-                died += down.len();
-                self.cluster.restart(&down);
-                let armed = places.iter().filter(|place| self.is_armed(place));
-                match armed.count() {
-                    0 if died >= places.len() => Ok(()),
-                    left => Err(format!("{left} places are left, {died} processes died")),
-                }
-            },
-        )
+    async fn died_at(&mut self, places: &[&str]) {
+        let what = format!("somebody dies at {places:?}");
+        until(&what, MOVED_WITHIN, async || {
+            self.start_again();
+            let left = self.armed.left(places);
+            left.is_empty()
+                .then_some(())
+                .ok_or_else(|| format!("{left:?} are left"))
+        })
         .await;
-        println!("{died} died at {places:?}");
-        assert_eq!(died, places.len(), "one dies at each of {places:?}");
+        // The file goes a moment before the process.
+        until("all that died run again", MOVED_WITHIN, async || {
+            self.start_again();
+            let left = self.armed.left(&["scan.delete"]).len();
+            (self.deaths + left >= self.places)
+                .then_some(())
+                .ok_or_else(|| format!("{} of {} died", self.deaths, self.places))
+        })
+        .await;
+        self.tell(&format!("died at {places:?}"));
     }
 
-    /// Removes a node that gives up what it has, and says which processes were down meanwhile.
-    async fn remove(&self, name: &str, nodes: &[u16]) {
+    /// One process after the other dies.
+    async fn die_at_each(&mut self, places: &[&str]) {
+        for place in places {
+            self.arm(place);
+            self.died_at(&[place]).await;
+        }
+    }
+
+    /// Waits until nothing moves and every shard is where it belongs.
+    async fn settled(&mut self, with: &[&str], without: &[&str]) {
+        let client = self.client.clone();
+        let settling = settled(&client, MOVED_WITHIN, with, without);
+        tokio::pin!(settling);
+        loop {
+            tokio::select! {
+                _ = &mut settling => break,
+                () = tokio::time::sleep(LOOK_EVERY) => self.start_again(),
+            }
+        }
+        self.tell("everything is where it belongs");
+    }
+
+    /// Moves come to a node that dies and is to be emptied then: they are taken back, and who takes them
+    /// back dies.
+    async fn moves_are_cancelled(&mut self) {
+        self.arm("move.cancel");
+        self.say(&["admin", "uncordon", "node-7"]);
+        self.say(&["admin", "rebalance"]);
+        until("moves begin", MOVED_WITHIN, async || {
+            let status = self.client.cluster_status().await;
+            match status.map_err(|e| e.to_string())?.moves_under_way {
+                0 => Err("nothing moves".to_owned()),
+                _ => Ok(()),
+            }
+        })
+        .await;
+        self.nodes.retain(|node| *node != 7);
+        self.cluster.kill(&[7]);
+        self.say(&["admin", "drain", "node-7", "--force"]);
+        self.died_at(&["move.cancel"]).await;
+        self.cluster.restart(&[7]);
+        self.nodes.push(7);
+        self.settled(&[], &["node-7"]).await;
+    }
+
+    /// A node has lost all of its shards, and it is a scrub that finds it out.
+    async fn repairs(&mut self, node: u16) {
+        self.cluster.kill(&[node]);
+        let segments = self.cluster.drive(node).join("segments");
+        for file in fs::read_dir(segments).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        self.cluster.restart(&[node]);
+        self.cluster.healthy().await;
+        REPAIRS.iter().for_each(|place| self.arm(place));
+        self.say(&["admin", "scrub"]);
+        self.died_at(&REPAIRS).await;
+        self.settled(&[], &["node-7"]).await;
+    }
+
+    async fn another_profile(&mut self) {
+        let bucket = format!("m://{BUCKET}");
+        REENCODING.iter().for_each(|place| self.arm(place));
+        self.say(&["admin", "bucket", "set-profile", &bucket, "3+2"]);
+        self.died_at(&REENCODING).await;
+        self.say(&["admin", "bucket", "profile", &bucket, "--watch"]);
+        self.settled(&[], &["node-7"]).await;
+    }
+
+    /// The gateway of an upload dies in the middle of it: what it wrote belongs to nobody.
+    async fn an_upload_breaks_off(&self, node: u16) {
+        let client = self.cluster.client_of(node);
+        let (mut bytes, body) = tokio::io::duplex(1 << 20);
+        let putting = tokio::spawn(async move {
+            let options = PutOptions::default();
+            client
+                .put(BUCKET, "broken", PutBody::reader(body), options)
+                .await
+        });
+        // So much is not taken before some of it is on the drives.
+        bytes.write_all(&vec![7; 48 << 20]).await.unwrap();
+        self.cluster.kill(&[node]);
+        assert!(putting.await.unwrap().is_err());
+        self.cluster.restart(&[node]);
+    }
+
+    /// Removes a node that gives up what it has, while who carries it out dies.
+    async fn remove(&mut self, name: &str) {
         until(&format!("{name} is removed"), MOVED_WITHIN, async || {
             let removed = run(&self.cluster, &["admin", "remove", name]);
-            self.cluster.restart(&self.down(nodes));
+            self.start_again();
             match removed.code {
                 0 => Ok(()),
                 _ => Err(removed.err),
             }
         })
         .await;
+        self.tell(&format!("{name} is removed"));
     }
 
     async fn all_is_there(&self) {
         verify_all(&self.client, BUCKET, &self.objects).await;
         equal_both_ways(&self.cluster, EQUAL_WITHIN).await;
-    }
-
-    fn say(&self, args: &[&str]) {
-        let _said = run(&self.cluster, args).done();
+        self.tell("the drives hold what the metadata says");
     }
 }
 
@@ -134,50 +251,53 @@ async fn moves_survive_a_death_at_each_step() {
     let scratch = Scratch::new("crashes");
     let mut crashes = Crashes::start(scratch.path(), 900).await;
     let load = Load::start(&crashes.client, BUCKET, 1);
-    for (turn, place) in PLACES.into_iter().enumerate() {
-        crashes.arm(place);
-        // To and fro: it gives up all it has, and gets its share again.
+    crashes.an_upload_breaks_off(2).await;
+    crashes.cluster.healthy().await;
+    // Whoever is the first to find what it left, later on.
+    crashes.arm("scan.delete");
+    for (turn, places) in MOVES.into_iter().enumerate() {
         let gives = turn % 2 == 0;
         match gives {
             true => crashes.say(&["admin", "drain", "node-7", "--force"]),
             false => crashes.say(&["admin", "uncordon", "node-7"]),
         }
-        crashes.died_at(&[place], &[1, 2, 3, 4, 5, 6, 7]).await;
-        let (with, without) = match gives {
-            true => (None, Some("node-7")),
-            false => (Some("node-7"), None),
-        };
-        settled(
-            &crashes.client,
-            MOVED_WITHIN,
-            with.as_slice(),
-            without.as_slice(),
-        )
-        .await;
+        crashes.die_at_each(&places).await;
+        match gives {
+            true => crashes.settled(&[], &["node-7"]).await,
+            false => crashes.settled(&["node-7"], &[]).await,
+        }
     }
+    crashes.died_at(&["scan.delete"]).await;
+    crashes.moves_are_cancelled().await;
+    crashes.repairs(4).await;
+    crashes.another_profile().await;
     let done = load.stop().await;
+    println!("{} calls, the longest took {:?}", done.calls, done.longest);
     crashes.objects.extend(done.objects);
     crashes.all_is_there().await;
 
     // It is empty now, and goes; who tells the groups dies meanwhile.
     crashes.arm("remove.buried");
-    crashes.remove("node-7", &[1, 2, 3, 4, 5, 6]).await;
-    assert!(!crashes.is_armed("remove.buried"), "nobody died");
+    crashes.nodes.retain(|node| *node != 7);
+    crashes.remove("node-7").await;
+    crashes.died_at(&["remove.buried"]).await;
     crashes.all_is_there().await;
+    assert_eq!(crashes.deaths, crashes.places, "one died at each place");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rebuilding_a_lost_node_survives_a_death_at_each_step() {
     let _room = room().await;
     let scratch = Scratch::new("crashes-rebuild");
-    let crashes = Crashes::start(scratch.path(), 901).await;
+    let mut crashes = Crashes::start(scratch.path(), 901).await;
     let places = ["restore.run", "restore.written", "move.carried"];
     places.iter().for_each(|place| crashes.arm(place));
+    crashes.nodes.retain(|node| *node != 5);
     crashes.cluster.kill(&[5]);
     crashes.say(&["admin", "fence", "node-5", "--force"]);
-    let living = [1, 2, 3, 4, 6, 7];
-    crashes.died_at(&places, &living).await;
-    settled(&crashes.client, MOVED_WITHIN, &[], &["node-5"]).await;
-    crashes.remove("node-5", &living).await;
+    crashes.died_at(&places).await;
+    crashes.settled(&[], &["node-5"]).await;
+    crashes.remove("node-5").await;
     crashes.all_is_there().await;
+    assert_eq!(crashes.deaths, crashes.places, "one died at each place");
 }

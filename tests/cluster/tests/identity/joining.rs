@@ -2,127 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use marram_client::{Client, ClientConfig, NodeState, RetryPolicy};
-use marram_cluster_tests::{Daemon, Scratch, binary, free_address, http_get, room, until};
+use marram_cluster_tests::{ByHand, Daemon, Scratch, free_address, http_get, room, until};
 use serde_json::Value;
 
-const ACCESS_KEY: &str = "MKBYHAND";
-const SECRET_KEY: &str = "a-secret-that-only-this-test-knows";
 const READY_WITHIN: Duration = Duration::from_secs(60);
-
-/// The files and addresses of a cluster that is made by hand.
-struct ByHand {
-    folder: PathBuf,
-    api: String,
-    mesh: String,
-}
-
-impl ByHand {
-    fn new(folder: &Path) -> Self {
-        fs::create_dir_all(folder).expect("made");
-        let key = format!("{ACCESS_KEY} {SECRET_KEY}\n");
-        fs::write(folder.join("admin-key"), key).expect("written");
-        fs::write(folder.join("kek"), "5a".repeat(32)).expect("written");
-        Self {
-            folder: folder.to_owned(),
-            api: free_address(),
-            mesh: free_address(),
-        }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.join(name).to_str().expect("UTF-8").to_owned()
-    }
-
-    /// Arguments of a server with a folder of its own and these further ones.
-    fn server(&self, name: &str, (api, mesh): (&str, &str), more: &[&str]) -> Daemon {
-        let mut args = vec![
-            "server".to_owned(),
-            format!("--data={}", self.file(&format!("{name}/d1"))),
-            format!("--api-listen={api}"),
-            format!("--mesh-listen={mesh}"),
-            "--segment-mib=16".to_owned(),
-        ];
-        if !more.iter().any(|arg| arg.starts_with("--kek-file")) {
-            args.push(format!("--kek-file={}", self.file("kek")));
-        }
-        fs::create_dir_all(self.folder.join(name)).expect("made");
-        args.extend(more.iter().map(|arg| (*arg).to_owned()));
-        Daemon::start(&self.folder, name, &args)
-    }
-
-    fn found(&self) -> Daemon {
-        let key = format!("--admin-key-file={}", self.file("admin-key"));
-        let (api, mesh) = (self.api.clone(), self.mesh.clone());
-        self.server(
-            "first",
-            (&api, &mesh),
-            &["--bootstrap=dune", "--expected-nodes=2", &key],
-        )
-    }
-
-    fn join(&self, name: &str, token: &str, more: &[&str]) -> Daemon {
-        let (api, mesh) = (free_address(), free_address());
-        let join = format!("--join={}", self.mesh);
-        let token = format!("--token={token}");
-        let mut args = vec![join.as_str(), token.as_str()];
-        args.extend(more);
-        self.server(name, (&api, &mesh), &args)
-    }
-
-    fn admin(&self, args: &[&str]) -> (i32, String) {
-        let output = Command::new(binary())
-            .arg("admin")
-            .args(args)
-            .env("MARRAM_ENDPOINT", &self.api)
-            .env("MARRAM_ACCESS_KEY", ACCESS_KEY)
-            .env("MARRAM_SECRET_KEY", SECRET_KEY)
-            .output()
-            .expect("marram can be started");
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8(said).expect("text");
-        (output.status.code().expect("it ended"), said)
-    }
-
-    #[track_caller]
-    fn done(&self, args: &[&str]) -> String {
-        let (code, said) = self.admin(args);
-        assert_eq!(code, 0, "{args:?}: {said}");
-        said.trim().to_owned()
-    }
-
-    fn token(&self, more: &[&str]) -> String {
-        let mut args = vec!["token", "create"];
-        if !more.contains(&"--role") {
-            args.extend(["--role", "storage"]);
-        }
-        args.extend(more);
-        self.done(&args)
-    }
-
-    fn client(&self, api: &str) -> Client {
-        let mut config = ClientConfig::new(api, ACCESS_KEY, SECRET_KEY);
-        config.retry = RetryPolicy::never();
-        Client::connect(config).expect("valid")
-    }
-
-    async fn ready(&self, nodes: usize) {
-        let client = self.client(&self.api);
-        until("all nodes are up", READY_WITHIN, async || {
-            let status = client.cluster_status().await.map_err(|e| e.to_string())?;
-            let up = status.nodes.iter().filter(|n| n.state == NodeState::Up);
-            match up.count() {
-                up if up == nodes => Ok(()),
-                up => Err(format!("{up} are up")),
-            }
-        })
-        .await;
-    }
-}
 
 #[track_caller]
 fn says(said: &str, parts: &[&str]) {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use marram_gateway::Kek;
+use marram_maintain::fault_point;
 use marram_types::config::ServerConfig;
 use tokio::runtime::Handle;
 
@@ -32,6 +33,7 @@ pub(super) async fn join(
     let invitation = Invitation::of(token, file, config.await_token)?;
     // The key is durable before anybody hears of it: a start that is interrupted goes on as the same.
     let mut own = Own::load_or_make(storage.own_file())?;
+    fault_point("join.keyed");
     let description = describe(config, storage, own.key())?.to_bytes();
     let asks = Asks::Node(description, storage.cluster());
     let servers = &config.join;
@@ -40,6 +42,7 @@ pub(super) async fn join(
         Answer::Admitted(admitted) => admitted,
         Answer::Asked(asked) => return Ok(Came::Asked(asked)),
     };
+    fault_point("join.certified");
     let node = admitted.node.context("the answer names no node")?;
     let cluster = admitted.view.cluster.as_ref();
     let cluster = cluster.context("the answer names no cluster")?.cluster;
@@ -47,11 +50,15 @@ pub(super) async fn join(
     if storage.cluster().is_none() {
         storage.belong_to(cluster, None)?;
     }
+    fault_point("join.marked");
     // The log comes before the name: a named node without a log has lost it.
     drop(open_log(storage)?);
+    fault_point("join.logged");
     storage.identify(Some(node.node), &node.drives, Some(node.replica))?;
+    fault_point("join.named");
     let mesh = own.mesh(Some(raft.clone()))?;
     let running = open(storage, &mesh, node.replica, raft, Some(admitted.view)).await?;
     settle(&mesh, node.node);
+    fault_point("join.opened");
     Ok(Came::Member(Box::new((running, own))))
 }
