@@ -353,6 +353,63 @@ async fn who_acts_on_an_old_status_is_told() {
     client.admin.remove_node(removal(now)).await.unwrap();
 }
 
+/// Each would be fine alone. Whoever comes second is told, whatever both had seen.
+#[tokio::test]
+async fn of_two_operators_at_once_who_would_leave_too_few_nodes_one_is_refused() {
+    let (cluster, mut one) = cluster(6).await;
+    cluster.add_node(7);
+    let mut other = Client::of(&cluster).await;
+    for _ in 0..10 {
+        let drain = |node: &str| v1::SetNodeDutyRequest {
+            node: node.to_owned(),
+            duty: NodeDuty::Draining.into(),
+            force: true,
+            if_epoch: None,
+            allow_narrower: false,
+        };
+        let (first, second) = tokio::join!(
+            one.admin.set_node_duty(drain("node-2")),
+            other.admin.set_node_duty(drain("node-3")),
+        );
+        let refused: Vec<_> = [first.err(), second.err()].into_iter().flatten().collect();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        let said = refused[0].message();
+        assert!(said.contains("would leave 5 nodes"), "{said}");
+
+        // And the opposite of what somebody wishes at the same moment: one of both holds in the end, and
+        // the answers tell the order.
+        let (drains, serves) = tokio::join!(
+            one.set("node-2", NodeDuty::Draining),
+            other.set("node-2", NodeDuty::Serving),
+        );
+        let now = one.status().await.nodes[1].duty();
+        match (drains, serves) {
+            (Ok(before), Ok(_)) if now == NodeDuty::Draining => {
+                assert_ne!(before, NodeDuty::Unspecified);
+            }
+            (Ok(_), Ok(before)) => {
+                assert_eq!((now, before), (NodeDuty::Serving, NodeDuty::Draining));
+            }
+            (Ok(_), Err(told)) => {
+                assert_eq!(
+                    (now, reason(&told).as_str()),
+                    (NodeDuty::Draining, "NODE_BUSY")
+                );
+            }
+            (Err(told), Ok(_)) => {
+                assert_eq!(
+                    (now, reason(&told).as_str()),
+                    (NodeDuty::Serving, "NODE_BUSY")
+                );
+            }
+            (Err(one), Err(other)) => panic!("{one:?}, {other:?}"),
+        }
+        for node in ["node-2", "node-3"] {
+            one.set(node, NodeDuty::Serving).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_gateway_with_an_old_view_cannot_commit_onto_a_node_that_is_about_to_go() {
     let (cluster, mut client) = cluster(6).await;

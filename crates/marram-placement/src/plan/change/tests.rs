@@ -177,6 +177,53 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Drives of any weights in one zone: the new node gets its share by weight, and nothing else moves
+    /// but what rounding shifts.
+    #[test]
+    fn a_node_of_any_weight_more_moves_its_share_by_weight(
+        nodes in prop::collection::vec(prop::collection::vec(2_u64..6, 1..4), 6..20),
+        new in prop::collection::vec(2_u64..6, 1..4),
+        width in 1_usize..4,
+    ) {
+        let nodes: Vec<_> = nodes.into_iter().map(|weights| (0, weights)).collect();
+        let mut cluster = Cluster::new(&nodes);
+        let table = plan_rows(&cluster.topology, width, 512).expect("fits");
+        let node = cluster.add_node(0, &new);
+        let plan = checked(&table, &cluster.topology);
+        let share = plan.after.nodes[&node].fair;
+        let moves = plan.moves.len() as f64;
+        prop_assert!(moves <= 1.05 * share + 2.0, "{moves} moves of {share}");
+    }
+
+    /// Equal nodes in zones of equal size, one more in each zone.
+    #[test]
+    fn a_node_more_in_each_zone_moves_their_share(
+        zones in 2_u8..5,
+        in_each in 1_usize..7,
+        weights in prop::collection::vec(1_u64..5, 1..4),
+        width in 1_usize..9,
+    ) {
+        let zone_of: Vec<u8> = (0..zones).collect();
+        let nodes: Vec<_> = zone_of.repeat(in_each).into_iter().map(|z| (z, weights.clone())).collect();
+        // Rows that share nodes are spread better by more nodes, which is another matter than balance.
+        prop_assume!(width <= nodes.len());
+        let mut cluster = Cluster::new(&nodes);
+        let table = plan_rows(&cluster.topology, width, 512).expect("fits");
+        let new: Vec<_> = zone_of.iter().map(|zone| cluster.add_node(*zone, &weights)).collect();
+        let plan = checked(&table, &cluster.topology);
+        let share = (512 * width) as f64 / (in_each + 1) as f64;
+        let (moves, slack) = (plan.moves.len() as f64, f64::from(zones));
+        prop_assert!(moves <= 1.05 * share + slack, "{moves} moves of {share}");
+        for node in new {
+            let load = plan.after.nodes[&node];
+            prop_assert!((load.slots as f64 - load.fair).abs() <= 1.5, "{load:?}");
+        }
+    }
+}
+
 /// The way of the test: 3 -> 12 -> 6 -> 9 nodes of two drives, one at a time.
 #[test]
 fn growing_and_shrinking_by_one_moves_the_least() {
