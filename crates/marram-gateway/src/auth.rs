@@ -76,9 +76,22 @@ pub(crate) enum AuthError {
     /// The token is not one, or its signature does not fit.
     #[error("the token is not valid: {0}")]
     Invalid(&'static str),
-    /// The token's time is over, or not yet come.
-    #[error("the token has expired or is not valid yet; check the clock and sign a new one")]
-    Expired,
+    /// The token's time is over.
+    #[error(
+        "the token expired {ago_s} s ago by this server's clock: sign a new one, and compare the clocks"
+    )]
+    Expired {
+        /// How long ago.
+        ago_s: u64,
+    },
+    /// The token's time has not yet come.
+    #[error(
+        "the token was signed {ahead_s} s ahead of this server's clock: compare the clocks, and sign a new one"
+    )]
+    NotYet {
+        /// How far in the future.
+        ahead_s: u64,
+    },
     /// This server has no view of the cluster, or none that is recent enough to judge keys by
     /// (rules.md 6). Not the caller's fault.
     #[error("this server does not know the cluster's access keys at the moment; try again")]
@@ -93,7 +106,7 @@ impl Fault for AuthError {
         match self {
             Self::Missing => Reason::TokenMissing,
             Self::Invalid(_) => Reason::TokenInvalid,
-            Self::Expired => Reason::TokenExpired,
+            Self::Expired { .. } | Self::NotYet { .. } => Reason::TokenExpired,
             Self::NoView => Reason::MetadataUnavailable,
             Self::KeyUnknown(_) => Reason::KeyUnknown,
         }
@@ -135,10 +148,15 @@ fn rules() -> Validation {
 
 fn check_times(claims: &Claims, now_ms: u64) -> Result<(), AuthError> {
     let now = now_ms / 1000;
-    let early = claims.iat > now.saturating_add(CLOCK_SKEW_S);
-    let late = now > claims.exp.saturating_add(CLOCK_SKEW_S);
-    if early || late {
-        return Err(AuthError::Expired);
+    let (ahead_s, ago_s) = (
+        claims.iat.saturating_sub(now),
+        now.saturating_sub(claims.exp),
+    );
+    if ahead_s > CLOCK_SKEW_S {
+        return Err(AuthError::NotYet { ahead_s });
+    }
+    if ago_s > CLOCK_SKEW_S {
+        return Err(AuthError::Expired { ago_s });
     }
     match claims.exp.checked_sub(claims.iat) {
         Some(life) if life <= LIFETIME_S_MAX => Ok(()),

@@ -61,6 +61,7 @@ impl Begin {
         let ObjectAnswer::Begin(begin) = answer else {
             return Err(GroupError::Kind(group));
         };
+        core.group_time.saw(begin.time_ms);
         core.begins.keep(group, begin.index, taken);
         Ok(Self {
             group,

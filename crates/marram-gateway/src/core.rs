@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use marram_meta::{
     BucketRecord, BucketState, ClusterView, Envelope, ObjectAnswer, ObjectCommand, ObjectOutcome,
-    ObjectQuery, RootCommand, RootOutcome,
+    ObjectQuery, Refusal, RootCommand, RootOutcome,
 };
 use marram_metrics::{Calls, Verdict};
 use marram_types::{BucketName, ClusterHealth, GroupId, NodeId, ObjectKey, RequestId};
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::begin::BeginCache;
 use crate::drives::{Conditions, Drives, Place, Suspicion};
+use crate::group_time::GroupTime;
 use crate::groups::{COMMAND_TIME, GroupError, Groups, QUERY_TIME};
 use crate::layout::Standing;
 use crate::nodes::Nodes;
@@ -90,6 +91,7 @@ pub(crate) struct Core {
     pub(crate) stopping: CancellationToken,
     pub(crate) memory: Memory,
     pub(crate) begins: BeginCache,
+    pub(crate) group_time: GroupTime,
     pub(crate) conditions: Conditions,
     places: Mutex<Arc<Places>>,
     standing: Mutex<Option<Arc<Standing>>>,
@@ -160,6 +162,7 @@ impl Core {
             stopping: CancellationToken::new(),
             memory: Memory::default(),
             begins: BeginCache::default(),
+            group_time: GroupTime::default(),
             conditions: Conditions::default(),
             places,
             standing: Mutex::default(),
@@ -307,12 +310,27 @@ impl Core {
         request: RequestId,
         command: &ObjectCommand,
     ) -> Result<ObjectOutcome, GroupError> {
-        let sealed = Envelope::seal(Some(request), self.command_deadline_ms(), command);
+        let deadline_ms = self.group_time.deadline_ms((self.now_ms)());
+        let sealed = Envelope::seal(Some(request), deadline_ms, command);
         let outcome = self
             .groups
             .propose(group, sealed.into(), COMMAND_TIME)
             .await?;
-        Ok(ObjectOutcome::decode(&outcome)?)
+        let outcome = ObjectOutcome::decode(&outcome)?;
+        if matches!(outcome, ObjectOutcome::Refused(Refusal::DeadlinePassed)) {
+            self.learn_time(group).await;
+        }
+        Ok(outcome)
+    }
+
+    /// The group's time is ahead of this server's: the next deadlines are counted from there. What was
+    /// refused has to be asked for again, because its data may be dropped already.
+    async fn learn_time(&self, group: GroupId) {
+        match self.ask(group, &ObjectQuery::Status, true).await {
+            Ok(ObjectAnswer::Status(counters)) => self.group_time.saw(counters.time_ms),
+            Ok(_) => {}
+            Err(error) => tracing::info!(%group, %error, "a group does not tell its time"),
+        }
     }
 
     /// Has an object group carry out a command of the system itself, which changes nothing when it
@@ -349,19 +367,17 @@ impl Core {
         request: Option<RequestId>,
         command: &RootCommand,
     ) -> Result<RootOutcome, GroupError> {
-        let sealed = Envelope::seal(request, self.command_deadline_ms(), command);
+        let now_ms = (self.now_ms)();
+        let sealed = Envelope::seal(request, self.group_time.root_deadline_ms(now_ms), command);
         let outcome = self
             .groups
             .propose(GroupId::ROOT, sealed.into(), COMMAND_TIME)
             .await?;
-        Ok(RootOutcome::decode(&outcome)?)
-    }
-
-    /// A command that is not applied by then is refused for ever (rules.md 14). It lies behind the
-    /// time for which the gateway tries, with room for the leader's clock to differ.
-    fn command_deadline_ms(&self) -> u64 {
-        let ahead = COMMAND_TIME + COMMAND_TIME / 2;
-        (self.now_ms)() + u64::try_from(ahead.as_millis()).expect("some seconds")
+        let outcome = RootOutcome::decode(&outcome)?;
+        if matches!(outcome, RootOutcome::Refused(Refusal::DeadlinePassed)) {
+            self.group_time.root_is_ahead(now_ms);
+        }
+        Ok(outcome)
     }
 }
 

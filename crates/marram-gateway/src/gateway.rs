@@ -1,7 +1,7 @@
 //! The server of the public API.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use marram_mesh::Mesh;
 use marram_meta::ClusterView;
@@ -228,12 +228,9 @@ fn services(
     })
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970, by the time that the peers agree about.
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
+    marram_mesh::clock_ms()
 }
 
 /// What other tests of the API use too.

@@ -22,6 +22,7 @@
 //! core            what they share
 //! groups, drives, nodes   the seams to marram-raft and marram-mesh
 //! places          drives and placement groups       begin     begin tokens
+//! group_time      until when a command may be carried out
 //! shards          parts of shards, for clients that read from the nodes themselves
 //! token           page tokens                       ticket    shard tickets
 //! tls             the API's certificate
@@ -41,6 +42,7 @@ mod core;
 mod drives;
 mod gateway;
 mod get;
+mod group_time;
 mod groups;
 mod hex;
 mod iam;

@@ -23,12 +23,14 @@
 //! server      connections that others opened: requests in flight
 //! liveness    who answers
 //! stranger    a call without a certificate: how a newcomer asks to join
+//! clock       the wall clock, held against those of the peers
 //! words       what this node can say about its peers: steady, coming and going, slow
 //! ```
 
 mod allow;
 mod class;
 mod client;
+mod clock;
 mod dial;
 mod driver;
 mod frame;
@@ -45,6 +47,7 @@ mod words;
 
 pub use allow::{PeerRole, allowed};
 pub use class::Class;
+pub use clock::{clock_ms, follow_shift, own_clock_ms};
 pub use identity::{
     Authority, CertificateError, Identity, IdentityError, Issued, Kept, NodeKey, PeerCertificate,
     Role, check_request, fingerprint, make_ca,

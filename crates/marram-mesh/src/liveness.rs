@@ -120,7 +120,7 @@ async fn observe(mesh: &Mesh, node: NodeId) -> Liveness {
             .await
         {
             Ok((pong, _)) => {
-                mesh.pinged(node, began.elapsed(), pong.leaving);
+                mesh.pinged(node, began.elapsed(), &pong);
                 return Liveness::Up;
             }
             Err(CallError::Failed(_)) => return Liveness::Up,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use marram_proto::mesh::v1::{Method, RpcCode};
+use marram_proto::mesh::v1::{Method, PingResponse, RpcCode};
 use marram_types::NodeId;
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::allow::{PeerRole, allowed_expired};
 use crate::class::Class;
 use crate::client::Answer;
+use crate::clock;
 use crate::dial::{Link, Target};
 use crate::frame::{OutFrame, Prefix, TooLarge};
 use crate::identity::{Identity, IdentityError, PeerCertificate};
@@ -34,6 +35,9 @@ const ADDR_LINKS_MAX: usize = 64;
 
 /// Connections without a certificate that are served at once.
 const STRANGERS_MAX: usize = 64;
+
+/// An answer to a ping that took longer says too little about the peer's clock.
+const CLOCK_TELLS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a mesh needs to start.
 #[derive(Debug)]
@@ -332,10 +336,17 @@ impl Mesh {
         self.shared.leaving.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn pinged(&self, node: NodeId, took: Duration, leaving: bool) {
-        self.shared
-            .words
-            .pinged(node, took, leaving, Instant::now());
+    /// A peer has answered a ping just now, `took` after it was sent.
+    pub(crate) fn pinged(&self, node: NodeId, took: Duration, pong: &PingResponse) {
+        let words = &self.shared.words;
+        words.pinged(node, took, pong.leaving, Instant::now());
+        if pong.clock_ms > 0 && took < CLOCK_TELLS_WITHIN {
+            // It was there for half of the time, as far as anybody knows.
+            let half = u64::try_from((took / 2).as_millis()).unwrap_or(0);
+            let then = clock::own_clock_ms().saturating_sub(half);
+            words.clock(node, pong.clock_ms.cast_signed() - then.cast_signed());
+            clock::hold_against(words.clocks());
+        }
     }
 
     /// How long bulk bytes took is what tells a slow peer: its drive, its link or itself.

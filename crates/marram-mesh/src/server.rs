@@ -18,6 +18,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use crate::allow::{allowed, allowed_expired};
 use crate::class::{Class, QUEUED_BYTES_MAX};
+use crate::clock::own_clock_ms;
 use crate::driver::{Driver, Ended, Outbox, Owner};
 use crate::frame::{Frame, Kind, OutFrame, Prefix};
 use crate::identity::PeerCertificate;
@@ -200,6 +201,7 @@ impl Requests {
                     .shared
                     .leaving
                     .load(std::sync::atomic::Ordering::Relaxed),
+                clock_ms: own_clock_ms(),
             };
             return Ok(OutFrame::message(answer(prefix, Kind::Response), &pong, Bytes::new()).ok());
         }

@@ -48,6 +48,9 @@ pub struct PeerWord {
     pub slowness_permille: u32,
     /// How long it takes to answer a ping, where enough of them were answered lately.
     pub ping: Option<Duration>,
+    /// How far its clock is ahead of this machine's own, in milliseconds, where it answers and that is
+    /// known.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// A running mean of times.
@@ -89,6 +92,8 @@ struct Seen {
     lapses: VecDeque<Instant>,
     ping: Mean,
     bulk: Mean,
+    /// How far its clock is ahead of one's own, in milliseconds.
+    clock: Option<i64>,
 }
 
 impl Seen {
@@ -102,6 +107,7 @@ impl Seen {
             lapses: VecDeque::new(),
             ping: Mean::default(),
             bulk: Mean::default(),
+            clock: None,
         }
     }
 
@@ -113,6 +119,7 @@ impl Seen {
                 self.lapses.push_back(now);
                 self.lapses.truncate(LAPSES_MAX);
                 self.leaving = false;
+                self.clock = None;
             }
         }
         self.settle(now);
@@ -201,6 +208,22 @@ impl Words {
         }
     }
 
+    /// A peer's clock is so far ahead of this machine's own.
+    pub(crate) fn clock(&self, node: NodeId, ahead_ms: i64) {
+        if let Some(seen) = self.0.lock().get_mut(&node) {
+            seen.clock = Some(ahead_ms);
+        }
+    }
+
+    /// How far the clocks of those who answer are ahead of this machine's own.
+    pub(crate) fn clocks(&self) -> Vec<i64> {
+        self.0
+            .lock()
+            .values()
+            .filter_map(|seen| seen.clock)
+            .collect()
+    }
+
     /// Whether a peer said that it is about to stop.
     pub(crate) fn is_leaving(&self, node: NodeId) -> bool {
         self.0.lock().get(&node).is_some_and(|seen| seen.leaving)
@@ -228,6 +251,7 @@ impl Words {
                 lapses: u32::try_from(seen.lapses.len()).unwrap_or(u32::MAX),
                 slowness_permille: if seen.answers { ping.max(bulk) } else { 0 },
                 ping: took.map(|ms| Duration::from_secs_f64(ms / 1000.0)),
+                clock_ahead_ms: seen.clock,
             }
         });
         words.collect()
@@ -322,6 +346,20 @@ mod tests {
         assert_eq!(slowness(&words, later), [0; 4], "too long ago");
         words.saw(NodeId(4), false, now);
         assert_eq!(slowness(&words, now)[3], 0, "away is not slow");
+    }
+
+    #[test]
+    fn a_clock_is_known_while_its_peer_answers() {
+        let words = Words::default();
+        let now = Instant::now();
+        words.keep(&[NODE], now);
+        words.saw(NODE, true, now);
+        assert_eq!(word(&words, now).clock_ahead_ms, None);
+        words.clock(NODE, -600_000);
+        assert_eq!(word(&words, now).clock_ahead_ms, Some(-600_000));
+        assert_eq!(words.clocks(), [-600_000]);
+        words.saw(NODE, false, now);
+        assert_eq!(words.clocks(), [], "it may be set before it is back");
     }
 
     #[test]

@@ -8,8 +8,6 @@ use openraft::{Config, ConfigError, SnapshotPolicy};
 /// Entries of one append message at most; their bytes are limited by
 /// [`crate::log::APPEND_BYTES_MAX`].
 const APPEND_ENTRIES_MAX: u64 = 1024;
-/// Entries purged at once, unless fewer are kept.
-const PURGE_ENTRIES: u64 = 1024;
 /// How long a snapshot may take to send and install. Far above openraft's default, which makes
 /// large snapshots start over for ever.
 const SNAPSHOT_TIMEOUT_MS: u64 = 600_000;
@@ -56,8 +54,9 @@ pub(crate) fn raft_config(
         // What openraft calls a snapshot is the machine's durable checkpoint (see `machine`); the
         // host asks for one by time and by bytes.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: log_kept,
-        purge_batch_size: PURGE_ENTRIES.min(log_kept.max(1)),
+        // openraft purges what a snapshot on its way is followed by; the host does not (see
+        // `Group::purge_old`).
+        max_in_snapshot_log_to_keep: u64::MAX,
         backoff: "50ms 100ms 200ms ...500ms".to_owned(),
         enable_pre_vote: Some(true),
         // Applies are not durable on return, so a restarted leader must win an election first.

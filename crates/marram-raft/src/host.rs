@@ -5,6 +5,7 @@
 //! group      one group: its openraft instance, its state, its tasks
 //! members    initializing, learners, voters, leadership
 //! receive    requests of other replicas
+//! incoming   a snapshot that arrives in pieces, also over a restart
 //! copy       a group's state in pieces, for a backup
 //! ```
 
@@ -32,6 +33,7 @@ use crate::transport::Transport;
 mod answers;
 mod copy;
 mod group;
+mod incoming;
 mod members;
 mod receive;
 
@@ -232,6 +234,7 @@ impl RaftHost {
             return;
         };
         closing.shut_down().await;
+        closing.inbox.lock().await.forget(closing.store.place());
         // Entries that stay would keep parts of the log which all groups of the node share.
         if let Some(durable) = closing.durable().await
             && let Err(error) = self.config.wal.purge(group, durable)
@@ -403,8 +406,11 @@ async fn maintain(host: std::sync::Weak<RaftHost>) {
         for group in &groups {
             group.store.drop_old_snapshot();
             group.drop_old_copy();
+            group.drop_old_incoming();
             if room < Room::Ample {
                 group.purge_durable().await;
+            } else {
+                group.purge_old().await;
             }
         }
     }

@@ -10,7 +10,8 @@
 //! seconds a *checkpoint* makes everything applied so far durable. What openraft calls "building a
 //! snapshot" is that checkpoint, and the snapshot it knows of is the last one: so it never purges
 //! an entry that a restart would need. The bytes of a snapshot are made only
-//! when a replica needs them, from a read transaction, beside which applying goes on.
+//! when a replica needs them, from a read transaction, beside which applying goes on. While one is
+//! being sent the log is kept from it on, so that whoever gets it can go on from there.
 
 use std::io;
 use std::path::PathBuf;
@@ -141,7 +142,17 @@ impl Place {
         self.dir.join(self.file_name())
     }
 
-    fn io(&self, source: io::Error) -> MachineError {
+    /// What the names of all files of the group begin with.
+    pub(crate) fn stem(&self) -> String {
+        format!("group-{}", self.group.0)
+    }
+
+    /// Where a snapshot's bytes gather that arrive.
+    pub(crate) fn incoming_path(&self) -> PathBuf {
+        self.dir.join(format!("{}{INCOMING}", self.stem()))
+    }
+
+    pub(crate) fn io(&self, source: io::Error) -> MachineError {
         MachineError::Io {
             path: self.path(),
             source,
@@ -149,15 +160,22 @@ impl Place {
     }
 }
 
+/// What the name of a file ends with in which a snapshot arrives ...
+const INCOMING: &str = ".incoming";
+/// ... and that of the note which says what is in it.
+pub(crate) const INCOMING_NOTE: &str = ".incoming-note";
+
 /// The group of a file name that [`Place::file_name`] made.
 pub(crate) fn group_of_file(name: &str) -> Option<GroupId> {
     let number = name.strip_prefix("group-")?.strip_suffix(".redb")?;
     number.parse().ok().map(GroupId)
 }
 
-/// Whether a file is left over from a transfer or a creation that a crash ended.
+/// Whether a file is left over from a transfer or a creation that a crash ended. What has arrived of a
+/// snapshot is not: the transfer goes on with it.
 pub(crate) fn is_left_over(name: &str) -> bool {
-    name.starts_with("group-") && group_of_file(name).is_none()
+    let arrives = name.ends_with(INCOMING) || name.ends_with(INCOMING_NOTE);
+    name.starts_with("group-") && group_of_file(name).is_none() && !arrives
 }
 
 /// openraft's handle on a [`Store`].

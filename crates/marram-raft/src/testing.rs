@@ -109,6 +109,25 @@ pub(crate) struct Net {
     delivered: Mutex<HashMap<RaftMethod, u64>>,
     /// The n-th snapshot piece from now on is lost; 0 = none.
     lose_piece: AtomicU64,
+    /// Pieces of snapshots that still pass before all are lost, and how many passed with bytes, and how
+    /// many bytes.
+    pieces: Mutex<Pieces>,
+}
+
+struct Pieces {
+    left: u64,
+    passed: u64,
+    bytes: u64,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self {
+            left: u64::MAX,
+            passed: 0,
+            bytes: 0,
+        }
+    }
 }
 
 impl Net {
@@ -133,6 +152,36 @@ impl Net {
 
     pub(crate) fn lose_piece(&self, nth: u64) {
         self.lose_piece.store(nth, Ordering::SeqCst);
+    }
+
+    /// Loses every piece of a snapshot after the next `count`.
+    pub(crate) fn pass_pieces(&self, count: u64) {
+        self.pieces.lock().left = count;
+    }
+
+    /// How many more pieces of snapshots pass.
+    pub(crate) fn pieces_left(&self) -> u64 {
+        self.pieces.lock().left
+    }
+
+    /// Pieces of snapshots that arrived, and their bytes.
+    pub(crate) fn pieces_passed(&self) -> (u64, u64) {
+        let pieces = self.pieces.lock();
+        (pieces.passed, pieces.bytes)
+    }
+
+    fn passes(&self, method: RaftMethod, payload: &Bytes) -> bool {
+        if method != RaftMethod::Snapshot || payload.is_empty() {
+            return true;
+        }
+        let mut pieces = self.pieces.lock();
+        if pieces.left == 0 {
+            return false;
+        }
+        pieces.left = pieces.left.saturating_sub(1);
+        pieces.passed += 1;
+        pieces.bytes += payload.len() as u64;
+        true
     }
 
     pub(crate) fn host(&self, replica: ReplicaId) -> Option<Arc<RaftHost>> {
@@ -175,6 +224,9 @@ impl Transport for End {
             return Err(away());
         }
         let host = self.net.host(target).ok_or_else(away)?;
+        if !self.net.passes(method, &payload) {
+            return Err(away());
+        }
         *self.net.delivered.lock().entry(method).or_default() += 1;
         let runtime = host.runtime().clone();
         // On the target's runtime, so that it ends with the target.

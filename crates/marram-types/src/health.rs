@@ -34,6 +34,9 @@ pub struct NodeHealth {
     pub unreached: u32,
     /// How many times slower than the others it is, in thousandths; 0 where that is not known.
     pub slowness_permille: u32,
+    /// How far its clock is ahead of the middle of all, negative when it is behind, in milliseconds; 0 where
+    /// that is not known or not much.
+    pub clock_ahead_ms: i64,
 }
 
 /// How far moves and repairs are.

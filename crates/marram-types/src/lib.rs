@@ -8,6 +8,7 @@
 //! name       bucket names and object keys, checked once and then trusted
 //! profile    k+m: how many pieces a stripe is cut into
 //! checksum   CRC32C for blocks and messages, CRC64/NVME for objects
+//! clocks     which of several clocks is right
 //! codec      the byte reader and writer under every stored encoding
 //! caps       every limit, by name
 //! grant      what an access key may do, and where
@@ -18,6 +19,7 @@
 
 pub mod caps;
 mod checksum;
+mod clocks;
 pub mod codec;
 pub mod config;
 mod grant;
@@ -28,6 +30,7 @@ mod name;
 mod profile;
 
 pub use checksum::{Crc32c, Crc64Nvme, crc32c, crc32c_joined};
+pub use clocks::{CLOCKS_APART_MS, middle_clock};
 pub use grant::{Grant, GrantError, Permission, Permissions, Scope, Target};
 pub use health::{ClusterHealth, Health, MaintainWork, NodeHealth};
 pub use ids::{

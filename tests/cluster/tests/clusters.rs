@@ -35,6 +35,7 @@ mod identity {
 
 /// Nodes that die, return, are excused and are stopped in order.
 mod liveness {
+    mod clocks;
     mod cut_off;
     mod dead_node;
     mod planned_stop;

@@ -41,6 +41,9 @@ pub struct NodeCondition {
     pub maintenance_until_ms: Option<u64>,
     /// Until when it leads nothing, in milliseconds since 1970; none when it may lead.
     pub leads_not_until_ms: Option<u64>,
+    /// How far its clock is ahead of the middle of all nodes' clocks, in milliseconds, negative when it is
+    /// behind; 0 where that is not known or not much.
+    pub clock_ahead_ms: i64,
 }
 
 impl NodeCondition {
@@ -62,6 +65,7 @@ impl NodeCondition {
             rebuilt_elsewhere: condition.rebuilt_elsewhere,
             maintenance_until_ms: time(condition.maintenance_until_ms),
             leads_not_until_ms: time(condition.leads_not_until_ms),
+            clock_ahead_ms: condition.clock_ahead_ms,
         }
     }
 }

@@ -124,7 +124,7 @@ fn audience_and_times_are_checked() {
         claims["exp"] = json!(iat + 300);
         check(&signed(&header("MKA"), &claims, "s3cret"))
     };
-    assert_eq!(at(NOW + 61), Err(AuthError::Expired));
-    assert_eq!(at(NOW - 361), Err(AuthError::Expired));
+    assert_eq!(at(NOW + 61), Err(AuthError::NotYet { ahead_s: 61 }));
+    assert_eq!(at(NOW - 361), Err(AuthError::Expired { ago_s: 61 }));
     assert!(at(NOW + 60).is_ok() && at(NOW - 360).is_ok());
 }

@@ -25,6 +25,7 @@ pub(super) fn of_node(node: &NodeRecord, health: &ClusterHealth) -> v1::NodeCond
         rebuilt_elsewhere: absence.lost.is_some_and(|lost| lost.rebuild),
         maintenance_until_ms: absence.maintenance_until_ms.unwrap_or(0),
         leads_not_until_ms: absence.leads_not_until_ms.unwrap_or(0),
+        clock_ahead_ms: seen.clock_ahead_ms,
     }
 }
 

@@ -71,6 +71,8 @@ fn without_times(status: &v1::GetClusterStatusResponse) -> v1::GetClusterStatusR
         if let Some(condition) = &mut node.condition {
             condition.health_for_ms = 0;
             condition.slowness_permille = 0;
+            // That it is off is news, by how much is not.
+            condition.clock_ahead_ms = condition.clock_ahead_ms.signum();
         }
     }
     if let Some(work) = &mut status.work {

@@ -98,6 +98,7 @@ fn verdict(about: &[Word]) -> NodeHealth {
         words: count(all),
         unreached: count(unreached),
         slowness_permille: sorted.get(sorted.len() / 2).copied().unwrap_or(0),
+        clock_ahead_ms: 0,
     }
 }
 

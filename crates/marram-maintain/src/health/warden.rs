@@ -15,6 +15,7 @@ use marram_types::{ClusterHealth, MaintainWork, NodeHealth, NodeId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::clocks;
 use super::giving_up::{Decisions, Patience, decide};
 use super::verdict::{Word, Words, observers, verdicts};
 use crate::consensus::Consensus;
@@ -40,6 +41,9 @@ pub trait Witnesses: Send + Sync + 'static {
 
     /// What the leader of the root group says; none when nobody answers as such.
     async fn of_leader(&self) -> Option<ClusterHealth>;
+
+    /// How far the clock of each peer that answers is ahead of this machine's own.
+    fn clocks(&self) -> BTreeMap<NodeId, i64>;
 
     /// The wall clock, in milliseconds since 1970.
     fn now_ms(&self) -> u64;
@@ -121,8 +125,9 @@ impl<C: Consensus, W: Witnesses> Warden<C, W> {
         let view = self.view.borrow().clone();
         let words = self.gather(&view).await;
         let members = active(&view);
-        let nodes = verdicts(members, &words);
-        let decisions = self.decide(&view, &nodes, observers(&words));
+        let mut nodes = verdicts(members, &words);
+        let mut decisions = self.decide(&view, &nodes, observers(&words));
+        decisions.notes.extend(self.judge_clocks(&view, &mut nodes));
         self.heard = Instant::now();
         self.tell_changes(&view, &nodes);
         self.health.send_replace(Arc::new(ClusterHealth {
@@ -166,6 +171,25 @@ impl<C: Consensus, W: Witnesses> Warden<C, W> {
         let decisions = decide(view, nodes, observers, now_ms, self.patience, &mut holds);
         self.held = Some((index, known));
         decisions
+    }
+
+    /// Writes down whose clock is wrong; says what people should know of it.
+    fn judge_clocks(
+        &self,
+        view: &ClusterView,
+        nodes: &mut BTreeMap<NodeId, NodeHealth>,
+    ) -> Vec<String> {
+        let Some((own, _)) = self.witnesses.own() else {
+            return Vec::new();
+        };
+        let name = |node: NodeId| view.nodes.get(&node).map_or("?", |n| n.name.as_str());
+        let judged = clocks::judge(own, &self.witnesses.clocks());
+        for (node, ahead_ms) in &judged.wrong {
+            if let Some(seen) = nodes.get_mut(node) {
+                seen.clock_ahead_ms = *ahead_ms;
+            }
+        }
+        judged.notes(&name)
     }
 
     async fn propose(&self, view: &ClusterView, command: RootCommand) {

@@ -25,7 +25,9 @@ pub enum IdentityRefusal {
         node: NodeId,
     },
     /// The token's time is over.
-    #[error("the token expired {} s ago: make a new one", .ago_ms.div_ceil(1000))]
+    #[error(
+        "the token expired {} s ago by the cluster's clock: make a new one, and look at the clocks in `marram admin status` if it is new", .ago_ms.div_ceil(1000)
+    )]
     TokenExpired {
         /// How long ago, by the leader's clock.
         ago_ms: u64,

@@ -41,6 +41,14 @@ pub const MESH_PING: Family = family(
     From::All,
     "Running mean of how long the node takes to answer a ping, after eight of them",
 );
+/// Whose clock is wrong.
+pub const MESH_CLOCK_AHEAD: Family = family(
+    "marram_mesh_clock_ahead_seconds",
+    (Kind::Gauge, Unit::Seconds),
+    &[NODE],
+    From::All,
+    "How far the node's clock is ahead of the clock of this machine, negative when it is behind; where it answers",
+);
 /// How often it went away.
 pub const MESH_PEER_LAPSES: Family = family(
     "marram_mesh_peer_lapses",
@@ -103,6 +111,7 @@ pub const API_CERTIFICATE: Family = family(
 pub(super) const MESH: &[&Family] = &[
     &MESH_PEER_ANSWERS,
     &MESH_PING,
+    &MESH_CLOCK_AHEAD,
     &MESH_PEER_LAPSES,
     &MESH_REQUESTS,
     &MESH_REQUEST_DURATION,

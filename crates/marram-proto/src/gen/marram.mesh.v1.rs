@@ -68,6 +68,10 @@ pub struct NodeHealth {
     /// How many times slower than the others it is, in thousandths; 0 where that is not known.
     #[prost(uint32, tag = "6")]
     pub slowness_permille: u32,
+    /// How far its clock is ahead of the middle of all, in milliseconds, negative when it is behind; 0 where
+    /// that is not known or not much.
+    #[prost(sint64, tag = "7")]
+    pub clock_ahead_ms: i64,
 }
 /// How far moves and repairs are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -251,6 +255,9 @@ pub struct PingResponse {
     /// It is about to stop: others are preferred for whatever is new.
     #[prost(bool, tag = "3")]
     pub leaving: bool,
+    /// Its machine's own clock, in milliseconds since 1970; 0 from a release that does not tell.
+    #[prost(uint64, tag = "4")]
+    pub clock_ms: u64,
 }
 /// Asks for the view of the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1103,6 +1110,10 @@ pub struct RaftSnapshotRequest {
     /// CRC32C of this piece.
     #[prost(fixed32, tag = "8")]
     pub crc32c: u32,
+    /// CRC32C of the whole snapshot, compared when the last piece has arrived: what a receiver kept over a
+    /// restart and what came after it must belong together. Absent when the piece only asks.
+    #[prost(fixed32, optional, tag = "9")]
+    pub total_crc32c: ::core::option::Option<u32>,
 }
 /// Answer to a piece of a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1166,6 +1166,10 @@ pub struct NodeCondition {
     /// It leads nothing until then, in milliseconds since 1970; 0 when it may lead.
     #[prost(uint64, tag = "9")]
     pub leads_not_until_ms: u64,
+    /// How far its clock is ahead of the middle of all nodes' clocks, in milliseconds, negative when it is
+    /// behind; 0 where that is not known or less than 5 s. It goes by the middle until its clock is set.
+    #[prost(sint64, tag = "10")]
+    pub clock_ahead_ms: i64,
 }
 /// How far moves and repairs are.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::answers::{GroupStatus, ProposeError, ReadError, Role};
 use super::copy::Copying;
-use super::receive::Incoming;
+use super::incoming::Inbox;
 use super::{CheckpointPolicy, HostConfig, OpenError};
 use crate::config::raft_config;
 use crate::log::{LogStore, to_pos};
@@ -27,6 +27,11 @@ use crate::network::Network;
 use crate::reads::{self, Confirmed};
 use crate::types::{Command, Raft, TypeConfig};
 
+/// Entries purged at once, unless fewer are kept.
+const PURGE_ENTRIES: u64 = 1024;
+/// While a snapshot is being sent the log keeps up to so many times its entries, so that the receiver
+/// finds what follows the snapshot, however long it took. A metadata drive with little room keeps none.
+const KEPT_TIMES_MAX: u64 = 64;
 /// Linearizable reads that wait for one group at most.
 const READS_WAITING_MAX: usize = 16_384;
 
@@ -35,7 +40,7 @@ pub(super) struct Group {
     pub(super) raft: Raft,
     pub(super) store: Arc<Store>,
     /// A snapshot that is being received.
-    pub(super) incoming: Mutex<Option<Incoming>>,
+    pub(super) inbox: Mutex<Inbox>,
     /// A copy of the state that is read in pieces.
     pub(super) copy: Mutex<Option<Copying>>,
     /// One membership change at a time: openraft has panicked on rapid ones.
@@ -85,7 +90,7 @@ impl Group {
         Ok(Self {
             raft,
             store,
-            incoming: Mutex::new(None),
+            inbox: Mutex::new(Inbox::new()),
             copy: Mutex::new(None),
             changes: Mutex::new(()),
             reads,
@@ -223,18 +228,46 @@ impl Group {
         }
     }
 
+    /// Lets go of entries that neither a restart needs, nor a replica that was away for a moment, nor
+    /// one that is being sent a snapshot.
+    pub(super) async fn purge_old(&self) {
+        let kept = self.store.place().log_kept;
+        let durable = self.store.durable_index();
+        let purged = self.raft.metrics().borrow_watched().purged;
+        let purged = purged.map_or(0, |at| at.index);
+        let due = |upto: u64| upto >= purged + PURGE_ENTRIES.min(kept.max(1));
+        let upto = durable.saturating_sub(kept);
+        if !due(upto) {
+            return;
+        }
+        let at_least = durable.saturating_sub(kept.saturating_mul(KEPT_TIMES_MAX));
+        let upto = self.store.let_go(upto, at_least).await;
+        if due(upto) {
+            self.purge(upto).await;
+        }
+    }
+
     /// Lets go of every entry that the state holds durably: a replica that needs one is sent a
     /// snapshot.
     pub(super) async fn purge_durable(&self) {
-        let Some(durable) = self.durable().await else {
-            return;
-        };
+        let durable = self.store.durable_index();
         let purged = self.raft.metrics().borrow_watched().purged;
-        if purged.is_none_or(|at| at.index < durable.index)
-            && let Err(error) = self.raft.trigger().purge_log(durable.index).await
-        {
+        if durable > purged.map_or(0, |at| at.index) {
+            self.purge(self.store.let_go(durable, durable).await).await;
+        }
+    }
+
+    async fn purge(&self, upto: u64) {
+        if let Err(error) = self.raft.trigger().purge_log(upto).await {
             let group = self.store.group();
             tracing::debug!(%group, %error, "nothing is purged: the replica has stopped");
+        }
+    }
+
+    /// Lets a snapshot go that has partly arrived and that nobody goes on with.
+    pub(super) fn drop_old_incoming(&self) {
+        if let Ok(mut inbox) = self.inbox.try_lock() {
+            inbox.drop_old(self.store.place());
         }
     }
 

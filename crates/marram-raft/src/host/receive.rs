@@ -1,16 +1,15 @@
 //! Requests of other replicas.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use marram_proto::mesh::v1;
-use marram_store::VfsFile;
 use marram_types::{GroupId, ReplicaId, crc32c};
 use openraft::Snapshot;
 
 use super::RaftHost;
 use super::group::Group;
+use super::incoming::{Incoming, Name};
 use crate::codec;
 use crate::machine::{self, MachineError, SnapshotData};
 use crate::room::Room;
@@ -38,6 +37,10 @@ pub enum HandleError {
     /// A piece of a snapshot whose checksum differs.
     #[error("a piece of a snapshot was damaged on its way")]
     Damaged,
+    /// A snapshot that is complete and whose checksum differs: what was here of it and what came now
+    /// do not belong together. It was thrown away and is sent anew.
+    #[error("a snapshot's checksum does not fit its bytes: it has to be sent anew")]
+    DamagedWhole,
     /// A received snapshot could not be written or loaded.
     #[error("the snapshot could not be received: {0}")]
     Snapshot(#[from] MachineError),
@@ -47,14 +50,6 @@ pub enum HandleError {
     /// The replica has stopped.
     #[error("the replica has stopped: {0}")]
     Stopped(String),
-}
-
-/// A snapshot of which some pieces have arrived.
-pub(super) struct Incoming {
-    id: String,
-    file: Arc<dyn VfsFile>,
-    path: PathBuf,
-    len: u64,
 }
 
 impl RaftHost {
@@ -145,34 +140,26 @@ impl RaftHost {
             return Err(HandleError::Damaged);
         }
         self.require_room()?;
-        let mut incoming = group.incoming.lock().await;
-        let current = incoming
-            .as_ref()
-            .is_some_and(|known| known.id == request.snapshot_id);
-        let wants = incoming
-            .as_ref()
-            .filter(|_| current)
-            .map_or(0, |known| known.len);
-        if piece.is_empty() {
+        let (mut inbox, place) = (group.inbox.lock().await, group.store.place());
+        let name = Name {
+            id: &request.snapshot_id,
+            total_bytes: request.total_bytes,
+        };
+        let known = inbox.current(place).await?.filter(|known| known.is(name));
+        let wants = known.map_or(0, |known| known.len());
+        if piece.is_empty() || wants != request.offset {
             return Ok(next_piece(&request, wants));
         }
-        if !current && request.offset == 0 {
-            *incoming = Some(group.begin_incoming(&request.snapshot_id)?);
+        if wants == 0 {
+            inbox.begin(place, name)?;
         }
-        let known = incoming
-            .as_mut()
-            .filter(|known| known.id == request.snapshot_id);
-        let Some(known) = known else {
-            return Ok(next_piece(&request, 0));
-        };
-        if known.len != request.offset {
-            return Ok(next_piece(&request, known.len));
-        }
+        let known = inbox.current(place).await?;
+        let known = known.expect("it was here, or begun just now");
         known.write(piece).await?;
-        if known.len < request.total_bytes {
-            return Ok(next_piece(&request, known.len));
+        if !known.is_complete() {
+            return Ok(next_piece(&request, known.len()));
         }
-        let complete = incoming.take().expect("it was written to just now");
+        let complete = inbox.take().expect("it was written to just now");
         // The lock is kept: a second copy of the same snapshot must not be loaded beside it.
         group.install(&request, complete).await
     }
@@ -190,47 +177,26 @@ fn stopped(error: impl std::fmt::Display) -> HandleError {
     HandleError::Stopped(error.to_string())
 }
 
-impl Incoming {
-    async fn write(&mut self, piece: &Bytes) -> Result<(), MachineError> {
-        let (file, piece, offset) = (self.file.clone(), piece.clone(), self.len);
-        let path = self.path.clone();
-        let written = machine::blocking(move || {
-            file.write_at(offset, &piece)
-                .map(|()| piece.len() as u64)
-                .map_err(|source| MachineError::Io { path, source })
-        });
-        self.len += written.await?;
-        Ok(())
-    }
-}
-
 impl Group {
-    fn begin_incoming(&self, id: &str) -> Result<Incoming, MachineError> {
-        let (file, path) = machine::open_incoming(self.store.place())?;
-        Ok(Incoming {
-            id: id.to_owned(),
-            file,
-            path,
-            len: 0,
-        })
-    }
-
     /// Loads what has arrived into a file of its own, and lets openraft put it in place.
     async fn install(
         &self,
         request: &v1::RaftSnapshotRequest,
         complete: Incoming,
     ) -> Result<Bytes, HandleError> {
+        if request
+            .total_crc32c
+            .is_some_and(|crc| crc != complete.crc32c())
+        {
+            complete.remove()?;
+            return Err(HandleError::DamagedWhole);
+        }
         let vote = wire::vote_from_wire(request.vote)?;
         let meta = codec::meta_from_bytes(&request.meta).map_err(WireError::Stored)?;
         let (place, kept) = (self.store.place().clone(), meta.clone());
         let loaded = machine::blocking(move || {
-            let loaded = machine::load(&place, &kept, complete.file.as_ref(), complete.len);
-            let removed = place.vfs.remove(&complete.path);
-            removed.map_err(|source| MachineError::Io {
-                path: complete.path,
-                source,
-            })?;
+            let loaded = machine::load(&place, &kept, complete.file(), complete.len());
+            complete.remove()?;
             loaded
         });
         let snapshot = Snapshot {

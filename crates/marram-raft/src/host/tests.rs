@@ -10,6 +10,7 @@ use crate::testing::{Cluster, GROUP, PATIENCE, eventually, put, rows};
 use crate::transport::RaftMethod;
 
 mod changes;
+mod resume;
 mod room;
 
 const SHORT: Duration = Duration::from_secs(1);

@@ -12,10 +12,13 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use marram_meta::{KvWrite, Table};
 use marram_store::{OpenMode, Vfs, VfsFile};
+use marram_types::Crc32c;
 use parking_lot::Mutex;
 use redb::{Database, ReadTransaction};
 use tokio::sync::OnceCell;
@@ -30,6 +33,11 @@ pub use rows::DumpRows;
 const MAGIC: &[u8; 8] = b"MARRAMSM";
 const FORMAT: u8 = 1;
 const END: u8 = 0;
+/// A snapshot of which there is no file yet is kept this long: it pins pages of the tables.
+const UNREAD_KEPT: Duration = Duration::from_secs(60);
+/// One that is being sent is kept this long after the last piece that arrived, for transfers that go on
+/// after a break or a restart of the receiver.
+const READ_KEPT: Duration = Duration::from_secs(300);
 /// Bytes written or read at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -62,6 +70,13 @@ impl SnapshotData {
         match &self.0 {
             Source::Local(local) => &local.id,
             Source::Checkpoint | Source::Received(_) => "",
+        }
+    }
+
+    /// A piece of it has arrived: it is kept for whoever goes on.
+    pub(crate) fn has_arrived(&self) {
+        if let Source::Local(local) = &self.0 {
+            *local.used.lock() = Instant::now();
         }
     }
 
@@ -99,6 +114,10 @@ pub(super) struct LocalSnapshot {
     id: String,
     txn: Mutex<Option<ReadTransaction>>,
     dump: OnceCell<Arc<DumpFile>>,
+    /// When it was made, or a piece of it arrived somewhere.
+    used: Mutex<Instant>,
+    /// Its bytes could not be written.
+    failed: AtomicBool,
 }
 
 impl LocalSnapshot {
@@ -118,7 +137,29 @@ impl LocalSnapshot {
             place,
             txn: Mutex::new(Some(txn)),
             dump: OnceCell::new(),
+            used: Mutex::new(Instant::now()),
+            failed: AtomicBool::new(false),
         }
+    }
+
+    /// Whether somebody may still go on with it.
+    pub(super) fn is_kept(&self) -> bool {
+        let kept = if self.is_begun() {
+            READ_KEPT
+        } else {
+            UNREAD_KEPT
+        };
+        !self.has_failed() && self.used.lock().elapsed() < kept
+    }
+
+    /// Whether somebody has asked for its bytes.
+    pub(super) fn is_begun(&self) -> bool {
+        self.txn.lock().is_none()
+    }
+
+    /// Whether its bytes could not be written: it will never have any.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     async fn dump(self: &Arc<Self>) -> Result<Arc<DumpFile>, MachineError> {
@@ -135,7 +176,9 @@ impl LocalSnapshot {
             })
             .await
         });
-        made.await.cloned()
+        let made = made.await.cloned();
+        self.failed.fetch_or(made.is_err(), Ordering::AcqRel);
+        made
     }
 }
 
@@ -161,6 +204,8 @@ impl Drop for TemporaryFile {
 pub(crate) struct DumpFile {
     /// How many.
     pub(crate) bytes: u64,
+    /// The checksum of all of them.
+    pub(crate) crc32c: u32,
     file: Arc<dyn VfsFile>,
     _temporary: TemporaryFile,
 }
@@ -191,6 +236,7 @@ struct Out<'a> {
     file: &'a dyn VfsFile,
     buffer: Vec<u8>,
     written: u64,
+    crc32c: Crc32c,
 }
 
 impl Out<'_> {
@@ -205,6 +251,7 @@ impl Out<'_> {
     fn flush(&mut self) -> Result<(), MachineError> {
         let written = self.file.write_at(self.written, &self.buffer);
         written.map_err(|error| self.place.io(error))?;
+        self.crc32c.update(&self.buffer);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -228,6 +275,7 @@ pub(crate) fn write(
         file: file.as_ref(),
         buffer: Vec::with_capacity(BUFFER_BYTES + 8192),
         written: 0,
+        crc32c: Crc32c::default(),
     };
     out.put(MAGIC)?;
     out.put(&[FORMAT])?;
@@ -247,18 +295,18 @@ pub(crate) fn write(
     out.put(&[END])?;
     out.put(&count.to_be_bytes())?;
     out.flush()?;
-    let bytes = out.written;
+    let (bytes, crc32c) = (out.written, out.crc32c.value());
     Ok(DumpFile {
         bytes,
+        crc32c,
         file,
         _temporary: temporary,
     })
 }
 
 /// A new file for the bytes of a snapshot that is about to arrive.
-pub(crate) fn open_incoming(place: &Place) -> Result<(Arc<dyn VfsFile>, PathBuf), MachineError> {
-    let path = place.dir.join(format!("group-{}.incoming", place.group.0));
-    Ok((open_fresh(place, &path)?, path))
+pub(crate) fn open_incoming(place: &Place) -> Result<Arc<dyn VfsFile>, MachineError> {
+    open_fresh(place, &place.incoming_path())
 }
 
 /// Opens a new file at `path` in the place of whatever was there.

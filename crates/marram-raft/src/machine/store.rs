@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use marram_types::GroupId;
@@ -28,8 +28,6 @@ const PUT_OFF_ENTRIES_MAX: usize = 256;
 const PUT_OFF_BYTES_MAX: usize = 1 << 20;
 /// ... and this long.
 pub(crate) const PUT_OFF: Duration = Duration::from_millis(20);
-/// A snapshot's bytes are kept this long for transfers that begin again.
-const SNAPSHOT_KEPT: Duration = Duration::from_secs(60);
 
 /// What only one task changes at a time.
 pub(super) struct Writer {
@@ -41,7 +39,7 @@ pub(super) struct Writer {
     durable: Option<LogId>,
     /// Why nothing can be applied any more.
     failed: Option<String>,
-    snapshot: Option<(Instant, SnapshotMeta, Arc<dump::LocalSnapshot>)>,
+    snapshot: Option<(SnapshotMeta, Arc<dump::LocalSnapshot>)>,
 }
 
 impl Writer {
@@ -260,6 +258,11 @@ impl Store {
         self.dirty_bytes.store(0, Ordering::Release);
     }
 
+    /// The index of the last entry that a restart does not apply again.
+    pub(crate) fn durable_index(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
     /// The last entry that a restart does not apply again.
     pub(crate) async fn durable(&self) -> Option<LogId> {
         self.lock().await.durable
@@ -281,18 +284,21 @@ impl Store {
             return Ok(None);
         }
         let meta = writer.meta();
-        // Whoever installs it goes on from the log, so the log must still reach back to it.
+        // Whoever installs it goes on from the log, which is kept from one on that is being sent: see
+        // `let_go`. One that nobody has begun with is no better than a new one.
         let index = |meta: &SnapshotMeta| meta.last_log_id.as_ref().map_or(0, |id| id.index);
-        let usable = |(at, kept, _): &(Instant, SnapshotMeta, _)| {
+        let usable = |(kept, local): &(SnapshotMeta, Arc<dump::LocalSnapshot>)| {
             let behind = index(&meta).saturating_sub(index(kept));
-            *kept == meta || (at.elapsed() < SNAPSHOT_KEPT && behind < self.place.log_kept / 2)
+            let is_near = behind < self.place.log_kept / 2;
+            let is_kept = local.is_kept() && (local.is_begun() || is_near);
+            is_kept || (*kept == meta && !local.has_failed())
         };
         if !writer.snapshot.as_ref().is_some_and(usable) {
             let txn = self.database().begin_read().map_err(MachineError::store)?;
             let local = dump::LocalSnapshot::new(self.place.clone(), txn, &meta);
-            writer.snapshot = Some((Instant::now(), meta, Arc::new(local)));
+            writer.snapshot = Some((meta, Arc::new(local)));
         }
-        let (_, meta, local) = writer.snapshot.as_ref().expect("set above");
+        let (meta, local) = writer.snapshot.as_ref().expect("set above");
         Ok(Some(Snapshot {
             meta: meta.clone(),
             snapshot: SnapshotData::local(local.clone()),
@@ -317,10 +323,21 @@ impl Store {
     /// Gives up a snapshot that nobody has asked for in a while: it pins pages.
     pub(crate) fn drop_old_snapshot(&self) {
         if let Ok(mut writer) = self.writer.try_lock() {
-            writer
-                .snapshot
-                .take_if(|(at, _, _)| at.elapsed() >= SNAPSHOT_KEPT);
+            writer.snapshot.take_if(|(_, local)| !local.is_kept());
         }
+    }
+
+    /// The index up to which entries of the log may go, at most `upto`: not the ones that follow a
+    /// snapshot which is being sent, unless it ends before `at_least`. Such a snapshot is given up.
+    pub(crate) async fn let_go(&self, upto: u64, at_least: u64) -> u64 {
+        let mut writer = self.lock().await;
+        let ends_at = |(meta, _): &(SnapshotMeta, _)| {
+            let last = meta.last_log_id.as_ref();
+            last.map_or(0, |id| id.index)
+        };
+        writer.snapshot.take_if(|kept| ends_at(kept) < at_least);
+        let begun = { writer.snapshot.as_ref() }.filter(|(_, local)| local.is_begun());
+        upto.min(begun.map_or(u64::MAX, ends_at))
     }
 
     /// Puts a received state in the place of this one: the new file is complete and durable, so a

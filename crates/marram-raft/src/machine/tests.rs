@@ -207,7 +207,7 @@ async fn a_snapshot_is_the_whole_state_and_damage_is_found() {
 
 fn load_bytes(dir: &TempDir, bytes: &[u8]) -> Result<LoadedFile, MachineError> {
     let place = place(dir, GROUP, ReplicaId(7));
-    let (file, _) = open_incoming(&place).unwrap();
+    let file = open_incoming(&place).unwrap();
     file.write_at(0, bytes).unwrap();
     load(
         &place,
@@ -243,6 +243,8 @@ async fn a_file_of_another_replica_or_without_its_identity_is_refused() {
 fn file_names() {
     assert_eq!(group_of_file("group-17.redb"), Some(GroupId(17)));
     assert_eq!(group_of_file("group-17.redb.received"), None);
-    assert!(is_left_over("group-17.incoming") && is_left_over("group-0.dump-1-2-3-4"));
+    assert!(is_left_over("group-17.fresh-note") && is_left_over("group-0.dump-1-2-3-4"));
+    assert!(is_left_over("group-17.redb.received"));
     assert!(!is_left_over("group-17.redb") && !is_left_over("notes.txt"));
+    assert!(!is_left_over("group-17.incoming") && !is_left_over("group-17.incoming-note"));
 }

@@ -22,6 +22,8 @@ use crate::wire;
 
 /// Bytes of one piece.
 pub(crate) const PIECE_BYTES: u64 = 1 << 20;
+/// Time for the answer to what the receiver has: after a restart it reads all of that again.
+const ASK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for one piece to arrive and be written.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the last piece, which includes loading the snapshot into a new file of tables.
@@ -46,6 +48,7 @@ impl Peer {
             total_bytes: 0,
             offset: 0,
             crc32c: 0,
+            total_crc32c: None,
         };
         // Nothing is written to a file for a replica that is not there.
         let asked = self.send_piece(None, &mut request).await?;
@@ -53,6 +56,16 @@ impl Peer {
         let dump = snapshot.snapshot.dump().await;
         let dump = dump.map_err(|error| broken(&error))?;
         request.total_bytes = dump.bytes;
+        request.total_crc32c = Some(dump.crc32c);
+        if request.offset > 0 {
+            let (at, total) = (request.offset, dump.bytes);
+            let (group, target) = (request.group, self.target);
+            tracing::info!(group, target, at, total, "a snapshot goes on where it was");
+        }
+        if request.offset >= dump.bytes {
+            // Of other bytes of the same name, which the receiver gives up when it sees the length.
+            request.offset = 0;
+        }
         let mut stalled = 0;
         loop {
             if request.offset >= dump.bytes || stalled > STALLED_PIECES_MAX {
@@ -64,6 +77,9 @@ impl Peer {
                 return Ok(SnapshotResponse::new(theirs));
             }
             let forward = answer.next_offset > request.offset;
+            if forward {
+                snapshot.snapshot.has_arrived();
+            }
             stalled = if forward { 0 } else { stalled + 1 };
             request.offset = answer.next_offset;
         }
@@ -87,10 +103,10 @@ impl Peer {
         let piece = piece.map_err(|error| broken(&error))?;
         request.crc32c = crc32c(&piece);
         let is_last = dump.is_some_and(|dump| offset + piece.len() as u64 == dump.bytes);
-        let timeout = if is_last {
-            LAST_PIECE_TIMEOUT
-        } else {
-            PIECE_TIMEOUT
+        let timeout = match dump {
+            None => ASK_TIMEOUT,
+            Some(_) if is_last => LAST_PIECE_TIMEOUT,
+            Some(_) => PIECE_TIMEOUT,
         };
         let method = RaftMethod::Snapshot;
         let sent = self

@@ -81,6 +81,13 @@ impl Witnesses for MeshWitnesses {
         }
     }
 
+    fn clocks(&self) -> BTreeMap<NodeId, i64> {
+        let words = self.mesh.words().into_iter();
+        words
+            .filter_map(|word| Some((word.node, word.clock_ahead_ms?)))
+            .collect()
+    }
+
     fn now_ms(&self) -> u64 {
         now_ms()
     }
@@ -141,6 +148,7 @@ fn to_wire(health: &ClusterHealth) -> wire::ClusterHealthResponse {
         words: seen.words,
         unreached: seen.unreached,
         slowness_permille: seen.slowness_permille,
+        clock_ahead_ms: seen.clock_ahead_ms,
     };
     let work = health.work;
     wire::ClusterHealthResponse {
@@ -173,6 +181,7 @@ fn from_wire(answer: wire::ClusterHealthResponse) -> ClusterHealth {
             words: seen.words,
             unreached: seen.unreached,
             slowness_permille: seen.slowness_permille,
+            clock_ahead_ms: seen.clock_ahead_ms,
         };
         (NodeId(seen.node), health)
     };
@@ -238,6 +247,7 @@ mod tests {
                 words: 5,
                 unreached: 2,
                 slowness_permille: 9,
+                clock_ahead_ms: -600_000,
             };
             (node, seen)
         });

@@ -2,22 +2,35 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use marram_gateway::ApiTls;
+use marram_mesh::{clock_ms, follow_shift};
 use marram_types::config::ApiTlsFiles;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970, by the time that the peers agree about.
 pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    clock_ms()
+}
+
+/// How often a test's file with a wrong clock is looked at.
+const LOOK_FOR_SHIFT_EVERY: Duration = Duration::from_millis(200);
+
+/// Has this process's clock be as wrong as a test says, where one does; see [`follow_shift`].
+pub(super) fn shift_clock(name: Option<&str>) {
+    let name = name.unwrap_or("server").to_owned();
+    if follow_shift(&name) {
+        tokio::spawn(async move {
+            while follow_shift(&name) {
+                tokio::time::sleep(LOOK_FOR_SHIFT_EVERY).await;
+            }
+        });
+    }
 }
 
 /// Opens a listener, with an error that says what to do about a port in use.

@@ -126,9 +126,10 @@ impl Local {
             HandleError::Stopped(_) | HandleError::Snapshot(_) => RpcCode::Unavailable,
             HandleError::NoReplica(_) => RpcCode::NotFound,
             HandleError::NoRoom => RpcCode::Full,
-            HandleError::Wire(_) | HandleError::OtherReplica { .. } | HandleError::Damaged => {
-                RpcCode::Refused
-            }
+            HandleError::Wire(_)
+            | HandleError::OtherReplica { .. }
+            | HandleError::Damaged
+            | HandleError::DamagedWhole => RpcCode::Refused,
         };
         RpcFailure::new(code, error.to_string())
     }

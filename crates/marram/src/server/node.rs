@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{ServerArgs, server_config};
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
 use super::issuer::Issuer;
-use super::lifetime::{api_tls, listen, now_ms, stop_when_told};
+use super::lifetime::{api_tls, listen, now_ms, shift_clock, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
 use super::observe::{
@@ -77,6 +77,7 @@ pub(super) struct Node {
 
 pub(super) async fn run(args: ServerArgs) -> Result<()> {
     let config = server_config(&args)?;
+    shift_clock(config.name.as_deref());
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let storage = Storage::open(&config)?;
     let start = if args.wayback.begins_anew() {

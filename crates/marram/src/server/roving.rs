@@ -21,7 +21,7 @@ use super::args::{GatewayArgs, gateway_config};
 use super::founder::Asking;
 use super::health::{self, MeshWitnesses};
 use super::invitation::Invitation;
-use super::lifetime::{api_tls, listen, stop_when_told};
+use super::lifetime::{api_tls, listen, shift_clock, stop_when_told};
 use super::newcomer::{Answer, Asks, ask_until_admitted};
 use super::observe::{Cluster, Facts, Observed, Peers, Readiness};
 use super::own::Own;
@@ -44,6 +44,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let config = gateway_config(&args)?;
+    shift_clock(config.name.as_deref());
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let tls = api_tls(config.api_tls()?)?;
     let listener = listen("the API", config.api_listen).await?;

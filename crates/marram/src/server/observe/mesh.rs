@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use marram_gateway::ApiTls;
 use marram_mesh::{Class, Mesh, Method, RpcCode};
 use marram_metrics::catalogue::{
-    API_CERTIFICATE, MESH_CERTIFICATE, MESH_PEER_ANSWERS, MESH_PEER_LAPSES, MESH_PING,
-    MESH_RECEIVED, MESH_REQUEST_DURATION, MESH_REQUESTS, MESH_SENT,
+    API_CERTIFICATE, MESH_CERTIFICATE, MESH_CLOCK_AHEAD, MESH_PEER_ANSWERS, MESH_PEER_LAPSES,
+    MESH_PING, MESH_RECEIVED, MESH_REQUEST_DURATION, MESH_REQUESTS, MESH_SENT,
 };
 use marram_metrics::{Histogram, Sheet, Source};
 
@@ -149,6 +149,10 @@ impl Source for Peers {
             sheet.set(&MESH_PEER_LAPSES, &labels, u64::from(word.lapses));
             if let Some(ping) = word.ping {
                 sheet.set_time(&MESH_PING, &labels, ping);
+            }
+            if let Some(ahead_ms) = word.clock_ahead_ms {
+                let ahead = ahead_ms as f64 / 1000.0;
+                sheet.set_real(&MESH_CLOCK_AHEAD, &labels, ahead);
             }
         }
         let not_after = self.mesh.certificate().not_after;
