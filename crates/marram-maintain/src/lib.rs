@@ -52,7 +52,7 @@ pub use drives::{DriveGraces, Found, OwnDrive, drive_commands, drives_to_close};
 pub use fault::fault_point;
 pub use health::{Decisions, Patience, Warden, Witnesses, Word, Words, decide, verdicts};
 pub use leaders::{HandedOver, hand_over_all, spread_leaders};
-pub use mover::{Mover, MoverProgress};
+pub use mover::{Mover, MoverProgress, MoverWaits};
 pub use observed::{Fences, Observed};
 pub use pace::{Foreground, Lane, Pace, PaceSettings};
 pub use reencode::{Reencode, Reencoders, Reencoding, ReencodingError};

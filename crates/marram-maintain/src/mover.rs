@@ -103,6 +103,16 @@ pub struct MoverProgress {
     pub since: Option<Instant>,
 }
 
+/// What operators may say of a mover's patience.
+#[derive(Debug, Clone, Copy)]
+pub struct MoverWaits {
+    /// For a node in place of one that is gone, before what that one had becomes narrower (rules.md 19).
+    pub narrow: Duration,
+    /// After nodes came or changed, before data moves only for balance: those that come one after the
+    /// other are planned for together.
+    pub balance: Duration,
+}
+
 /// Moves placement groups and repairs shards.
 #[derive(Debug)]
 pub struct Mover<C, S> {
@@ -118,17 +128,17 @@ impl<C: Consensus, S: Shards> Mover<C, S> {
         }
     }
 
-    /// A mover that waits so long for a node in place of one that is gone, before what it had becomes
-    /// narrower (rules.md 19).
+    /// A mover that waits as long as it is told.
     #[must_use]
-    pub fn narrowing_after(
+    pub fn waiting(
         consensus: Arc<C>,
         shards: Arc<S>,
         view: watch::Receiver<Arc<ClusterView>>,
-        grace: Duration,
+        waits: MoverWaits,
     ) -> Self {
         let patience = Patience {
-            narrow: grace,
+            narrow: waits.narrow,
+            quiet: waits.balance,
             ..Patience::default()
         };
         Self {

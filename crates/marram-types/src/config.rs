@@ -118,6 +118,9 @@ pub struct ServerConfig {
     /// becomes narrower (rules.md 19).
     #[serde(default = "default_narrow_grace_s")]
     pub narrow_grace_s: u64,
+    /// Seconds after a node came or changed before data moves only for balance.
+    #[serde(default = "default_balance_quiet_s")]
+    pub balance_quiet_s: u64,
     /// Seconds that a node may be away before what it had is rebuilt elsewhere.
     #[serde(default = "default_repair_grace_s")]
     pub repair_grace_s: u64,
@@ -301,6 +304,10 @@ fn default_gc_scan_every_s() -> u64 {
 
 fn default_repair_grace_s() -> u64 {
     10 * 60
+}
+
+fn default_balance_quiet_s() -> u64 {
+    3
 }
 
 fn default_narrow_grace_s() -> u64 {
@@ -531,6 +538,7 @@ mod tests {
             background: BackgroundConfig::default(),
             upkeep: UpkeepConfig::default(),
             narrow_grace_s: default_narrow_grace_s(),
+            balance_quiet_s: default_balance_quiet_s(),
         }
     }
 

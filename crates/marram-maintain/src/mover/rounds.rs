@@ -135,14 +135,15 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         self.watch_nodes(&view);
         self.fence(&view).await;
         let tasks = self.tasks(&view);
+        // Begun before the others go on: the next moves are fenced together with what ends now.
+        self.plan(&view);
+        let mut worked = self.start(&view).await;
+        worked |= self.vacate(&view).await;
         let work = Arc::clone(&self.work);
         let running = tasks.into_iter().map(|task| carry_on(&work, task));
         let running = stream::iter(running).buffer_unordered(ROWS_AT_ONCE);
         let done: Vec<Done> = running.collect().await;
-        let mut worked = self.propose(done).await;
-        self.plan(&view);
-        worked |= self.start(&view).await;
-        worked |= self.vacate(&view).await;
+        worked |= self.propose(done).await;
         self.end_rebalance(&view).await;
         self.tell_progress(&view);
         worked
@@ -398,7 +399,8 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         }
     }
 
-    /// Begins moves in pools that have none under way, except such as wait for something.
+    /// Begins moves in pools in which nothing is being carried, except what waits for something: old
+    /// places may still be cleaned.
     async fn start(&mut self, view: &ClusterView) -> bool {
         let Some(planned) = self.planned.take_if(|planned| planned.index == view.index) else {
             return false;
@@ -417,13 +419,17 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             let moving = (0_u16..)
                 .zip(&table.rows)
                 .filter(|(_, row)| row.moving.is_some());
-            let keys: Vec<RowKey> = moving.map(|(i, row)| (*pool, i, row.epoch)).collect();
-            let waits = |key: &RowKey| self.later.has(key) || self.stuck.contains_key(key);
-            let all_wait = keys.iter().all(waits);
-            if !self.is_seen(table) || !all_wait || !self.is_due(view, *pool, plan) {
+            let (mut count, mut carried) = (0, false);
+            for (index, row) in moving {
+                let key = (*pool, index, row.epoch);
+                let waits = self.later.has(&key) || self.stuck.contains_key(&key);
+                carried |= !waits && row.moving.is_some_and(|m| m.phase == Phase::Dual);
+                count += 1;
+            }
+            if !self.is_seen(table) || carried || !self.is_due(view, *pool, plan) {
                 continue;
             }
-            let most = MOVES_AT_ONCE.min(MOVES_MAX.saturating_sub(keys.len()));
+            let most = MOVES_AT_ONCE.min(MOVES_MAX.saturating_sub(count));
             let is_up = |node| self.work.is_up(node);
             let moves = moves::choose(plan, table, &self.homes, is_up, most);
             if !moves.is_empty() {

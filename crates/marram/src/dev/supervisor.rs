@@ -20,7 +20,7 @@ const ENDING_TIME: Duration = Duration::from_secs(2);
 /// How long a join token for a process that is to be started may take.
 const ADMIT_WITHIN: Duration = Duration::from_secs(12);
 /// How often it asks the cluster who its members are.
-const MEMBERS_EVERY: Duration = Duration::from_secs(2);
+const MEMBERS_EVERY: Duration = Duration::from_millis(500);
 
 /// All processes of a development cluster.
 #[derive(Debug)]

@@ -119,6 +119,10 @@ pub(crate) struct ServerArgs {
     /// fewer data shards [default: 600]
     #[arg(long, env = "MARRAM_NARROW_GRACE", value_name = "SECONDS")]
     pub narrow_grace: Option<u64>,
+    /// Seconds after a node came or changed before data moves only for balance: nodes that come one
+    /// after the other are planned for together [default: 3]
+    #[arg(long, env = "MARRAM_BALANCE_QUIET", value_name = "SECONDS")]
+    pub balance_quiet: Option<u64>,
     /// Seconds that a node may be away before what it had is rebuilt elsewhere; much less where its
     /// last spare shards are missing [default: 600]
     #[arg(long, env = "MARRAM_REPAIR_GRACE", value_name = "SECONDS")]
@@ -284,6 +288,7 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("gc_drain_grace_s", number(args.gc_drain_grace));
     set("gc_scan_every_s", number(args.gc_scan_every));
     set("narrow_grace_s", number(args.narrow_grace));
+    set("balance_quiet_s", number(args.balance_quiet));
     set("repair_grace_s", number(args.repair_grace));
     let data: Vec<toml::Value> = args.data.iter().map(|p| path_value(p)).collect();
     set("data", (!data.is_empty()).then_some(data.into()));

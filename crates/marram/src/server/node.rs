@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use marram_gateway::{ApiListener, ApiTls, Gateway, GatewayDeps, Kek, open_authority};
 use marram_maintain::{
-    Controller, Mover, Pace, Patience, Reencode, Warden, hand_over_all, keep_voters, spread_leaders,
+    Controller, Mover, MoverWaits, Pace, Patience, Reencode, Warden, hand_over_all, keep_voters,
+    spread_leaders,
 };
 use marram_mesh::{Mesh, Peer, Role};
 use marram_meta::ClusterView;
@@ -521,9 +522,11 @@ fn maintain(
 ) {
     let (local, view) = (&node.local, &node.view);
     tasks.spawn(Controller::new(Arc::clone(local), view.clone()).run());
-    let grace = Duration::from_secs(config.narrow_grace_s);
-    let consensus = Arc::clone(local);
-    let mover = Mover::narrowing_after(consensus, shards, view.clone(), grace);
+    let waits = MoverWaits {
+        narrow: Duration::from_secs(config.narrow_grace_s),
+        balance: Duration::from_secs(config.balance_quiet_s),
+    };
+    let mover = Mover::waiting(Arc::clone(local), shards, view.clone(), waits);
     let (mesh, router) = (node.mesh.clone(), Arc::clone(&local.router));
     let warden = Warden::new(
         Arc::clone(local),

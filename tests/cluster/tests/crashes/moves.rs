@@ -63,7 +63,12 @@ impl Crashes {
         let armed = Armed::new(&scratch.join("faults"));
         let options = Options {
             quick_garbage: true,
-            env: vec![armed.env(), ("MARRAM_GC_FLOOR_LAG", FLOOR_LAG.to_owned())],
+            env: vec![
+                armed.env(),
+                ("MARRAM_GC_FLOOR_LAG", FLOOR_LAG.to_owned()),
+                // No other node is about to come.
+                ("MARRAM_BALANCE_QUIET", "0".to_owned()),
+            ],
             ..Options::default()
         };
         let began = Instant::now();

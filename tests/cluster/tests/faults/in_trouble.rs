@@ -1,14 +1,18 @@
 //! A cluster in trouble: every few seconds a random node is killed and started again, paused, or cut
 //! off from its peers, while nodes are added, drained, wiped and lost for good under a load that
 //! compares every answer. No call may fail beyond the client's own retries.
+//!
+//! Those that are lost are fenced by hand, as by an operator who knows that they do not come back: the
+//! faults must not look like losses, so the cluster itself waits longer than this test lasts. That it
+//! gives up and takes back by itself is what `liveness::dead_node` is about.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use marram_client::{Client, ClusterStatus, NodeDuty, Preconditions};
 use marram_cluster_tests::{
-    Cluster, Faults, Load, Object, Options, Pool, Scratch, Wires, fault_seed, log_uniform_sizes,
-    moved, put_all, room, run, settled, until, verify_all,
+    Cluster, Faults, Load, Object, Options, Pool, Scratch, Wires, equal_both_ways, fault_seed,
+    log_uniform_sizes, moved, put_all, room, run, settled, until, verify_all,
 };
 
 const BUCKET: &str = "in-trouble";
@@ -21,6 +25,8 @@ const TOTAL_MAX: u64 = 48 << 20;
 const MOVED_WITHIN: Duration = Duration::from_secs(240);
 /// Seconds after which what an upload has written counts as abandoned.
 const FLOOR_LAG: &str = "30";
+/// Seconds that a drain waits for uploads; faults last up to six.
+const DRAIN_GRACE: &str = "8";
 /// How long the last garbage may take: the lag, a search of the drives, and a busy machine.
 const EMPTY_WITHIN: Duration = Duration::from_secs(180);
 
@@ -32,7 +38,12 @@ async fn nodes_come_go_and_are_lost_while_others_fail() {
     let options = Options {
         nodes: 5,
         quick_garbage: true,
-        env: vec![("MARRAM_GC_FLOOR_LAG", FLOOR_LAG.to_owned())],
+        env: vec![
+            ("MARRAM_GC_FLOOR_LAG", FLOOR_LAG.to_owned()),
+            ("MARRAM_GC_DRAIN_GRACE", DRAIN_GRACE.to_owned()),
+            // No other node is about to come.
+            ("MARRAM_BALANCE_QUIET", "0".to_owned()),
+        ],
         ..Options::default()
     };
     let cluster = Cluster::start(scratch.path(), &options);
@@ -61,7 +72,6 @@ async fn nodes_come_go_and_are_lost_while_others_fail() {
     trouble.drain_half_way_and_cancel(2).await;
     trouble.drain(3, &faults).await;
     trouble.wipe(4, &faults).await;
-    trouble.add(&faults).await;
     trouble.return_too_late(5, &faults).await;
     trouble.add(&faults).await;
     trouble.lose(6, &faults).await;
@@ -80,6 +90,11 @@ async fn nodes_come_go_and_are_lost_while_others_fail() {
     verify_all(&client, BUCKET, &objects).await;
     pairs_may_go(&trouble.cluster, &objects).await;
     println!("{:7.1} s: any two may go", began.elapsed().as_secs_f64());
+    equal_both_ways(&trouble.cluster, EMPTY_WITHIN).await;
+    println!(
+        "{:7.1} s: drives and metadata agree",
+        began.elapsed().as_secs_f64()
+    );
     nothing_stays_behind(&client, &objects).await;
     println!(
         "{:7.1} s: the drives are empty",
@@ -238,13 +253,52 @@ impl Trouble {
         self.remove(node, faults).await;
     }
 
-    /// A machine loses its drives. What comes back is another node, whatever it is called.
+    /// A machine loses its drives. It joins anew under its name with a new token, and is another node: what
+    /// the old one had is computed again, and that one is removed by its id, because two have the name.
     async fn wipe(&mut self, node: u16, faults: &Faults) {
-        self.give_up(node, faults).await;
-        fs::remove_dir_all(self.cluster.drive(node)).expect("its drive can be wiped");
         let name = format!("node-{node}");
-        self.moved(&[], &[&name]).await;
-        self.remove(node, faults).await;
+        let status = self.cluster.client().cluster_status().await;
+        let before = status.expect("answered").nodes.into_iter();
+        let old = before.filter(|n| n.name == name).map(|n| n.node_id).next();
+        let old = old.expect("it was a member");
+        self.give_up(node, faults).await;
+        let drive = self.cluster.drive(node);
+        fs::remove_dir_all(&drive).expect("its drive can be wiped");
+        fs::create_dir(&drive).expect("it has an empty one");
+        self.cluster.restart(&[node]);
+        until(
+            "the wiped machine is used again",
+            MOVED_WITHIN,
+            async || {
+                let client = self.cluster.client();
+                let status = client.cluster_status().await.map_err(|e| e.to_string())?;
+                let named = status.nodes.iter().filter(|n| n.name == name);
+                let (was, is): (Vec<_>, Vec<_>) = named.partition(|n| n.node_id == old);
+                let emptied = was.iter().all(|n| n.slots == 0);
+                let used = is.len() == 1 && is.iter().all(|n| n.slots > 0);
+                let left = status.moves_under_way + status.placement_groups_to_move;
+                match emptied && used && left == 0 {
+                    true => Ok(()),
+                    false => Err(format!("{left} to move, {was:?} {is:?}")),
+                }
+            },
+        )
+        .await;
+        self.say(&format!(
+            "{name} was wiped, and is another node with its share"
+        ))
+        .await;
+        let id = old.to_string();
+        until("what it was is removed", MOVED_WITHIN, async || {
+            let removed = run(&self.cluster, &["admin", "remove", &id]);
+            match removed.code {
+                0 => Ok(()),
+                _ => Err(removed.err),
+            }
+        })
+        .await;
+        faults.only(self.cluster.members()).await;
+        self.say(&format!("what {name} was is removed")).await;
     }
 
     /// A node comes back when everything that it had was computed again elsewhere.

@@ -23,8 +23,15 @@ const TOLERANCE: f64 = 0.05;
 
 /// How many nodes to come to, one after the other.
 const WAY: [usize; 3] = [12, 6, 9];
-/// Seconds that a drain waits for uploads: those of this load take less than one.
-const DRAIN_GRACE: &str = "5";
+/// Seconds that a drain waits for uploads, those of this load take less than one; that an upload may take
+/// otherwise; that it is quiet before a new node gets its share, where no other one is about to come; and
+/// between two searches of the drives.
+const WAITS: [(&str, &str); 4] = [
+    ("MARRAM_GC_DRAIN_GRACE", "4"),
+    ("MARRAM_GC_FLOOR_LAG", "40"),
+    ("MARRAM_BALANCE_QUIET", "0"),
+    ("MARRAM_GC_SCAN_EVERY", "1"),
+];
 
 /// Whether nodes fail meanwhile.
 fn with_faults() -> bool {
@@ -42,7 +49,7 @@ async fn a_cluster_grows_shrinks_and_grows_again() {
     let options = Options {
         nodes: 3,
         quick_garbage: true,
-        env: vec![("MARRAM_GC_DRAIN_GRACE", DRAIN_GRACE.to_owned())],
+        env: WAITS.map(|(name, value)| (name, value.to_owned())).into(),
         ..Options::default()
     };
     let wires = with_faults().then(|| Wires::lay(scratch.path()));
