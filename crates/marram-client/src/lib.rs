@@ -12,7 +12,7 @@
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks          tls   who the servers are
-//! bucket, object, put, get, copy, list, status, admin, identity, keys, liveness, upkeep   the calls
+//! bucket, object, put, get, copy, list, status, admin, identity, inspect, keys, liveness, upkeep   the calls
 //! multipart   large files in parts                  uploads   those under way, listed and ended
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
@@ -45,6 +45,7 @@ mod endpoints;
 mod error;
 mod get;
 mod identity;
+mod inspect;
 mod keys;
 mod list;
 mod liveness;
@@ -80,13 +81,14 @@ pub use source::PutBody;
 pub use types::{
     AccessKeyChange, AccessKeyInfo, AccessKeySecret, AuditPage, Backup, BackupPiece, BackupPlace,
     BucketInfo, BucketProfile, ByteRange, CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo,
-    Checksums, ClusterStatus, Consent, DriveChange, DriveDuty, DriveEntry, DriveScrub, DriveState,
-    DriveStatus, DutyChange, FinalizedVersion, FoundedCluster, Founding, FullScrub, GarbageStatus,
-    GroupGarbage, GroupStatus, HandedOver, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan,
-    ListPage, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty, NodeHealth, NodePlan,
+    Check, Checksums, ClusterStatus, Consent, Diagnosis, DriveChange, DriveDuty, DriveEntry,
+    DriveScrub, DriveState, DriveStatus, DutyChange, FinalizedVersion, Finding, FolderFacts,
+    FoundedCluster, Founding, FullScrub, GarbageStatus, GroupGarbage, GroupStatus, HandedOver,
+    InspectOptions, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan, ListPage, MachineFacts,
+    MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty, NodeHealth, NodeInspection, NodePlan,
     NodeScan, NodeState, NodeStatus, ObjectInfo, ObjectSummary, PausableWork, PauseChange,
     PlannedNode, PoolPlan, Preconditions, ReadConditions, Rebalance, Redundancy, RemovedDrive,
-    RemovedNode, Renewals, ReplicaComparison, ScrubFindings, ScrubStage, ScrubStatus,
-    ShardComparison, ShardDifference, StopAnswer, UploadInfo, WorkStatus,
+    RemovedNode, Renewals, ReplicaComparison, ReplicaFacts, ScrubFindings, ScrubStage, ScrubStatus,
+    SettingFacts, Severity, ShardComparison, ShardDifference, StopAnswer, UploadInfo, WorkStatus,
 };
 pub use uploads::UploadPages;

@@ -9,6 +9,7 @@ use serde::Serialize;
 mod admin;
 mod backup;
 mod identity;
+mod inspect;
 mod keys;
 mod liveness;
 mod status;
@@ -21,6 +22,10 @@ pub use backup::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
 pub use identity::{
     CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo, FoundedCluster, Founding, JoinRole,
     JoinTokenInfo, JoinTokenState, NewJoinToken, Renewals,
+};
+pub use inspect::{
+    Check, Diagnosis, Finding, FolderFacts, InspectOptions, MachineFacts, NodeInspection,
+    ReplicaFacts, SettingFacts, Severity,
 };
 pub use keys::{AccessKeyChange, AccessKeyInfo, AccessKeySecret};
 pub use liveness::{

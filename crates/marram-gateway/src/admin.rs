@@ -23,7 +23,7 @@ use marram_types::{GroupId, NodeId};
 
 use crate::core::Core;
 use crate::groups::GroupError;
-use crate::nodes::NodeError;
+use crate::nodes::{InspectError, NodeError};
 use crate::objects::{ListError, LookupError};
 use crate::status::{Fault, Reason};
 use crate::validate::InvalidField;
@@ -43,6 +43,8 @@ pub(crate) enum AdminError {
     NoZone(String),
     #[error("{name}: {error}")]
     NotHanded { name: String, error: NodeError },
+    #[error("{name} does not say how it is: {error}")]
+    NotInspected { name: String, error: InspectError },
     #[error("several nodes are named {0:?}: give the id of one, as the cluster's status has it")]
     Ambiguous(String),
     #[error(
@@ -105,7 +107,7 @@ impl Fault for AdminError {
             Self::NoNode(_) | Self::NoZone(_) | Self::Removed(_) | Self::NoDrive(_) => {
                 Reason::NodeNotFound
             }
-            Self::Silent(_) => Reason::DataUnavailable,
+            Self::Silent(_) | Self::NotInspected { .. } => Reason::DataUnavailable,
             Self::NotHanded { .. } => Reason::MetadataUnavailable,
             Self::Ambiguous(_) => Reason::InvalidArgument,
             Self::TooManyShards(_) => Reason::Overloaded,
@@ -131,7 +133,10 @@ impl Fault for AdminError {
                 vec![("node", name.clone())]
             }
             Self::NoDrive(drive) => vec![("drive", drive.clone())],
-            Self::Held { name, .. } | Self::NoRoom { name, .. } | Self::NotHanded { name, .. } => {
+            Self::Held { name, .. }
+            | Self::NoRoom { name, .. }
+            | Self::NotHanded { name, .. }
+            | Self::NotInspected { name, .. } => {
                 vec![("node", name.clone())]
             }
             Self::NoZone(zone) => vec![("zone", zone.clone())],

@@ -3,6 +3,8 @@
 mod condition;
 pub(crate) mod ok_to_stop;
 mod redundancy;
+#[cfg(test)]
+pub(crate) use redundancy::testing;
 pub(crate) mod watching;
 
 use std::collections::BTreeMap;
@@ -102,7 +104,7 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
 }
 
 /// The nodes that belong to the cluster, by id.
-fn members(view: &ClusterView) -> impl Iterator<Item = &NodeRecord> {
+pub(crate) fn members(view: &ClusterView) -> impl Iterator<Item = &NodeRecord> {
     view.nodes
         .values()
         .filter(|node| node.state == NodeState::Active)

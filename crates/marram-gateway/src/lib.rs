@@ -17,6 +17,7 @@
 //! reencode        one extent: shards -> windows -> a look at each -> one commit
 //! objects         look at, delete, list             buckets   make, remove, list
 //! cluster_status  how the cluster is, and what it means for the data
+//! doctor          what is wrong with it, and what to do
 //! admin           duties of nodes, removal          layout    what has to move by them
 //! authority       the CA at rest                    iam       access keys and their grants
 //! core            what they share
@@ -39,6 +40,7 @@ mod cluster_status;
 mod convert;
 mod copy;
 mod core;
+mod doctor;
 mod drives;
 mod gateway;
 mod get;

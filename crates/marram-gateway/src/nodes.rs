@@ -4,14 +4,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use marram_mesh::{HandOver, Mesh};
+use marram_mesh::{HandOver, Inspect, Mesh};
 use marram_proto::mesh::v1 as wire;
+use marram_proto::v1;
 use marram_types::{GroupId, NodeId};
 
 /// A node did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the node did not hand its leaderships over: {0}")]
 pub(crate) struct NodeError(pub(crate) String);
+
+/// A node did not say how it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct InspectError(pub(crate) String);
 
 /// What became of the leaderships of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +36,14 @@ pub(crate) trait Nodes: Send + Sync {
 
     /// Has a node hand its leaderships to others.
     async fn hand_over(&self, node: NodeId, within: Duration) -> Result<HandedOver, NodeError>;
+
+    /// Asks a node about itself and its machine.
+    async fn inspect(
+        &self,
+        node: NodeId,
+        asked: v1::InspectNodeRequest,
+        within: Duration,
+    ) -> Result<v1::NodeInspection, InspectError>;
 }
 
 /// The nodes through the mesh.
@@ -53,5 +67,20 @@ impl Nodes for MeshNodes {
             handed: groups(&answer.handed),
             kept: groups(&answer.kept),
         })
+    }
+
+    async fn inspect(
+        &self,
+        node: NodeId,
+        asked: v1::InspectNodeRequest,
+        within: Duration,
+    ) -> Result<v1::NodeInspection, InspectError> {
+        let request = wire::InspectRequest { asked: Some(asked) };
+        let call = self.0.call::<Inspect>(node, request, Bytes::new(), within);
+        let (answer, _) = call
+            .await
+            .map_err(|error| InspectError(error.to_string()))?;
+        let empty = || InspectError("it answered nothing".to_owned());
+        answer.inspection.ok_or_else(empty)
     }
 }

@@ -34,7 +34,8 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::Upkeep
         | Method::ClusterHealth
         | Method::HandOver
-        | Method::ListShards => matches!(role, PeerRole::Node | PeerRole::Gateway),
+        | Method::ListShards
+        | Method::Inspect => matches!(role, PeerRole::Node | PeerRole::Gateway),
         Method::RaftAppend
         | Method::RaftVote
         | Method::RaftPreVote
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out a second time: (method, node, gateway, unknown, stranger).
-    const CELLS: [(Method, bool, bool, bool, bool); 28] = [
+    const CELLS: [(Method, bool, bool, bool, bool); 29] = [
         (Method::Unspecified, false, false, false, false),
         (Method::Ping, true, true, true, false),
         (Method::Join, false, false, false, true),
@@ -101,6 +102,7 @@ mod tests {
         (Method::Witness, true, false, false, false),
         (Method::ClusterHealth, true, true, false, false),
         (Method::HandOver, true, true, false, false),
+        (Method::Inspect, true, true, false, false),
     ];
 
     #[test]

@@ -46,6 +46,7 @@ impl Class {
             | Method::Upkeep
             | Method::StateHash
             | Method::ListShards
+            | Method::Inspect
             | Method::Reencode => Some(Self::Control),
             Method::WriteRun | Method::ReadShard | Method::DumpGroup => Some(Self::Bulk),
         }

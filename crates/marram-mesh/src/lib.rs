@@ -57,8 +57,8 @@ pub use marram_proto::mesh::v1::{Method, RpcCode};
 pub use mesh::{Mesh, MeshOptions};
 pub use peers::{GatewayEntry, Peer, PeerEntry, PeerTable};
 pub use rpc::{
-    CallError, CleanShards, ClusterHealth, DriveStats, DropShards, DumpGroup, HandOver, Join,
-    ListShards, LookShards, Ping, Propose, Query, ReadShard, Reencode, Renew, RenewReplica,
+    CallError, CleanShards, ClusterHealth, DriveStats, DropShards, DumpGroup, HandOver, Inspect,
+    Join, ListShards, LookShards, Ping, Propose, Query, ReadShard, Reencode, Renew, RenewReplica,
     RestoreShards, RootView, Rpc, RpcFailure, Service, StateHash, Upkeep, Witness, WriteRun,
 };
 pub use stranger::{StrangerError, call_as_stranger};

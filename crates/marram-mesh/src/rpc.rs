@@ -121,6 +121,10 @@ rpc!(
     /// What shards a drive holds.
     ListShards, ListShardsRequest, ListShardsResponse
 );
+rpc!(
+    /// What a node says of itself and its machine.
+    Inspect, InspectRequest, InspectResponse
+);
 
 /// What a peer answered instead of a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,11 +1,13 @@
 //! What can be said on the command line. The comments are the help texts.
 
 mod admin;
+mod given;
 mod identity;
 mod keys;
 mod liveness;
 mod profile;
 mod upkeep;
+mod watch;
 mod wayback;
 
 use std::path::PathBuf;
@@ -18,8 +20,10 @@ pub(crate) use admin::{
     AdminCommand, DrainArgs, FenceArgs, LayoutCommand, LayoutPlanArgs, NodeArg, RebalanceArgs,
     RemoveArgs,
 };
+pub(crate) use given::Given;
 pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
 pub(crate) use upkeep::{DriveCommand, DriveDrainArgs, GcCommand, ScrubAction, ScrubArgs};
+pub(crate) use watch::{BundleArgs, DoctorArgs, TopArgs};
 pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};
 
 pub(crate) use identity::{

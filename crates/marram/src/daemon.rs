@@ -4,7 +4,11 @@ use std::future::Future;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::recent::Keeping;
 
 /// Threads of the runtime.
 #[derive(Debug, Clone, Copy)]
@@ -16,14 +20,18 @@ pub(crate) enum Threads {
     Two,
 }
 
-/// Runs a command to its end. Logs go to standard error; `RUST_LOG` chooses what is logged.
+/// Runs a command to its end. Logs go to standard error, and the newest of them are kept in memory;
+/// `RUST_LOG` chooses what is logged.
 pub(crate) fn run(threads: Threads, command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let written = fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(written)
+        .with(Keeping)
         .init();
     let count = match threads {
         Threads::PerCore => std::thread::available_parallelism()

@@ -86,6 +86,8 @@ pub(crate) enum Failure {
         extra: u64,
         silent: u64,
     },
+    #[error("the cluster is not healthy")]
+    Unhealthy,
     #[error("{0}: not now")]
     NotNow(String),
     #[error("{name} still leads {groups} metadata groups: no other voter could take them in time")]
@@ -152,6 +154,7 @@ impl Failure {
             | Self::ScrubPaused
             | Self::Different { .. }
             | Self::NotNow(_)
+            | Self::Unhealthy
             | Self::StillLeads { .. }
             | Self::TooLate(_)
             | Self::Check(_)

@@ -3,7 +3,7 @@
 //! ```text
 //! cli        what can be said on the command line
 //! commands   the client commands, one file each
-//! server, dev   the servers; daemon   how they begin and end
+//! server, dev   the servers; daemon   how they begin and end; recent   their newest log lines
 //! failure    what can go wrong in a command, and the exit code of each
 //! location, paths, units   m://bucket/key, keys <-> file names, sizes and times as text (pure)
 //! backup_file   backups of the metadata on this machine
@@ -19,6 +19,7 @@ mod failure;
 mod location;
 mod output;
 mod paths;
+mod recent;
 mod server;
 mod transfer;
 mod units;
@@ -26,9 +27,9 @@ mod walk;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Given};
 
 /// Freed memory that each arena of the allocator keeps is twice this.
 const KEPT_BYTES: usize = 16 << 20;
@@ -44,9 +45,16 @@ fn keep_freed_memory() {
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.format(&mut Cli::command()).exit(),
+    };
     match cli.command {
-        Command::Server(args) => daemon::run(daemon::Threads::PerCore, server::run_server(*args)),
+        Command::Server(args) => {
+            let given = Given::of(&matches);
+            daemon::run(daemon::Threads::PerCore, server::run_server(*args, given))
+        }
         Command::Gateway(args) => daemon::run(daemon::Threads::PerCore, server::run_gateway(*args)),
         Command::Dev(args) => daemon::run(daemon::Threads::Two, dev::run(args)),
         command => commands::run(&cli.globals, command),

@@ -58,6 +58,19 @@ impl Output {
         }
     }
 
+    /// Prints text as it is, such as what moves the cursor.
+    pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
+        self.write(|to| to.write_all(text.as_bytes()))
+    }
+
+    /// How words are marked: in colour where a person looks at a terminal and did not say otherwise
+    /// (`NO_COLOR`), else not at all.
+    pub(crate) fn paint(&self) -> Paint {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Paint(io::stdout().is_terminal() && !refused && !dumb)
+    }
+
     /// Hands what was printed to the reader.
     pub(crate) fn flush(&self) -> Result<(), Failure> {
         self.write(Write::flush)
@@ -78,6 +91,44 @@ impl Output {
     pub(crate) fn progress(&self) -> Progress {
         let visible = !self.quiet && !self.json && io::stderr().is_terminal();
         Progress::new(visible)
+    }
+}
+
+/// Marks words on a terminal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    /// Marks nothing.
+    pub(crate) fn none() -> Self {
+        Self(false)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        match self.0 {
+            true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    /// All is well.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.with("1;32", text)
+    }
+
+    /// Something has to be done.
+    pub(crate) fn warning(self, text: &str) -> String {
+        self.with("1;33", text)
+    }
+
+    /// Something has to be done now.
+    pub(crate) fn critical(self, text: &str) -> String {
+        self.with("1;31", text)
+    }
+
+    /// Less important than the rest.
+    pub(crate) fn quiet(self, text: &str) -> String {
+        self.with("2", text)
     }
 }
 

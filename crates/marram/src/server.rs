@@ -13,6 +13,7 @@
 //! gc         garbage collection
 //! groups     opens and starts this node's replicas
 //! observe    metrics, readiness and their listener
+//! inspect    what this node says of itself and its machine
 //! room       space left on the metadata drive
 //! health     what nodes say of each other, and what the leader made of it
 //! view       root group's state -> cluster view -> mesh and watchers
@@ -34,6 +35,7 @@ mod founder;
 mod gc;
 mod groups;
 mod health;
+mod inspect;
 mod invitation;
 mod issuer;
 mod lifetime;
@@ -59,12 +61,14 @@ mod work;
 
 pub(crate) use args::{GatewayArgs, ServerArgs};
 
+use crate::cli::Given;
+
 /// Runs a storage node until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start, with the reason and what to do.
-pub(crate) async fn run_server(args: ServerArgs) -> anyhow::Result<()> {
-    node::run(args).await
+pub(crate) async fn run_server(args: ServerArgs, given: Given) -> anyhow::Result<()> {
+    node::run(args, given).await
 }
 
 /// Runs a gateway without drives until it is told to stop.

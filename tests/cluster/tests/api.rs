@@ -9,10 +9,12 @@ mod api {
     mod commands;
     mod conditions;
     mod direct;
+    mod doctor;
     mod keys;
     mod listing;
     mod metrics;
     mod sizes;
     mod status;
     mod uploads;
+    mod watching;
 }

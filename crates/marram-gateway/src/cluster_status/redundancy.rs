@@ -312,6 +312,6 @@ fn count(n: usize) -> i32 {
 }
 
 #[cfg(test)]
-pub(super) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ mod batch;
 mod buckets;
 mod conditions;
 mod copies;
+mod doctor;
 mod ending;
 mod faults;
 mod grants;

@@ -12,6 +12,7 @@ use crate::admin::{audit, backup, bootstrap, compare, excuse, plan, profile, rem
 use crate::cluster_status::watching::Watching;
 use crate::cluster_status::{self, ok_to_stop, watching};
 use crate::core::Core;
+use crate::doctor;
 use crate::status;
 use crate::upkeep;
 
@@ -284,6 +285,23 @@ impl AdminService for Admin {
         request: Request<v1::RemoveGatewayRequest>,
     ) -> Result<Response<v1::RemoveGatewayResponse>, Status> {
         answer(identity::remove_gateway(&self.0, request.into_inner()).await)
+    }
+
+    async fn diagnose(
+        &self,
+        _request: Request<v1::DiagnoseRequest>,
+    ) -> Result<Response<v1::DiagnoseResponse>, Status> {
+        let answer = doctor::diagnose(&self.0).await;
+        answer
+            .map(Response::new)
+            .map_err(|error| status::of(&error))
+    }
+
+    async fn inspect_node(
+        &self,
+        request: Request<v1::InspectNodeRequest>,
+    ) -> Result<Response<v1::InspectNodeResponse>, Status> {
+        answered(doctor::inspect(&self.0, request.into_inner()).await)
     }
 }
 

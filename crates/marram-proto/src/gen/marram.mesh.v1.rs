@@ -227,6 +227,20 @@ pub struct RenewResponse {
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub authorities: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
+/// Asks a node about itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InspectRequest {
+    /// What is asked for; the node's name in it does not matter.
+    #[prost(message, optional, tag = "1")]
+    pub asked: ::core::option::Option<super::super::v1::InspectNodeRequest>,
+}
+/// What it says.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InspectResponse {
+    /// Of itself and its machine.
+    #[prost(message, optional, tag = "1")]
+    pub inspection: ::core::option::Option<super::super::v1::NodeInspection>,
+}
 /// The header of an error.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RpcError {
@@ -623,6 +637,8 @@ pub enum Method {
     StateHash = 61,
     /// What shards a drive holds. ListShardsRequest, ListShardsResponse.
     ListShards = 76,
+    /// What a node says of itself and its machine. InspectRequest, InspectResponse; see inspect.proto.
+    Inspect = 84,
 }
 impl Method {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -659,6 +675,7 @@ impl Method {
             Self::Upkeep => "METHOD_UPKEEP",
             Self::StateHash => "METHOD_STATE_HASH",
             Self::ListShards => "METHOD_LIST_SHARDS",
+            Self::Inspect => "METHOD_INSPECT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -692,6 +709,7 @@ impl Method {
             "METHOD_UPKEEP" => Some(Self::Upkeep),
             "METHOD_STATE_HASH" => Some(Self::StateHash),
             "METHOD_LIST_SHARDS" => Some(Self::ListShards),
+            "METHOD_INSPECT" => Some(Self::Inspect),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use super::keys::KeyCommand;
 use super::liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 use super::profile::BucketCommand;
 use super::upkeep::{DriveCommand, GcCommand, ScrubArgs};
+use super::watch::{BundleArgs, DoctorArgs, TopArgs};
 use super::wayback::{AuditArgs, BackupCommand};
 use crate::units::parse_size;
 
@@ -19,6 +20,16 @@ pub(crate) enum AdminCommand {
     Bootstrap(BootstrapArgs),
     /// Say how the cluster is, and what that means for the data
     Status(StatusArgs),
+    /// Look at everything that may be wrong, and say what is, with evidence and what to do. Changes
+    /// nothing. The exit code is 0 when the cluster is healthy and 1 when anything critical or any
+    /// warning was found; notes do not count
+    Doctor(DoctorArgs),
+    /// Show what each node does: throughput, calls, latency, fill, leaderships and work in the
+    /// background, again and again until interrupted
+    Top(TopArgs),
+    /// Collect what a maintainer needs into one file: status, findings, settings, metrics and log lines
+    /// of every node. No secrets
+    SupportBundle(BundleArgs),
     /// Say whether nodes may stop now, all at once, with every object still readable and writable;
     /// the exit code is 1 when they may not
     OkToStop(OkToStopArgs),

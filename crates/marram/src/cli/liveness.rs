@@ -12,6 +12,9 @@ pub(crate) struct StatusArgs {
     /// Say it again whenever it changes, until interrupted; with --json a line each time
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Every metadata group on a line of its own, also those that lack nothing
+    #[arg(long)]
+    pub(crate) groups: bool,
 }
 
 /// Arguments of `admin ok-to-stop`.

@@ -3,6 +3,8 @@
 mod audit;
 mod backup;
 mod balance;
+mod bundle;
+mod doctor;
 mod drives;
 mod identity;
 mod keys;
@@ -11,6 +13,7 @@ mod profile;
 mod scrub;
 mod status;
 mod stopping;
+mod top;
 
 use crate::cli::{AdminCommand, BucketCommand, LayoutCommand};
 use crate::commands::Context;
@@ -21,6 +24,9 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
     match command {
         AdminCommand::Bootstrap(args) => identity::bootstrap(context, args).await,
         AdminCommand::Status(args) => status::run(context, args).await,
+        AdminCommand::Doctor(args) => doctor::run(context, args).await,
+        AdminCommand::Top(args) => top::run(context, args).await,
+        AdminCommand::SupportBundle(args) => bundle::run(context, args).await,
         AdminCommand::OkToStop(args) => stopping::ok_to_stop(context, args).await,
         AdminCommand::Maintenance(args) => stopping::maintenance(context, args).await,
         AdminCommand::TransferLeader(args) => stopping::transfer_leader(context, args).await,

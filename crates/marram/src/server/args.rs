@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::wayback::WaybackArgs;
+use crate::cli::Given;
 use anyhow::{Context, Result};
 use marram_types::config::{ApiLimits, BootstrapConfig, GatewayConfig, ServerConfig};
 
@@ -303,6 +304,17 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     }
     config.validate()?;
     Ok(config)
+}
+
+/// What flags and environment gave, and the file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn with_file(given: Given, args: &ServerArgs) -> Result<Given> {
+    match &args.config {
+        Some(file) => Ok(given.with_file(&read_toml(file)?)),
+        None => Ok(given),
+    }
 }
 
 fn bootstrap(args: &ServerArgs) -> Result<Option<BootstrapConfig>> {

@@ -1,7 +1,7 @@
 //! A storage node: it founds a cluster, joins one or resumes, and then runs every role.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,14 +25,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{ServerArgs, server_config};
+use super::args::{ServerArgs, server_config, with_file};
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
+use super::inspect::{self, Inspector, Settings};
 use super::issuer::Issuer;
 use super::lifetime::{api_tls, listen, now_ms, shift_clock, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
 use super::observe::{
     Cluster, DriveSource, Facts, Groups, Observed, Peers, Readiness, Requests, UpkeepSource,
+    keep_history,
 };
 use super::own::Own;
 use super::reencode::{DrivePace, MeshReencoders};
@@ -43,6 +45,7 @@ use super::storage::{Drives, Start, Storage};
 use super::wayback::{self, WaybackArgs};
 use super::work::{MeshSources, Work};
 use super::{catch_up, groups, pace, room, upkeep, view};
+use crate::cli::Given;
 
 mod found;
 mod join;
@@ -76,9 +79,10 @@ pub(super) struct Node {
     health: watch::Sender<Arc<ClusterHealth>>,
 }
 
-pub(super) async fn run(args: ServerArgs) -> Result<()> {
+pub(super) async fn run(args: ServerArgs, given: Given) -> Result<()> {
     let config = server_config(&args)?;
     shift_clock(config.name.as_deref());
+    let settings = inspect::settings(&config, &with_file(given, &args)?);
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let storage = Storage::open(&config)?;
     let start = if args.wayback.begins_anew() {
@@ -102,7 +106,7 @@ pub(super) async fn run(args: ServerArgs) -> Result<()> {
     let within = HAND_OVER_WITHIN + Duration::from_secs(config.api.stop_grace_s) + END_WITHIN;
     tokio::select! {
         ran = start_and_serve(
-            (config, args.wayback),
+            (config, settings, args.wayback),
             kek,
             storage,
             start,
@@ -122,7 +126,7 @@ async fn overdue(stop: &CancellationToken, within: Duration) {
 }
 
 async fn start_and_serve(
-    (config, way_back): (ServerConfig, WaybackArgs),
+    (config, settings, way_back): (ServerConfig, Settings, WaybackArgs),
     kek: Arc<Kek>,
     mut storage: Storage,
     start: Start,
@@ -163,7 +167,8 @@ async fn start_and_serve(
             () = stop.cancelled() => return Ok(()),
         },
     };
-    let served = serve(&config, kek, storage, listeners, (&node, own), &stop).await;
+    let told = (&config, settings);
+    let served = serve(told, kek, storage, listeners, (&node, own), &stop).await;
     node.host.shutdown().await;
     node.mesh.close();
     served
@@ -308,7 +313,7 @@ fn issuer(config: &ServerConfig, kek: Arc<Kek>, node: &Node) -> Arc<Issuer> {
 
 /// Runs every role until told to stop.
 async fn serve(
-    config: &ServerConfig,
+    (config, settings): (&ServerConfig, Settings),
     kek: Arc<Kek>,
     storage: Storage,
     listeners: Listeners,
@@ -328,8 +333,15 @@ async fn serve(
         drive: drives.ids().into_iter().min(),
     }));
     let (requests, observed) = (Arc::<Requests>::default(), upkeep.observed());
+    let inspector = inspector(
+        &listeners,
+        node,
+        &drives,
+        (config, settings, (limits, raft_dir.clone())),
+    );
     node.mesh.set_service(Arc::new(NodeService {
         requests: Arc::clone(&requests),
+        inspector,
         host: Arc::clone(&node.host),
         local: Arc::clone(&node.local),
         drives: Arc::clone(&drives),
@@ -346,25 +358,14 @@ async fn serve(
         let mesh = node.mesh.clone();
         async move { mesh.serve(listeners.mesh).await }
     });
-    tasks.spawn(room::watch(
-        Arc::clone(&node.room),
-        raft_dir,
-        drives,
-        limits,
-    ));
-    tasks.spawn(catch_up::catch_up(
-        Arc::clone(&node.host),
-        node.mesh.clone(),
-        config.join.clone(),
-        node.sender.clone(),
-    ));
+    watch_drives(&mut tasks, node, drives, (raft_dir, limits));
     tasks.spawn(keep_renewed(
         own,
         node.mesh.clone(),
         node.view.clone(),
         Itself(issuer, node.mesh.clone()),
     ));
-    follow_the_cluster(&mut tasks, node);
+    follow_the_cluster(&mut tasks, node, config);
     maintain(config, node, shards, &mut tasks);
     let handed_over = CancellationToken::new();
     tasks.spawn(leave_in_order(
@@ -410,6 +411,27 @@ fn gateway(observed: &Observed, node: &Node, kek: &Arc<Kek>) -> Gateway {
         calls: Arc::clone(&observed.calls),
         ready: observed.readiness.subscribe(),
     })
+}
+
+/// What says how this node and its machine are.
+fn inspector(
+    listeners: &Listeners,
+    node: &Node,
+    drives: &Arc<Drives>,
+    (config, settings, limits): (&ServerConfig, Settings, (room::Limits, PathBuf)),
+) -> Inspector {
+    Inspector {
+        sources: listeners.observed.sources(),
+        drives: Arc::clone(drives),
+        host: Arc::clone(&node.host),
+        mesh: node.mesh.clone(),
+        view: node.view.clone(),
+        tls: listeners.tls.clone(),
+        settings,
+        certificate_lifetime_s: config.certificate_lifetime_s,
+        limits,
+        started_ms: now_ms(),
+    }
 }
 
 /// Has operators see what this node is made of, and that it serves now.
@@ -481,8 +503,30 @@ async fn leave_in_order(
     handed_over.cancel();
 }
 
+/// Measures what is left of the metadata drive, and how all drives do lately.
+fn watch_drives(
+    tasks: &mut tokio::task::JoinSet<()>,
+    node: &Node,
+    drives: Arc<Drives>,
+    (raft_dir, limits): (PathBuf, room::Limits),
+) {
+    tasks.spawn(keep_history(drives.disks().clone()));
+    tasks.spawn(room::watch(
+        Arc::clone(&node.room),
+        raft_dir,
+        drives,
+        limits,
+    ));
+}
+
 /// What this node does and says because of what the cluster has decided.
-fn follow_the_cluster(tasks: &mut tokio::task::JoinSet<()>, node: &Node) {
+fn follow_the_cluster(tasks: &mut tokio::task::JoinSet<()>, node: &Node, config: &ServerConfig) {
+    tasks.spawn(catch_up::catch_up(
+        Arc::clone(&node.host),
+        node.mesh.clone(),
+        config.join.clone(),
+        node.sender.clone(),
+    ));
     tasks.spawn(wayback::follow_gate(
         Arc::clone(&node.logic),
         node.view.clone(),

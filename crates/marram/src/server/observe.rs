@@ -27,9 +27,9 @@ mod readiness;
 mod upkeep;
 
 pub(super) use cluster::Cluster;
-pub(super) use disks::Disks;
+pub(super) use disks::{Disks, Lately, keep_history};
 pub(super) use drives::DriveSource;
-pub(super) use groups::Groups;
+pub(super) use groups::{Groups, replica_facts};
 pub(super) use mesh::{Peers, Requests};
 pub(super) use readiness::{Facts, Readiness};
 pub(super) use upkeep::UpkeepSource;
@@ -84,6 +84,11 @@ impl Observed {
     /// The same for one that others have, too.
     pub(super) fn add_shared(&self, source: Arc<dyn Source>) {
         self.sources.add(source);
+    }
+
+    /// All that it gives.
+    pub(super) fn sources(&self) -> Arc<Sources> {
+        Arc::clone(&self.sources)
     }
 
     /// `host:port` under which others reach the listener, where `mesh` is how they reach the mesh.

@@ -138,6 +138,12 @@ pub(super) async fn watch(
     }
 }
 
+/// Bytes that are free for metadata, and bytes that are kept free of new objects.
+pub(super) fn left(raft_dir: &Path, drives: &Drives, limits: Limits) -> io::Result<(u64, u64)> {
+    let space = measure(raft_dir, drives, limits.capacity)?;
+    Ok((space.free, limits.kept(space.capacity)))
+}
+
 /// What is free on the file system; within a limit, what the limit leaves beside shards, log and
 /// state, if that is less.
 fn measure(raft_dir: &Path, drives: &Drives, limit: Option<u64>) -> io::Result<Space> {

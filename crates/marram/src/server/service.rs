@@ -16,6 +16,7 @@ use prost::Message;
 use tokio::sync::watch;
 
 use super::health;
+use super::inspect::Inspector;
 use super::issuer::Issuer;
 use super::local::Local;
 use super::observe::Requests;
@@ -45,6 +46,8 @@ pub(super) struct NodeService {
     pub view: watch::Receiver<Arc<ClusterView>>,
     /// Where this node gives metrics.
     pub metrics_address: String,
+    /// What can be asked of this node about itself.
+    pub inspector: Inspector,
     /// Where requests are counted.
     pub requests: Arc<Requests>,
 }
@@ -124,6 +127,12 @@ impl NodeService {
             Method::Witness => answer(&health::own_words(&self.local.mesh)),
             Method::ClusterHealth => answer(&health::answer(&self.local, &self.local.health)?),
             Method::HandOver => answer(&health::hand_over(&self.local).await),
+            Method::Inspect => {
+                let request: wire::InspectRequest = parse(header)?;
+                let asked = request.asked.unwrap_or_default();
+                let inspection = Some(self.inspector.answer(asked).await);
+                answer(&wire::InspectResponse { inspection })
+            }
             Method::ListShards => answer(&shards::list(&self.drives, parse(header)?).await?),
         }
     }

@@ -11,7 +11,7 @@ use super::nodes;
 use crate::cli::StatusArgs;
 use crate::commands::Context;
 use crate::failure::Failure;
-use crate::output::{Output, printable};
+use crate::output::{Output, Paint, printable};
 use crate::units::{date, size};
 
 /// Says how the cluster is, and what that means for the data.
@@ -19,7 +19,11 @@ pub(super) async fn run(context: &Context<'_>, args: StatusArgs) -> Result<(), F
     let client = context.client()?;
     if !args.watch {
         let status = client.cluster_status().await;
-        return say(&context.output, &status.map_err(Failure::at("cluster"))?);
+        return say(
+            &context.output,
+            &status.map_err(Failure::at("cluster"))?,
+            &args,
+        );
     }
     loop {
         let watch = client.watch_cluster_status().await;
@@ -27,7 +31,7 @@ pub(super) async fn run(context: &Context<'_>, args: StatusArgs) -> Result<(), F
         // A server that stops, or a broken connection, is no reason to stop watching: another server
         // is asked, and what cannot be reached at all ends the command above.
         while let Ok(Some(status)) = watch.next().await {
-            say(&context.output, &status)?;
+            say(&context.output, &status, &args)?;
             if !context.output.json {
                 context.output.line("")?;
             }
@@ -36,61 +40,132 @@ pub(super) async fn run(context: &Context<'_>, args: StatusArgs) -> Result<(), F
     }
 }
 
-fn say(output: &Output, status: &ClusterStatus) -> Result<(), Failure> {
+fn say(output: &Output, status: &ClusterStatus, args: &StatusArgs) -> Result<(), Failure> {
     if output.json {
         return output.value(status);
     }
-    print(output, status)
+    lines(status, args.groups, output.paint())
+        .iter()
+        .try_for_each(|line| output.line(line))
 }
 
-fn print(output: &Output, status: &ClusterStatus) -> Result<(), Failure> {
-    output.line(&format!(
-        "cluster {} ({}), default profile {}, as seen by {}",
-        printable(&status.cluster_name),
-        status.cluster_id,
-        status.default_profile,
-        printable(&status.answered_by)
-    ))?;
+/// One screen: what the state means for the data, why, and then what the cluster is made of.
+fn lines(status: &ClusterStatus, every_group: bool, paint: Paint) -> Vec<String> {
+    let mut lines = vec![verdict(status, paint)];
+    lines.extend(
+        reasons(status)
+            .into_iter()
+            .map(|reason| format!("  {reason}")),
+    );
+    lines.push(String::new());
+    let heads = ("id", "node", "zone", "state", "duty", "slots", "fill");
+    let (id, name, zone, state, duty, slots, fill) = heads;
+    let (api, drives) = ("api", "drives");
+    lines.push(paint.quiet(&format!(
+        "{id:>6}  {name:<12} {zone:<10} {state:<12} {duty:<9} {slots:>6} {fill:>5}  {api:<21} {drives}"
+    )));
+    lines.extend(status.nodes.iter().map(|node| node_line(node, paint)));
+    lines.extend(zone_lines(status));
+    lines.push(String::new());
+    lines.extend(group_lines(status, every_group, paint));
     let rebalancing = if status.rebalancing {
         ", rebalancing"
     } else {
         ""
     };
-    let epoch = status.layout_epoch;
-    output.line(&format!("layout epoch {epoch}{rebalancing}"))?;
-    output.line("")?;
-    let heads = ("id", "node", "zone", "state", "duty", "slots", "fill");
-    let (id, name, zone, state, duty, slots, fill) = heads;
-    let (api, drives) = ("api", "drives");
-    output.line(&format!(
-        "{id:>6}  {name:<12} {zone:<10} {state:<12} {duty:<9} {slots:>6} {fill:>5}  {api:<21} {drives}"
-    ))?;
-    for node in &status.nodes {
-        output.line(&node_line(node))?;
-    }
-    zone_lines(status)
-        .iter()
-        .try_for_each(|line| output.line(line))?;
-    output.line("")?;
-    for group in &status.groups {
-        output.line(&group_line(group, &status.nodes))?;
-    }
-    let Some(redundancy) = &status.redundancy else {
-        return Ok(());
-    };
-    output.line("")?;
-    let absences = status.nodes.iter().filter_map(absence);
-    let work = status.work.as_ref().map(work_lines).unwrap_or_default();
-    let sentences = redundancy.sentences.iter().chain(&redundancy.under_way);
-    let lines = sentences.map(|sentence| printable(sentence));
+    lines.push(paint.quiet(&format!(
+        "cluster {} ({}), default profile {}, layout epoch {}{rebalancing}, as seen by {}",
+        printable(&status.cluster_name),
+        status.cluster_id,
+        status.default_profile,
+        status.layout_epoch,
+        printable(&status.answered_by)
+    )));
     lines
-        .chain(absences)
-        .chain(work)
-        .try_for_each(|sentence| output.line(&sentence))?;
-    if redundancy.fully_redundant {
-        output.line("Every object has all of its shards where they belong.")?;
+}
+
+/// Whether the data is safe, in one line.
+pub(super) fn verdict(status: &ClusterStatus, paint: Paint) -> String {
+    let Some(known) = &status.redundancy else {
+        return paint
+            .critical("UNKNOWN: this server does not say what the state means for the data.");
+    };
+    let left = known.tolerated_losses;
+    if left < 0 {
+        return paint.critical(
+            "DATA OUT OF REACH: some objects may not be readable until nodes that are away come back.",
+        );
     }
-    Ok(())
+    if !known.writable {
+        return paint.critical("NOT WRITABLE: every object can be read, and none can be written.");
+    }
+    let away = status.nodes.iter().any(|node| node.state != NodeState::Up);
+    let reduced = away || known.under_protected_versions > 0;
+    let nodes = match left {
+        1 => "any 1 node".to_owned(),
+        any => format!("any {any} nodes"),
+    };
+    match (left, known.fully_redundant) {
+        (0, true) => paint
+            .warning("NOT REDUNDANT: every object is there, and could be lost with a single node."),
+        (0, false) => {
+            paint.critical("AT RISK: every object can be read, and no further node may be lost.")
+        }
+        (_, true) => paint.good(&format!(
+            "SAFE: every object survives the loss of {nodes}, and all of it is where it belongs."
+        )),
+        (_, false) if reduced => paint.warning(&format!(
+            "REDUCED: every object can be read, and survives the loss of {nodes} more."
+        )),
+        (_, false) => paint.good(&format!(
+            "SAFE, AT WORK: every object survives the loss of {nodes}; some of it is on its way."
+        )),
+    }
+}
+
+/// Why, and what is done about it.
+fn reasons(status: &ClusterStatus) -> Vec<String> {
+    let known = status.redundancy.iter();
+    let said = known.flat_map(|known| known.sentences.iter().chain(&known.under_way));
+    let mut reasons: Vec<String> = said.map(|sentence| printable(sentence)).collect();
+    reasons.extend(status.nodes.iter().filter_map(absence));
+    reasons.extend(status.work.iter().flat_map(work_lines));
+    reasons
+}
+
+/// Groups that lack something, each on a line of its own, and the others on one; or every group.
+fn group_lines(status: &ClusterStatus, every_one: bool, paint: Paint) -> Vec<String> {
+    let is_whole = |group: &&GroupStatus| {
+        group.leader_node_id.is_some() && group.voters_up as usize == group.voter_node_ids.len()
+    };
+    let (whole, lacking): (Vec<&GroupStatus>, Vec<&GroupStatus>) = match every_one {
+        true => (Vec::new(), status.groups.iter().collect()),
+        false => status.groups.iter().partition(is_whole),
+    };
+    let line = |group: &&GroupStatus| match is_whole(group) {
+        true => group_line(group, &status.nodes),
+        false => paint.warning(&group_line(group, &status.nodes)),
+    };
+    let mut lines: Vec<String> = lacking.iter().map(line).collect();
+    if !whole.is_empty() {
+        let led = status.nodes.iter().filter_map(|node| {
+            let led = whole
+                .iter()
+                .filter(|group| group.leader_node_id == Some(node.node_id));
+            let led = led.count();
+            (led > 0).then(|| format!("{} {led}", printable(&node.name)))
+        });
+        let led: Vec<String> = led.collect();
+        let groups = match (whole.len(), lacking.is_empty()) {
+            (all, true) => format!("all {all} metadata groups"),
+            (some, false) => format!("the other {some} metadata groups"),
+        };
+        lines.push(format!(
+            "{groups} have all voters; led by {}",
+            led.join(", ")
+        ));
+    }
+    lines
 }
 
 /// A time for people, in its two largest units.
@@ -132,9 +207,8 @@ fn percent((used, all): (u64, u64)) -> String {
     }
 }
 
-fn node_line(node: &NodeStatus) -> String {
-    let drives: Vec<String> = node.drives.iter().map(drive_text).collect();
-    format!(
+fn node_line(node: &NodeStatus, paint: Paint) -> String {
+    let line = format!(
         "{:>6}  {:<12} {:<10} {:<12} {:<9} {:>6} {:>5}  {:<21} {}",
         node.node_id,
         printable(&node.name),
@@ -144,8 +218,19 @@ fn node_line(node: &NodeStatus) -> String {
         node.slots,
         percent(fill(node.drives.iter())),
         printable(&node.api_address),
-        drives.join("; ")
-    )
+        drives_text(&node.drives)
+    );
+    let is_well = node.state == NodeState::Up
+        && matches!(node.condition.health, NodeHealth::Up | NodeHealth::Unknown)
+        && node
+            .drives
+            .iter()
+            .all(|drive| drive.state == DriveState::Active);
+    match (is_well, node.state) {
+        (true, _) => line,
+        (false, NodeState::Up) => paint.warning(&line),
+        (false, _) => paint.critical(&line),
+    }
 }
 
 /// A line for each zone, where there are several.
@@ -215,21 +300,29 @@ fn work_lines(work: &WorkStatus) -> Vec<String> {
     lines
 }
 
-fn drive_text(drive: &DriveStatus) -> String {
-    let state = match drive.state {
-        DriveState::Active => "",
-        DriveState::Full => " FULL",
-        DriveState::Retired => " RETIRED",
-        DriveState::Away => return format!("{} AWAY", drive.drive_id),
-        DriveState::Unknown => return format!("{} unknown", drive.drive_id),
+/// How many drives there are and what is free on them, and each that is not as it should be.
+fn drives_text(drives: &[DriveStatus]) -> String {
+    let odd = drives.iter().filter_map(|drive| {
+        let state = match drive.state {
+            DriveState::Active => return None,
+            DriveState::Full => "FULL",
+            DriveState::Retired => "RETIRED",
+            DriveState::Away => "AWAY",
+            DriveState::Unknown => "unknown",
+        };
+        Some(format!("{} {state}", drive.drive_id))
+    });
+    let free = drives.iter().map(|drive| drive.free_bytes).sum();
+    let all = drives.iter().map(|drive| drive.capacity_bytes).sum();
+    let count = match drives.len() {
+        1 => "1 drive".to_owned(),
+        many => format!("{many} drives"),
     };
-    format!(
-        "{}{state} {} of {} free, records {}",
-        drive.drive_id,
-        size(drive.free_bytes),
-        size(drive.capacity_bytes),
-        size(drive.record_bytes)
-    )
+    let known = format!("{count}, {} of {} free", size(free), size(all));
+    std::iter::once(known)
+        .chain(odd)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn group_line(group: &GroupStatus, nodes: &[NodeStatus]) -> String {
@@ -258,7 +351,114 @@ fn group_line(group: &GroupStatus, nodes: &[NodeStatus]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use marram_client::Redundancy;
+
     use super::*;
+
+    fn status(tolerated_losses: i32, fully_redundant: bool) -> ClusterStatus {
+        let known = Redundancy {
+            tolerated_losses,
+            writable: true,
+            sentences: vec!["Because.".to_owned()],
+            narrowed_versions: 0,
+            under_protected_versions: 0,
+            fully_redundant,
+            under_way: Vec::new(),
+            repairs_waiting: Some(0),
+            reencodings_waiting: Some(0),
+        };
+        let group = |group| GroupStatus {
+            group,
+            leader_node_id: Some(1),
+            voter_node_ids: vec![1, 2, 3],
+            voters_up: 3,
+        };
+        ClusterStatus {
+            cluster_id: "7".to_owned(),
+            cluster_name: "tests".to_owned(),
+            default_profile: "4+2".to_owned(),
+            answered_by: "node-1".to_owned(),
+            nodes: vec![node(NodeState::Up)],
+            groups: vec![group(0), group(1)],
+            redundancy: Some(known),
+            moves_under_way: 0,
+            placement_groups_to_move: 0,
+            work: None,
+            layout_epoch: 3,
+            rebalancing: false,
+        }
+    }
+
+    fn node(state: NodeState) -> NodeStatus {
+        NodeStatus {
+            node_id: 1,
+            name: "node-1".to_owned(),
+            zone: String::new(),
+            state,
+            api_address: "127.0.0.1:7070".to_owned(),
+            mesh_address: String::new(),
+            drives: Vec::new(),
+            duty: marram_client::NodeDuty::Serving,
+            slots: 1,
+            metrics_address: String::new(),
+            condition: marram_client::NodeCondition::default(),
+        }
+    }
+
+    #[test]
+    fn the_first_line_says_whether_the_data_is_safe() {
+        let said = |status: &ClusterStatus| verdict(status, Paint::none());
+        for (left, whole, word) in [
+            (
+                2,
+                true,
+                "SAFE: every object survives the loss of any 2 nodes, and",
+            ),
+            (
+                1,
+                false,
+                "SAFE, AT WORK: every object survives the loss of any 1 node; some",
+            ),
+            (0, true, "NOT REDUNDANT"),
+            (0, false, "AT RISK"),
+            (-1, false, "DATA OUT OF REACH"),
+        ] {
+            assert!(
+                said(&status(left, whole)).starts_with(word),
+                "{left} {whole}"
+            );
+        }
+        let mut reduced = status(1, false);
+        reduced.nodes.push(node(NodeState::Away));
+        assert!(said(&reduced).starts_with("REDUCED"));
+        let mut full = status(2, true);
+        full.redundancy.as_mut().expect("there").writable = false;
+        assert!(said(&full).starts_with("NOT WRITABLE"));
+        full.redundancy = None;
+        assert!(said(&full).starts_with("UNKNOWN"));
+    }
+
+    #[test]
+    fn groups_that_are_whole_are_one_line() {
+        let mut status = status(2, true);
+        let said = group_lines(&status, false, Paint::none());
+        assert_eq!(
+            said,
+            ["all 2 metadata groups have all voters; led by node-1 2"]
+        );
+        assert_eq!(group_lines(&status, true, Paint::none()).len(), 2);
+        status.groups[1].leader_node_id = None;
+        let said = group_lines(&status, false, Paint::none());
+        assert!(
+            said[0].contains("NO LEADER") && said[1].starts_with("the other 1"),
+            "{said:?}"
+        );
+        let screen = lines(&status, false, Paint::none());
+        assert!(
+            screen[0].starts_with("SAFE") && screen[1] == "  Because.",
+            "{screen:?}"
+        );
+    }
 
     #[test]
     fn times_are_read_at_a_glance() {

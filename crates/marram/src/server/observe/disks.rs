@@ -1,17 +1,37 @@
 //! Measures what is done with files: a layer around the seam to the operating system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use marram_metrics::catalogue::{DISK_BYTES, DISK_ERRORS, DISK_OPERATION_DURATION};
-use marram_metrics::{Histogram, Sheet, Source};
+use marram_metrics::{Histogram, Sheet, Snapshot, Source};
 use marram_store::{FileLock, OpenMode, Space, Vfs, VfsFile};
 use parking_lot::Mutex;
+
+/// How often it is noted what the histograms hold.
+const NOTE_EVERY: Duration = Duration::from_mins(1);
+/// Notes that are kept: what happened since the oldest one is what a disk did lately.
+const NOTES_MAX: usize = 10;
+
+/// What a disk did in the last minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::server) struct Lately {
+    /// Syncs.
+    pub(in crate::server) syncs: u64,
+    /// How long 99 of 100 of them took at most.
+    pub(in crate::server) sync_p99_us: u64,
+    /// Reads.
+    pub(in crate::server) reads: u64,
+    /// How long 99 of 100 of them took at most.
+    pub(in crate::server) read_p99_us: u64,
+    /// Reads, writes and syncs that failed since the process started.
+    pub(in crate::server) errors: u64,
+}
 
 /// What is known of all disks of a server, by their names.
 #[derive(Debug, Default)]
@@ -24,6 +44,8 @@ struct Disk {
     write: Operation,
     sync: Operation,
     space: Operation,
+    /// What syncs and reads had taken at the last minutes, the oldest first.
+    notes: Mutex<VecDeque<(Snapshot, Snapshot)>>,
 }
 
 #[derive(Debug)]
@@ -43,6 +65,71 @@ impl Disks {
         };
         Arc::new(Measured { files, disk })
     }
+
+    /// What was done to the files of `name` in the last minutes; nothing where there are none.
+    pub(in crate::server) fn lately(&self, name: &str) -> Lately {
+        let disk = self.0.lock().get(name).cloned();
+        disk.map(|disk| disk.lately()).unwrap_or_default()
+    }
+
+    fn note(&self) {
+        let disks: Vec<Arc<Disk>> = self.0.lock().values().cloned().collect();
+        for disk in disks {
+            let mut notes = disk.notes.lock();
+            if notes.len() == NOTES_MAX {
+                notes.pop_front();
+            }
+            notes.push_back((disk.sync.took.snapshot(), disk.read.took.snapshot()));
+        }
+    }
+}
+
+/// Notes from time to time what the disks had done until then, for as long as it is polled.
+pub(in crate::server) async fn keep_history(disks: Arc<Disks>) {
+    loop {
+        tokio::time::sleep(NOTE_EVERY).await;
+        disks.note();
+    }
+}
+
+impl Disk {
+    fn lately(&self) -> Lately {
+        let before = self.notes.lock().front().cloned();
+        let (sync, read) = before.map_or((None, None), |(sync, read)| (Some(sync), Some(read)));
+        let (syncs, sync_p99_us) = since(sync.as_ref(), &self.sync.took.snapshot());
+        let (reads, read_p99_us) = since(read.as_ref(), &self.read.took.snapshot());
+        let failed = |operation: &Operation| operation.errors.load(Ordering::Relaxed);
+        Lately {
+            syncs,
+            sync_p99_us,
+            reads,
+            read_p99_us,
+            errors: failed(&self.read) + failed(&self.write) + failed(&self.sync),
+        }
+    }
+}
+
+/// How many values came since then, and the bound that 99 of 100 of them stay below, in microseconds.
+fn since(before: Option<&Snapshot>, now: &Snapshot) -> (u64, u64) {
+    let earlier = |at: usize| before.and_then(|b| b.buckets.get(at)).map_or(0, |b| b.1);
+    let each = now.buckets.iter().enumerate();
+    let new: Vec<(f64, u64)> = each
+        .map(|(at, (bound, count))| (*bound, count.saturating_sub(earlier(at))))
+        .collect();
+    let all: u64 = new.iter().map(|(_, count)| count).sum();
+    let mut below = 0;
+    let mut largest = 0.0_f64;
+    for (bound, count) in new {
+        below += count;
+        // Beyond the last bound nothing is known but that it is more.
+        largest = if bound.is_finite() { bound } else { largest };
+        if all > 0 && below * 100 >= all * 99 {
+            break;
+        }
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounds are small
+    let bound_us = (largest * 1e6).round() as u64;
+    (all, if all > 0 { bound_us } else { 0 })
 }
 
 impl Default for Disk {
@@ -52,6 +139,7 @@ impl Default for Disk {
             write: Operation::new(),
             sync: Operation::new(),
             space: Operation::new(),
+            notes: Mutex::default(),
         }
     }
 }
@@ -240,5 +328,30 @@ mod tests {
         ] {
             assert!(page.lines().any(|l| l == line), "{line}\n{page}");
         }
+    }
+
+    #[test]
+    fn only_the_last_minutes_count() {
+        let disks = Disks::default();
+        disks.measured("7", Arc::new(OsVfs));
+        let disk = disks.0.lock().get("7").cloned().expect("there");
+        for _ in 0..1000 {
+            disk.sync.took.observe_time(Duration::from_secs(1));
+        }
+        let slow = disks.lately("7");
+        assert_eq!((slow.syncs, slow.reads, slow.errors), (1000, 0, 0));
+        assert!(slow.sync_p99_us >= 1_000_000, "{slow:?}");
+        disks.note();
+        for _ in 0..200 {
+            disk.sync.took.observe_time(Duration::from_millis(1));
+        }
+        let quick = disks.lately("7");
+        assert_eq!(quick.syncs, 200);
+        assert!((1000..20_000).contains(&quick.sync_p99_us), "{quick:?}");
+        for _ in 0..NOTES_MAX {
+            disks.note();
+        }
+        assert_eq!(disks.lately("7"), Lately::default());
+        assert_eq!(disks.lately("8"), Lately::default());
     }
 }

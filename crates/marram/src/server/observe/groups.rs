@@ -11,6 +11,7 @@ use marram_metrics::catalogue::{
     RAFT_LAG, RAFT_LAST, RAFT_ROLE, RAFT_TERM, RAFT_VOTERS,
 };
 use marram_metrics::{Sheet, Source};
+use marram_proto::v1::ReplicaFacts;
 use marram_raft::{GroupStatus, RaftHost, Role};
 use marram_types::{GroupId, ReplicaId};
 use tokio::sync::watch;
@@ -76,15 +77,41 @@ impl Groups {
     }
 }
 
-fn write(sheet: &mut Sheet, name: &str, status: &GroupStatus) {
-    let labels = [name];
-    let role = match status.role {
+/// What the replicas of this server are and how far.
+pub(in crate::server) fn replica_facts(
+    host: &RaftHost,
+    mesh: &Mesh,
+    view: &ClusterView,
+) -> Vec<ReplicaFacts> {
+    let answers = |replica| node_of(view, replica).is_some_and(|node| mesh.is_up(node));
+    let each = host.groups().into_iter().filter_map(|group| {
+        let status = host.status(group)?;
+        Some(ReplicaFacts {
+            group: u32::from(group.0),
+            role: role_name(status.role).to_owned(),
+            led: is_led(&status, answers),
+            term: status.term,
+            last_index: status.last,
+            applied_index: status.applied,
+            failure: status.failed.unwrap_or_default(),
+        })
+    });
+    each.collect()
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
         Role::Leader => "leader",
         Role::Follower => "follower",
         Role::Candidate => "candidate",
         Role::Learner => "learner",
         Role::Stopped => "stopped",
-    };
+    }
+}
+
+fn write(sheet: &mut Sheet, name: &str, status: &GroupStatus) {
+    let labels = [name];
+    let role = role_name(status.role);
     sheet.set_one_of(&RAFT_ROLE, &labels, &ROLES, role);
     sheet.set(&RAFT_TERM, &labels, status.term);
     sheet.set(&RAFT_LAST, &labels, status.last);

@@ -18,6 +18,17 @@ struct Open {
     root: Option<DriveRoot>,
 }
 
+/// A data folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::server) struct DataFolder {
+    /// Where it is.
+    pub(in crate::server) path: PathBuf,
+    /// The drive that is open in it.
+    pub(in crate::server) drive: Option<DriveId>,
+    /// The metadata lies here.
+    pub(in crate::server) metadata: bool,
+}
+
 /// The node's drives.
 #[derive(Debug)]
 pub(in crate::server) struct Drives {
@@ -85,6 +96,31 @@ impl Drives {
             Some((*id, offered))
         };
         drives.iter().filter_map(offered).collect()
+    }
+
+    /// All data folders: those of open drives first.
+    pub(in crate::server) fn places(&self) -> Vec<DataFolder> {
+        let drives = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        let open = drives.iter().filter_map(|(id, open)| {
+            let root = open.root.as_ref()?;
+            Some(DataFolder {
+                path: root.path().to_owned(),
+                drive: Some(*id),
+                metadata: root.identity().is_some_and(|known| known.ordinal == 0),
+            })
+        });
+        let mut all: Vec<DataFolder> = open.collect();
+        drop(drives);
+        let waiting = self.waiting();
+        all.extend(waiting.iter().map(|waiting| DataFolder {
+            path: match waiting {
+                Waiting::Away { path, .. } => path.clone(),
+                Waiting::New(root) => root.path().to_owned(),
+            },
+            drive: None,
+            metadata: false,
+        }));
+        all
     }
 
     /// Adds an open drive.

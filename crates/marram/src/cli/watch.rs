@@ -1,0 +1,41 @@
+//! Arguments of what operators look at: doctor, top, the bundle for maintainers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::units::parse_duration;
+
+/// Arguments of `admin doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Name every check, those that found nothing too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Arguments of `admin top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Say it once, of one interval, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Time over which everything is measured, and after which it is said again
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2s")]
+    pub(crate) every: Duration,
+}
+
+/// Arguments of `admin support-bundle`.
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The file to write, whose name ends in .tar.gz or .tgz; must not be there
+    pub(crate) out: PathBuf,
+    /// With names of buckets and access keys, in log lines and lists of their own. Secrets are never in
+    /// it
+    #[arg(long)]
+    pub(crate) names: bool,
+    /// Newest log lines of each node, at most 2000
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub(crate) log_lines: u32,
+}
