@@ -83,6 +83,11 @@ pub trait Consensus: Send + Sync {
         self.is_up(replica)
     }
 
+    /// Whether several peers find a replica's node many times slower than the others.
+    fn is_slow(&self, _replica: ReplicaId) -> bool {
+        false
+    }
+
     /// Hands a group's leadership to another voter.
     async fn hand_over(&self, group: GroupId, to: ReplicaId) -> Result<(), ConsensusError>;
 }

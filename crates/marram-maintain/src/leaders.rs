@@ -1,5 +1,5 @@
 //! Who leads: each group's first choice where it can, so that the groups' work is spread over the nodes,
-//! and nobody who is about to stop or is asked not to.
+//! and nobody who is about to stop, is asked not to, or is slow: all that a group does waits for its leader.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ fn heirs(
 }
 
 /// Runs until the view's sender is gone. Each server hands over only what it leads itself, one
-/// group at a time, so that no two decisions can cross; all of it when it is asked not to lead.
+/// group at a time, so that no two decisions can cross; all of it when it is asked not to lead or is slow.
 pub async fn spread_leaders<C: Consensus>(
     consensus: Arc<C>,
     view: watch::Receiver<Arc<ClusterView>>,
@@ -95,7 +95,8 @@ pub async fn spread_leaders<C: Consensus>(
         let seen = view.borrow().clone();
         let own = consensus.own_replica();
         let led = consensus.led_groups();
-        if !led.is_empty() && !is_asked_to_lead(&seen, own) && keeps_vote(&seen, own) {
+        let spared = !is_asked_to_lead(&seen, own) || consensus.is_slow(own);
+        if !led.is_empty() && spared && keeps_vote(&seen, own) {
             hand_over_all(consensus.as_ref(), &seen, HAND_OVER_WITHIN).await;
             continue;
         }

@@ -105,6 +105,8 @@ pub(crate) fn rows(state: &dyn KvRead) -> Vec<(String, String)> {
 pub(crate) struct Net {
     hosts: RwLock<HashMap<ReplicaId, Weak<RaftHost>>>,
     cut: RwLock<HashSet<ReplicaId>>,
+    /// What is said to or by a replica takes so long, each way.
+    slow: RwLock<HashMap<ReplicaId, Duration>>,
     sent: Mutex<HashMap<RaftMethod, u64>>,
     delivered: Mutex<HashMap<RaftMethod, u64>>,
     /// The n-th snapshot piece from now on is lost; 0 = none.
@@ -138,6 +140,22 @@ impl Net {
             cut.insert(replica);
         } else {
             cut.remove(&replica);
+        }
+    }
+
+    /// Has all that is said to or by a replica take so long, each way.
+    pub(crate) fn slow_down(&self, replica: ReplicaId, each_way: Duration) {
+        self.slow.write().insert(replica, each_way);
+    }
+
+    async fn travel(&self, a: ReplicaId, b: ReplicaId) {
+        let takes = {
+            let slow = self.slow.read();
+            let of = |replica: ReplicaId| slow.get(&replica).copied().unwrap_or_default();
+            of(a).max(of(b))
+        };
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
         }
     }
 
@@ -230,7 +248,13 @@ impl Transport for End {
         *self.net.delivered.lock().entry(method).or_default() += 1;
         let runtime = host.runtime().clone();
         // On the target's runtime, so that it ends with the target.
-        let handled = runtime.spawn(async move { host.handle(method, header, payload).await });
+        let (net, me) = (self.net.clone(), self.me);
+        let handled = runtime.spawn(async move {
+            net.travel(me, target).await;
+            let handled = host.handle(method, header, payload).await;
+            net.travel(me, target).await;
+            handled
+        });
         let answer = match tokio::time::timeout(timeout, handled).await {
             Ok(Ok(answer)) => answer.map_err(|e| TransportError::Refused(e.to_string()))?,
             Ok(Err(_)) => return Err(away()),

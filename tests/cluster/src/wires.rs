@@ -1,4 +1,4 @@
-//! Wires between the nodes that can be cut: a forwarder in front of each node's mesh port.
+//! Wires between the nodes that can be cut or made slow: a forwarder in front of each node's mesh port.
 //!
 //! Peers are told the forwarder's address (`mesh-advertise` in the node's folder), so everything that
 //! they say to each other goes through it. A wire that is cut carries nothing in either direction and
@@ -6,7 +6,7 @@
 //! has opened a connection is asked of the operating system, so that a node can be cut off in both
 //! directions. Applications still reach such a node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,8 @@ struct Shared {
     processes: Processes,
     /// Nodes that are cut off.
     cut: watch::Sender<BTreeSet<u16>>,
+    /// Nodes that are slow, and how long their wires hold what they carry.
+    slow: watch::Sender<BTreeMap<u16, Duration>>,
 }
 
 /// The ends of a connection: the node that opened it, where it is one, and the one that serves it.
@@ -54,6 +56,11 @@ struct Ends {
 impl Ends {
     fn is_whole(self, cut: &BTreeSet<u16>) -> bool {
         !cut.contains(&self.to) && self.from.is_none_or(|from| !cut.contains(&from))
+    }
+
+    fn held_for(self, slow: &BTreeMap<u16, Duration>) -> Duration {
+        let of = |node: u16| slow.get(&node).copied().unwrap_or_default();
+        of(self.to).max(self.from.map_or(Duration::ZERO, of))
     }
 }
 
@@ -74,6 +81,7 @@ impl Wires {
             dir: dir.to_owned(),
             processes: Processes::new(dir),
             cut: watch::Sender::default(),
+            slow: watch::Sender::default(),
         });
         for node in 1..=NODES_MAX {
             let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -93,6 +101,12 @@ impl Wires {
     /// Cuts exactly these nodes off from all their peers, and makes all other wires whole.
     pub fn cut_off(&self, nodes: impl IntoIterator<Item = u16>) {
         self.shared.cut.send_replace(nodes.into_iter().collect());
+    }
+
+    /// Holds whatever is said to or by exactly these nodes for so long, in each direction, up to
+    /// 64 KiB of a connection at once.
+    pub fn slow_down(&self, nodes: impl IntoIterator<Item = (u16, Duration)>) {
+        self.shared.slow.send_replace(nodes.into_iter().collect());
     }
 }
 
@@ -139,18 +153,14 @@ async fn carry(shared: Arc<Shared>, to: u16, near: TcpStream, port: u16) {
     }
     let (near, far) = (near.into_split(), far.into_split());
     tokio::join!(
-        pump(near.0, far.1, ends, cut.clone()),
-        pump(far.0, near.1, ends, cut)
+        pump(near.0, far.1, ends, &shared),
+        pump(far.0, near.1, ends, &shared)
     );
 }
 
 /// One direction. What was read when the wire was cut is held until it is whole.
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    ends: Ends,
-    mut cut: watch::Receiver<BTreeSet<u16>>,
-) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, ends: Ends, shared: &Shared) {
+    let mut cut = shared.cut.subscribe();
     let mut buffer = vec![0; BUFFER];
     loop {
         let read = from.read(&mut buffer).await;
@@ -160,6 +170,10 @@ async fn pump(
         let Ok(bytes @ 1..) = read else {
             return;
         };
+        let held = ends.held_for(&shared.slow.borrow());
+        if !held.is_zero() {
+            tokio::time::sleep(held).await;
+        }
         if to.write_all(&buffer[..bytes]).await.is_err() {
             return;
         }

@@ -40,6 +40,7 @@ mod liveness {
     mod dead_node;
     mod planned_stop;
     mod rolling;
+    mod slow;
 }
 
 /// Limits that must hold: full drives, space that comes back, memory for one large object.

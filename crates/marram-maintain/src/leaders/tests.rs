@@ -1,6 +1,7 @@
 //! Leaderships over a consensus in memory.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use marram_meta::{
@@ -18,6 +19,7 @@ struct Fake {
     taken: Mutex<Vec<(GroupId, ReplicaId)>>,
     deaf: BTreeSet<u64>,
     away: BTreeSet<u64>,
+    slow: AtomicBool,
 }
 
 fn unavailable(group: GroupId) -> ConsensusError {
@@ -71,6 +73,10 @@ impl Consensus for Fake {
         !self.away.contains(&replica.0)
     }
 
+    fn is_slow(&self, replica: ReplicaId) -> bool {
+        replica == self.own_replica() && self.slow.load(Ordering::SeqCst)
+    }
+
     async fn hand_over(&self, group: GroupId, to: ReplicaId) -> Result<(), ConsensusError> {
         if !self.deaf.contains(&to.0) {
             self.led.lock().unwrap().remove(&group);
@@ -92,6 +98,7 @@ fn world(deaf: &[u64], away: &[u64]) -> (Fake, ClusterView) {
         taken: Mutex::default(),
         deaf: deaf.iter().copied().collect(),
         away: away.iter().copied().collect(),
+        slow: AtomicBool::new(false),
     };
     (fake, view)
 }
@@ -140,4 +147,24 @@ async fn without_an_heir_nothing_is_waited_for() {
     let done = hand_over_all(&fake, &view, WITHIN).await;
     assert_eq!(done.kept.len(), 6);
     assert!(began.elapsed() >= WITHIN && began.elapsed() < 2 * WITHIN);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_slow_gives_everything_away() {
+    let (fake, view) = world(&[], &[]);
+    let fake = Arc::new(fake);
+    let (_sender, seen) = watch::channel(Arc::new(view));
+    let spreads = tokio::spawn(spread_leaders(fake.clone(), seen));
+    tokio::time::sleep(LOOK_EVERY + LOOK_EVERY / 2).await;
+    assert_eq!(fake.led_groups().len(), 6, "it leads what it is to lead");
+    fake.slow.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    while !fake.led_groups().is_empty() {
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "it goes on leading"
+        );
+        tokio::time::sleep(TAKEN_EVERY).await;
+    }
+    spreads.abort();
 }

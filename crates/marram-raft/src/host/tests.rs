@@ -165,6 +165,25 @@ async fn a_leader_that_is_cut_off_answers_nothing_and_steps_down() {
     .await;
 }
 
+/// Its heartbeats arrive, so that nobody else stands for election; their answers take longer than openraft
+/// waits for them, so that nobody can read. Somebody else must lead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_with_a_slow_link_can_give_leading_away() {
+    let cluster = Cluster::of(3).await;
+    cluster.put("a", "1").await;
+    let leader = cluster.leader().await;
+    cluster
+        .net
+        .slow_down(leader.replica(), Duration::from_millis(80));
+    let others = cluster.nodes.iter().map(|node| node.replica);
+    let heir = { others }.find(|replica| *replica != leader.replica());
+    let heir = heir.expect("three replicas");
+    leader.transfer_leader(GROUP, heir).await.expect("asked");
+    eventually("the heir leads", || leader.leader(GROUP) == Some(heir)).await;
+    assert_eq!(cluster.get("a").await, "1");
+    cluster.put("a", "2").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_was_away_too_long_gets_a_snapshot() {
     let policy = CheckpointPolicy {

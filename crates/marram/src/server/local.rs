@@ -16,7 +16,7 @@ use marram_raft::{
     HandleError, ProposeError, QueryError, RaftHost, RaftMethod, ReadError, Role, RouteError,
     Router, Transport, TransportError,
 };
-use marram_types::{ClusterHealth, GroupId, ReplicaId};
+use marram_types::{ClusterHealth, GroupId, Health, ReplicaId};
 use tokio::sync::watch;
 
 use super::view::node_of;
@@ -233,6 +233,11 @@ impl Consensus for Local {
         self.mesh.is_up(node)
             && !self.mesh.is_leaving(node)
             && !self.health.borrow().prefers_others(node)
+    }
+
+    fn is_slow(&self, replica: ReplicaId) -> bool {
+        let node = node_of(&self.view.borrow(), replica);
+        node.is_some_and(|node| self.health.borrow().of(node) == Health::Slow)
     }
 
     async fn hand_over(&self, group: GroupId, to: ReplicaId) -> Result<(), ConsensusError> {

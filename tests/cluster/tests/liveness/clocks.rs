@@ -20,9 +20,11 @@ async fn wrong_clocks(client: &Client) -> Result<Vec<(String, i64)>, String> {
     let status = client.cluster_status().await.map_err(|e| e.to_string())?;
     let nodes = status.nodes.iter();
     let wrong = nodes.filter(|node| node.condition.clock_ahead_ms != 0);
-    Ok(wrong
-        .map(|node| (node.name.clone(), node.condition.clock_ahead_ms))
-        .collect())
+    let wrong = wrong.map(|node| (node.name.clone(), node.condition.clock_ahead_ms));
+    let mut wrong: Vec<_> = wrong.collect();
+    // Nodes are listed by their ids, which follow the order in which they joined.
+    wrong.sort_unstable();
+    Ok(wrong)
 }
 
 async fn until_wrong(client: &Client, wrong: &[(&str, i64)]) {
