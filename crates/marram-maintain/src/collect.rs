@@ -58,13 +58,25 @@ pub struct Collector<C, S> {
     groups: BTreeMap<GroupId, Work>,
 }
 
+/// How far a group was when a drive that is to be emptied got its last data.
+#[derive(Debug, Clone, Copy)]
+struct Drain {
+    /// Since when nothing new should come to the drive: it was seen to be emptied, and no placement group
+    /// has it or moves away from it any more. What is displaced before counts as lying on it.
+    since: Instant,
+    /// Rows name the drive.
+    named: bool,
+    /// How far the group was when everybody knew.
+    index: u64,
+}
+
 /// What is known of one group.
 #[derive(Debug)]
 struct Work {
     gc: Lagging,
     readers: Lagging,
-    /// When a drive was first seen to be emptied, and how far the group was when everybody knew.
-    drains: BTreeMap<DriveId, (Instant, u64)>,
+    /// The drives that are to be emptied.
+    drains: BTreeMap<DriveId, Drain>,
     /// The group's floors, as last seen or proposed.
     floors: (u64, u64),
     activity: Activity,
@@ -86,8 +98,8 @@ impl Work {
 
 /// What a turn is taken with.
 struct Round {
-    /// Drives that are to be emptied, with their node or alone.
-    drains: BTreeSet<DriveId>,
+    /// Drives that are to be emptied, with their node or alone, and whether rows of the layout name them.
+    drains: BTreeMap<DriveId, bool>,
     led: BTreeSet<GroupId>,
     owners: Owners,
     up: BTreeSet<NodeId>,
@@ -174,13 +186,17 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         work: &mut Work,
     ) -> Result<(), ConsensusError> {
         let now = (self.clock)();
-        work.drains.retain(|drive, _| round.drains.contains(drive));
+        work.drains
+            .retain(|drive, _| round.drains.contains_key(drive));
         let drain_begins = work.drains.len() < round.drains.len();
         let mut drains = work.drains.values();
-        let drain_settles = drains.any(|(since, _)| self.settles(now, *since));
+        let drain_settles = drains.any(|drain| !drain.named && self.settles(now, drain.since));
         let gc_is_due = work.gc.is_due(now);
-        if gc_is_due || work.readers.is_due(now) || drain_begins || drain_settles {
+        let is_due = gc_is_due || work.readers.is_due(now) || drain_begins || drain_settles;
+        if is_due || round.drains.values().any(|named| *named) {
             self.sample(group, &round.drains, work).await?;
+        }
+        if is_due {
             let is_idle = work.activity.is_idle(work.floors.1) && !gc_is_due;
             if leads && !(is_idle && work.drains.is_empty()) {
                 self.raise(group, work).await?;
@@ -213,7 +229,7 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
     async fn sample(
         &self,
         group: GroupId,
-        drains: &BTreeSet<DriveId>,
+        drains: &BTreeMap<DriveId, bool>,
         work: &mut Work,
     ) -> Result<(), ConsensusError> {
         let Some(counters) = counters(self.consensus.as_ref(), group).await? else {
@@ -223,11 +239,18 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         let now = (self.clock)();
         work.gc.note(now, counters.applied);
         work.readers.note(now, counters.applied);
-        for drive in drains {
-            let entry = work.drains.entry(*drive);
-            let (since, index) = entry.or_insert((now, counters.applied));
-            if self.settles(now, *since) {
-                *index = counters.applied;
+        for (drive, named) in drains {
+            let drain = work.drains.entry(*drive).or_insert(Drain {
+                since: now,
+                named: *named,
+                index: counters.applied,
+            });
+            if *named || drain.named {
+                drain.since = now;
+            }
+            drain.named = *named;
+            if self.settles(now, drain.since) {
+                drain.index = counters.applied;
             }
         }
         work.floors = (counters.gc_floor, counters.read_floor);
@@ -243,9 +266,9 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
         let now = (self.clock)();
         let mut gc_floor = work.gc.reached(now).max(work.floors.0);
         // What is to be emptied does not wait a day for uploads that may never end.
-        for (since, index) in work.drains.values() {
-            if now.saturating_duration_since(*since) >= self.lags.drain {
-                gc_floor = gc_floor.max(*index);
+        for drain in work.drains.values().filter(|drain| !drain.named) {
+            if now.saturating_duration_since(drain.since) >= self.lags.drain {
+                gc_floor = gc_floor.max(drain.index);
             }
         }
         let read_floor = work.readers.reached(now).max(work.floors.1);
@@ -265,8 +288,8 @@ impl<C: Consensus, S: Shards> Collector<C, S> {
     }
 }
 
-/// The drives that are to be emptied: all of a node that is, and single ones.
-fn drains(view: &ClusterView) -> BTreeSet<DriveId> {
+/// The drives that are to be emptied, all of a node that is, and single ones; and whether rows name them.
+fn drains(view: &ClusterView) -> BTreeMap<DriveId, bool> {
     let nodes = view.nodes.values();
     let members = nodes.filter(|node| node.state == NodeState::Active);
     let drives = members.flat_map(|node| {
@@ -274,7 +297,11 @@ fn drains(view: &ClusterView) -> BTreeSet<DriveId> {
         let drives = node.present_drives();
         drives.filter(move |held| all || held.duty == DriveDuty::Draining)
     });
-    drives.map(|held| held.drive).collect()
+    let named = |drive| {
+        let mut rows = view.pools.values().flat_map(|table| &table.rows);
+        rows.any(|row| row.names(drive))
+    };
+    drives.map(|held| (held.drive, named(held.drive))).collect()
 }
 
 /// The counters of a group.

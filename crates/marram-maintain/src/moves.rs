@@ -2,13 +2,21 @@
 //! is a test.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use marram_meta::{ClusterView, DriveRecord};
 use marram_placement::{Move, Phase, PoolPlan, PoolTable, SlotMove, Standing};
 use marram_types::{DriveId, NodeId};
 
-/// Moves of one pool that are worked on at once.
+/// Moves of one pool that are begun at once, where nothing is known of how long they take.
 pub(crate) const MOVES_AT_ONCE: usize = 24;
+/// The most that are, of small ones: each step costs a few entries in the root group and in every other,
+/// however many placement groups it is about.
+pub(crate) const SMALL_MOVES_AT_ONCE: usize = 64;
+/// Moves that were followed by the next ones so soon were small.
+const SMALL_WITHIN: Duration = Duration::from_secs(3);
+/// After this time nothing is known any more.
+const KNOWN_FOR: Duration = Duration::from_secs(30);
 /// Rows of one pool that may have a move, those included whose move waits for something: they must
 /// not keep others from being rebuilt.
 pub(crate) const MOVES_MAX: usize = 128;
@@ -75,6 +83,16 @@ pub(crate) fn choose(
         }
     }
     chosen.into_values().collect()
+}
+
+/// How many moves to begin, when so many could be the last time, and that is so long ago. Large ones stay
+/// few: as long as they last, writers write to both places.
+pub(crate) fn at_once(last: Option<(usize, Duration)>) -> usize {
+    match last {
+        Some((most, ago)) if ago < SMALL_WITHIN => (most * 2).min(SMALL_MOVES_AT_ONCE),
+        Some((most, ago)) if ago < KNOWN_FOR => most,
+        _ => MOVES_AT_ONCE,
+    }
 }
 
 /// What a move under way needs.

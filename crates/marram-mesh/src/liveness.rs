@@ -8,13 +8,13 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use marram_proto::mesh::v1::PingRequest;
+use marram_proto::mesh::v1::{PingRequest, RpcCode};
 use marram_types::NodeId;
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::mesh::{Mesh, Shared};
-use crate::rpc::{CallError, Ping};
+use crate::rpc::{CallError, Ping, REMOVED};
 
 /// Pause between two pings of a peer.
 const PING_EVERY: Duration = Duration::from_millis(300);
@@ -73,6 +73,7 @@ impl Watchers {
             });
         }
         shared.words.keep(nodes, Instant::now());
+        shared.removed.lock().retain(|node, _| nodes.contains(node));
         shared.liveness.send_if_modified(|view| {
             let stale = view.keys().any(|node| !nodes.contains(node));
             if stale {
@@ -121,9 +122,14 @@ async fn observe(mesh: &Mesh, node: NodeId) -> Liveness {
         {
             Ok((pong, _)) => {
                 mesh.pinged(node, began.elapsed(), &pong);
+                mesh.was_told(node, false);
                 return Liveness::Up;
             }
-            Err(CallError::Failed(_)) => return Liveness::Up,
+            Err(CallError::Failed(failure)) => {
+                let removed = failure.code == RpcCode::Denied && failure.message == REMOVED;
+                mesh.was_told(node, removed);
+                return Liveness::Up;
+            }
             Err(CallError::Deadline { .. }) => {
                 let silence = mesh.heard(node).and_then(|h| h.silence());
                 return if silence.is_some_and(|s| s < SILENCE_MAX) {

@@ -1,6 +1,6 @@
 //! The mesh of one process: call, serve, peers, liveness.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -32,6 +32,10 @@ use crate::words::{PeerWord, Words};
 /// Addresses dialed without knowing the node (joining, a gateway's start) whose connections are
 /// kept.
 const ADDR_LINKS_MAX: usize = 64;
+
+/// Refusals in a row after which this process takes a peer's word that it was removed: one that has
+/// just joined may be unknown to some for a moment.
+const REMOVED_AFTER: u32 = 5;
 
 /// Connections without a certificate that are served at once.
 const STRANGERS_MAX: usize = 64;
@@ -75,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) words: Words,
     /// This process is about to stop; pings say so.
     pub(crate) leaving: AtomicBool,
+    /// Of each peer that answered: how often in a row it said that this process was removed.
+    pub(crate) removed: Mutex<BTreeMap<NodeId, u32>>,
 }
 
 impl Shared {
@@ -146,6 +152,7 @@ impl Mesh {
             watchers: Watchers::default(),
             words: Words::default(),
             leaving: AtomicBool::new(false),
+            removed: Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -334,6 +341,29 @@ impl Mesh {
     /// Tells the peers from now on that this process is about to stop.
     pub fn leave(&self) {
         self.shared.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this process was removed from the cluster, by the word of every peer that answers: it
+    /// cannot hear of it in any other way.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        let told = self.shared.removed.lock();
+        !told.is_empty() && told.values().all(|times| *times >= REMOVED_AFTER)
+    }
+
+    pub(crate) fn was_told(&self, node: NodeId, removed: bool) {
+        let was = self.is_removed();
+        {
+            let mut told = self.shared.removed.lock();
+            let times = told.entry(node).or_default();
+            *times = if removed { times.saturating_add(1) } else { 0 };
+        }
+        if !was && self.is_removed() {
+            tracing::error!(
+                "every peer that answers says that this process was removed from the cluster: stop it, \
+                 and empty its folders before it joins anew"
+            );
+        }
     }
 
     /// A peer has answered a ping just now, `took` after it was sent.

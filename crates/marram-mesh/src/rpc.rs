@@ -177,6 +177,9 @@ impl RpcFailure {
     }
 }
 
+/// What a peer says to one whose key no row names any more.
+pub(crate) const REMOVED: &str = "the holder of this key was removed from the cluster";
+
 /// Why a call brought no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {

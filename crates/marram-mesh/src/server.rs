@@ -24,7 +24,7 @@ use crate::frame::{Frame, Kind, OutFrame, Prefix};
 use crate::identity::PeerCertificate;
 use crate::mesh::Shared;
 use crate::peers::Peer;
-use crate::rpc::RpcFailure;
+use crate::rpc::{REMOVED, RpcFailure};
 use crate::socket::Socket;
 use crate::tls::peer_certificate;
 
@@ -251,8 +251,7 @@ impl Requests {
         let peers = self.shared.peers();
         let certificate = self.certificate.as_ref();
         let Some(peer) = peers.identify(certificate) else {
-            let message = "the holder of this key was removed from the cluster";
-            return Err(RpcFailure::new(RpcCode::Denied, message));
+            return Err(RpcFailure::new(RpcCode::Denied, REMOVED));
         };
         let role = peer.role();
         let until = certificate.map_or(i64::MAX, |c| peers.until_s(c));

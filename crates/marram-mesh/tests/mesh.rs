@@ -266,6 +266,11 @@ async fn a_removed_node_is_refused_at_once_on_the_connections_that_it_has() {
     );
     denied(&raft.await.unwrap_err());
     assert_eq!(kit.nodes[0].service.calls.load(Ordering::SeqCst), served);
+    until("it knows that it was removed", || {
+        kit.nodes[1].mesh.is_removed()
+    })
+    .await;
+    assert!(!kit.nodes[0].mesh.is_removed());
     let error = kit.nodes[0]
         .mesh
         .call::<Query>(NodeId(2), query(b""), Bytes::new(), LONG)

@@ -64,6 +64,33 @@ async fn a_drain_covers_what_began_before_everybody_knew_of_it() {
     assert_eq!(world.drives_with(late), 0);
 }
 
+/// What is begun and displaced while a placement group still moves away counts as lying on the drive that
+/// is emptied. It does not keep the drive from being removed for longer than the drain's grace either.
+#[tokio::test]
+async fn a_drain_covers_what_is_displaced_while_data_moves_away() {
+    let world = World::new();
+    let mut collector = collector(&world);
+    let row = world.row();
+    let on_seven = row.begin(0, DriveId(7), row.epoch + 1).unwrap();
+    let on_seven = on_seven.cut(row.epoch + 2).unwrap();
+    let on_seven = on_seven.end(row.epoch + 3).unwrap();
+    world.fence(on_seven.clone());
+    run(&world, &mut collector, 2).await;
+    world.set_duty(NodeDuty::Draining);
+    // The moves take longer than it takes until everybody knows, and than the grace.
+    run(&world, &mut collector, 14).await;
+    let leaves = on_seven.begin(0, row.drives[0], row.epoch + 4).unwrap();
+    world.fence(leaves.clone());
+    let late = world.put("key");
+    run(&world, &mut collector, 1).await;
+    world.put("key");
+    let left = leaves.cut(row.epoch + 5).unwrap();
+    world.fence(left.end(row.epoch + 6).unwrap());
+    run(&world, &mut collector, 28).await;
+    let floor = world.counters().gc_floor;
+    assert!(floor > late.begin, "{floor} has not passed {}", late.begin);
+}
+
 #[tokio::test]
 async fn displaced_data_goes_when_both_lags_have_passed() {
     let world = World::new();

@@ -18,7 +18,7 @@ use super::vacate::vacate_group;
 use super::{MoverProgress, Wait, Work};
 use crate::consensus::Consensus;
 use crate::fault::fault_point;
-use crate::moves::{self, Doubt, Homes, MOVES_AT_ONCE, MOVES_MAX, Next};
+use crate::moves::{self, Doubt, Homes, MOVES_MAX, Next};
 use crate::observed::Fences;
 use crate::shards::Shards;
 use crate::vacate;
@@ -75,6 +75,8 @@ pub(super) struct Rounds<C, S> {
     up: BTreeSet<NodeId>,
     /// Pools that are being balanced: what was begun is brought to its end.
     balancing: BTreeSet<PoolId>,
+    /// How many moves of a pool could be begun at once the last time, and when that was.
+    begun: BTreeMap<PoolId, (usize, Instant)>,
     homes: Arc<Homes>,
     changed: Instant,
     planned: Option<Planned>,
@@ -101,6 +103,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             away: BTreeMap::new(),
             up: BTreeSet::new(),
             balancing: BTreeSet::new(),
+            begun: BTreeMap::new(),
             homes: Arc::default(),
             changed: Instant::now(),
             planned: None,
@@ -429,7 +432,9 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             if !self.is_seen(table) || carried || !self.is_due(view, *pool, plan) {
                 continue;
             }
-            let most = MOVES_AT_ONCE.min(MOVES_MAX.saturating_sub(count));
+            let last = self.begun.get(pool);
+            let at_once = moves::at_once(last.map(|(most, at)| (*most, at.elapsed())));
+            let most = at_once.min(MOVES_MAX.saturating_sub(count));
             let is_up = |node| self.work.is_up(node);
             let moves = moves::choose(plan, table, &self.homes, is_up, most);
             if !moves.is_empty() {
@@ -443,6 +448,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                     "moves begin"
                 );
                 let pool = *pool;
+                self.begun.insert(pool, (at_once, Instant::now()));
                 self.decide(pool, RootCommand::StartMoves { pool, moves })
                     .await;
                 fault_point("move.started");

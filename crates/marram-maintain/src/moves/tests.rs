@@ -101,3 +101,21 @@ fn what_a_move_needs() {
     assert_eq!(what(&view, dual), Next::Cancel);
     assert_eq!(what(&view, cut), Next::End);
 }
+
+#[test]
+fn small_moves_are_begun_in_larger_numbers_and_large_ones_are_not() {
+    let seconds = Duration::from_secs;
+    assert_eq!(at_once(None), MOVES_AT_ONCE);
+    let twice = at_once(Some((MOVES_AT_ONCE, seconds(1))));
+    assert_eq!(twice, 2 * MOVES_AT_ONCE);
+    assert_eq!(at_once(Some((twice, seconds(1)))), SMALL_MOVES_AT_ONCE);
+    assert_eq!(
+        at_once(Some((SMALL_MOVES_AT_ONCE, seconds(2)))),
+        SMALL_MOVES_AT_ONCE
+    );
+    assert_eq!(at_once(Some((twice, seconds(10)))), twice);
+    assert_eq!(
+        at_once(Some((SMALL_MOVES_AT_ONCE, seconds(90)))),
+        MOVES_AT_ONCE
+    );
+}

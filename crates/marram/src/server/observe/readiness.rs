@@ -127,7 +127,14 @@ impl Source for Readiness {
 impl Facts {
     fn conditions(&self) -> Vec<Condition> {
         let view = self.view.borrow().clone();
-        let mut all = vec![Condition::good("member", self.name.clone())];
+        let member = match self.mesh.is_removed() {
+            false => Condition::good("member", self.name.clone()),
+            true => Condition::bad(
+                "member",
+                "its peers say that it was removed from the cluster",
+            ),
+        };
+        let mut all = vec![member];
         all.extend(judge(&view, self.mesh.node(), |node| self.mesh.is_up(node)));
         all
     }
