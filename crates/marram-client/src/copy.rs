@@ -14,7 +14,9 @@ use crate::types::{ObjectInfo, Preconditions, ReadConditions};
 /// How an object is copied.
 #[derive(Debug, Clone, Default)]
 pub struct CopyOptions {
-    /// What must hold of the source.
+    /// The version of the source; the current one where absent.
+    pub source_generation: Option<u64>,
+    /// What must hold of the source where no version is named.
     pub source_conditions: ReadConditions,
     /// What must hold of the present version of the target.
     pub preconditions: Preconditions,
@@ -46,9 +48,13 @@ impl Client {
         to: (&str, &str),
         options: CopyOptions,
     ) -> Result<Copied, ClientError> {
-        let source = self
-            .head_if(from.0, from.1, &options.source_conditions)
-            .await?;
+        let source = match options.source_generation {
+            None => {
+                let wanted = &options.source_conditions;
+                self.head_if(from.0, from.1, wanted).await?
+            }
+            Some(generation) => self.head_version(from.0, from.1, generation).await?,
+        };
         // Every attempt copies the same version: else a second one would not be the first again.
         let conditions = ReadConditions {
             if_generation_match: Some(source.generation),
@@ -70,6 +76,7 @@ impl Client {
             preconditions: options.preconditions.to_wire(),
             replace,
             request_id: Some(self.request_id()),
+            source_generation: options.source_generation,
         };
         let watcher = options.watcher;
         let target = self.attempts(repeatable, |lane| {

@@ -29,14 +29,44 @@ impl Client {
         objects: &[(String, Preconditions)],
     ) -> Result<Vec<Deleted>, ClientError> {
         let bytes: usize = objects.iter().map(size).sum();
-        if objects.len() > DELETES_PER_CALL_MAX || bytes > BATCH_BYTES_MAX {
-            let message = format!("{} objects are too many for one call", objects.len());
+        let named = objects.iter().map(to_wire).collect();
+        self.delete_batch(bucket, named, bytes).await
+    }
+
+    /// Deletes up to [`DELETES_PER_CALL_MAX`] versions or delete markers for good, each named by key and
+    /// generation, and says of each whether there was one.
+    ///
+    /// # Errors
+    /// As [`Self::delete_many`].
+    pub async fn delete_versions(
+        &self,
+        bucket: &str,
+        versions: &[(String, u64)],
+    ) -> Result<Vec<Deleted>, ClientError> {
+        let bytes: usize = versions.iter().map(|(key, _)| key.len()).sum();
+        let named = versions.iter().map(|(key, generation)| v1::ObjectToDelete {
+            key: key.clone(),
+            preconditions: None,
+            generation: Some(*generation),
+        });
+        self.delete_batch(bucket, named.collect(), bytes).await
+    }
+
+    async fn delete_batch(
+        &self,
+        bucket: &str,
+        objects: Vec<v1::ObjectToDelete>,
+        bytes: usize,
+    ) -> Result<Vec<Deleted>, ClientError> {
+        let count = objects.len();
+        if count > DELETES_PER_CALL_MAX || bytes > BATCH_BYTES_MAX {
+            let message = format!("{count} objects are too many for one call");
             return Err(ClientError::new(ErrorKind::Invalid, message));
         }
         let message = v1::DeleteObjectsRequest {
             bucket: bucket.to_owned(),
-            objects: objects.iter().map(to_wire).collect(),
-            request_id: Some(self.request_ids(objects.len())),
+            objects,
+            request_id: Some(self.request_ids(count)),
         };
         // A call that some objects did not fare well in is repeated as a whole: what was done is
         // answered again as it was.
@@ -58,7 +88,7 @@ impl Client {
             .await;
         let last = last.into_inner().expect("no holder panics");
         match (last, done) {
-            (Some(results), _) if results.len() == objects.len() => Ok(results),
+            (Some(results), _) if results.len() == count => Ok(results),
             (None, Err(error)) => Err(error),
             _ => Err(ClientError::new(
                 ErrorKind::Protocol,
@@ -77,6 +107,7 @@ fn to_wire((key, wanted): &(String, Preconditions)) -> v1::ObjectToDelete {
     v1::ObjectToDelete {
         key: key.clone(),
         preconditions: wanted.to_wire(),
+        generation: None,
     }
 }
 

@@ -22,6 +22,8 @@ const CORRUPT_MAX: u32 = 3;
 pub struct Download {
     client: Client,
     bucket: String,
+    /// The version that was asked for.
+    generation: Option<u64>,
     opened: Opened,
     /// First byte asked for and number of bytes, as the first answer gave them.
     offset: u64,
@@ -79,6 +81,33 @@ impl Client {
         range: Option<ByteRange>,
         conditions: &ReadConditions,
     ) -> Result<Download, ClientError> {
+        self.begin(bucket, key, None, range, conditions.to_wire())
+            .await
+    }
+
+    /// The same of one version, current or not.
+    ///
+    /// # Errors
+    /// `NotFound` (bucket or version), `Precondition` when it is a delete marker, and those of
+    /// [`Self::get`].
+    pub async fn get_version(
+        &self,
+        bucket: &str,
+        key: &str,
+        generation: u64,
+        range: Option<ByteRange>,
+    ) -> Result<Download, ClientError> {
+        self.begin(bucket, key, Some(generation), range, None).await
+    }
+
+    async fn begin(
+        &self,
+        bucket: &str,
+        key: &str,
+        generation: Option<u64>,
+        range: Option<ByteRange>,
+        conditions: Option<v1::ReadConditions>,
+    ) -> Result<Download, ClientError> {
         let range = range
             .map(|range| {
                 range.to_wire().ok_or_else(|| {
@@ -86,13 +115,20 @@ impl Client {
                 })
             })
             .transpose()?;
-        let plans = self.accepts_plans();
-        let conditions = conditions.to_wire();
-        let opened = self.open(bucket, key, range, conditions, plans).await?;
+        let message = v1::GetObjectRequest {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            range,
+            accept_plan: self.accepts_plans(),
+            conditions,
+            generation,
+        };
+        let opened = self.open(message).await?;
         let whole = opened.offset == 0 && opened.length == opened.info.size;
         Ok(Download {
             client: self.clone(),
             bucket: bucket.to_owned(),
+            generation,
             offset: opened.offset,
             length: opened.length,
             delivered: 0,
@@ -104,21 +140,7 @@ impl Client {
         })
     }
 
-    async fn open(
-        &self,
-        bucket: &str,
-        key: &str,
-        range: Option<v1::ByteRange>,
-        conditions: Option<v1::ReadConditions>,
-        accept_plan: bool,
-    ) -> Result<Opened, ClientError> {
-        let message = v1::GetObjectRequest {
-            bucket: bucket.to_owned(),
-            key: key.to_owned(),
-            range,
-            accept_plan,
-            conditions,
-        };
+    async fn open(&self, message: v1::GetObjectRequest) -> Result<Opened, ClientError> {
         let limit = self.call_timeout();
         self.attempts(repeatable, |lane| {
             let call = begin(lane, message.clone());
@@ -332,10 +354,15 @@ impl Download {
             length: self.length - self.delivered,
         };
         let key = self.opened.info.key.clone();
-        let again = self
-            .client
-            .open(&self.bucket, &key, range.to_wire(), None, accept_plan)
-            .await?;
+        let message = v1::GetObjectRequest {
+            bucket: self.bucket.clone(),
+            key: key.clone(),
+            range: range.to_wire(),
+            accept_plan,
+            conditions: None,
+            generation: self.generation,
+        };
+        let again = self.client.open(message).await?;
         if again.info.generation != self.opened.info.generation {
             let message = format!(
                 "m://{}/{key} was replaced while it was being read",

@@ -29,6 +29,7 @@ impl Client {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
             conditions: conditions.to_wire(),
+            generation: None,
         };
         let answer = self
             .unary(message, |lane, request| async move {
@@ -38,7 +39,8 @@ impl Client {
         present(answer.object, "object").map(ObjectInfo::from_wire)
     }
 
-    /// Deletes an object; false when there was none, which is no error, as in S3.
+    /// Deletes an object; false when there was none, which is no error, as in S3. Where the bucket keeps
+    /// versions, see [`Self::delete_version`].
     ///
     /// # Errors
     /// `NotFound` (the bucket), `Precondition`, and what any call can meet.
@@ -48,17 +50,9 @@ impl Client {
         key: &str,
         preconditions: &Preconditions,
     ) -> Result<bool, ClientError> {
-        let message = v1::DeleteObjectRequest {
-            bucket: bucket.to_owned(),
-            key: key.to_owned(),
-            preconditions: preconditions.to_wire(),
-            request_id: Some(self.request_id()),
-        };
-        let answer = self
-            .unary(message, |lane, request| async move {
-                lane.objects().delete_object(request).await
-            })
+        let done = self
+            .delete_version(bucket, key, None, preconditions)
             .await?;
-        Ok(answer.existed)
+        Ok(done.existed)
     }
 }

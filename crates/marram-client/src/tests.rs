@@ -10,7 +10,7 @@ use marram_types::caps::MIB;
 
 use crate::{
     ByteRange, Client, ClientConfig, CopyOptions, ErrorKind, ListQuery, Preconditions, PutBody,
-    PutOptions, RetryPolicy, Watcher,
+    PutOptions, RetryPolicy, VersionQuery, Watcher,
 };
 
 mod direct;
@@ -241,6 +241,30 @@ async fn pages_are_asked_for_until_the_last() {
         keys.extend(page.objects.into_iter().map(|object| object.key));
     }
     assert_eq!(keys, ["p/0", "p/1", "p/2"]);
+    assert!(pages.next().await.expect("nothing more").is_none());
+}
+
+#[tokio::test]
+async fn pages_of_versions_are_asked_for_until_the_last() {
+    let server = Fake::start().await;
+    let client = client(&[&server], 1);
+    let query = VersionQuery {
+        prefix: "p".to_owned(),
+        ..VersionQuery::default()
+    };
+    let mut pages = client.list_versions("abc", query);
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await.expect("a page") {
+        let versions = page.versions.into_iter();
+        found.extend(versions.map(|v| (v.key, v.generation, v.is_current, v.delete_marker)));
+    }
+    let shown = |generation, current, marker| ("p".to_owned(), generation, current, marker);
+    let wanted = [
+        shown(9, true, false),
+        shown(8, false, true),
+        shown(7, false, false),
+    ];
+    assert_eq!(found, wanted);
     assert!(pages.next().await.expect("nothing more").is_none());
 }
 

@@ -14,6 +14,7 @@ mod keys;
 mod liveness;
 mod status;
 mod upkeep;
+mod versions;
 pub use admin::{
     BucketProfile, Consent, DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan,
     Rebalance, RemovedNode, ShardComparison, ShardDifference,
@@ -39,6 +40,7 @@ pub use upkeep::{
     NodeScan, PausableWork, PauseChange, RemovedDrive, ReplicaComparison, ScrubFindings,
     ScrubStage, ScrubStatus,
 };
+pub use versions::{BucketUsage, Deletion, ObjectVersion, VersionPage, Versioning};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,11 +51,14 @@ pub struct BucketInfo {
     pub created_ms: i64,
     /// Its erasure profile, k+m.
     pub profile: String,
+    /// Whether it keeps the versions that others replace.
+    pub versioning: Versioning,
 }
 
 impl BucketInfo {
     pub(crate) fn from_wire(bucket: v1::Bucket) -> Self {
         Self {
+            versioning: Versioning::from_wire(bucket.versioning()),
             name: bucket.name,
             created_ms: bucket.created_ms,
             profile: bucket.profile,

@@ -1,6 +1,9 @@
 //! From what the state machines say to the messages of the public API.
 
-use marram_meta::{Body, BucketRecord, ListEntry, PartItem, PartSums, UploadItem, VersionRow};
+use marram_meta::{
+    Body, BucketRecord, ListEntry, PartItem, PartSums, UploadItem, VersionEntry, VersionRow,
+    Versioning,
+};
 use marram_proto::v1;
 
 /// Milliseconds since 1970 as the API has them.
@@ -14,10 +17,34 @@ pub(crate) fn bucket(record: &BucketRecord) -> v1::Bucket {
         name: record.name.to_string(),
         created_ms: ms(record.created_ms),
         profile: record.profile.to_string(),
+        versioning: versioning(record.versioning).into(),
     }
 }
 
-/// An object's current version.
+/// Whether a bucket keeps versions.
+fn versioning(versioning: Versioning) -> v1::Versioning {
+    match versioning {
+        Versioning::Off => v1::Versioning::Off,
+        Versioning::On => v1::Versioning::On,
+        Versioning::Suspended => v1::Versioning::Suspended,
+    }
+}
+
+/// A version or delete marker of a listing.
+pub(crate) fn version(entry: VersionEntry) -> v1::ObjectVersion {
+    v1::ObjectVersion {
+        key: entry.key,
+        generation: entry.generation.0,
+        is_current: entry.is_current,
+        delete_marker: entry.is_marker,
+        is_null: !entry.numbered,
+        size: entry.size,
+        etag: entry.etag,
+        modified_ms: ms(entry.modified_ms),
+    }
+}
+
+/// A version of an object.
 pub(crate) fn object(key: &str, row: &VersionRow) -> v1::ObjectInfo {
     v1::ObjectInfo {
         key: key.to_owned(),

@@ -44,6 +44,7 @@ pub(crate) async fn run(
         bucket: request.source_bucket,
         key: request.source_key,
         conditions: request.source_conditions,
+        generation: request.source_generation,
         ..v1::GetObjectRequest::default()
     };
     let read = get::run(core.clone(), caller, read).await;

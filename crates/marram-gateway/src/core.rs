@@ -129,6 +129,30 @@ impl Fault for BucketError {
     }
 }
 
+/// A command that the cluster does not take yet (rules.md 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the cluster uses version {version} of its commands, and this needs {needed}: when every server runs this \
+     release, raise it with `marram admin finalize-version`"
+)]
+pub(crate) struct GateClosed {
+    version: u8,
+    needed: u8,
+}
+
+impl Fault for GateClosed {
+    fn reason(&self) -> Reason {
+        Reason::VersionGateClosed
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("version", self.version.to_string()),
+            ("needed", self.needed.to_string()),
+        ]
+    }
+}
+
 /// The seams of a [`Core`].
 pub(crate) struct Seams {
     pub(crate) groups: Arc<dyn Groups>,
@@ -269,6 +293,16 @@ impl Core {
                 Some(_) => pace::bucket_poll().await,
             }
         }
+    }
+
+    /// Whether the cluster takes commands of this version: what it does not take would be refused where
+    /// it is proposed, with less to say (rules.md 9).
+    pub(crate) fn pass_gate(&self, needed: u8) -> Result<(), GateClosed> {
+        let version = self.view().cluster.as_ref().map_or(0, |c| c.version);
+        if version < needed {
+            return Err(GateClosed { version, needed });
+        }
+        Ok(())
     }
 
     /// The object group of a key.

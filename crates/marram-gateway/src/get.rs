@@ -21,6 +21,7 @@ use futures::{StreamExt, stream};
 use marram_erasure::STRIPE_BYTES_MAX;
 use marram_meta::Body;
 use marram_proto::v1;
+use marram_types::Generation;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -28,10 +29,10 @@ use tonic::codegen::BoxStream;
 
 use crate::auth::Caller;
 use crate::core::Core;
-use crate::objects::{Conditions, LookupError, ObjectName, lookup};
+use crate::objects::{Conditions, LookupError, ObjectName, lookup, lookup_version};
 use crate::status;
 use emit::Messages;
-use reader::Reader;
+use reader::{Reader, Which};
 
 pub(crate) use error::GetError;
 
@@ -48,7 +49,11 @@ pub(crate) async fn run(
 ) -> Result<BoxStream<v1::GetObjectResponse>, GetError> {
     let name = ObjectName::new(request.bucket, request.key)?;
     let conditions = Conditions::new(request.conditions)?;
-    let found = lookup(&core, &name).await?;
+    let generation = request.generation.map(Generation);
+    let found = match generation {
+        None => lookup(&core, &name).await?,
+        Some(_) => lookup_version(&core, &name, generation).await?,
+    };
     conditions.check(&found.row).map_err(LookupError::from)?;
     let asked = range::resolve(request.range, found.row.size)?;
     core.calls.got(asked.end - asked.start);
@@ -66,7 +71,12 @@ pub(crate) async fn run(
     }
     let place = core.memory.transfer()?;
     let len = asked.end - asked.start;
-    let mut reader = Reader::new(core.clone(), name, found.row, asked, conditions)?;
+    let which = Which {
+        name,
+        generation,
+        conditions,
+    };
+    let mut reader = Reader::new(core.clone(), which, found.row, asked)?;
     // The first step is read before the header is sent: an object that was overwritten meanwhile
     // can still be answered with its new version.
     let first = reader.first().await?;

@@ -27,7 +27,7 @@
 //! shards          parts of shards, for clients that read from the nodes themselves
 //! token           page tokens                       ticket    shard tickets
 //! tls             the API's certificate
-//! pace            waits
+//! versioning      what buckets keep, and hold       pace      waits
 //! convert, refusal, hex
 //! ```
 
@@ -66,6 +66,7 @@ mod token;
 mod upkeep;
 mod uploads;
 mod validate;
+mod versioning;
 mod waiting;
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
-//! Objects without their bytes: look at, delete, list.
+//! Objects and their versions, without the bytes: look at, delete, list.
 
 mod batch;
 mod conditions;
 mod list;
 mod mutate;
+mod versions;
 
 use marram_meta::{
     Body, BucketRecord, HeadAnswer, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery,
-    Precondition, Refusal,
+    Precondition, Refusal, VERSIONING_SINCE, VersionCommand, Versioning,
 };
 use marram_proto::v1;
-use marram_types::{BucketName, GroupId, ObjectKey, RequestId};
+use marram_types::{BucketName, Generation, GroupId, ObjectKey, RequestId};
 
 use crate::convert;
-use crate::core::{BucketError, Core};
+use crate::core::{BucketError, Core, GateClosed};
 use crate::groups::GroupError;
 use crate::status::{Fault, Reason};
 use crate::validate::{self, InvalidField};
@@ -22,6 +23,7 @@ pub(crate) use batch::delete_all;
 pub(crate) use conditions::{Conditions, Unmet};
 pub(crate) use list::{ListError, list};
 pub(crate) use mutate::mutate;
+pub(crate) use versions::{list_versions, lookup_version};
 
 /// Why an object was not found or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,26 @@ pub(crate) enum LookupError {
     Group(#[from] GroupError),
     #[error("there is no object {key:?} in bucket {bucket}")]
     NotFound { bucket: BucketName, key: ObjectKey },
+    #[error(
+        "object {key:?} in bucket {bucket} is deleted: generation {generation} is its delete marker"
+    )]
+    Deleted {
+        bucket: BucketName,
+        key: ObjectKey,
+        generation: Generation,
+    },
+    #[error("object {key:?} in bucket {bucket} has no version of generation {generation}")]
+    NoVersion {
+        bucket: BucketName,
+        key: ObjectKey,
+        generation: Generation,
+    },
+    #[error("generation {generation} of {key:?} in bucket {bucket} is a delete marker")]
+    IsMarker {
+        bucket: BucketName,
+        key: ObjectKey,
+        generation: Generation,
+    },
     #[error(transparent)]
     Unmet(#[from] Unmet),
 }
@@ -44,7 +66,9 @@ impl Fault for LookupError {
             Self::Invalid(error) => error.reason(),
             Self::Bucket(error) => error.reason(),
             Self::Group(error) => error.reason(),
-            Self::NotFound { .. } => Reason::ObjectNotFound,
+            Self::NotFound { .. } | Self::Deleted { .. } => Reason::ObjectNotFound,
+            Self::NoVersion { .. } => Reason::VersionNotFound,
+            Self::IsMarker { .. } => Reason::IsDeleteMarker,
             Self::Unmet(unmet) => unmet.reason(),
         }
     }
@@ -57,6 +81,30 @@ impl Fault for LookupError {
             Self::NotFound { bucket, key } => {
                 vec![("bucket", bucket.to_string()), ("key", key.to_string())]
             }
+            Self::Deleted {
+                bucket,
+                key,
+                generation,
+            }
+            | Self::IsMarker {
+                bucket,
+                key,
+                generation,
+            } => vec![
+                ("bucket", bucket.to_string()),
+                ("key", key.to_string()),
+                ("delete_marker", "true".to_owned()),
+                ("generation", generation.to_string()),
+            ],
+            Self::NoVersion {
+                bucket,
+                key,
+                generation,
+            } => vec![
+                ("bucket", bucket.to_string()),
+                ("key", key.to_string()),
+                ("generation", generation.to_string()),
+            ],
             Self::Unmet(unmet) => unmet.details(),
         }
     }
@@ -88,6 +136,10 @@ pub(crate) async fn lookup(core: &Core, name: &ObjectName) -> Result<HeadAnswer,
     };
     match core.ask(group, &query, true).await? {
         ObjectAnswer::Head(Some(head)) => Ok(placed(head)),
+        ObjectAnswer::Head(None) if bucket.versioning != Versioning::Off => {
+            // Whether it is deleted, or never was, stands beside the current versions.
+            lookup_version(core, name, None).await
+        }
         ObjectAnswer::Head(None) => Err(LookupError::NotFound {
             bucket: name.bucket.clone(),
             key: name.key.clone(),
@@ -107,14 +159,17 @@ pub(crate) fn placed(mut head: HeadAnswer) -> HeadAnswer {
     head
 }
 
-/// Says what an object is.
+/// Says what an object, or a version of it, is.
 pub(crate) async fn head(
     core: &Core,
     request: v1::HeadObjectRequest,
 ) -> Result<v1::ObjectInfo, LookupError> {
     let name = ObjectName::new(request.bucket, request.key)?;
     let conditions = Conditions::new(request.conditions)?;
-    let found = lookup(core, &name).await?;
+    let found = match request.generation {
+        None => lookup(core, &name).await?,
+        asked => lookup_version(core, &name, asked.map(Generation)).await?,
+    };
     conditions.check(&found.row)?;
     Ok(convert::object(name.key.as_str(), &found.row))
 }
@@ -132,6 +187,8 @@ pub(crate) enum DeleteError {
     Refused(Refusal),
     #[error("the access key has no grant of write on this key")]
     Denied,
+    #[error(transparent)]
+    Gate(#[from] GateClosed),
 }
 
 impl Fault for DeleteError {
@@ -142,6 +199,7 @@ impl Fault for DeleteError {
             Self::Group(error) => error.reason(),
             Self::Refused(error) => error.reason(),
             Self::Denied => Reason::PermissionDenied,
+            Self::Gate(closed) => closed.reason(),
         }
     }
 
@@ -151,39 +209,81 @@ impl Fault for DeleteError {
             Self::Bucket(error) => error.details(),
             Self::Group(error) => error.details(),
             Self::Refused(error) => error.details(),
+            Self::Gate(closed) => closed.details(),
             Self::Denied => Vec::new(),
         }
     }
 }
 
-/// Deletes an object; true when there was one.
+/// What came of a deletion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Deletion {
+    /// There was an object, or the version or marker that was named.
+    pub(crate) existed: bool,
+    /// A marker was written, or the one that was named was removed.
+    pub(crate) delete_marker: bool,
+    /// Of the marker, or of what was removed; 0 of neither.
+    pub(crate) generation: u64,
+}
+
+/// Deletes an object, or a version of it for good.
 pub(crate) async fn delete(
     core: &Core,
     request: v1::DeleteObjectRequest,
-) -> Result<bool, DeleteError> {
+) -> Result<Deletion, DeleteError> {
     let name = ObjectName::new(request.bucket, request.key)?;
     let precondition = validate::precondition(request.preconditions)?;
     let id = validate::request_id(request.request_id.as_ref())?;
     let bucket = core.bucket(&name.bucket).await?;
-    delete_one(core, &bucket, name.key, precondition, id).await
+    let version = request.generation.map(Generation);
+    delete_one(core, &bucket, (name.key, version), precondition, id).await
 }
 
-/// Deletes an object of a bucket; true when there was one.
+/// Deletes an object of a bucket, or a version of it for good.
 async fn delete_one(
     core: &Core,
     bucket: &BucketRecord,
-    key: ObjectKey,
+    (key, version): (ObjectKey, Option<Generation>),
     precondition: Precondition,
     id: RequestId,
-) -> Result<bool, DeleteError> {
+) -> Result<Deletion, DeleteError> {
     let group: GroupId = core.group_of(bucket, &key)?;
-    let command = ObjectCommand::Delete {
-        bucket: bucket.bucket,
-        key,
-        precondition,
+    let command = match version {
+        None => ObjectCommand::Delete {
+            bucket: bucket.bucket,
+            key,
+            precondition,
+        },
+        // A release without versioning in the cluster could not apply it, and there is nothing that
+        // only it could remove.
+        Some(generation) => {
+            core.pass_gate(VERSIONING_SINCE)?;
+            ObjectCommand::Version(VersionCommand::Delete {
+                bucket: bucket.bucket,
+                key,
+                generation,
+                precondition,
+            })
+        }
     };
     match mutate(core, group, id, &command).await? {
-        ObjectOutcome::Deleted { existed, .. } => Ok(existed),
+        ObjectOutcome::Deleted { existed, .. } => Ok(Deletion {
+            existed,
+            ..Deletion::default()
+        }),
+        ObjectOutcome::Marked {
+            generation,
+            existed,
+        } => Ok(Deletion {
+            existed,
+            delete_marker: true,
+            generation: generation.0,
+        }),
+        ObjectOutcome::VersionDeleted { existed, marker } => Ok(Deletion {
+            existed,
+            delete_marker: marker,
+            generation: version.filter(|_| existed).map_or(0, |version| version.0),
+        }),
         ObjectOutcome::Refused(refusal) => Err(DeleteError::Refused(refusal)),
         _ => Err(GroupError::Kind(group).into()),
     }

@@ -16,7 +16,7 @@ impl Fault for Refusal {
             Self::BelowFloor { .. } | Self::DataDiscarded | Self::DriveGone { .. } => {
                 Reason::UploadTooOld
             }
-            Self::RequestIdReused => Reason::InvalidArgument,
+            Self::RequestIdReused | Self::VersioningStays => Reason::InvalidArgument,
             Self::ProfileTooWide { .. }
             | Self::ProfileNeedsNodes { .. }
             | Self::TooFewVoters { .. } => Reason::InvalidProfile,

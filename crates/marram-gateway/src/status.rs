@@ -38,6 +38,9 @@ pub(crate) enum Reason {
     BucketBusy,
     TooManyBuckets,
     ObjectNotFound,
+    VersionNotFound,
+    IsDeleteMarker,
+    VersionGateClosed,
     PreconditionFailed,
     NotModified,
     RangeNotSatisfiable,
@@ -91,7 +94,7 @@ enum Retry {
 
 impl Reason {
     /// Every reason; documents and tests go through it.
-    pub(crate) const ALL: [Self; 55] = [
+    pub(crate) const ALL: [Self; 58] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -105,6 +108,9 @@ impl Reason {
         Self::BucketBusy,
         Self::TooManyBuckets,
         Self::ObjectNotFound,
+        Self::VersionNotFound,
+        Self::IsDeleteMarker,
+        Self::VersionGateClosed,
         Self::PreconditionFailed,
         Self::NotModified,
         Self::RangeNotSatisfiable,
@@ -167,6 +173,9 @@ impl Reason {
             Self::BucketBusy => ("BUCKET_BUSY", Code::Unavailable, After(RETRY_SOON)),
             Self::TooManyBuckets => ("TOO_MANY_BUCKETS", Code::ResourceExhausted, Never),
             Self::ObjectNotFound => ("OBJECT_NOT_FOUND", Code::NotFound, Never),
+            Self::VersionNotFound => ("VERSION_NOT_FOUND", Code::NotFound, Never),
+            Self::IsDeleteMarker => ("IS_DELETE_MARKER", Code::FailedPrecondition, Never),
+            Self::VersionGateClosed => ("VERSION_GATE_CLOSED", Code::FailedPrecondition, Never),
             Self::PreconditionFailed => ("PRECONDITION_FAILED", Code::FailedPrecondition, Never),
             Self::NotModified => ("NOT_MODIFIED", Code::FailedPrecondition, Never),
             Self::RangeNotSatisfiable => ("RANGE_NOT_SATISFIABLE", Code::OutOfRange, Never),

@@ -8,8 +8,8 @@ mod nodes;
 use std::sync::Arc;
 
 use marram_meta::{
-    AccessKeyRecord, ClusterRecord, DriveJoin, FOUNDER, GroupRecord, NodeJoin, RootCommand,
-    RootOutcome,
+    AccessKeyRecord, COMMAND_VERSION, ClusterRecord, DriveJoin, FOUNDER, GroupRecord, NodeJoin,
+    RootCommand, RootOutcome,
 };
 use marram_metrics::{Condition, Verdict};
 use marram_placement::{DriveInfo, Topology, default_profile, plan_pool};
@@ -63,7 +63,7 @@ fn bootstrap(kek: &Kek) -> RootCommand {
         cluster: ClusterRecord {
             cluster: ClusterId(7),
             name: "tests".to_owned(),
-            version: 1,
+            version: COMMAND_VERSION,
             object_groups: GROUPS,
             expected_nodes: 6,
             default_profile: None,

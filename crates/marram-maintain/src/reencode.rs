@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use marram_meta::{
     ClusterView, LiveExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, TicketItem,
-    TicketWork, UploadCommand,
+    TicketWork, UploadCommand, VersionCommand,
 };
 use marram_placement::{PgRow, Phase};
 use marram_types::{DataId, DriveId, GroupId, NodeId, ObjectKey, PgId, Profile};
@@ -218,11 +218,12 @@ impl<C: Consensus, R: Reencoders> Turn<'_, C, R> {
     async fn run(&self) -> Done {
         let mut done = Done::default();
         let judged = self.judge().await;
+        let earlier = self.judge_noncurrent().await;
         let dropped = self.drop_parts().await;
         let emptied = self.empty().await;
         let strayed = self.strays().await;
         let queued = self.queue().await;
-        for part in [judged, dropped, emptied, strayed, queued] {
+        for part in [judged, earlier, dropped, emptied, strayed, queued] {
             match part {
                 Ok(part) => done = done.plus(part),
                 Err(error) => {
@@ -254,6 +255,35 @@ impl<C: Consensus, R: Reencoders> Turn<'_, C, R> {
                 entries += 1;
                 match outcome {
                     ObjectOutcome::Judged {
+                        after: at,
+                        done: false,
+                    } => after = at,
+                    _ => break,
+                }
+            }
+        }
+        Ok(Done {
+            done: entries,
+            waiting: 0,
+        })
+    }
+
+    /// The same for versions that are not current.
+    async fn judge_noncurrent(&self) -> Result<Done, ConsensusError> {
+        let consensus = &self.work.consensus;
+        let asked = ObjectQuery::JudgingNoncurrent;
+        let answer = consensus.ask_object(self.group, asked).await?;
+        let ObjectAnswer::JudgingNoncurrent(buckets) = answer else {
+            return Ok(Done::default());
+        };
+        let mut entries = 0;
+        for (bucket, mut after) in buckets {
+            while entries < JUDGED_PER_PASS {
+                let command = ObjectCommand::Version(VersionCommand::Judge { bucket, after });
+                let outcome = consensus.propose_object(self.group, command).await?;
+                entries += 1;
+                match outcome {
+                    ObjectOutcome::NoncurrentJudged {
                         after: at,
                         done: false,
                     } => after = at,

@@ -149,6 +149,7 @@ mod tests {
                 state: BucketState::Active,
                 profile: "4+2".parse().expect("a profile"),
                 created_ms: 0,
+                versioning: marram_meta::Versioning::Off,
             },
         );
         Arc::new(view)

@@ -13,10 +13,14 @@ use marram_types::RequestId;
 use marram_types::codec::{DecodeError, Reader, Writer};
 
 /// The newest command encoding that this release knows.
-pub const COMMAND_VERSION: u8 = 2;
+pub const COMMAND_VERSION: u8 = 3;
 
 /// The oldest one. Version 1, without places and moves, was never released and is not read.
 pub const COMMAND_VERSION_OLDEST: u8 = 2;
+
+/// The version of commands about versioning, and of bucket records that tell of it: a cluster takes them
+/// when each of its members knows them (rules.md 9).
+pub const VERSIONING_SINCE: u8 = 3;
 
 const TIME_AT: std::ops::Range<usize> = 1..9;
 
@@ -25,6 +29,11 @@ const TIME_AT: std::ops::Range<usize> = 1..9;
 pub trait Command {
     /// Appends the command's encoding.
     fn encode_command(&self, out: &mut Writer);
+
+    /// The version that a replica must know to apply it: that of the release that brought the command.
+    fn version(&self) -> u8 {
+        COMMAND_VERSION_OLDEST
+    }
 
     /// About how many bytes that will be.
     fn size_hint(&self) -> usize {
@@ -69,7 +78,7 @@ impl<'a> Envelope<'a> {
     #[must_use]
     pub fn seal(request: Option<RequestId>, deadline_ms: u64, command: &impl Command) -> Vec<u8> {
         let mut out = Writer::with_capacity(42 + command.size_hint());
-        out.u8(COMMAND_VERSION).u64_be(0).u64_be(deadline_ms);
+        out.u8(command.version()).u64_be(0).u64_be(deadline_ms);
         out.option(request.as_ref(), |out, request| {
             out.raw(&request.to_bytes());
         });
@@ -151,7 +160,7 @@ mod tests {
             stamp(&mut bytes, 1_000).unwrap();
             let envelope = Envelope::decode(&bytes).unwrap();
             let expected = Envelope {
-                version: COMMAND_VERSION,
+                version: COMMAND_VERSION_OLDEST,
                 time_ms: 1_000,
                 request,
                 deadline_ms: 42,

@@ -7,6 +7,7 @@ pub(crate) mod bucket;
 pub(crate) mod cluster;
 pub(crate) mod data_ref;
 pub(crate) mod drive;
+pub(crate) mod escaped;
 pub(crate) mod extent;
 pub(crate) mod garbage;
 pub(crate) mod group;
@@ -15,6 +16,7 @@ pub(crate) mod inline;
 pub(crate) mod layout_row;
 pub(crate) mod layout_state;
 pub(crate) mod node;
+pub(crate) mod noncurrent;
 pub(crate) mod object;
 pub(crate) mod part;
 pub(crate) mod pool;
@@ -28,6 +30,7 @@ pub(crate) mod upkeep;
 pub(crate) mod upload;
 pub(crate) mod upload_drop;
 pub(crate) mod usage;
+pub(crate) mod versioning;
 
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,10 @@
 //! | 56 | `Uploads` | O | bucket (8), escaped key, upload (16) | upload row |
 //! | 57 | `UploadParts` | O | upload (16), part (2) | part row, of an upload or of the version that it became |
 //! | 58 | `UploadDrops` | O | kind (1), bucket (8) or upload (16) | what is left of it to be taken out of use |
+//! | 59 | `Noncurrent` | O | bucket (8), escaped key, generation descending (8) | version row that is not current, or delete marker |
+//! | 60 | `NullVersions` | O | bucket (8), object key | generation of the null version, where it stands in `Noncurrent` |
+//! | 61 | `NoncurrentUploads` | O | upload (16) | generation of the version in `Noncurrent` that it became |
+//! | 62 | `NoncurrentCursors` | O | bucket (8) | how far its `Noncurrent` rows were gone through by its new profile |
 //!
 //! 16 was a table of pools, in no release: the number is not used again.
 
@@ -113,11 +117,19 @@ pub enum Table {
     UploadParts = 57,
     /// Uploads and parts that nothing wants any more, until entries have taken them out of use.
     UploadDrops = 58,
+    /// Versions that are not current, and delete markers, current ones too (decision 0032).
+    Noncurrent = 59,
+    /// Null versions that are not current: there is at most one of a key.
+    NullVersions = 60,
+    /// Versions that are not current, by the upload that they were.
+    NoncurrentUploads = 61,
+    /// Buckets whose profile was changed and whose noncurrent versions have not all been judged by it.
+    NoncurrentCursors = 62,
 }
 
 impl Table {
     /// Every table, in the order of the numbers. A snapshot holds the tables in this order.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::Meta,
         Self::Requests,
         Self::RequestExpiry,
@@ -149,6 +161,10 @@ impl Table {
         Self::Uploads,
         Self::UploadParts,
         Self::UploadDrops,
+        Self::Noncurrent,
+        Self::NullVersions,
+        Self::NoncurrentUploads,
+        Self::NoncurrentCursors,
     ];
 
     /// The stored number.
@@ -198,6 +214,10 @@ impl Table {
             Self::Uploads => "uploads",
             Self::UploadParts => "upload_parts",
             Self::UploadDrops => "upload_drops",
+            Self::Noncurrent => "noncurrent",
+            Self::NullVersions => "null_versions",
+            Self::NoncurrentUploads => "noncurrent_uploads",
+            Self::NoncurrentCursors => "noncurrent_cursors",
         }
     }
 }

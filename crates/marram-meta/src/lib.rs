@@ -45,7 +45,8 @@ pub use backup::{
     BackupKind, BackupSummary, FrameReader,
 };
 pub use envelope::{
-    COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, Envelope, EnvelopeError, stamp,
+    COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, Envelope, EnvelopeError, VERSIONING_SINCE,
+    stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -59,6 +60,7 @@ pub use kinds::group::GroupRecord;
 pub use kinds::identity::{IdentityRecord, IdentityRole};
 pub use kinds::layout_state::LayoutState;
 pub use kinds::node::{NodeDuty, NodeRecord, NodeState};
+pub use kinds::noncurrent::DeleteMarker;
 pub use kinds::object::{Body, VersionRow};
 pub use kinds::part::{PartRanges, PartRow, PartSums, PartTally, PartTotals, PartsBody};
 pub use kinds::ticket::{RepairTicket, TicketReason, TicketReasons, TicketWork};
@@ -69,6 +71,7 @@ pub use kinds::tombstone::Tombstone;
 pub use kinds::upkeep::{Pausable, UpkeepRecord};
 pub use kinds::upload::UploadRow;
 pub use kinds::usage::Usage;
+pub use kinds::versioning::Versioning;
 pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
 pub use merge::{GroupAsk, ListMerge, MergedPage};
 pub use object::apply::{adds_data, apply_object, check_object};
@@ -77,6 +80,7 @@ pub use object::new_extent::NewExtent;
 pub use object::outcome::{CompletedUpload, ObjectOutcome};
 pub use object::put_ref::etag_matches;
 pub use object::upload_command::{Completion, NewPart, UploadCommand, UploadName};
+pub use object::version_command::VersionCommand;
 pub use query::answer::{
     BeginAnswer, GroupCounters, HeadAnswer, ListEntry, ListItem, ListPage, LiveExtent,
     ObjectAnswer, Reference, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem, TicketsAnswer,
@@ -88,6 +92,7 @@ pub use query::upkeep::{GARBAGE_COUNTED_MAX, GarbageTotals, OnDrive, OnDriveAnsw
 pub use query::uploads::{
     PartItem, UploadAnswer, UploadFound, UploadItem, UploadQuery, UploadsAnswer, UploadsQuery,
 };
+pub use query::versions::{VersionAnswer, VersionEntry};
 pub use refound::{
     INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,
 };

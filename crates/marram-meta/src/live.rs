@@ -3,16 +3,17 @@
 use std::ops::{Bound, ControlFlow};
 
 use marram_types::codec::DecodeError;
-use marram_types::{BucketId, DataId, PgId, Profile, UploadId, VersionId};
+use marram_types::{BucketId, DataId, Generation, PgId, Profile, UploadId, VersionId};
 
 use crate::kinds::data_ref::{self, DataRef};
 use crate::kinds::extent::{Extent, deser_chunk, ser_chunk, ser_chunk_key};
+use crate::kinds::noncurrent::{self as past, Past};
 use crate::kinds::object::{Body, VersionRow, ser_key};
 use crate::kinds::part::{self, PartRow, PartsBody};
 use crate::kv::{KvError, KvRead, KvWrite, Table};
 use crate::stored::{StateError, Stored, load, store};
 
-/// An extent that a current version or a part holds, in what holds it.
+/// An extent that a version or a part holds, in what holds it.
 pub(crate) struct Held {
     pub(crate) bucket: BucketId,
     pub(crate) key: String,
@@ -22,12 +23,25 @@ pub(crate) struct Held {
     at: usize,
 }
 
+/// Where the row of a version lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shelf {
+    /// It is the current version of its object.
+    Current,
+    /// It is an earlier one (decision 0032).
+    Noncurrent,
+}
+
 /// Where the extent is written.
 pub(crate) enum Holder {
     /// In the row of a version.
-    Row(VersionRow),
+    Row(VersionRow, Shelf),
     /// In a chunk beside it.
-    Chunk { row: VersionRow, chunk: u16 },
+    Chunk {
+        row: VersionRow,
+        shelf: Shelf,
+        chunk: u16,
+    },
     /// In the row of a part, whose own list of extents is empty here.
     Part {
         upload: UploadId,
@@ -50,7 +64,7 @@ impl Held {
     /// The profile that the extent should have.
     pub(crate) fn nominal(&self) -> Profile {
         match &self.holder {
-            Holder::Row(row) | Holder::Chunk { row, .. } => row.nominal,
+            Holder::Row(row, _) | Holder::Chunk { row, .. } => row.nominal,
             Holder::Part { row, .. } => row.nominal,
         }
     }
@@ -58,7 +72,7 @@ impl Held {
     /// The version that holds it; the upload in whose part it is, whatever became of it.
     pub(crate) fn version(&self) -> VersionId {
         match &self.holder {
-            Holder::Row(row) | Holder::Chunk { row, .. } => row.version,
+            Holder::Row(row, _) | Holder::Chunk { row, .. } => row.version,
             Holder::Part { upload, .. } => VersionId(upload.0),
         }
     }
@@ -66,7 +80,7 @@ impl Held {
     /// The checksum of the extent's bytes, where they are all that a version or part has.
     pub(crate) fn crc64(&self) -> Option<u64> {
         let crc64 = match &self.holder {
-            Holder::Row(row) => row.crc64,
+            Holder::Row(row, _) => row.crc64,
             Holder::Chunk { .. } => return None,
             Holder::Part { row, .. } => row.crc64,
         };
@@ -81,12 +95,11 @@ impl Held {
     ) -> Result<(), KvError> {
         change(&mut self.extents[self.at]);
         match self.holder {
-            Holder::Row(mut row) => {
+            Holder::Row(mut row, shelf) => {
                 row.body = Body::Extents(self.extents);
-                let key = ser_key(self.bucket, &self.key);
-                store(kv, Table::Objects, &key, &row)
+                store_row(kv, (self.bucket, &self.key), shelf, row)
             }
-            Holder::Chunk { row, chunk } => {
+            Holder::Chunk { row, chunk, .. } => {
                 let key = ser_chunk_key(row.version, chunk);
                 kv.put(Table::ExtentRows, &key, &ser_chunk(&self.extents))
             }
@@ -102,7 +115,7 @@ impl Held {
     }
 }
 
-/// The extent of this data, if a current version or a part holds it.
+/// The extent of this data, if a version, current or not, or a part holds it.
 pub(crate) fn find(kv: &dyn KvRead, pg: PgId, data: DataId) -> Result<Option<Held>, StateError> {
     match load(kv, Table::DataRefs, &data_ref::ser_key(pg, data))? {
         None => Ok(None),
@@ -118,7 +131,19 @@ pub(crate) fn held_by(
 ) -> Result<Option<Held>, StateError> {
     let is_it = |e: &Extent| e.data == data && e.pg == pg;
     match reference {
-        DataRef::Live { bucket, key } => find_in(kv, bucket, key, is_it).map(Some),
+        DataRef::Live { bucket, key } => {
+            let row = load(kv, Table::Objects, &ser_key(bucket, &key))?;
+            let row = row.ok_or_else(dangling)?;
+            find_in(kv, (bucket, key), (row, Shelf::Current), is_it).map(Some)
+        }
+        DataRef::Noncurrent {
+            bucket,
+            key,
+            generation,
+        } => {
+            let row = noncurrent(kv, (bucket, &key), generation)?.ok_or_else(dangling)?;
+            find_in(kv, (bucket, key), (row, Shelf::Noncurrent), is_it).map(Some)
+        }
         DataRef::Part {
             bucket,
             key,
@@ -150,22 +175,20 @@ fn find_part(
 
 fn find_in(
     kv: &dyn KvRead,
-    bucket: BucketId,
-    key: String,
+    (bucket, key): (BucketId, String),
+    (mut row, shelf): (VersionRow, Shelf),
     is_it: impl Fn(&Extent) -> bool,
 ) -> Result<Held, StateError> {
-    let mut row: VersionRow =
-        load(kv, Table::Objects, &ser_key(bucket, &key))?.ok_or_else(dangling)?;
     let (holder, extents, at) = match &mut row.body {
         Body::Inline { .. } | Body::Parts(_) => return Err(dangling()),
         Body::Extents(extents) => {
             let extents = std::mem::take(extents);
             let at = extents.iter().position(is_it).ok_or_else(dangling)?;
-            (Holder::Row(row), extents, at)
+            (Holder::Row(row, shelf), extents, at)
         }
         Body::Spilled { .. } => {
             let (chunk, extents, at) = find_chunk(kv, row.version, is_it)?;
-            (Holder::Chunk { row, chunk }, extents, at)
+            (Holder::Chunk { row, shelf, chunk }, extents, at)
         }
     };
     Ok(Held {
@@ -175,6 +198,55 @@ fn find_in(
         extents,
         at,
     })
+}
+
+/// Writes the row of a version where it lies.
+pub(crate) fn store_row(
+    kv: &mut dyn KvWrite,
+    (bucket, key): (BucketId, &str),
+    shelf: Shelf,
+    row: VersionRow,
+) -> Result<(), KvError> {
+    match shelf {
+        Shelf::Current => store(kv, Table::Objects, &ser_key(bucket, key), &row),
+        Shelf::Noncurrent => {
+            let row_key = past::ser_key(bucket, key, row.generation);
+            store(kv, Table::Noncurrent, &row_key, &Past::Version(row))
+        }
+    }
+}
+
+/// A version that is not current; none when there is none of this generation, or it is a marker.
+pub(crate) fn noncurrent(
+    kv: &dyn KvRead,
+    (bucket, key): (BucketId, &str),
+    generation: Generation,
+) -> Result<Option<VersionRow>, StateError> {
+    let row_key = past::ser_key(bucket, key, generation);
+    Ok(match load(kv, Table::Noncurrent, &row_key)? {
+        Some(Past::Version(row)) => Some(row),
+        Some(Past::Marker(_)) | None => None,
+    })
+}
+
+/// The version of an object that an upload became, current or not, and where its row lies.
+pub(crate) fn became(
+    kv: &dyn KvRead,
+    (bucket, key): (BucketId, &str),
+    upload: UploadId,
+) -> Result<Option<(VersionRow, Shelf)>, StateError> {
+    let current: Option<VersionRow> = load(kv, Table::Objects, &ser_key(bucket, key))?;
+    if let Some(row) = current.filter(|row| row.is_of(upload)) {
+        return Ok(Some((row, Shelf::Current)));
+    }
+    let Some(bytes) = kv.get(Table::NoncurrentUploads, &upload.0.to_be_bytes())? else {
+        return Ok(None);
+    };
+    let generation =
+        past::deser_generation(&bytes).map_err(StateError::corrupt(Table::NoncurrentUploads))?;
+    let row = noncurrent(kv, (bucket, key), generation)?;
+    let row = row.filter(|row| row.is_of(upload));
+    Ok(row.map(|row| (row, Shelf::Noncurrent)))
 }
 
 /// Parts of an upload by number, those behind `after` that are `wanted`; at most `most`.

@@ -141,6 +141,7 @@ fn after(item: &ListItem) -> ListStart {
     match item {
         ListItem::Object(entry) => ListStart::AfterKey(entry.key.clone()),
         ListItem::Prefix(prefix) => ListStart::AfterPrefix(prefix.clone()),
+        ListItem::Version(entry) => ListStart::AfterVersion(entry.key.clone(), entry.generation),
     }
 }
 

@@ -24,6 +24,8 @@ mod tickets;
 mod upload;
 pub(crate) mod upload_command;
 mod usage;
+pub(crate) mod version_command;
+pub(crate) mod versions;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ pub(crate) mod named;
 pub(crate) mod run;
 pub(crate) mod upkeep;
 pub(crate) mod uploads;
+pub(crate) mod versions;
 
 #[cfg(test)]
 mod tests;

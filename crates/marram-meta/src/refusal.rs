@@ -54,6 +54,9 @@ pub enum Refusal {
         /// Which.
         bucket: BucketId,
     },
+    /// A bucket that kept versions is not asked to have none any more.
+    #[error("a bucket that kept versions stays versioned: suspend its versioning instead")]
+    VersioningStays,
     /// The bucket was deleted.
     #[error("bucket {bucket} was deleted")]
     BucketDeleted {
@@ -445,6 +448,7 @@ impl Stored for Refusal {
                 now,
                 expected,
             } => out.u8(57).varint(node.0).u8(now as u8).u8(expected as u8),
+            Self::VersioningStays => out.u8(181),
             Self::NotBuried { node, epoch } => out.u8(58).varint(node.0).varint(epoch),
         };
     }
@@ -454,6 +458,7 @@ impl Stored for Refusal {
         let node = |from: &mut Reader<'_>| from.varint().map(NodeId);
         let pool = |from: &mut Reader<'_>| from.u16_be().map(PoolId);
         Ok(match from.u8()? {
+            181 => Self::VersioningStays,
             1 => Self::DeadlinePassed,
             2 => Self::TooManyRequests,
             3 => Self::Malformed(Malformed::from_byte(from.u8()?)?),

@@ -5,13 +5,14 @@ pub(crate) mod arb;
 use bytes::Bytes;
 use marram_placement::PgRow;
 use marram_types::{
-    BucketId, BucketName, DataId, DriveId, GroupId, ObjectKey, PgId, PoolId, Profile, RequestId,
-    VersionId,
+    BucketId, BucketName, DataId, DriveId, Generation, GroupId, ObjectKey, PgId, PoolId, Profile,
+    RequestId, VersionId,
 };
 
 use crate::{
     BucketRecord, BucketState, Envelope, Extent, MemKv, NewBody, NewExtent, NewVersion,
-    ObjectCommand, ObjectOutcome, Precondition, UploadCommand, apply_object, stamp,
+    ObjectCommand, ObjectOutcome, Precondition, UploadCommand, VersionCommand, Versioning,
+    apply_object, stamp,
 };
 
 pub(crate) const BUCKET: BucketId = BucketId(7);
@@ -103,6 +104,7 @@ pub(crate) fn bucket_record(epoch: u64, state: BucketState) -> BucketRecord {
         state,
         profile: profile("4+2"),
         created_ms: 5,
+        versioning: Versioning::Off,
     }
 }
 
@@ -142,10 +144,30 @@ pub(crate) fn delete(name: &str) -> ObjectCommand {
     }
 }
 
+/// A record of the bucket that keeps versions, or did.
+pub(crate) fn versioned(epoch: u64, versioning: Versioning) -> ObjectCommand {
+    ObjectCommand::BucketFence(BucketRecord {
+        versioning,
+        ..bucket_record(epoch, BucketState::Active)
+    })
+}
+
+/// The deletion of one version.
+pub(crate) fn delete_version(name: &str, generation: u64) -> ObjectCommand {
+    ObjectCommand::Version(VersionCommand::Delete {
+        bucket: BUCKET,
+        key: key(name),
+        generation: Generation(generation),
+        precondition: Precondition::default(),
+    })
+}
+
 /// The same command under a precondition.
 pub(crate) fn given(mut command: ObjectCommand, wanted: Precondition) -> ObjectCommand {
     match &mut command {
-        ObjectCommand::Put { precondition, .. } | ObjectCommand::Delete { precondition, .. } => {
+        ObjectCommand::Put { precondition, .. }
+        | ObjectCommand::Delete { precondition, .. }
+        | ObjectCommand::Version(VersionCommand::Delete { precondition, .. }) => {
             *precondition = wanted;
         }
         ObjectCommand::Upload(UploadCommand::Complete { precondition, .. }) => {
@@ -215,7 +237,9 @@ impl Group {
         self.sequence += 1;
         let is_users = matches!(
             command,
-            ObjectCommand::Put { .. } | ObjectCommand::Delete { .. }
+            ObjectCommand::Put { .. }
+                | ObjectCommand::Delete { .. }
+                | ObjectCommand::Version(VersionCommand::Delete { .. })
         ) || matches!(command, ObjectCommand::Upload(c) if *c != UploadCommand::Drop);
         let request = is_users.then_some(RequestId {
             client: 2,

@@ -86,7 +86,8 @@ impl GroupLogic for MetaLogic {
 
 #[cfg(test)]
 mod tests {
-    use marram_meta::{COMMAND_VERSION, Envelope, RootCommand};
+    use marram_meta::{COMMAND_VERSION, Envelope, RootCommand, VERSIONING_SINCE, Versioning};
+    use marram_types::BucketName;
 
     use super::*;
 
@@ -109,13 +110,20 @@ mod tests {
     #[test]
     fn a_leader_proposes_nothing_that_the_cluster_does_not_use_yet() {
         let logic = MetaLogic::default();
-        let seal = || Envelope::seal_internal(&RootCommand::HoldLayout { until_ms: 0 });
-        let propose = || logic.stamp(GroupId::ROOT, &mut seal(), 5);
-        propose().expect("nothing is known of the gate");
-        logic.set_gate(COMMAND_VERSION - 1);
-        let refused = propose().expect_err("it is above").to_string();
-        assert!(refused.contains(&format!("at version {}", COMMAND_VERSION - 1)));
+        let versioning = Versioning::On;
+        let name = BucketName::new("photos").expect("a name");
+        let new = RootCommand::SetVersioning { name, versioning };
+        let old = RootCommand::HoldLayout { until_ms: 0 };
+        let propose = |command: &RootCommand| {
+            logic.stamp(GroupId::ROOT, &mut Envelope::seal_internal(command), 5)
+        };
+        propose(&new).expect("nothing is known of the gate");
+        let before = VERSIONING_SINCE - 1;
+        logic.set_gate(before);
+        let refused = propose(&new).expect_err("it is above").to_string();
+        assert!(refused.contains(&format!("at version {before}")));
+        propose(&old).expect("it is what it was before");
         logic.set_gate(COMMAND_VERSION);
-        propose().expect("the gate was raised");
+        propose(&new).expect("the gate was raised");
     }
 }

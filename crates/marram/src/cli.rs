@@ -7,6 +7,7 @@ mod keys;
 mod liveness;
 mod profile;
 mod upkeep;
+mod versions;
 mod watch;
 mod wayback;
 
@@ -23,6 +24,7 @@ pub(crate) use admin::{
 pub(crate) use given::Given;
 pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
 pub(crate) use upkeep::{DriveCommand, DriveDrainArgs, GcCommand, ScrubAction, ScrubArgs};
+pub(crate) use versions::{RestoreArgs, VersioningArgs, VersioningState};
 pub(crate) use watch::{BundleArgs, DoctorArgs, TopArgs};
 pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};
 
@@ -124,8 +126,12 @@ pub(crate) enum Command {
     Cat(CatArgs),
     /// Delete objects
     Rm(RmArgs),
+    /// Bring a deleted object, or an old version of one, back
+    Restore(RestoreArgs),
     /// Say what a bucket or an object is
     Stat(StatArgs),
+    /// Say or change whether a bucket keeps the versions that others replace
+    Versioning(VersioningArgs),
     /// Move files to, from and between buckets
     Mv(CpArgs),
     /// Make a folder or prefix equal to another one, copying only what differs
@@ -188,7 +194,7 @@ pub(crate) struct MbArgs {
 pub(crate) struct RbArgs {
     /// The bucket, as m://bucket
     pub(crate) bucket: String,
-    /// Delete all of its objects first
+    /// Delete all of its objects first, with all of their versions
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -201,6 +207,9 @@ pub(crate) struct LsArgs {
     /// List everything below, not only the next level
     #[arg(short, long)]
     pub(crate) recursive: bool,
+    /// List all versions and delete markers with their generations, the newest of each key first
+    #[arg(long)]
+    pub(crate) versions: bool,
 }
 
 /// Arguments of `cp` and `mv`.
@@ -218,6 +227,9 @@ pub(crate) struct CpArgs {
     /// Go on with uploads of large files that broke off: what is there already is not sent again
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Copy this version of the source, by its generation as `ls --versions` shows it
+    #[arg(long = "version", value_name = "GENERATION")]
+    pub(crate) generation: Option<u64>,
 }
 
 /// What is done with multipart uploads.
@@ -265,6 +277,9 @@ pub(crate) struct CatArgs {
     /// Only some bytes, the last one included: 0-99, 100- (from there on), -100 (the last ones)
     #[arg(long, value_name = "A-B", allow_hyphen_values = true)]
     pub(crate) range: Option<String>,
+    /// This version, by its generation as `ls --versions` shows it
+    #[arg(long = "version", value_name = "GENERATION")]
+    pub(crate) generation: Option<u64>,
 }
 
 /// Arguments of `rm`.
@@ -276,6 +291,17 @@ pub(crate) struct RmArgs {
     /// Delete everything below
     #[arg(short, long)]
     pub(crate) recursive: bool,
+    /// Delete this version or delete marker for good, by its generation as `ls --versions` shows it.
+    /// Without it, an object of a bucket that keeps versions is hidden by a delete marker
+    #[arg(
+        long = "version",
+        value_name = "GENERATION",
+        conflicts_with = "recursive"
+    )]
+    pub(crate) generation: Option<u64>,
+    /// With -r: delete all versions and delete markers below for good
+    #[arg(long, requires = "recursive")]
+    pub(crate) all_versions: bool,
     /// What is not there is no error
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -289,6 +315,9 @@ pub(crate) struct RmArgs {
 pub(crate) struct StatArgs {
     /// m://bucket or m://bucket/key
     pub(crate) location: String,
+    /// This version of the object, by its generation as `ls --versions` shows it
+    #[arg(long = "version", value_name = "GENERATION")]
+    pub(crate) generation: Option<u64>,
 }
 
 /// Arguments of `sync`.
@@ -386,6 +415,17 @@ mod tests {
             "marram dev --dir d --add-node",
             "marram bench put --size 64MiB --concurrency 4 --count 10",
             "marram sync a m://b --delete --dry-run",
+            "marram versioning m://photos",
+            "marram versioning m://photos on",
+            "marram versioning m://photos suspend --json",
+            "marram ls --versions -r m://photos/2026/",
+            "marram cat m://photos/a --version 17",
+            "marram cp --version 17 m://photos/a a.old",
+            "marram stat --version 17 m://photos/a",
+            "marram rm --version 17 m://photos/a",
+            "marram rm -r --all-versions m://photos/2026/",
+            "marram restore m://photos/a",
+            "marram restore m://photos/a --version 17",
             "marram completions bash",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
@@ -401,6 +441,9 @@ mod tests {
             "marram admin bucket set-profile m://photos",
             "marram admin drain node-3 --cancel --allow-narrower",
             "marram dev --add-node --nodes 3",
+            "marram versioning m://photos off",
+            "marram rm -r --version 17 m://photos/a",
+            "marram rm --all-versions m://photos/a",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

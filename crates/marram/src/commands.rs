@@ -25,6 +25,7 @@ mod rm;
 mod stat;
 mod sync;
 mod uploads;
+mod versions;
 
 /// How long work that nobody waits for may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(1);
@@ -130,6 +131,8 @@ async fn dispatch(context: &Context<'_>, command: Command) -> Result<(), Failure
         Command::Mv(args) => cp::run(context, args, true).await,
         Command::Cat(args) => cat::run(context, args).await,
         Command::Rm(args) => rm::run(context, args).await,
+        Command::Versioning(args) => versions::versioning(context, args).await,
+        Command::Restore(args) => versions::restore(context, args).await,
         Command::Check(command) => check::run(context, command).await,
         Command::Stat(args) => stat::run(context, args).await,
         Command::Sync(args) => sync::run(context, args).await,

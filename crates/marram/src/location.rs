@@ -22,6 +22,8 @@ pub(crate) struct Remote {
     pub(crate) bucket: String,
     /// Empty, a key, or the beginning of keys.
     pub(crate) key: String,
+    /// The version meant, where it need not be the current one.
+    pub(crate) generation: Option<u64>,
 }
 
 /// Why a place cannot be.
@@ -83,6 +85,7 @@ impl Remote {
         Ok(Self {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
+            generation: None,
         })
     }
 
@@ -109,6 +112,7 @@ impl Remote {
         Self {
             bucket: self.bucket.clone(),
             key: key.into(),
+            generation: None,
         }
     }
 
@@ -125,7 +129,11 @@ impl Remote {
 
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "m://{}/{}", self.bucket, self.key)
+        write!(f, "m://{}/{}", self.bucket, self.key)?;
+        match self.generation {
+            None => Ok(()),
+            Some(generation) => write!(f, " (version {generation})"),
+        }
     }
 }
 
@@ -139,6 +147,7 @@ mod tests {
             Ok(Location::Remote(Remote {
                 bucket: bucket.to_owned(),
                 key: key.to_owned(),
+                generation: None,
             }))
         };
         assert_eq!(Location::parse("m://photos"), remote("photos", ""));

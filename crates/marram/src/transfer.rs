@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use marram_client::{Client, CopyOptions, ObjectInfo, Preconditions, PutBody, PutOptions};
+use marram_client::{
+    Client, CopyOptions, Deletion, ObjectInfo, Preconditions, PutBody, PutOptions,
+};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
@@ -85,7 +87,9 @@ impl Crew {
     fn take(&self, done: Option<Result<Done, JoinError>>, tally: &mut Tally) {
         match done {
             Some(Ok((job, Ok(())))) => match job {
-                Job::DeleteObject { .. } | Job::DeleteFile { .. } => tally.deleted += 1,
+                Job::DeleteObject { .. } | Job::DeleteVersion { .. } | Job::DeleteFile { .. } => {
+                    tally.deleted += 1;
+                }
                 Job::Upload { .. } | Job::Download { .. } | Job::Copy { .. } => {
                     tally.copied += 1;
                     tally.bytes += job.bytes();
@@ -138,6 +142,7 @@ impl Crew {
             Job::DeleteObject { place, generation } => {
                 delete(&self.client, place, *generation).await.map(|_| ())
             }
+            Job::DeleteVersion { place } => delete(&self.client, place, None).await.map(|_| ()),
             Job::DeleteFile { path } => delete_file(path).await,
         }
     }
@@ -197,6 +202,7 @@ async fn copy(
     progress: &Progress,
 ) -> Result<ObjectInfo, Failure> {
     let options = CopyOptions {
+        source_generation: from.generation,
         watcher: Some(progress.watcher()),
         ..CopyOptions::default()
     };
@@ -207,18 +213,29 @@ async fn copy(
     Ok(copied.source)
 }
 
-/// Away with an object; false when there was none.
+/// What an object, or the version that is meant, is.
+pub(crate) async fn look(client: &Client, place: &Remote) -> Result<ObjectInfo, Failure> {
+    let (bucket, key) = (&place.bucket, &place.key);
+    let found = match place.generation {
+        None => client.head(bucket, key).await,
+        Some(generation) => client.head_version(bucket, key, generation).await,
+    };
+    found.map_err(Failure::at(place))
+}
+
+/// Away with an object, or with the version that is meant for good. With a generation, only if the
+/// object is still that version.
 pub(crate) async fn delete(
     client: &Client,
     place: &Remote,
     generation: Option<u64>,
-) -> Result<bool, Failure> {
+) -> Result<Deletion, Failure> {
     let preconditions = Preconditions {
         if_generation_match: generation,
         ..Preconditions::default()
     };
     client
-        .delete(&place.bucket, &place.key, &preconditions)
+        .delete_version(&place.bucket, &place.key, place.generation, &preconditions)
         .await
         .map_err(Failure::at(place))
 }

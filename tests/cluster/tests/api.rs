@@ -16,5 +16,6 @@ mod api {
     mod sizes;
     mod status;
     mod uploads;
+    mod versions;
     mod watching;
 }

@@ -360,7 +360,10 @@ impl ObjectService for Shared {
     ) -> Result<Response<v1::DeleteObjectResponse>, Status> {
         let id = request.get_ref().request_id.clone();
         self.meet(&request, id.as_ref())?;
-        Ok(Response::new(v1::DeleteObjectResponse { existed: true }))
+        Ok(Response::new(v1::DeleteObjectResponse {
+            existed: true,
+            ..v1::DeleteObjectResponse::default()
+        }))
     }
 
     type CopyObjectStream = Answers<v1::CopyObjectResponse>;
@@ -426,6 +429,7 @@ impl ObjectService for Shared {
             v1::DeleteResult {
                 existed: failure.is_none() && object.key != "absent",
                 failure,
+                ..v1::DeleteResult::default()
             }
         };
         let objects = request.into_inner().objects;
@@ -446,6 +450,28 @@ impl ObjectService for Shared {
             objects: vec![v1::ObjectInfo {
                 key: format!("{}{number}", message.prefix),
                 ..v1::ObjectInfo::default()
+            }],
+            common_prefixes: Vec::new(),
+            next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    /// Three versions of one key, one a page.
+    async fn list_object_versions(
+        &self,
+        request: Request<v1::ListObjectVersionsRequest>,
+    ) -> Result<Response<v1::ListObjectVersionsResponse>, Status> {
+        self.meet(&request, None)?;
+        let message = request.into_inner();
+        let number: u64 = message.page_token.parse().unwrap_or(0);
+        let next = (number < 2).then(|| (number + 1).to_string());
+        Ok(Response::new(v1::ListObjectVersionsResponse {
+            versions: vec![v1::ObjectVersion {
+                key: message.prefix,
+                generation: 9 - number,
+                is_current: number == 0,
+                delete_marker: number == 1,
+                ..v1::ObjectVersion::default()
             }],
             common_prefixes: Vec::new(),
             next_page_token: next.unwrap_or_default(),
@@ -481,6 +507,20 @@ impl BucketService for Shared {
         &self,
         _: Request<v1::ListBucketsRequest>,
     ) -> Result<Response<v1::ListBucketsResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn set_versioning(
+        &self,
+        _: Request<v1::SetVersioningRequest>,
+    ) -> Result<Response<v1::SetVersioningResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn get_bucket_usage(
+        &self,
+        _: Request<v1::GetBucketUsageRequest>,
+    ) -> Result<Response<v1::GetBucketUsageResponse>, Status> {
         Err(Status::unimplemented("not needed"))
     }
 

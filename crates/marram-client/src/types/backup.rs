@@ -59,11 +59,12 @@ pub struct FinalizedVersion {
 /// What was found on a page of a bucket's objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditPage {
-    /// Objects that were looked at.
+    /// Versions of objects that were looked at, current or not.
     pub checked: u64,
     /// Those that can be read and have fewer shards than they should.
     pub degraded: u64,
-    /// Keys of objects with too few shards left to be read.
+    /// Keys of objects with too few shards left to be read; of versions that are not current also the
+    /// generation.
     pub lost: Vec<String>,
     /// Keys of objects about which nobody can say, because nodes do not answer.
     pub unknown: Vec<String>,
@@ -73,11 +74,14 @@ pub struct AuditPage {
 
 impl AuditPage {
     pub(crate) fn from_wire(answer: v1::AuditObjectsResponse) -> Self {
+        let version = |of: v1::VersionName| format!("{} (generation {})", of.key, of.generation);
+        let lost = answer.lost_versions.into_iter().map(version);
+        let unknown = answer.unknown_versions.into_iter().map(version);
         Self {
             checked: answer.checked,
             degraded: answer.degraded,
-            lost: answer.lost,
-            unknown: answer.unknown,
+            lost: answer.lost.into_iter().chain(lost).collect(),
+            unknown: answer.unknown.into_iter().chain(unknown).collect(),
             next_token: answer.next_page_token,
         }
     }

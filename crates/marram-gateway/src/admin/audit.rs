@@ -1,4 +1,4 @@
-//! Which objects have all of their shards: after a restore the metadata may name what is not there
+//! Which objects, in all of their versions, have all of their shards: after a restore the metadata may name what is not there
 //! any more.
 //!
 //! The last byte of each shard is asked for where readers would look, which has its block verified.
@@ -12,14 +12,14 @@ use futures::stream;
 use marram_erasure::Geometry;
 use marram_meta::{Body, Extent};
 use marram_proto::v1;
-use marram_types::ShardId;
+use marram_types::{Generation, ShardId};
 
 use crate::admin::AdminError;
 use crate::core::Core;
 use crate::drives::{DriveError, Part};
-use crate::objects::{LookupError, ObjectName, list, lookup};
+use crate::objects::{LookupError, ObjectName, list_versions, lookup_version};
 
-/// Objects of one page at most: the answer must come within a call's time.
+/// Versions of one page at most: the answer must come within a call's time.
 const PAGE_MAX: i32 = 100;
 /// Objects looked at at once.
 const OBJECTS_AT_ONCE: usize = 16;
@@ -41,24 +41,25 @@ pub(crate) async fn audit(
     core: &Core,
     request: v1::AuditObjectsRequest,
 ) -> Result<v1::AuditObjectsResponse, AdminError> {
-    let page = list(
+    let page = list_versions(
         core,
-        v1::ListObjectsRequest {
+        v1::ListObjectVersionsRequest {
             bucket: request.bucket.clone(),
             page_token: request.page_token,
             page_size: page_size(request.page_size),
-            ..v1::ListObjectsRequest::default()
+            ..v1::ListObjectVersionsRequest::default()
         },
     );
     let page = page.await.map_err(AdminError::List)?;
-    let looks = page.objects.into_iter().map(|object| {
-        let name = ObjectName::new(request.bucket.clone(), object.key.clone());
+    let with_bytes = page.versions.into_iter().filter(|v| !v.delete_marker);
+    let looks = with_bytes.map(|version| {
+        let name = ObjectName::new(request.bucket.clone(), version.key.clone());
         async move {
             let left = match name {
-                Ok(name) => look(core, &name).await?,
+                Ok(name) => look(core, &name, Generation(version.generation)).await?,
                 Err(_) => None,
             };
-            Ok::<_, AdminError>((object.key, left))
+            Ok::<_, AdminError>((version, left))
         }
     });
     let looked: Vec<_> = stream::iter(looks)
@@ -70,15 +71,17 @@ pub(crate) async fn audit(
         ..v1::AuditObjectsResponse::default()
     };
     for looked in looked {
-        let (key, left) = looked?;
+        let (version, left) = looked?;
         // One that was deleted meanwhile is no affair of an audit.
         let Some(left) = left else { continue };
         answer.checked += 1;
         match left {
             Left::Whole => {}
             Left::Degraded => answer.degraded += 1,
-            Left::Unknown => answer.unknown.push(key),
-            Left::Lost => answer.lost.push(key),
+            Left::Unknown if version.is_current => answer.unknown.push(version.key),
+            Left::Unknown => answer.unknown_versions.push(named(version)),
+            Left::Lost if version.is_current => answer.lost.push(version.key),
+            Left::Lost => answer.lost_versions.push(named(version)),
         }
     }
     Ok(answer)
@@ -91,11 +94,22 @@ fn page_size(asked: u32) -> i32 {
     }
 }
 
-/// What is left of an object; none when it is gone.
-async fn look(core: &Core, name: &ObjectName) -> Result<Option<Left>, AdminError> {
-    let row = match lookup(core, name).await {
+fn named(version: v1::ObjectVersion) -> v1::VersionName {
+    v1::VersionName {
+        key: version.key,
+        generation: version.generation,
+    }
+}
+
+/// What is left of a version; none when it is gone.
+async fn look(
+    core: &Core,
+    name: &ObjectName,
+    generation: Generation,
+) -> Result<Option<Left>, AdminError> {
+    let row = match lookup_version(core, name, Some(generation)).await {
         Ok(head) => head.row,
-        Err(LookupError::NotFound { .. }) => return Ok(None),
+        Err(LookupError::NoVersion { .. }) => return Ok(None),
         Err(error) => return Err(AdminError::Lookup(error)),
     };
     let Body::Extents(extents) = &row.body else {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use futures::future::try_join_all;
 use marram_meta::{
     BucketRecord, BucketState, ClusterView, ObjectAnswer, ObjectQuery, Refusal, RootCommand,
-    RootOutcome, Usage,
+    RootOutcome, Usage, Versioning,
 };
 use marram_placement::{PlanError, Standing, Topology, plan_pool, pool_of, tolerated_by};
 use marram_proto::v1;
-use marram_types::{BucketId, BucketName, GroupId, PgId, PoolId, Profile};
+use marram_types::{BucketName, GroupId, PgId, PoolId, Profile};
 
 use crate::core::{BucketError, Core};
 use crate::groups::GroupError;
@@ -202,7 +202,7 @@ pub(crate) async fn get(
 
 async fn how_far(core: &Core, record: &BucketRecord) -> Result<v1::BucketProfile, ProfileError> {
     let groups = core.object_groups()?;
-    let asked = (1..=groups).map(|group| of_group(core, GroupId(group), record.bucket));
+    let asked = (1..=groups).map(|group| of_group(core, GroupId(group), record));
     let all: Vec<(Usage, bool)> = try_join_all(asked).await?;
     let usage = all
         .iter()
@@ -211,7 +211,7 @@ async fn how_far(core: &Core, record: &BucketRecord) -> Result<v1::BucketProfile
     Ok(v1::BucketProfile {
         bucket: record.name.to_string(),
         profile: record.profile.to_string(),
-        versions: usage.objects,
+        versions: usage.versions(),
         versions_to_go: usage.off_profile,
         groups_looking: u32::try_from(looking).unwrap_or(u32::MAX),
     })
@@ -221,17 +221,25 @@ async fn how_far(core: &Core, record: &BucketRecord) -> Result<v1::BucketProfile
 async fn of_group(
     core: &Core,
     group: GroupId,
-    bucket: BucketId,
+    record: &BucketRecord,
 ) -> Result<(Usage, bool), GroupError> {
     // What is judged between the two answers is counted by the second one.
     let ObjectAnswer::Judging(judging) = core.ask(group, &ObjectQuery::Judging, true).await? else {
         return Err(GroupError::Kind(group));
     };
+    let mut judges = judging.iter().any(|(of, _)| *of == record.bucket);
+    if record.versioning != Versioning::Off {
+        let asked = ObjectQuery::JudgingNoncurrent;
+        let ObjectAnswer::JudgingNoncurrent(earlier) = core.ask(group, &asked, true).await? else {
+            return Err(GroupError::Kind(group));
+        };
+        judges |= earlier.iter().any(|(of, _)| *of == record.bucket);
+    }
     let query = ObjectQuery::Usage {
-        bucket: Some(bucket),
+        bucket: Some(record.bucket),
     };
     let ObjectAnswer::Usage(usage) = core.ask(group, &query, true).await? else {
         return Err(GroupError::Kind(group));
     };
-    Ok((usage, judging.iter().any(|(of, _)| *of == bucket)))
+    Ok((usage, judges))
 }

@@ -96,6 +96,14 @@ fn rows() -> Vec<(&'static str, Rule)> {
         ),
         ("/marram.v1.BucketService/ListBuckets", Rule::AnyKey),
         (
+            "/marram.v1.BucketService/SetVersioning",
+            of!(v1::SetVersioningRequest, |r| whole(Admin, r.bucket)),
+        ),
+        (
+            "/marram.v1.BucketService/GetBucketUsage",
+            of!(v1::GetBucketUsageRequest, |r| whole(List, r.bucket)),
+        ),
+        (
             "/marram.v1.ObjectService/PutObject",
             of!(v1::PutObjectRequest, |r| put_needs(r)),
         ),
@@ -123,6 +131,12 @@ fn rows() -> Vec<(&'static str, Rule)> {
         (
             "/marram.v1.ObjectService/ListObjects",
             of!(v1::ListObjectsRequest, |r| keys(List, r.bucket, r.prefix)),
+        ),
+        (
+            "/marram.v1.ObjectService/ListObjectVersions",
+            of!(v1::ListObjectVersionsRequest, |r| keys(
+                List, r.bucket, r.prefix
+            )),
         ),
         // The ticket is bound to the access key and its grants.
         ("/marram.v1.ObjectService/ReadShard", Rule::AnyKey),

@@ -17,6 +17,7 @@ mod observed;
 mod reencode;
 mod security;
 mod uploads;
+mod versions;
 
 pub(crate) use kit::{reason, token_of};
 pub(crate) use security::methods;

@@ -13,11 +13,12 @@ use futures::stream::FuturesOrdered;
 use marram_erasure::GeometryError;
 use marram_meta::{Body, Extent, VersionRow};
 use marram_object::{ReadPlan, Unreadable};
+use marram_types::Generation;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{GetError, fetch};
 use crate::core::{Core, MEMORY_UNIT_BYTES};
-use crate::objects::{Conditions, LookupError, ObjectName, lookup};
+use crate::objects::{Conditions, LookupError, ObjectName, lookup, lookup_version};
 
 /// Steps of up to 8 MiB that are fetched while the client takes the one before.
 const STEPS_AHEAD_MAX: usize = 1;
@@ -32,14 +33,21 @@ struct Fetched {
     _memory: Option<OwnedSemaphorePermit>,
 }
 
+/// What is read.
+pub(super) struct Which {
+    pub(super) name: ObjectName,
+    /// The version that was asked for.
+    pub(super) generation: Option<Generation>,
+    /// What must hold of the version that is read.
+    pub(super) conditions: Conditions,
+}
+
 /// One read.
 pub(super) struct Reader {
     core: Arc<Core>,
-    name: ObjectName,
+    which: Which,
     row: VersionRow,
     range: Range<u64>,
-    /// What must hold of the version that is read.
-    conditions: Conditions,
     /// Offset in the object of the next byte to give.
     at: u64,
     plan: ReadPlan,
@@ -63,19 +71,17 @@ fn extents(row: &VersionRow) -> Vec<Extent> {
 impl Reader {
     pub(super) fn new(
         core: Arc<Core>,
-        name: ObjectName,
+        which: Which,
         row: VersionRow,
         range: Range<u64>,
-        conditions: Conditions,
     ) -> Result<Self, GetError> {
         Ok(Self {
             plan: plan(&row, range.clone())?,
             core,
-            name,
+            which,
             row,
             at: range.start,
             range,
-            conditions,
             ahead: FuturesOrdered::new(),
             plans: 1,
             taken: VecDeque::new(),
@@ -83,7 +89,7 @@ impl Reader {
     }
 
     pub(super) fn name(&self) -> &ObjectName {
-        &self.name
+        &self.which.name
     }
 
     /// The version that is being read.
@@ -171,14 +177,17 @@ impl Reader {
         }
         self.plans += 1;
         tracing::info!(%error, "a read plan failed; the object is looked up again");
-        let found = lookup(&self.core, &self.name).await?.row;
         let started = self.at > self.range.start;
+        // Once bytes of a version were given it is that one, even where it is not current any more.
+        let given = (started && self.row.numbered).then_some(self.row.generation);
+        let found = look_again(&self.core, &self.which, given).await?;
         if found.version != self.row.version {
             let whole = self.range == (0..self.row.size);
             if started || matches!(found.body, Body::Inline { .. }) || !whole {
                 return Err(GetError::Changed);
             }
-            self.conditions.check(&found).map_err(LookupError::from)?;
+            let conditions = &self.which.conditions;
+            conditions.check(&found).map_err(LookupError::from)?;
             self.range = 0..found.size;
         } else if extents(&found) == extents(&self.row) {
             tokio::time::sleep(SAME_ROW_WAIT).await;
@@ -186,5 +195,21 @@ impl Reader {
         self.row = found;
         self.plan = plan(&self.row, self.at..self.range.end)?;
         Ok(())
+    }
+}
+
+/// The version that was asked for, or that is given already.
+async fn look_again(
+    core: &Core,
+    which: &Which,
+    given: Option<Generation>,
+) -> Result<VersionRow, GetError> {
+    let found = match which.generation.or(given) {
+        None => lookup(core, &which.name).await,
+        wanted => lookup_version(core, &which.name, wanted).await,
+    };
+    match found {
+        Err(LookupError::NoVersion { .. }) => Err(GetError::Changed),
+        found => Ok(found?.row),
     }
 }

@@ -6,9 +6,9 @@ use futures::{StreamExt, stream};
 use marram_meta::{AccessKeyRecord, BucketRecord};
 use marram_proto::v1;
 use marram_types::caps::DELETES_PER_CALL_MAX;
-use marram_types::{BucketName, ObjectKey, Permission, RequestId, Target};
+use marram_types::{BucketName, Generation, ObjectKey, Permission, RequestId, Target};
 
-use super::{DeleteError, delete_one};
+use super::{DeleteError, Deletion, delete_one};
 use crate::auth::Caller;
 use crate::core::Core;
 use crate::status;
@@ -63,8 +63,8 @@ fn may_delete(key: &AccessKeyRecord, bucket: &BucketName, under: &str) -> bool {
     key.allows(Permission::Write, &target)
 }
 
-/// A batch has few enough objects, and none of them twice: the second deletion of a key would race
-/// with the first.
+/// A batch has few enough objects, and none of them twice: the second deletion of a key, or of a version,
+/// would race with the first.
 fn check_batch(objects: &[v1::ObjectToDelete]) -> Result<(), InvalidField> {
     let wrong = |rule| InvalidField::Wrong {
         field: "objects",
@@ -77,11 +77,9 @@ fn check_batch(objects: &[v1::ObjectToDelete]) -> Result<(), InvalidField> {
         return Err(wrong("name at most 1000 objects in one call"));
     }
     let mut seen = HashSet::with_capacity(objects.len());
-    if !objects
-        .iter()
-        .all(|object| seen.insert(object.key.as_str()))
-    {
-        return Err(wrong("a key is named twice"));
+    let name = |object: &v1::ObjectToDelete| (object.key.clone(), object.generation);
+    if !objects.iter().all(|object| seen.insert(name(object))) {
+        return Err(wrong("a key, or a version of it, is named twice"));
     }
     Ok(())
 }
@@ -91,28 +89,31 @@ async fn one(
     bucket: &BucketRecord,
     object: v1::ObjectToDelete,
     request: RequestId,
-) -> Result<bool, DeleteError> {
+) -> Result<Deletion, DeleteError> {
+    let version = object.generation.map(Generation);
     let key = ObjectKey::new(object.key).map_err(InvalidField::from)?;
     let precondition = validate::precondition(object.preconditions)?;
-    delete_one(core, bucket, key, precondition, request).await
+    delete_one(core, bucket, (key, version), precondition, request).await
 }
 
-fn result(done: Result<bool, DeleteError>) -> v1::DeleteResult {
+fn result(done: Result<Deletion, DeleteError>) -> v1::DeleteResult {
     match done {
-        Ok(existed) => v1::DeleteResult {
-            existed,
+        Ok(done) => v1::DeleteResult {
+            existed: done.existed,
             failure: None,
+            delete_marker: done.delete_marker,
+            generation: done.generation,
         },
         Err(error) => {
             let told = status::told(&error);
             v1::DeleteResult {
-                existed: false,
                 failure: Some(v1::DeleteFailure {
                     code: told.code,
                     reason: told.reason.to_owned(),
                     message: error.to_string(),
                     metadata: told.metadata,
                 }),
+                ..v1::DeleteResult::default()
             }
         }
     }
@@ -125,7 +126,7 @@ mod tests {
     fn objects(keys: impl IntoIterator<Item = String>) -> Vec<v1::ObjectToDelete> {
         let object = |key| v1::ObjectToDelete {
             key,
-            preconditions: None,
+            ..v1::ObjectToDelete::default()
         };
         keys.into_iter().map(object).collect()
     }
@@ -137,7 +138,13 @@ mod tests {
         assert!(check_batch(&many(1)).is_ok());
         assert!(check_batch(&many(1000)).is_ok());
         assert!(check_batch(&many(1001)).is_err());
-        let twice = objects(["a", "b", "a"].map(str::to_owned));
+        let mut twice = objects(["a", "b", "a"].map(str::to_owned));
+        assert!(check_batch(&twice).is_err());
+        for (object, generation) in twice.iter_mut().zip([5, 5, 6]) {
+            object.generation = Some(generation);
+        }
+        assert!(check_batch(&twice).is_ok(), "two versions of a");
+        twice[2].generation = Some(5);
         assert!(check_batch(&twice).is_err());
     }
 }

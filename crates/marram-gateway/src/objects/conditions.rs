@@ -109,6 +109,7 @@ mod tests {
             narrowed: false,
             under_protected: false,
             off_profile: false,
+            numbered: false,
         }
     }
 

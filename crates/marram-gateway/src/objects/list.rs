@@ -60,34 +60,47 @@ pub(crate) async fn list(
         prefix: &request.prefix,
         delimiter: &request.delimiter,
     };
-    let start = start(core, &question, &request)?;
+    let query = ListQuery {
+        bucket,
+        prefix: request.prefix.clone(),
+        start: start(core, &question, &request)?,
+        delimiter: request.delimiter.clone(),
+        limit,
+    };
+    let (items, next_page_token) = merged(core, &question, query, ObjectQuery::List).await?;
+    Ok(response(items, next_page_token))
+}
+
+/// A page of all groups' items, and the token of the next one. `ask` makes a group's question.
+pub(super) async fn merged(
+    core: &Core,
+    question: &Question<'_>,
+    query: ListQuery,
+    ask: fn(ListQuery) -> ObjectQuery,
+) -> Result<(Vec<ListItem>, String), ListError> {
     let groups = core.object_groups()?;
-    let mut merge = ListMerge::new(usize::from(groups), limit, &start);
+    let mut merge = ListMerge::new(usize::from(groups), query.limit, &query.start);
     loop {
         let asks = merge.asks();
         if asks.is_empty() {
             break;
         }
-        let pages = asks.into_iter().map(|ask| {
-            let query = ListQuery {
-                bucket,
-                prefix: request.prefix.clone(),
-                start: ask.start,
-                delimiter: request.delimiter.clone(),
-                limit: ask.limit,
-            };
-            async move { Ok::<_, GroupError>((ask.group, page(core, ask.group, query).await?)) }
+        let pages = asks.into_iter().map(|asked| {
+            let query = ask(ListQuery {
+                start: asked.start,
+                limit: asked.limit,
+                ..query.clone()
+            });
+            async move { Ok::<_, GroupError>((asked.group, page(core, asked.group, query).await?)) }
         });
         for (group, page) in try_join_all(pages).await? {
             merge.feed(group, page);
         }
     }
     let merged = merge.finish();
-    let next_page_token = merged
-        .next
-        .map(|next| token::seal(&core.kek, &question, &next.encode()))
-        .unwrap_or_default();
-    Ok(response(merged.items, next_page_token))
+    let next = merged.next.map(|next| next.encode());
+    let token = next.map(|next| token::seal(&core.kek, question, &next));
+    Ok((merged.items, token.unwrap_or_default()))
 }
 
 /// Where the page begins: the token's place, else after the key asked for.
@@ -109,10 +122,10 @@ fn start(
 
 /// One group's page. Each is behind a confirmation of its own, so it shows every change that ended
 /// before the question.
-async fn page(core: &Core, index: usize, query: ListQuery) -> Result<ListPage, GroupError> {
+async fn page(core: &Core, index: usize, query: ObjectQuery) -> Result<ListPage, GroupError> {
     let number = u16::try_from(index).expect("groups are counted by a u16");
     let group = GroupId(number + 1);
-    match core.ask(group, &ObjectQuery::List(query), true).await? {
+    match core.ask(group, &query, true).await? {
         ObjectAnswer::List(page) => Ok(page),
         _ => Err(GroupError::Kind(group)),
     }
@@ -127,6 +140,8 @@ fn response(items: Vec<ListItem>, next_page_token: String) -> v1::ListObjectsRes
         match item {
             ListItem::Object(entry) => answer.objects.push(convert::listed(entry)),
             ListItem::Prefix(prefix) => answer.common_prefixes.push(prefix),
+            // Only listings of versions have them.
+            ListItem::Version(_) => {}
         }
     }
     answer

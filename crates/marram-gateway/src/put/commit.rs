@@ -104,6 +104,7 @@ fn row(put: &Put, version: NewVersion, generation: Generation, modified_ms: u64)
         narrowed: false,
         under_protected: false,
         off_profile: false,
+        numbered: false,
     }
 }
 

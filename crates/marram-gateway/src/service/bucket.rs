@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 
 use crate::buckets;
 use crate::core::Core;
-use crate::status;
+use crate::{status, versioning};
 
 /// The service of buckets.
 pub(crate) struct Buckets(pub(crate) Arc<Core>);
@@ -58,5 +58,27 @@ impl BucketService for Buckets {
         Ok(Response::new(v1::HeadBucketResponse {
             bucket: Some(bucket),
         }))
+    }
+
+    async fn set_versioning(
+        &self,
+        request: Request<v1::SetVersioningRequest>,
+    ) -> Result<Response<v1::SetVersioningResponse>, Status> {
+        let bucket = versioning::set(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::SetVersioningResponse {
+            bucket: Some(bucket),
+        }))
+    }
+
+    async fn get_bucket_usage(
+        &self,
+        request: Request<v1::GetBucketUsageRequest>,
+    ) -> Result<Response<v1::GetBucketUsageResponse>, Status> {
+        let usage = versioning::usage(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(usage))
     }
 }

@@ -77,10 +77,14 @@ impl ObjectService for Objects {
         &self,
         request: Request<v1::DeleteObjectRequest>,
     ) -> Result<Response<v1::DeleteObjectResponse>, Status> {
-        let existed = objects::delete(&self.0, request.into_inner())
+        let done = objects::delete(&self.0, request.into_inner())
             .await
             .map_err(|error| status::of(&error))?;
-        Ok(Response::new(v1::DeleteObjectResponse { existed }))
+        Ok(Response::new(v1::DeleteObjectResponse {
+            existed: done.existed,
+            delete_marker: done.delete_marker,
+            generation: done.generation,
+        }))
     }
 
     async fn delete_objects(
@@ -112,6 +116,16 @@ impl ObjectService for Objects {
         request: Request<v1::ListObjectsRequest>,
     ) -> Result<Response<v1::ListObjectsResponse>, Status> {
         let page = objects::list(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(page))
+    }
+
+    async fn list_object_versions(
+        &self,
+        request: Request<v1::ListObjectVersionsRequest>,
+    ) -> Result<Response<v1::ListObjectVersionsResponse>, Status> {
+        let page = objects::list_versions(&self.0, request.into_inner())
             .await
             .map_err(|error| status::of(&error))?;
         Ok(Response::new(page))

@@ -293,3 +293,22 @@ fn owners_know_who_is_gone() {
     assert_eq!(owners.get(DriveId(99)), None);
     assert_eq!(extent(world.begin()).slots.len(), 6);
 }
+
+/// What a key has beside its current version is no garbage, however often it is asked, until it is deleted
+/// by its generation.
+#[tokio::test]
+async fn a_version_that_is_not_current_is_never_collected() {
+    let world = World::new();
+    world.keep_versions();
+    let mut collector = collector(&world);
+    let old = world.put("key");
+    let generation = world.generation("key");
+    run(&world, &mut collector, 2).await;
+    let hidden = world.put("key");
+    world.delete("key");
+    run(&world, &mut collector, 200).await;
+    assert_eq!((world.drives_with(old), world.drives_with(hidden)), (6, 6));
+    world.delete_version("key", generation);
+    run(&world, &mut collector, 200).await;
+    assert_eq!((world.drives_with(old), world.drives_with(hidden)), (0, 6));
+}

@@ -177,10 +177,42 @@ async fn a_fenced_node_is_rebuilt_elsewhere() {
     assert_eq!(slots_of(&state, node), 0);
 }
 
+/// Versions that are not current move to a new node, and are rebuilt when one is lost, as current ones.
+#[tokio::test]
+async fn versions_that_are_not_current_are_moved_and_rebuilt() {
+    let fake = Fake::versioned(5, 5);
+    fake.state().write(500);
+    let written = fake.state().usage();
+    assert!(written.noncurrent > 50, "{written:?}");
+    assert_eq!(
+        fake.state().live().len() as u64,
+        written.versions(),
+        "one extent each"
+    );
+    let node = any_node(&fake, 2);
+    fake.state().add_node(9);
+    fake.publish();
+    settle(&fake).await;
+    fake.state().down.insert(node);
+    fake.state().set_duty(node, NodeDuty::Fenced);
+    fake.publish();
+    settle(&fake).await;
+    let mut state = fake.state();
+    check_whole(&mut state, false);
+    assert!(state.cuts > 0);
+    assert_eq!(slots_of(&state, node), 0);
+    assert_eq!(state.usage(), written);
+    assert_eq!(state.live().len() as u64, written.versions());
+}
+
 #[tokio::test]
 async fn movers_die_and_writers_go_on_while_nodes_come_and_go() {
     for seed in 0..12 {
-        let fake = Fake::new(5, 100 + seed);
+        // Every other cluster keeps all versions: what is not current is moved and mended like the rest.
+        let fake = match seed % 2 {
+            0 => Fake::new(5, 100 + seed),
+            _ => Fake::versioned(5, 100 + seed),
+        };
         fake.state().write(60);
         let node = any_node(&fake, usize::try_from(seed).unwrap() % 5);
         {

@@ -237,6 +237,7 @@ fn bucket(epoch: u64, wanted: &str) -> ObjectCommand {
         state: BucketState::Active,
         profile: profile(wanted),
         created_ms: 0,
+        versioning: marram_meta::Versioning::Off,
     })
 }
 
@@ -411,6 +412,40 @@ async fn a_changed_profile_is_judged_and_followed() {
         world.fake.ask(&ObjectQuery::Judging),
         ObjectAnswer::Judging(Vec::new())
     );
+    assert_eq!(world.work.pass().await, Done::default());
+}
+
+/// Versions that are not current follow a changed profile as current ones do.
+#[tokio::test]
+async fn all_versions_of_a_bucket_that_keeps_them_follow() {
+    let mut world = World::new();
+    let keeps = |epoch, wanted| match bucket(epoch, wanted) {
+        ObjectCommand::BucketFence(record) => ObjectCommand::BucketFence(BucketRecord {
+            versioning: marram_meta::Versioning::On,
+            ..record
+        }),
+        other => panic!("{other:?}"),
+    };
+    world.fake.apply(None, &keeps(2, "4+2"));
+    for _ in 0..3 {
+        world.put("a", "4+2");
+    }
+    world.put("b", "2+1");
+    world.put("b", "4+2");
+    assert_eq!(world.work.pass().await.done, 1, "the narrow version of b");
+    assert_eq!(world.fake.asked(), did(&[("b", "4+2")]));
+    world.fake.apply(None, &keeps(3, "2+1"));
+    let done = world.work.pass().await;
+    assert_eq!(
+        done.done,
+        2 + 5,
+        "an entry for each table, and all versions"
+    );
+    let asked = world.fake.asked();
+    let of = |name: &str| asked.iter().filter(|(key, _)| key == name).count();
+    assert_eq!((asked.len(), of("a"), of("b")), (5, 3, 2));
+    let judging = world.fake.ask(&ObjectQuery::JudgingNoncurrent);
+    assert_eq!(judging, ObjectAnswer::JudgingNoncurrent(Vec::new()));
     assert_eq!(world.work.pass().await, Done::default());
 }
 

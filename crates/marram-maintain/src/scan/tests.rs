@@ -224,3 +224,23 @@ fn before_is_right_before() {
     assert_eq!(before(data(5, 0)), Some(data(4, u64::MAX)));
     assert_eq!(before(data(0, 0)), None);
 }
+
+/// A node asks what it holds is good for: a version that is not current is.
+#[tokio::test]
+async fn what_a_version_that_is_not_current_holds_stays() {
+    let world = World::new();
+    world.keep_versions();
+    let old = world.put("key");
+    let generation = world.generation("key");
+    let hidden = world.put("key");
+    world.delete("key");
+    raise(&world, 1 << 40);
+    let before = (world.drives_with(old), world.drives_with(hidden));
+    scan(&world).await;
+    assert_eq!((world.drives_with(old), world.drives_with(hidden)), before);
+    // Removed for good it is garbage, which the queue alone lets go.
+    world.delete_version("key", generation);
+    raise(&world, 1 << 40);
+    scan(&world).await;
+    assert_eq!((world.drives_with(old), world.queued()), (before.0, 1));
+}

@@ -3,9 +3,11 @@
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, BucketName, Profile};
 
+use super::versioning::Versioning;
 use crate::stored::{Stored, deser_u64_key, get_profile, put_profile};
 
-const VERSION: u8 = 1;
+/// Version 1 did not say whether versions are kept. It is still written where they never were.
+const VERSION: u8 = 2;
 
 /// Where a bucket is in its life. The numbers are stored; their order decides between two records
 /// of one epoch (rules.md 12).
@@ -72,6 +74,8 @@ pub struct BucketRecord {
     pub profile: Profile,
     /// Leader time of its creation.
     pub created_ms: u64,
+    /// Whether it keeps the versions that others replace.
+    pub versioning: Versioning,
 }
 
 impl BucketRecord {
@@ -93,17 +97,21 @@ pub(crate) fn deser_id(bytes: &[u8]) -> Result<BucketId, DecodeError> {
 
 impl Stored for BucketRecord {
     fn encode(&self, out: &mut Writer) {
-        out.u8(VERSION)
+        let is_plain = self.versioning == Versioning::Off;
+        out.u8(if is_plain { 1 } else { VERSION })
             .u64_be(self.bucket.0)
             .str(self.name.as_str())
             .varint(self.epoch)
             .u8(self.state as u8);
         put_profile(out, self.profile);
         out.varint(self.created_ms);
+        if !is_plain {
+            out.u8(self.versioning as u8);
+        }
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        from.version("bucket record version", VERSION)?;
+        let version = from.version("bucket record version", VERSION)?;
         Ok(Self {
             bucket: BucketId(from.u64_be()?),
             name: get_name(from)?,
@@ -111,6 +119,10 @@ impl Stored for BucketRecord {
             state: BucketState::from_byte(from.u8()?)?,
             profile: get_profile(from)?,
             created_ms: from.varint()?,
+            versioning: match version {
+                1 => Versioning::Off,
+                _ => Versioning::from_byte(from.u8()?)?,
+            },
         })
     }
 }

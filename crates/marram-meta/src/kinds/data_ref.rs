@@ -2,7 +2,7 @@
 //! groups, so that the move of one reads only its own.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, GroupId, PgId, UploadId};
+use marram_types::{BucketId, DataId, Generation, GroupId, PgId, UploadId};
 
 use crate::stored::{Stored, get_pg, put_pg};
 
@@ -15,6 +15,12 @@ const VERSION: u8 = 2;
 pub(crate) enum DataRef {
     /// The current version of this object holds it.
     Live { bucket: BucketId, key: String },
+    /// A version of this object that is not current holds it.
+    Noncurrent {
+        bucket: BucketId,
+        key: String,
+        generation: Generation,
+    },
     /// A part holds it, of an upload of this object or of the version that the upload became.
     Part {
         bucket: BucketId,
@@ -31,7 +37,10 @@ pub(crate) enum DataRef {
 impl DataRef {
     /// Whether a row holds the data.
     pub(crate) fn is_held(&self) -> bool {
-        matches!(self, Self::Live { .. } | Self::Part { .. })
+        matches!(
+            self,
+            Self::Live { .. } | Self::Noncurrent { .. } | Self::Part { .. }
+        )
     }
 }
 
@@ -91,6 +100,11 @@ impl Stored for DataRef {
                 .str(key)
                 .u128_be(upload.0)
                 .u16_be(*part),
+            Self::Noncurrent {
+                bucket,
+                key,
+                generation,
+            } => out.u8(5).u64_be(bucket.0).str(key).varint(generation.0),
             Self::Displaced { at } => out.u8(2).varint(*at),
             Self::Discarded { at } => out.u8(3).varint(*at),
         };
@@ -110,6 +124,11 @@ impl Stored for DataRef {
                 key: from.str()?.to_owned(),
                 upload: UploadId(from.u128_be()?),
                 part: from.u16_be()?,
+            }),
+            5 => Ok(Self::Noncurrent {
+                bucket: BucketId(from.u64_be()?),
+                key: from.str()?.to_owned(),
+                generation: Generation(from.varint()?),
             }),
             _ => Err(DecodeError::Invalid("data reference")),
         }

@@ -10,8 +10,13 @@ use super::extent::{Extent, get_extents, put_extents};
 use super::part::{PartTally, PartsBody};
 use crate::stored::{Stored, get_profile, put_profile};
 
-/// Version 1 did not say whether an extent has another profile.
-const VERSION: u8 = 2;
+/// Version 1 did not say whether an extent has another profile. Version 3 is that of numbered versions,
+/// and ends with a byte of its own; null versions are written as version 2.
+const VERSION: u8 = 3;
+const NULL_VERSION: u8 = 2;
+
+/// Ends a numbered version's row.
+const NUMBERED: u8 = 1;
 
 /// Where a version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +69,9 @@ pub struct VersionRow {
     pub under_protected: bool,
     /// An extent has another profile than `nominal`.
     pub off_profile: bool,
+    /// It was written while its bucket kept versions: only a deletion by its generation removes it.
+    /// Else it is the key's null version, which what is written without versioning replaces.
+    pub numbered: bool,
 }
 
 impl VersionRow {
@@ -104,6 +112,7 @@ pub(crate) struct RowRef<'a> {
     pub(crate) narrowed: bool,
     pub(crate) under_protected: bool,
     pub(crate) off_profile: bool,
+    pub(crate) numbered: bool,
 }
 
 /// A row's body where it lies.
@@ -120,6 +129,7 @@ pub(crate) struct RowHead<'a> {
     pub(crate) modified_ms: u64,
     pub(crate) size: u64,
     pub(crate) etag: &'a str,
+    pub(crate) numbered: bool,
 }
 
 /// Where a row's bytes are, without the extents.
@@ -171,8 +181,9 @@ pub(crate) fn deser_key(key: &[u8]) -> Result<(BucketId, &str), DecodeError> {
 /// Reads what a listing shows, and no more.
 pub(crate) fn deser_head(bytes: &[u8]) -> Result<RowHead<'_>, DecodeError> {
     let mut from = Reader::new(bytes);
-    from.version("version row version", VERSION)?;
+    let version = from.version("version row version", VERSION)?;
     Ok(RowHead {
+        numbered: version > NULL_VERSION,
         generation: Generation(from.varint()?),
         modified_ms: from.varint()?,
         size: from.varint()?,
@@ -202,7 +213,7 @@ pub(crate) fn deser_body_kind(bytes: &[u8]) -> Result<BodyKind, DecodeError> {
 
 impl RowRef<'_> {
     pub(crate) fn encode(&self, out: &mut Writer) {
-        out.u8(VERSION)
+        out.u8(if self.numbered { VERSION } else { NULL_VERSION })
             .varint(self.generation.0)
             .varint(self.modified_ms)
             .varint(self.size)
@@ -228,6 +239,9 @@ impl RowRef<'_> {
             BodyRef::Parts(parts) => parts.encode(out.u8(4)),
         }
         out.str(self.content_type).raw(self.metadata);
+        if self.numbered {
+            out.u8(NUMBERED);
+        }
     }
 
     pub(crate) fn ser_value(&self) -> Vec<u8> {
@@ -261,6 +275,7 @@ impl Stored for VersionRow {
             narrowed: self.narrowed,
             under_protected: self.under_protected,
             off_profile: self.off_profile,
+            numbered: self.numbered,
         };
         row.encode(out);
     }
@@ -288,6 +303,12 @@ impl Stored for VersionRow {
             4 => Body::Parts(PartsBody::decode(from)?),
             _ => return Err(DecodeError::Invalid("body")),
         };
+        let content_type = from.str()?.to_owned();
+        let metadata = get_metadata(from)?;
+        let numbered = version > NULL_VERSION;
+        if numbered && from.u8()? != NUMBERED {
+            return Err(DecodeError::Invalid("version row"));
+        }
         Ok(Self {
             version: id,
             generation,
@@ -295,13 +316,14 @@ impl Stored for VersionRow {
             size,
             crc64,
             etag,
-            content_type: from.str()?.to_owned(),
-            metadata: get_metadata(from)?,
+            content_type,
+            metadata,
             body,
             nominal,
             narrowed,
             under_protected,
             off_profile,
+            numbered,
         })
     }
 }

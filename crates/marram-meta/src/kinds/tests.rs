@@ -8,17 +8,19 @@ use proptest::prelude::*;
 
 use super::data_ref::DataRef;
 use super::layout_row::LayoutRow;
+use super::noncurrent::{NoncurrentCursor, Past, PastHead};
 use super::object::{BodyKind, deser_body_kind, deser_head};
 use super::state::GroupState;
 use super::upload_drop::{Dropped, UploadDrop};
 use super::{
-    data_ref, extent, garbage, inline, layout_row, object, part, request, upload, upload_drop,
+    data_ref, extent, garbage, inline, layout_row, noncurrent, object, part, request, upload,
+    upload_drop,
 };
 use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
-    AccessKeyRecord, Body, BucketRecord, ClusterRecord, GroupRecord, NodeRecord, PartRow,
-    RepairTicket, UploadRow, Usage, VersionRow,
+    AccessKeyRecord, Body, BucketRecord, ClusterRecord, DeleteMarker, GroupRecord, NodeRecord,
+    PartRow, RepairTicket, UploadRow, Usage, VersionRow,
 };
 
 /// Reads back what it writes, refuses every shorter form, and refuses a newer version.
@@ -87,6 +89,33 @@ proptest! {
     }
 
     #[test]
+    fn noncurrent_versions(row in arb::version_row(), n in any::<[u64; 2]>(), key in arb::text()) {
+        let (bucket, generation) = (BucketId(n[0]), Generation(n[1]));
+        let row_key = noncurrent::ser_key(bucket, &key, generation);
+        prop_assert!(row_key.starts_with(&noncurrent::ser_prefix(bucket, &key, true)));
+        let older = noncurrent::ser_key(bucket, &key, Generation(n[1] / 2));
+        prop_assert!(row_key <= older, "the newest comes first");
+        prop_assert_eq!(noncurrent::deser_key(&row_key), Ok((bucket, key.clone(), generation)));
+        let marker = DeleteMarker { generation, modified_ms: n[0], numbered: row.numbered };
+        let stored = Past::Marker(marker).ser_value();
+        let head = noncurrent::deser_past_head(&stored).unwrap();
+        prop_assert!(matches!(head, PastHead::Marker(read) if read == marker));
+        round_trip(&Past::Marker(marker));
+        round_trip(&NoncurrentCursor { after: Some((key, generation)) });
+        let past = Past::Version(row);
+        round_trip(&past);
+        let stored = past.ser_value();
+        let head = noncurrent::deser_past_head(&stored).unwrap();
+        let (Past::Version(row), PastHead::Version { modified_ms, size, etag, numbered }) =
+            (past, head)
+        else {
+            panic!("a version");
+        };
+        prop_assert_eq!((modified_ms, size, etag), (row.modified_ms, row.size, &row.etag[..]));
+        prop_assert_eq!(numbered, row.numbered);
+    }
+
+    #[test]
     fn uploads(
         row in arb::upload_row(),
         part in arb::part_row(),
@@ -133,6 +162,11 @@ proptest! {
         round_trip(&LayoutRow { fenced_at: numbers[0], row });
         round_trip(&DataRef::Displaced { at: numbers[0] });
         round_trip(&DataRef::Discarded { at: numbers[0] });
+        round_trip(&DataRef::Noncurrent {
+            bucket: BucketId(bucket),
+            key: key.clone(),
+            generation: Generation(numbers[1]),
+        });
         round_trip(&DataRef::Live { bucket: BucketId(bucket), key });
         round_trip(&GroupState {
             applied: numbers[0],
@@ -151,6 +185,9 @@ proptest! {
             narrowed: numbers[2],
             under_protected: numbers[3],
             off_profile: numbers[0],
+            noncurrent: numbers[4],
+            noncurrent_bytes: numbers[5],
+            markers: numbers[6],
         });
     }
 
@@ -253,6 +290,7 @@ fn the_forms_of_a_row_stay() {
         narrowed: false,
         under_protected: true,
         off_profile: false,
+        numbered: false,
     };
     // The second form has one flag more.
     let form = |version: u8, flags: &[u8]| {
@@ -271,6 +309,13 @@ fn the_forms_of_a_row_stay() {
     };
     let second = form(2, &[0, 1, 0]);
     assert_eq!(row.ser_value(), second);
+    let numbered = VersionRow {
+        numbered: true,
+        ..row.clone()
+    };
+    let third = [form(3, &[0, 1, 0]), vec![1]].concat();
+    assert_eq!(numbered.ser_value(), third);
+    assert_eq!(VersionRow::deser_value(&third), Ok(numbered));
     for form in [form(1, &[0, 1]), second] {
         let inline = BodyKind::Inline(crate::testing::data(6, 7));
         assert_eq!(deser_body_kind(&form), Ok(inline));

@@ -1,11 +1,9 @@
 //! `Uploads`: (bucket, key, upload) -> an upload that is under way.
-//!
-//! The key stands in a form that keeps the order of keys although the upload's id follows: a zero byte
-//! is written as 0 255, and the end as 0 0.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, Profile, UploadId};
 
+use super::escaped::{escape, unescape};
 use super::object::{get_metadata, put_metadata};
 use super::part::PartTotals;
 use crate::stored::{Stored, get_profile, only_version, put_profile};
@@ -31,19 +29,6 @@ pub struct UploadRow {
     pub totals: PartTotals,
 }
 
-/// Appends a key, or with `end` false what all keys that begin so begin with.
-fn escape(out: &mut Vec<u8>, key: &str, end: bool) {
-    for byte in key.bytes() {
-        out.push(byte);
-        if byte == 0 {
-            out.push(u8::MAX);
-        }
-    }
-    if end {
-        out.extend_from_slice(&[0, 0]);
-    }
-}
-
 pub(crate) fn ser_key(bucket: BucketId, key: &str, upload: UploadId) -> Vec<u8> {
     let mut out = Vec::with_capacity(26 + key.len());
     out.extend_from_slice(&bucket.0.to_be_bytes());
@@ -61,26 +46,12 @@ pub(crate) fn ser_prefix(bucket: BucketId, prefix: &str) -> Vec<u8> {
 }
 
 pub(crate) fn deser_key(bytes: &[u8]) -> Result<(BucketId, String, UploadId), DecodeError> {
-    let wrong = DecodeError::Invalid("upload key");
     let mut from = Reader::new(bytes);
     let bucket = BucketId(from.u64_be()?);
-    let mut key = Vec::new();
-    loop {
-        match (from.u8()?, from.rest().first()) {
-            (0, Some(0)) => break,
-            (0, Some(&u8::MAX)) => key.push(0),
-            (0, _) => return Err(wrong),
-            (byte, _) => {
-                key.push(byte);
-                continue;
-            }
-        }
-        from.u8()?;
-    }
-    from.u8()?;
+    let key = unescape(&mut from)?;
     let upload = UploadId(from.u128_be()?);
     from.finish()?;
-    Ok((bucket, String::from_utf8(key).map_err(|_| wrong)?, upload))
+    Ok((bucket, key, upload))
 }
 
 impl Stored for UploadRow {

@@ -2,10 +2,12 @@
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 
-use crate::stored::{Stored, only_version};
+use crate::stored::Stored;
 
-/// Version 1 did not count versions of another profile.
-const VERSION: u8 = 2;
+/// Version 1 did not count versions of another profile, and was never released. Version 3 counts what a
+/// bucket keeps beside its current versions; without any of that version 2 is written.
+const VERSION: u8 = 3;
+const OLDEST: u8 = 2;
 
 /// What a group holds of a bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,58 +16,96 @@ pub struct Usage {
     pub objects: u64,
     /// Their sizes together.
     pub bytes: u64,
-    /// Versions with an extent narrower than the bucket asks for (rules.md 19).
+    /// Versions with an extent narrower than the bucket asks for, current or not (rules.md 19).
     pub narrowed: u64,
-    /// Versions with fewer parity shards than the bucket asks for (rules.md 18).
+    /// Versions with fewer parity shards than the bucket asks for, current or not (rules.md 18).
     pub under_protected: u64,
     /// Versions with an extent of another profile than the bucket asks for, those above included.
     pub off_profile: u64,
+    /// Versions that are not current.
+    pub noncurrent: u64,
+    /// Their sizes together.
+    pub noncurrent_bytes: u64,
+    /// Delete markers, current or not.
+    pub markers: u64,
 }
 
 impl Usage {
+    /// Versions, current or not.
+    #[must_use]
+    pub fn versions(&self) -> u64 {
+        self.objects + self.noncurrent
+    }
+
+    /// Everything that keeps a bucket from being removed (rules.md 12).
+    #[must_use]
+    pub(crate) fn left(&self) -> u64 {
+        self.versions() + self.markers
+    }
+
     /// The difference, for what is not counted any more.
     #[must_use]
     pub(crate) fn minus(self, other: Self) -> Self {
-        Self {
-            objects: self.objects - other.objects,
-            bytes: self.bytes - other.bytes,
-            narrowed: self.narrowed - other.narrowed,
-            under_protected: self.under_protected - other.under_protected,
-            off_profile: self.off_profile - other.off_profile,
-        }
+        self.each(other, |a, b| a - b)
     }
 
     /// The sum, for totals over buckets or groups.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
+        self.each(other, |a, b| a + b)
+    }
+
+    fn each(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            objects: self.objects + other.objects,
-            bytes: self.bytes + other.bytes,
-            narrowed: self.narrowed + other.narrowed,
-            under_protected: self.under_protected + other.under_protected,
-            off_profile: self.off_profile + other.off_profile,
+            objects: with(self.objects, other.objects),
+            bytes: with(self.bytes, other.bytes),
+            narrowed: with(self.narrowed, other.narrowed),
+            under_protected: with(self.under_protected, other.under_protected),
+            off_profile: with(self.off_profile, other.off_profile),
+            noncurrent: with(self.noncurrent, other.noncurrent),
+            noncurrent_bytes: with(self.noncurrent_bytes, other.noncurrent_bytes),
+            markers: with(self.markers, other.markers),
         }
     }
 }
 
 impl Stored for Usage {
     fn encode(&self, out: &mut Writer) {
-        out.u8(VERSION)
+        let is_plain = self.noncurrent == 0 && self.noncurrent_bytes == 0 && self.markers == 0;
+        out.u8(if is_plain { OLDEST } else { VERSION })
             .varint(self.objects)
             .varint(self.bytes)
             .varint(self.narrowed)
             .varint(self.under_protected)
             .varint(self.off_profile);
+        if !is_plain {
+            out.varint(self.noncurrent)
+                .varint(self.noncurrent_bytes)
+                .varint(self.markers);
+        }
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        only_version(from, "usage version", VERSION)?;
-        Ok(Self {
+        let version = from.version("usage version", VERSION)?;
+        if version < OLDEST {
+            return Err(DecodeError::Unknown {
+                what: "usage version",
+                found: u64::from(version),
+            });
+        }
+        let mut usage = Self {
             objects: from.varint()?,
             bytes: from.varint()?,
             narrowed: from.varint()?,
             under_protected: from.varint()?,
             off_profile: from.varint()?,
-        })
+            ..Self::default()
+        };
+        if version > OLDEST {
+            usage.noncurrent = from.varint()?;
+            usage.noncurrent_bytes = from.varint()?;
+            usage.markers = from.varint()?;
+        }
+        Ok(usage)
     }
 }

@@ -9,6 +9,7 @@ use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
 use super::shard::{self, Named};
 use super::upload_command::TAG_PART;
+use super::version_command::VersionCommand;
 use super::{delete, fence, floors, gone, profile, put, reencode, upload};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::kv::KvWrite;
@@ -52,6 +53,7 @@ impl<'a> CommandRef<'a> {
         match self {
             Self::Put(_) | Self::Other(ObjectCommand::Delete { .. }) => true,
             Self::Other(ObjectCommand::Upload(command)) => command.is_users(),
+            Self::Other(ObjectCommand::Version(command)) => command.is_users(),
             Self::Other(_) => false,
         }
     }
@@ -151,8 +153,26 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
         ObjectCommand::HoldFloors { until_ms } => Ok(floors::hold(apply, *until_ms)),
         ObjectCommand::Tombstone(tombstone) => gone::tombstone(apply, tombstone),
         ObjectCommand::Upload(command) => upload::apply(apply, command),
+        ObjectCommand::Version(command) => run_version(apply, command),
         ObjectCommand::JudgeVersions { bucket, after } => {
             profile::judge(apply, *bucket, after.as_ref().map(ObjectKey::as_str))
+        }
+    }
+}
+
+fn run_version(
+    apply: &mut Apply<'_>,
+    command: &VersionCommand,
+) -> Result<ObjectOutcome, StateError> {
+    match command {
+        VersionCommand::Delete {
+            bucket,
+            key,
+            generation,
+            precondition,
+        } => delete::version(apply, (*bucket, key.as_str()), *generation, precondition),
+        VersionCommand::Judge { bucket, after } => {
+            profile::judge_noncurrent(apply, *bucket, after.as_ref())
         }
     }
 }

@@ -8,11 +8,13 @@ use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId, PoolI
 use super::new_extent::{NewExtent, get_new_extents, put_new_extents};
 use super::put_ref::{PutRef, get_precondition, put_precondition};
 use super::upload_command::UploadCommand;
-use crate::envelope::Command;
+use super::version_command::VersionCommand;
+use crate::envelope::{COMMAND_VERSION_OLDEST, Command, VERSIONING_SINCE};
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
 use crate::kinds::object::put_metadata;
 use crate::kinds::tombstone::Tombstone;
+use crate::kinds::versioning::Versioning;
 use crate::refusal::unknown;
 use crate::stored::{Stored, get_drives, put_drives};
 
@@ -176,6 +178,8 @@ pub enum ObjectCommand {
     Tombstone(Tombstone),
     /// Begins, changes or ends a multipart upload.
     Upload(UploadCommand),
+    /// Removes or judges versions that are not current.
+    Version(VersionCommand),
     /// Judges the next versions of a bucket by its changed profile: counters and tickets follow.
     JudgeVersions {
         /// The bucket.
@@ -192,6 +196,14 @@ fn extents_hint(extents: &[NewExtent]) -> usize {
 }
 
 impl Command for ObjectCommand {
+    fn version(&self) -> u8 {
+        match self {
+            Self::Version(_) => VERSIONING_SINCE,
+            Self::BucketFence(record) if record.versioning != Versioning::Off => VERSIONING_SINCE,
+            _ => COMMAND_VERSION_OLDEST,
+        }
+    }
+
     fn encode_command(&self, out: &mut Writer) {
         self.encode(out);
     }
@@ -332,6 +344,7 @@ impl Stored for ObjectCommand {
             }
             Self::Tombstone(tombstone) => tombstone.encode(out.u8(TAG_TOMBSTONE)),
             Self::Upload(command) => command.encode(out),
+            Self::Version(command) => command.encode(out),
             Self::JudgeVersions { bucket, after } => {
                 put_last(out.u8(TAG_JUDGE_VERSIONS).u64_be(bucket.0), after.as_ref());
             }
@@ -388,6 +401,9 @@ impl Stored for ObjectCommand {
                 bucket: BucketId(from.u64_be()?),
                 after: from.option(get_key)?,
             },
+            tag if VersionCommand::has_tag(tag) => {
+                Self::Version(VersionCommand::decode(tag, from)?)
+            }
             tag if UploadCommand::has_tag(tag) => Self::Upload(UploadCommand::decode(tag, from)?),
             other => return Err(unknown("object command", other)),
         })

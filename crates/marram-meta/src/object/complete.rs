@@ -7,18 +7,20 @@ use marram_types::{Generation, UploadId};
 
 use super::check::ETAG_BYTES_MAX;
 use super::command::Precondition;
-use super::displace::displace;
 use super::fence::open_bucket;
 use super::outcome::{CompletedUpload, ObjectOutcome};
 use super::put::nominal;
 use super::upload_command::{Completion, UploadName};
-use super::{drops, profile, upload, usage};
+use super::{drops, profile, upload, usage, versions};
+use crate::kinds::bucket::BucketRecord;
 use crate::kinds::object::{Body, VersionRow, ser_key};
 use crate::kinds::part::{PartRanges, PartTotals, PartsBody};
 use crate::kinds::upload::{self as uploads, UploadRow};
+use crate::kinds::usage::Usage;
+use crate::kinds::versioning::Versioning;
 use crate::kv::Table;
 use crate::layout::Layout;
-use crate::live::part_rows;
+use crate::live::{Shelf, part_rows};
 use crate::refusal::{Malformed, Refusal, UploadRefusal};
 use crate::requests::Apply;
 use crate::stored::{StateError, store};
@@ -50,10 +52,11 @@ pub(super) fn apply(
     }
     if upload.mixed || upload.profile != record.profile {
         // Parts were judged by a profile that the bucket does not have any more.
-        profile::begin(apply, name.bucket)?;
+        profile::begin(apply, &record)?;
     }
-    let row = row(apply, name.upload, upload, new, totals);
-    commit(apply, name, current.as_ref(), &row)?;
+    let mut row = row(apply, name.upload, upload, new, totals);
+    row.numbered = record.versioning == Versioning::On;
+    commit(apply, &record, name, current, &row)?;
     if left_out.parts > 0 {
         drops::begin(apply, (name.bucket, name.key.as_str()), name.upload)?;
     }
@@ -79,7 +82,7 @@ fn judge(
     if new.parts.is_empty() || new.etag.len() > ETAG_BYTES_MAX {
         return Ok(Err(Malformed::Part.into()));
     }
-    let upload = match upload::find(apply, name, current)? {
+    let upload = match upload::find(apply, name)? {
         Ok(upload) => upload,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -98,17 +101,17 @@ fn judge(
 /// Puts the row in the place of the current one, and of the upload's.
 fn commit(
     apply: &mut Apply<'_>,
+    record: &BucketRecord,
     name: &UploadName,
-    current: Option<&VersionRow>,
+    current: Option<VersionRow>,
     row: &VersionRow,
 ) -> Result<(), StateError> {
     let key = name.key.as_str();
-    if let Some(old) = current {
-        displace(apply, &mut Layout::default(), (name.bucket, key), old)?;
-    }
+    versions::make_way(apply, &mut Layout::default(), record, key, current)?;
     let row_key = ser_key(name.bucket, key);
     store(apply.kv, Table::Objects, &row_key, row)?;
-    usage::replace(apply, name.bucket, current, usage::of(row))?;
+    let counted = usage::of(row, Shelf::Current);
+    usage::change(apply, name.bucket, Usage::default(), counted)?;
     let upload_key = uploads::ser_key(name.bucket, key, name.upload);
     Ok(apply.kv.delete(Table::Uploads, &upload_key)?)
 }
@@ -150,6 +153,7 @@ fn row(
         narrowed: false,
         under_protected: false,
         off_profile: false,
+        numbered: false,
     };
     row.judge_parts(totals.tally);
     row

@@ -13,18 +13,17 @@ use marram_types::{BucketId, UploadId};
 
 use super::displace::displace_extent;
 use super::outcome::ObjectOutcome;
-use crate::kinds::object::{self, Body, VersionRow};
+use crate::kinds::object::Body;
 use crate::kinds::part::{self, PartRanges};
 use crate::kinds::upload;
 use crate::kinds::upload_drop::{Dropped, UploadDrop, deser_key, ser_key};
 use crate::kv::{KvRead, Table};
 use crate::layout::Layout;
-use crate::live::part_rows;
+use crate::live::{self, part_rows};
 use crate::requests::Apply;
-use crate::stored::{StateError, Stored, load, store};
+use crate::stored::{StateError, Stored, store};
 
-/// Has the parts of an upload taken out of use that the current version of its object does not have
-/// when their turn comes.
+/// Has the parts of an upload taken out of use that no version of its object has when their turn comes.
 pub(super) fn begin(
     apply: &mut Apply<'_>,
     (bucket, key): (BucketId, &str),
@@ -133,12 +132,12 @@ fn drop_parts(
     }
 }
 
-/// The parts of the upload that the current version of its object has.
+/// The parts of the upload that a version of its object has, current or not.
 fn kept(apply: &Apply<'_>, upload: UploadId, drop: &UploadDrop) -> Result<PartRanges, StateError> {
-    let key = object::ser_key(BucketId(drop.bucket), &drop.key);
-    let current: Option<VersionRow> = load(apply.kv, Table::Objects, &key)?;
-    Ok(match current.map(|row| row.body) {
-        Some(Body::Parts(body)) if body.upload == upload => body.ranges,
+    let object = (BucketId(drop.bucket), drop.key.as_str());
+    let version = live::became(apply.kv, object, upload)?;
+    Ok(match version.map(|(row, _)| row.body) {
+        Some(Body::Parts(body)) => body.ranges,
         _ => PartRanges::default(),
     })
 }

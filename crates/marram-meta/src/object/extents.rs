@@ -33,9 +33,12 @@ pub(super) fn history(apply: &Apply<'_>, extents: &[NewExtent]) -> Result<Histor
         match load(apply.kv, Table::DataRefs, &key)? {
             None => {}
             Some(DataRef::Discarded { .. }) => return Ok(History::Discarded),
-            Some(DataRef::Live { .. } | DataRef::Part { .. } | DataRef::Displaced { .. }) => {
-                history = History::Committed;
-            }
+            Some(
+                DataRef::Live { .. }
+                | DataRef::Noncurrent { .. }
+                | DataRef::Part { .. }
+                | DataRef::Displaced { .. },
+            ) => history = History::Committed,
         }
     }
     Ok(history)

@@ -32,7 +32,7 @@ pub(super) fn open_bucket(
 }
 
 /// Takes a bucket record if it is newer than the group's copy, and says which one the group holds
-/// and how many objects are left (rules.md 12).
+/// and how many versions and markers are left (rules.md 12).
 pub(super) fn bucket(
     apply: &mut Apply<'_>,
     record: &BucketRecord,
@@ -45,10 +45,10 @@ pub(super) fn bucket(
         held => {
             store(apply.kv, Table::Buckets, &key, record)?;
             if record.state == BucketState::Deleted {
-                apply.kv.delete(Table::ProfileCursors, &key)?;
+                profile::end(apply, record.bucket)?;
                 drops::begin_bucket(apply, record.bucket)?;
             } else if held.is_some_and(|held| held.profile != record.profile) {
-                profile::begin(apply, record.bucket)?;
+                profile::begin(apply, record)?;
             }
             record.clone()
         }
@@ -57,7 +57,7 @@ pub(super) fn bucket(
         apply.kv.delete(Table::Usage, &key)?;
     }
     Ok(ObjectOutcome::Fenced {
-        live: usage.objects,
+        live: usage.left(),
         epoch: held.epoch,
         state: held.state,
     })

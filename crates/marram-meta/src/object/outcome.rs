@@ -4,6 +4,7 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DriveId, Generation, UploadId, VersionId};
 
 use crate::kinds::bucket::BucketState;
+use crate::kinds::noncurrent::{get_place, put_place};
 use crate::refusal::{Refusal, unknown};
 use crate::stored::Stored;
 
@@ -78,9 +79,23 @@ pub enum ObjectOutcome {
         /// Whether there was one.
         existed: bool,
     },
+    /// The object is marked as deleted; the versions that the bucket keeps are there.
+    Marked {
+        /// The generation of the delete marker.
+        generation: Generation,
+        /// Whether there was an object until then.
+        existed: bool,
+    },
+    /// One version or delete marker is gone for good.
+    VersionDeleted {
+        /// Whether there was one.
+        existed: bool,
+        /// It was a marker.
+        marker: bool,
+    },
     /// The group holds this state of the bucket, which is the one sent unless it held a newer one.
     Fenced {
-        /// Objects that are left.
+        /// Versions and markers that are left.
         live: u64,
         /// The epoch held.
         epoch: u64,
@@ -111,6 +126,13 @@ pub enum ObjectOutcome {
     Judged {
         /// The last one.
         after: Option<String>,
+        /// There are no more.
+        done: bool,
+    },
+    /// Noncurrent versions of a bucket were judged by its profile.
+    NoncurrentJudged {
+        /// The last one.
+        after: Option<(String, Generation)>,
         /// There are no more.
         done: bool,
     },
@@ -175,6 +197,26 @@ fn encode_upload(out: &mut Writer, outcome: &ObjectOutcome) {
             out.u8(172).bool(*done);
         }
         Of::UploadCompleted(completed) => completed.encode(out.u8(173)),
+        versions => encode_versions(out, versions),
+    }
+}
+
+fn encode_versions(out: &mut Writer, outcome: &ObjectOutcome) {
+    use ObjectOutcome as Of;
+    match outcome {
+        Of::Marked {
+            generation,
+            existed,
+        } => {
+            out.u8(175).varint(generation.0).bool(*existed);
+        }
+        Of::VersionDeleted { existed, marker } => {
+            out.u8(176).bool(*existed).bool(*marker);
+        }
+        Of::NoncurrentJudged { after, done } => {
+            put_place(out.u8(177), after.as_ref());
+            out.bool(*done);
+        }
         _ => unreachable!("encoded by the caller"),
     }
 }
@@ -289,6 +331,18 @@ impl Stored for ObjectOutcome {
             },
             172 => Self::PartsDropped { done: from.bool()? },
             173 => Self::UploadCompleted(CompletedUpload::decode(from)?),
+            175 => Self::Marked {
+                generation: Generation(from.varint()?),
+                existed: from.bool()?,
+            },
+            176 => Self::VersionDeleted {
+                existed: from.bool()?,
+                marker: from.bool()?,
+            },
+            177 => Self::NoncurrentJudged {
+                after: get_place(from)?,
+                done: from.bool()?,
+            },
             other => return Err(unknown("object outcome", other)),
         })
     }

@@ -3,10 +3,11 @@
 use marram_types::{BucketId, UploadId};
 
 use super::usage;
-use crate::kinds::object::{Body, VersionRow, ser_key};
+use crate::kinds::object::Body;
 use crate::kinds::part::PartRow;
 use crate::kinds::upload::{self, UploadRow};
 use crate::kv::Table;
+use crate::live;
 use crate::requests::Apply;
 use crate::stored::{StateError, load, store};
 
@@ -23,20 +24,24 @@ pub(super) fn recount(
         row.totals = row.totals.minus(old.totals()).plus(new.totals());
         return Ok(store(apply.kv, Table::Uploads, &upload_key, &row)?);
     }
-    let row_key = ser_key(bucket, key);
-    let Some(held) = load::<VersionRow>(apply.kv, Table::Objects, &row_key)? else {
+    let Some((held, shelf)) = live::became(apply.kv, (bucket, key), upload)? else {
         return Ok(());
     };
     let mut row = held.clone();
     let Body::Parts(body) = &mut row.body else {
         return Ok(());
     };
-    if body.upload != upload || !body.ranges.contains(part) {
+    if !body.ranges.contains(part) {
         return Ok(());
     }
     body.totals = body.totals.minus(old.totals()).plus(new.totals());
     let tally = body.totals.tally;
     row.judge_parts(tally);
-    usage::replace(apply, bucket, Some(&held), usage::of(&row))?;
-    Ok(store(apply.kv, Table::Objects, &row_key, &row)?)
+    usage::change(
+        apply,
+        bucket,
+        usage::of(&held, shelf),
+        usage::of(&row, shelf),
+    )?;
+    Ok(live::store_row(apply.kv, (bucket, key), shelf, row)?)
 }

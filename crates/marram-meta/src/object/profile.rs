@@ -7,18 +7,21 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use marram_types::BucketId;
+use marram_types::codec::DecodeError;
+use marram_types::{BucketId, Generation};
 
 use super::extents::row_extents;
 use super::outcome::ObjectOutcome;
 use super::put::nominal;
 use super::{tickets, usage};
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
+use crate::kinds::noncurrent::{self as past, NoncurrentCursor, Past};
 use crate::kinds::object::{Body, VersionRow, deser_key, ser_key};
 use crate::kinds::part::{PartTally, PartTotals, PartsBody, ser_key as ser_part_key};
 use crate::kinds::profile_cursor::ProfileCursor;
-use crate::kv::Table;
-use crate::live::parts_of;
+use crate::kinds::versioning::Versioning;
+use crate::kv::{KvError, Table};
+use crate::live::{Shelf, parts_of, store_row};
 use crate::requests::Apply;
 use crate::stored::{StateError, Stored, load, store};
 
@@ -29,14 +32,36 @@ pub(super) const VERSIONS_PER_ENTRY: usize = 128;
 const PARTS_PER_ENTRY: usize = 1024;
 
 /// Has all versions of a bucket judged, from the first one on.
-pub(super) fn begin(apply: &mut Apply<'_>, bucket: BucketId) -> Result<(), StateError> {
-    let key = bucket::ser_key(bucket);
-    let cursor = ProfileCursor::default();
-    Ok(store(apply.kv, Table::ProfileCursors, &key, &cursor)?)
+pub(super) fn begin(apply: &mut Apply<'_>, record: &BucketRecord) -> Result<(), KvError> {
+    let key = bucket::ser_key(record.bucket);
+    store(
+        apply.kv,
+        Table::ProfileCursors,
+        &key,
+        &ProfileCursor::default(),
+    )?;
+    if record.versioning != Versioning::Off {
+        let cursor = NoncurrentCursor::default();
+        store(apply.kv, Table::NoncurrentCursors, &key, &cursor)?;
+    }
+    Ok(())
 }
 
-/// Judges the next versions. `after` is where the sender saw the cursor: an entry that comes twice, or
-/// from a leader that was replaced, changes nothing.
+/// Has no version of a bucket judged any more.
+pub(super) fn end(apply: &mut Apply<'_>, bucket: BucketId) -> Result<(), KvError> {
+    let key = bucket::ser_key(bucket);
+    apply.kv.delete(Table::ProfileCursors, &key)?;
+    apply.kv.delete(Table::NoncurrentCursors, &key)
+}
+
+/// The group's copy of a bucket that is there.
+fn record_of(apply: &Apply<'_>, bucket: BucketId) -> Result<Option<BucketRecord>, StateError> {
+    let record: Option<BucketRecord> = load(apply.kv, Table::Buckets, &bucket::ser_key(bucket))?;
+    Ok(record.filter(|record| record.state != BucketState::Deleted))
+}
+
+/// Judges the next current versions. `after` is where the sender saw the cursor: an entry that comes
+/// twice, or from a leader that was replaced, changes nothing.
 pub(super) fn judge(
     apply: &mut Apply<'_>,
     bucket: BucketId,
@@ -44,9 +69,7 @@ pub(super) fn judge(
 ) -> Result<ObjectOutcome, StateError> {
     let key = bucket::ser_key(bucket);
     let cursor: Option<ProfileCursor> = load(apply.kv, Table::ProfileCursors, &key)?;
-    let record: Option<BucketRecord> = load(apply.kv, Table::Buckets, &key)?;
-    let record = record.filter(|record| record.state != BucketState::Deleted);
-    let (Some(cursor), Some(record)) = (cursor, record) else {
+    let (Some(cursor), Some(record)) = (cursor, record_of(apply, bucket)?) else {
         return Ok(ObjectOutcome::Judged {
             after: None,
             done: true,
@@ -58,18 +81,8 @@ pub(super) fn judge(
             done: false,
         });
     }
-    let (mut rows, mut more) = next_rows(apply, bucket, after)?;
-    let mut parts = 0;
-    for at in 0..rows.len() {
-        let (key, row) = &rows[at];
-        parts += judge_row(apply, &record, key, row)?;
-        if parts >= PARTS_PER_ENTRY && at + 1 < rows.len() {
-            rows.truncate(at + 1);
-            more = true;
-            break;
-        }
-    }
-    let last = rows.into_iter().next_back().map(|(key, _)| key);
+    let found = next_rows(apply, bucket, after)?;
+    let (last, more) = judge_rows(apply, &record, Shelf::Current, found)?;
     if !more {
         apply.kv.delete(Table::ProfileCursors, &key)?;
         return Ok(ObjectOutcome::Judged {
@@ -85,52 +98,164 @@ pub(super) fn judge(
     })
 }
 
-/// The bucket's next versions by key, and whether there are more.
+/// The same for versions that are not current.
+pub(super) fn judge_noncurrent(
+    apply: &mut Apply<'_>,
+    bucket: BucketId,
+    after: Option<&(String, Generation)>,
+) -> Result<ObjectOutcome, StateError> {
+    let key = bucket::ser_key(bucket);
+    let cursor: Option<NoncurrentCursor> = load(apply.kv, Table::NoncurrentCursors, &key)?;
+    let (Some(cursor), Some(record)) = (cursor, record_of(apply, bucket)?) else {
+        return Ok(ObjectOutcome::NoncurrentJudged {
+            after: None,
+            done: true,
+        });
+    };
+    if cursor.after.as_ref() != after {
+        return Ok(ObjectOutcome::NoncurrentJudged {
+            after: cursor.after,
+            done: false,
+        });
+    }
+    let found = next_noncurrent(apply, bucket, after)?;
+    let (last, more) = judge_rows(apply, &record, Shelf::Noncurrent, found)?;
+    if !more {
+        apply.kv.delete(Table::NoncurrentCursors, &key)?;
+        return Ok(ObjectOutcome::NoncurrentJudged {
+            after: last,
+            done: true,
+        });
+    }
+    let cursor = NoncurrentCursor { after: last };
+    store(apply.kv, Table::NoncurrentCursors, &key, &cursor)?;
+    Ok(ObjectOutcome::NoncurrentJudged {
+        after: cursor.after,
+        done: false,
+    })
+}
+
+/// Rows in their order, each with its place and key; a marker has no row. And whether there are more.
+struct Found<P> {
+    rows: Vec<(P, String, Option<VersionRow>)>,
+    more: bool,
+}
+
+/// Judges what was found, and says how far it came and whether there is more.
+fn judge_rows<P>(
+    apply: &mut Apply<'_>,
+    record: &BucketRecord,
+    shelf: Shelf,
+    found: Found<P>,
+) -> Result<(Option<P>, bool), StateError> {
+    let count = found.rows.len();
+    let (mut parts, mut last) = (0, None);
+    for (at, (place, key, row)) in found.rows.into_iter().enumerate() {
+        if let Some(row) = row {
+            parts += judge_row(apply, record, &key, (row, shelf))?.0;
+        }
+        last = Some(place);
+        if parts >= PARTS_PER_ENTRY && at + 1 < count {
+            return Ok((last, true));
+        }
+    }
+    Ok((last, found.more))
+}
+
+/// Judges a version that goes from one table to another while its bucket's versions are gone through:
+/// both cursors may have passed where it goes.
+pub(super) fn catch_up(
+    apply: &mut Apply<'_>,
+    record: &BucketRecord,
+    key: &str,
+    (row, shelf): (VersionRow, Shelf),
+) -> Result<VersionRow, StateError> {
+    let cursor_key = bucket::ser_key(record.bucket);
+    for table in [Table::ProfileCursors, Table::NoncurrentCursors] {
+        if apply.kv.get(table, &cursor_key)?.is_some() {
+            return Ok(judge_row(apply, record, key, (row, shelf))?.1);
+        }
+    }
+    Ok(row)
+}
+
+/// The bucket's next current versions by key.
 fn next_rows(
     apply: &Apply<'_>,
     bucket: BucketId,
     after: Option<&str>,
-) -> Result<(Vec<(String, VersionRow)>, bool), StateError> {
+) -> Result<Found<String>, StateError> {
     let from = ser_key(bucket, after.unwrap_or(""));
+    collect(apply, Table::Objects, (bucket, from), |key, value| {
+        let name = deser_key(key)?.1.to_owned();
+        Ok((name.clone(), name, Some(VersionRow::deser_value(value)?)))
+    })
+}
+
+/// The bucket's next noncurrent versions by key, the newest of each first.
+fn next_noncurrent(
+    apply: &Apply<'_>,
+    bucket: BucketId,
+    after: Option<&(String, Generation)>,
+) -> Result<Found<(String, Generation)>, StateError> {
+    let from = match after {
+        None => past::ser_prefix(bucket, "", false),
+        Some((key, generation)) => past::ser_key(bucket, key, *generation),
+    };
+    collect(apply, Table::Noncurrent, (bucket, from), |key, value| {
+        let (_, name, generation) = past::deser_key(key)?;
+        let row = match Past::deser_value(value)? {
+            Past::Version(row) => Some(row),
+            Past::Marker(_) => None,
+        };
+        Ok(((name.clone(), generation), name, row))
+    })
+}
+
+/// The rows of a bucket behind a key of their table, as many as one entry looks at.
+fn collect<P>(
+    apply: &Apply<'_>,
+    table: Table,
+    (bucket, from): (BucketId, Vec<u8>),
+    read: impl Fn(&[u8], &[u8]) -> Result<(P, String, Option<VersionRow>), DecodeError>,
+) -> Result<Found<P>, StateError> {
     let to = ser_key(BucketId(bucket.0 + 1), "");
-    let mut rows = Vec::new();
-    let mut more = false;
+    let mut found = Found {
+        rows: Vec::new(),
+        more: false,
+    };
     let mut damage = None;
     let range = (Bound::Excluded(&from[..]), Bound::Excluded(&to[..]));
-    apply
-        .kv
-        .scan(Table::Objects, range.0, range.1, &mut |key, value| {
-            if rows.len() == VERSIONS_PER_ENTRY {
-                more = true;
-                return ControlFlow::Break(());
+    apply.kv.scan(table, range.0, range.1, &mut |key, value| {
+        if found.rows.len() == VERSIONS_PER_ENTRY {
+            found.more = true;
+            return ControlFlow::Break(());
+        }
+        match read(key, value) {
+            Ok(row) => {
+                found.rows.push(row);
+                ControlFlow::Continue(())
             }
-            let row = deser_key(key)
-                .and_then(|(_, name)| Ok((name.to_owned(), VersionRow::deser_value(value)?)));
-            match row {
-                Ok(row) => {
-                    rows.push(row);
-                    ControlFlow::Continue(())
-                }
-                Err(source) => {
-                    damage = Some(source);
-                    ControlFlow::Break(())
-                }
+            Err(source) => {
+                damage = Some(source);
+                ControlFlow::Break(())
             }
-        })?;
+        }
+    })?;
     match damage {
-        None => Ok((rows, more)),
-        Some(source) => Err(StateError::corrupt(Table::Objects)(source)),
+        None => Ok(found),
+        Some(source) => Err(StateError::corrupt(table)(source)),
     }
 }
 
 /// Judges one version by the bucket's profile: its flags, the counters, the tickets of its extents.
-/// Says how many parts it has.
+/// Says how many parts it has, and what it is then.
 fn judge_row(
     apply: &mut Apply<'_>,
     record: &BucketRecord,
     key: &str,
-    held: &VersionRow,
-) -> Result<usize, StateError> {
+    (held, shelf): (VersionRow, Shelf),
+) -> Result<(usize, VersionRow), StateError> {
     let wanted = nominal(held.size, record.profile);
     let mut row = held.clone();
     row.nominal = wanted;
@@ -143,20 +268,20 @@ fn judge_row(
             body.totals.tally = tally;
             row.judge_parts(tally);
         }
-        _ if wanted == held.nominal => return Ok(0),
+        _ if wanted == held.nominal => return Ok((0, held)),
         Body::Inline { .. } => {}
         Body::Extents(_) | Body::Spilled { .. } => {
-            let extents = row_extents(apply.kv, held)?;
+            let extents = row_extents(apply.kv, &held)?;
             row.judge(&extents);
             for extent in &extents {
                 tickets::refresh(apply, extent, wanted, None)?;
             }
         }
     }
-    usage::replace(apply, record.bucket, Some(held), usage::of(&row))?;
-    let row_key = ser_key(record.bucket, key);
-    store(apply.kv, Table::Objects, &row_key, &row)?;
-    Ok(judged)
+    let (old, new) = (usage::of(&held, shelf), usage::of(&row, shelf));
+    usage::change(apply, record.bucket, old, new)?;
+    store_row(apply.kv, (record.bucket, key), shelf, row.clone())?;
+    Ok((judged, row))
 }
 
 /// Judges the parts of a version, each by what the bucket asks for a part of its size.

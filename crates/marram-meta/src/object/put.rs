@@ -4,17 +4,17 @@ use marram_types::caps::{COPIES_BYTES_MAX, ROW_EXTENTS_MAX};
 use marram_types::{DataId, Generation, Profile};
 
 use super::check::check_form;
-use super::displace::displace;
 use super::extents::{History, adopt, history, settle};
 use super::fence::open_bucket;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
-use super::usage;
+use super::{usage, versions};
 use crate::kinds::data_ref::DataRef;
 use crate::kinds::extent::{Extent, ser_chunk, ser_chunk_key};
 use crate::kinds::inline;
 use crate::kinds::object::{BodyRef, RowRef, VersionRow, ser_key};
 use crate::kinds::usage::Usage;
+use crate::kinds::versioning::Versioning;
 use crate::kv::Table;
 use crate::layout::Layout;
 use crate::refusal::Refusal;
@@ -52,11 +52,10 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
     };
     let protection = protection(put, record.profile, &extents);
     let generation = Generation(apply.index + apply.state.generation_offset);
-    if let Some(old) = &current {
-        displace(apply, &mut layout, (put.bucket, put.key), old)?;
-    }
+    versions::make_way(apply, &mut layout, &record, put.key, current)?;
     let data = write_body(apply, put, &extents, protection)?;
-    let row = row(put, &data, generation, apply.now_ms(), protection);
+    let mut row = row(put, &data, generation, apply.now_ms(), protection);
+    row.numbered = record.versioning == Versioning::On;
     apply.kv.put(Table::Objects, &row_key, &row.ser_value())?;
     let counted = Usage {
         objects: 1,
@@ -64,8 +63,9 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
         narrowed: u64::from(protection.narrowed),
         under_protected: u64::from(protection.under_protected),
         off_profile: u64::from(protection.off_profile),
+        ..Usage::default()
     };
-    usage::replace(apply, put.bucket, current.as_ref(), counted)?;
+    usage::change(apply, put.bucket, Usage::default(), counted)?;
     Ok(ObjectOutcome::Committed {
         version: put.version,
         generation,
@@ -167,6 +167,7 @@ fn row<'a>(
         narrowed: protection.narrowed,
         under_protected: protection.under_protected,
         off_profile: protection.off_profile,
+        numbered: false,
     }
 }
 

@@ -9,14 +9,14 @@ use super::displace::{discard, displace_extent};
 use super::extents::{History, adopt, below_floor, history, settle};
 use super::new_extent::NewExtent;
 use super::outcome::ObjectOutcome;
-use super::{parts, usage};
+use super::{parts, usage, versions};
 use crate::kinds::data_ref::DataRef;
 use crate::kinds::extent::{Extent, ser_chunk, ser_chunk_key};
-use crate::kinds::object::{Body, VersionRow, ser_key};
+use crate::kinds::object::{Body, VersionRow};
 use crate::kinds::part::{PartRow, ser_key as ser_part_key};
 use crate::kv::{KvError, Table};
 use crate::layout::Layout;
-use crate::live::{self, Held, Holder, spilled_chunks};
+use crate::live::{self, Held, Holder, Shelf, spilled_chunks};
 use crate::refusal::Malformed;
 use crate::requests::Apply;
 use crate::stored::{StateError, store};
@@ -74,8 +74,8 @@ fn swap(
     settled: &[Extent],
 ) -> Result<ObjectOutcome, StateError> {
     match &held.holder {
-        Holder::Row(row) | Holder::Chunk { row, .. } => {
-            swap_in_version(apply, layout, held, row, settled)
+        Holder::Row(row, shelf) | Holder::Chunk { row, shelf, .. } => {
+            swap_in_version(apply, layout, held, (row, *shelf), settled)
         }
         Holder::Part { upload, part, row } => {
             swap_in_part(apply, layout, held, (*upload, *part, row), settled)
@@ -97,7 +97,7 @@ fn swap_in_version(
     apply: &mut Apply<'_>,
     layout: &mut Layout,
     held: &Held,
-    old_row: &VersionRow,
+    (old_row, shelf): (&VersionRow, Shelf),
     settled: &[Extent],
 ) -> Result<ObjectOutcome, StateError> {
     let before = match held.holder {
@@ -109,18 +109,16 @@ fn swap_in_version(
         return Ok(ObjectOutcome::Refused(Malformed::Extents.into()));
     }
     displace_extent(apply, layout, held.extent())?;
-    let holder = DataRef::Live {
-        bucket: held.bucket,
-        key: held.key.clone(),
-    };
+    let name = (held.bucket, held.key.as_str());
+    let holder = versions::holder(name, shelf, old_row.generation);
     adopt(apply, &holder, settled, old_row.nominal)?;
 
     let mut row = old_row.clone();
     row.judge(&after);
-    usage::replace(apply, held.bucket, Some(old_row), usage::of(&row))?;
+    let (old, new) = (usage::of(old_row, shelf), usage::of(&row, shelf));
+    usage::change(apply, held.bucket, old, new)?;
     write_body(apply, &mut row, &before, after)?;
-    let key = ser_key(held.bucket, &held.key);
-    store(apply.kv, Table::Objects, &key, &row)?;
+    live::store_row(apply.kv, name, shelf, row)?;
     Ok(ObjectOutcome::Reencoded)
 }
 

@@ -8,6 +8,7 @@ mod places;
 mod reencode;
 mod upload_model;
 mod uploads;
+mod versions;
 
 use bytes::Bytes;
 use marram_types::{DriveId, Generation};

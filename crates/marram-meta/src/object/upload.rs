@@ -18,6 +18,7 @@ use crate::kinds::part::{self, PartRow, PartTotals};
 use crate::kinds::upload::{UploadRow, ser_key};
 use crate::kv::Table;
 use crate::layout::Layout;
+use crate::live;
 use crate::refusal::{Malformed, Refusal, UploadRefusal};
 use crate::requests::Apply;
 use crate::stored::{StateError, load, store};
@@ -85,15 +86,14 @@ fn create(
 pub(super) fn find(
     apply: &Apply<'_>,
     name: &UploadName,
-    current: Option<&VersionRow>,
 ) -> Result<Result<UploadRow, Refusal>, StateError> {
     let key = ser_key(name.bucket, name.key.as_str(), name.upload);
     if let Some(row) = load(apply.kv, Table::Uploads, &key)? {
         return Ok(Ok(row));
     }
-    let became = current.filter(|row| row.is_of(name.upload));
+    let became = live::became(apply.kv, (name.bucket, name.key.as_str()), name.upload)?;
     Ok(Err(match became {
-        Some(row) => UploadRefusal::Completed {
+        Some((row, _)) => UploadRefusal::Completed {
             generation: row.generation,
         },
         None => UploadRefusal::Unknown,
@@ -149,8 +149,7 @@ fn put_part(
         History::Committed => return Ok(ObjectOutcome::AlreadyCommitted),
         History::Discarded => return Ok(refused(Refusal::DataDiscarded)),
     }
-    let current = current(apply, name)?;
-    let upload = match find(apply, name, current.as_ref())? {
+    let upload = match find(apply, name)? {
         Ok(upload) => upload,
         Err(refusal) => return Ok(refused(refusal)),
     };
@@ -215,8 +214,7 @@ fn abort(apply: &mut Apply<'_>, name: &UploadName) -> Result<ObjectOutcome, Stat
     if let Err(refusal) = open_bucket(apply.kv, name.bucket)? {
         return Ok(refused(refusal));
     }
-    let current = current(apply, name)?;
-    if let Err(refusal) = find(apply, name, current.as_ref())? {
+    if let Err(refusal) = find(apply, name)? {
         return Ok(refused(refusal));
     }
     end(apply, name)?;

@@ -8,9 +8,11 @@ use marram_types::{BucketId, DriveId, Generation, Profile, VersionId};
 use super::named::NamedAnswer;
 use super::upkeep::{GarbageTotals, OnDriveAnswer};
 use super::uploads::{UploadFound, UploadsAnswer};
+use super::versions::{VersionAnswer, VersionEntry};
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::GarbageEntry;
+use crate::kinds::noncurrent::{get_place, put_place};
 use crate::kinds::object::VersionRow;
 use crate::kinds::ticket::RepairTicket;
 use crate::kinds::usage::Usage;
@@ -35,6 +37,22 @@ pub struct HeadAnswer {
     pub places: Vec<Vec<DriveId>>,
 }
 
+impl HeadAnswer {
+    pub(super) fn encode(&self, out: &mut Writer) {
+        self.row.encode(out);
+        encode_head_rest(out, self.inline.as_deref(), &self.places);
+    }
+
+    /// Inline bytes stay where they are in `whole`.
+    pub(super) fn decode(from: &mut Reader<'_>, whole: &Bytes) -> Result<Self, DecodeError> {
+        Ok(Self {
+            row: VersionRow::decode(from)?,
+            inline: from.option(Reader::bytes)?.map(|b| whole.slice_ref(b)),
+            places: get_places(from)?,
+        })
+    }
+}
+
 /// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListEntry {
@@ -57,6 +75,8 @@ pub enum ListItem {
     Object(ListEntry),
     /// A common prefix: at least one key begins with it.
     Prefix(String),
+    /// A version or delete marker.
+    Version(VersionEntry),
 }
 
 impl ListItem {
@@ -66,6 +86,7 @@ impl ListItem {
         match self {
             Self::Object(entry) => &entry.key,
             Self::Prefix(prefix) => prefix,
+            Self::Version(entry) => &entry.key,
         }
     }
 }
@@ -229,6 +250,10 @@ pub enum ObjectAnswer {
     Uploads(UploadsAnswer),
     /// To `Drops`.
     Drops(bool),
+    /// To `Version`.
+    Version(VersionAnswer),
+    /// To `JudgingNoncurrent`: the buckets, each with the last version that was judged; at most a page.
+    JudgingNoncurrent(Vec<(BucketId, Option<(String, Generation)>)>),
     /// To `Judging`: the buckets, each with the last version that was judged; at most a page.
     Judging(Vec<(BucketId, Option<String>)>),
 }
@@ -260,8 +285,7 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
     match answer {
         ObjectAnswer::Head(head) => {
             out.u8(TAG_HEAD).option(head.as_ref(), |out, head| {
-                head.row.encode(out);
-                encode_head_rest(out, head.inline.as_deref(), &head.places);
+                head.encode(out);
             });
         }
         ObjectAnswer::List(page) => {
@@ -330,6 +354,12 @@ fn encode_uploads(out: &mut Writer, answer: &ObjectAnswer) {
         ObjectAnswer::Drops(any) => {
             out.u8(73).bool(*any);
         }
+        ObjectAnswer::Version(found) => found.encode(out.u8(80)),
+        ObjectAnswer::JudgingNoncurrent(buckets) => {
+            out.u8(82).list(buckets, |out, (bucket, after)| {
+                put_place(out.u64_be(bucket.0), after.as_ref());
+            });
+        }
         _ => unreachable!("encoded by the caller"),
     }
 }
@@ -344,13 +374,7 @@ pub(super) fn encode_head_rest(out: &mut Writer, inline: Option<&[u8]>, places: 
 
 fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, DecodeError> {
     Ok(match from.u8()? {
-        TAG_HEAD => ObjectAnswer::Head(from.option(|from| {
-            Ok(HeadAnswer {
-                row: VersionRow::decode(from)?,
-                inline: from.option(Reader::bytes)?.map(|b| whole.slice_ref(b)),
-                places: get_places(from)?,
-            })
-        })?),
+        TAG_HEAD => ObjectAnswer::Head(from.option(|from| HeadAnswer::decode(from, whole))?),
         2 => ObjectAnswer::List(ListPage {
             items: from.list(decode_item)?,
             more: from.bool()?,
@@ -391,6 +415,10 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
         71 => ObjectAnswer::Upload(UploadFound::decode(from)?),
         72 => ObjectAnswer::Uploads(UploadsAnswer::decode(from)?),
         73 => ObjectAnswer::Drops(from.bool()?),
+        80 => ObjectAnswer::Version(VersionAnswer::decode(from, whole)?),
+        82 => ObjectAnswer::JudgingNoncurrent(
+            from.list(|from| Ok((BucketId(from.u64_be()?), get_place(from)?)))?,
+        ),
         41 => ObjectAnswer::Judging(from.list(|from| {
             let bucket = BucketId(from.u64_be()?);
             let after = from.option(|from| from.str().map(str::to_owned))?;
@@ -489,6 +517,7 @@ fn encode_item(out: &mut Writer, item: &ListItem) {
         ListItem::Prefix(prefix) => {
             out.u8(2).str(prefix);
         }
+        ListItem::Version(entry) => entry.encode(out.u8(3)),
     }
 }
 
@@ -502,6 +531,7 @@ fn decode_item(from: &mut Reader<'_>) -> Result<ListItem, DecodeError> {
             generation: Generation(from.varint()?),
         }),
         2 => ListItem::Prefix(from.str()?.to_owned()),
+        3 => ListItem::Version(VersionEntry::decode(from)?),
         other => return Err(unknown("list item", other)),
     })
 }

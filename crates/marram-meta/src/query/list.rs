@@ -55,7 +55,9 @@ pub(super) fn list(kv: &dyn KvRead, query: &ListQuery) -> Result<ListPage, State
 fn first_bound(query: &ListQuery, base: Vec<u8>) -> Bound<Vec<u8>> {
     let start = match &query.start {
         ListStart::Begin => return Bound::Included(base),
-        ListStart::AfterKey(key) => Bound::Excluded(ser_key(query.bucket, key)),
+        ListStart::AfterKey(key) | ListStart::AfterVersion(key, _) => {
+            Bound::Excluded(ser_key(query.bucket, key))
+        }
         ListStart::AfterPrefix(prefix) => match successor(ser_key(query.bucket, prefix)) {
             Some(key) => Bound::Included(key),
             None => return Bound::Included(base),
@@ -106,7 +108,7 @@ impl PageBuilder<'_> {
             return Ok(Step::SkipTo(None));
         }
         let (bucket, name) = deser_key(key)?;
-        if let Some(prefix) = self.common_prefix(name) {
+        if let Some(prefix) = common_prefix(self.query, name) {
             let next = successor(ser_key(bucket, prefix)).map(Bound::Included);
             self.page.items.push(ListItem::Prefix(prefix.to_owned()));
             return Ok(Step::SkipTo(next));
@@ -121,15 +123,15 @@ impl PageBuilder<'_> {
         }));
         Ok(Step::Next)
     }
+}
 
-    /// The key up to and with the first delimiter after the query's prefix.
-    fn common_prefix<'k>(&self, name: &'k str) -> Option<&'k str> {
-        let delimiter = self.query.delimiter.as_str();
-        if delimiter.is_empty() {
-            return None;
-        }
-        let rest = name.get(self.query.prefix.len()..)?;
-        let at = rest.find(delimiter)?;
-        name.get(..self.query.prefix.len() + at + delimiter.len())
+/// The key up to and with the first delimiter after the query's prefix.
+pub(super) fn common_prefix<'k>(query: &ListQuery, name: &'k str) -> Option<&'k str> {
+    let delimiter = query.delimiter.as_str();
+    if delimiter.is_empty() {
+        return None;
     }
+    let rest = name.get(query.prefix.len()..)?;
+    let at = rest.find(delimiter)?;
+    name.get(..query.prefix.len() + at + delimiter.len())
 }

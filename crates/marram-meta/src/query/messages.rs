@@ -1,7 +1,7 @@
 //! What an object group can be asked.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, DriveId, ObjectKey, PgId};
+use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId};
 
 use super::named::NamedCursor;
 use super::uploads::{UploadQuery, UploadsQuery};
@@ -25,6 +25,9 @@ pub enum ListStart {
     AfterKey(String),
     /// From the first key after all that begin with this prefix.
     AfterPrefix(String),
+    /// From the first version after this one, which need not exist: the versions of a key descend by
+    /// generation. Only listings of versions begin so.
+    AfterVersion(String, Generation),
 }
 
 impl ListStart {
@@ -49,6 +52,7 @@ impl Stored for ListStart {
             Self::Begin => out.u8(1),
             Self::AfterKey(key) => out.u8(2).str(key),
             Self::AfterPrefix(prefix) => out.u8(3).str(prefix),
+            Self::AfterVersion(key, generation) => out.u8(4).str(key).varint(generation.0),
         };
     }
 
@@ -57,6 +61,7 @@ impl Stored for ListStart {
             1 => Self::Begin,
             2 => Self::AfterKey(from.str()?.to_owned()),
             3 => Self::AfterPrefix(from.str()?.to_owned()),
+            4 => Self::AfterVersion(from.str()?.to_owned(), Generation(from.varint()?)),
             other => return Err(unknown("list start", other)),
         })
     }
@@ -89,6 +94,19 @@ pub enum ObjectQuery {
     },
     /// A page of keys.
     List(ListQuery),
+    /// A page of versions and delete markers, by key and the newest of each first.
+    ListVersions(ListQuery),
+    /// What a key has of a generation; without one what it has at present, delete markers too.
+    Version {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key.
+        key: ObjectKey,
+        /// The generation.
+        generation: Option<Generation>,
+    },
+    /// Buckets whose noncurrent versions have yet to be judged by their changed profile.
+    JudgingNoncurrent,
     /// What a write needs to begin (placement-protocol.md 1).
     Begin {
         /// The bucket.
@@ -241,6 +259,22 @@ fn encode_uploads(out: &mut Writer, query: &ObjectQuery) {
         ObjectQuery::Drops => {
             out.u8(73);
         }
+        ObjectQuery::Version {
+            bucket,
+            key,
+            generation,
+        } => {
+            out.u8(80).u64_be(bucket.0).str(key.as_str()).option(
+                generation.as_ref(),
+                |out, generation| {
+                    out.varint(generation.0);
+                },
+            );
+        }
+        ObjectQuery::ListVersions(query) => query.encode(out.u8(81)),
+        ObjectQuery::JudgingNoncurrent => {
+            out.u8(82);
+        }
         _ => unreachable!("encoded by the caller"),
     }
 }
@@ -360,6 +394,13 @@ impl Stored for ObjectQuery {
             71 => Self::Upload(UploadQuery::decode(from)?),
             72 => Self::Uploads(UploadsQuery::decode(from)?),
             73 => Self::Drops,
+            80 => Self::Version {
+                bucket: BucketId(from.u64_be()?),
+                key: get_key(from)?,
+                generation: from.option(Reader::varint)?.map(Generation),
+            },
+            81 => Self::ListVersions(ListQuery::decode(from)?),
+            82 => Self::JudgingNoncurrent,
             55 => Self::Named {
                 drives: get_drives(from)?,
                 after: from.option(NamedCursor::decode)?,

@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 
 use marram_types::caps::LIST_PAGE_MAX;
 use marram_types::codec::{DecodeError, Writer};
-use marram_types::{BucketId, DataId, DriveId, ObjectKey};
+use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey};
 
 use super::answer::{
     BeginAnswer, GroupCounters, HeadAnswer, ObjectAnswer, TAG_HEAD, TICKETS_COUNTED_MAX, VERSION,
@@ -17,8 +17,10 @@ use super::messages::ObjectQuery;
 use super::named::named;
 use super::upkeep::{garbage_totals, on_drive};
 use super::uploads::{upload, uploads};
+use super::versions::{list_versions, version};
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::{self, GarbageEntry};
+use crate::kinds::noncurrent::NoncurrentCursor;
 use crate::kinds::object::{Body, BodyKind, VersionRow, deser_body_kind, ser_key};
 use crate::kinds::profile_cursor::ProfileCursor;
 use crate::kinds::state::GroupState;
@@ -67,6 +69,13 @@ pub fn answer(
     Ok(match query {
         ObjectQuery::Head { bucket, key } => ObjectAnswer::Head(head(kv, *bucket, key)?),
         ObjectQuery::List(query) => ObjectAnswer::List(list(kv, query)?),
+        ObjectQuery::ListVersions(query) => ObjectAnswer::List(list_versions(kv, query)?),
+        ObjectQuery::Version {
+            bucket,
+            key,
+            generation,
+        } => ObjectAnswer::Version(version(kv, *bucket, key, *generation)?),
+        ObjectQuery::JudgingNoncurrent => ObjectAnswer::JudgingNoncurrent(judging_noncurrent(kv)?),
         ObjectQuery::Begin { bucket } => ObjectAnswer::Begin(BeginAnswer {
             index: applied,
             bucket: load(kv, Table::Buckets, &bucket::ser_key(*bucket))?,
@@ -152,9 +161,12 @@ fn head(
     key: &ObjectKey,
 ) -> Result<Option<HeadAnswer>, StateError> {
     let row_key = ser_key(bucket, key.as_str());
-    let Some(row) = load::<VersionRow>(kv, Table::Objects, &row_key)? else {
-        return Ok(None);
-    };
+    let row: Option<VersionRow> = load(kv, Table::Objects, &row_key)?;
+    row.map(|row| head_of(kv, row)).transpose()
+}
+
+/// A version with its bytes where they are inline, and with where the others are.
+pub(super) fn head_of(kv: &dyn KvRead, row: VersionRow) -> Result<HeadAnswer, StateError> {
     let inline = match row.body {
         Body::Inline { data } => {
             let stored = inline_value(kv, data)?;
@@ -168,11 +180,11 @@ fn head(
         Body::Extents(extents) => places(kv, extents)?,
         Body::Inline { .. } | Body::Spilled { .. } | Body::Parts(_) => Vec::new(),
     };
-    Ok(Some(HeadAnswer {
+    Ok(HeadAnswer {
         row,
         inline,
         places,
-    }))
+    })
 }
 
 fn places(kv: &dyn KvRead, extents: &[Extent]) -> Result<Vec<Vec<DriveId>>, StateError> {
@@ -242,7 +254,7 @@ fn counters(kv: &dyn KvRead) -> Result<GroupCounters, StateError> {
         requests: state.requests,
         tickets: queued(kv, TicketWork::Missing, TicketWork::UnderProtected)?,
         reencodings: queued(kv, TicketWork::UnderProtected, TicketWork::Reshape)?,
-        judging: judging(kv)?.len() as u64,
+        judging: (judging(kv)?.len() + judging_noncurrent(kv)?.len()) as u64,
     })
 }
 
@@ -266,6 +278,19 @@ fn judging(kv: &dyn KvRead) -> Result<Vec<(BucketId, Option<String>)>, StateErro
     };
     Ok(page(kv, Table::ProfileCursors, ALL, LIST_PAGE_MAX, each)?.items)
 }
+
+/// The same of noncurrent versions.
+fn judging_noncurrent(kv: &dyn KvRead) -> Result<JudgingNoncurrent, StateError> {
+    let each = |key: &[u8], value: &[u8]| {
+        let bucket = bucket::deser_id(key)?;
+        let cursor = NoncurrentCursor::deser_value(value)?;
+        Ok(Some((bucket, cursor.after)))
+    };
+    Ok(page(kv, Table::NoncurrentCursors, ALL, LIST_PAGE_MAX, each)?.items)
+}
+
+/// Buckets, each with the last version that was judged.
+type JudgingNoncurrent = Vec<(BucketId, Option<(String, Generation)>)>;
 
 fn garbage(
     kv: &dyn KvRead,

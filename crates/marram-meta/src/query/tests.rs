@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marram_types::{DriveId, Generation, GroupId, UploadId};
+use marram_types::{DriveId, Generation, GroupId, ObjectKey, UploadId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::stored::Stored;
 use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
-    BeginAnswer, Extent, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer, ListEntry,
-    ListItem, ListMerge, ListPage, ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer,
-    ObjectQuery, OnDrive, OnDriveAnswer, PartItem, PartRow, Reference, RowsAnswer, TicketItem,
-    TicketWork, TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName, UploadQuery,
-    UploadRow, UploadsAnswer, UploadsQuery, Usage, answer,
+    BeginAnswer, DeleteMarker, Extent, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer,
+    ListEntry, ListItem, ListMerge, ListPage, ListQuery, ListStart, LiveExtent, NamedCursor,
+    ObjectAnswer, ObjectQuery, OnDrive, OnDriveAnswer, PartItem, PartRow, Reference, RowsAnswer,
+    TicketItem, TicketWork, TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName,
+    UploadQuery, UploadRow, UploadsAnswer, UploadsQuery, Usage, VersionAnswer, VersionEntry,
+    VersionRow, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -78,6 +79,7 @@ fn names(items: &[ListItem]) -> Vec<String> {
     let name = |item: &ListItem| match item {
         ListItem::Object(entry) => entry.key.clone(),
         ListItem::Prefix(prefix) => format!("{prefix} (prefix)"),
+        ListItem::Version(_) => panic!("a listing of objects"),
     };
     items.iter().map(name).collect()
 }
@@ -208,6 +210,73 @@ fn of_uploads(row: UploadRow, part: PartRow) -> [ObjectAnswer; 6] {
     ]
 }
 
+/// A version in a listing, made of a row.
+fn entry_of(row: &VersionRow, size: u64) -> VersionEntry {
+    VersionEntry {
+        key: row.etag.clone(),
+        generation: row.generation,
+        size,
+        etag: row.etag.clone(),
+        modified_ms: row.modified_ms,
+        is_marker: row.narrowed,
+        is_current: row.off_profile,
+        numbered: row.numbered,
+    }
+}
+
+/// Answers about versions.
+fn version_answers(
+    row: &VersionRow,
+    inline: Option<Vec<u8>>,
+    places: &[Vec<DriveId>],
+) -> [ObjectAnswer; 4] {
+    let head = HeadAnswer {
+        row: row.clone(),
+        inline: inline.map(Into::into),
+        places: places.to_vec(),
+    };
+    let marker = DeleteMarker {
+        generation: row.generation,
+        modified_ms: row.modified_ms,
+        numbered: row.numbered,
+    };
+    let place = (row.etag.clone(), row.generation);
+    [
+        ObjectAnswer::Version(VersionAnswer::Absent),
+        ObjectAnswer::Version(VersionAnswer::Marker {
+            marker,
+            is_current: true,
+        }),
+        ObjectAnswer::Version(VersionAnswer::Version {
+            head: Box::new(head),
+            is_current: false,
+        }),
+        ObjectAnswer::JudgingNoncurrent(vec![(BUCKET, Some(place)), (BUCKET, None)]),
+    ]
+}
+
+/// Questions about versions.
+fn of_versions(key: &ObjectKey, text: &str, limit: u32) -> [ObjectQuery; 4] {
+    let version = |generation| ObjectQuery::Version {
+        bucket: BUCKET,
+        key: key.clone(),
+        generation,
+    };
+    let generation = Generation(u64::from(limit));
+    [
+        version(None),
+        version(Some(generation)),
+        ObjectQuery::JudgingNoncurrent,
+        ObjectQuery::ListVersions(ListQuery {
+            bucket: BUCKET,
+            prefix: String::new(),
+            start: ListStart::AfterVersion(text.to_owned(), generation),
+            delimiter: String::new(),
+            limit,
+        }),
+    ]
+}
+
 proptest! {
     #[test]
     fn group_pages_equal_brute_force(keys in keys(), listing in listing()) {
@@ -256,7 +325,12 @@ proptest! {
             extent: extent.clone(),
             places: places.concat(),
         };
-        let items = vec![ListItem::Object(entry), ListItem::Prefix(row.etag.clone())];
+        let items = vec![
+            ListItem::Object(entry),
+            ListItem::Prefix(row.etag.clone()),
+            ListItem::Version(entry_of(&row, n[0])),
+        ];
+        let versions = version_answers(&row, inline.clone(), &places);
         let answers = [
             ObjectAnswer::Head(None),
             ObjectAnswer::Head(Some(HeadAnswer {
@@ -295,7 +369,7 @@ proptest! {
                 more: false,
             }),
         ];
-        for answer in answers.into_iter().chain(of_upkeep(&extent, n)).chain(of_uploads(upload, part)) {
+        for answer in answers.into_iter().chain(versions).chain(of_upkeep(&extent, n)).chain(of_uploads(upload, part)) {
             let bytes = answer.encode();
             prop_assert_eq!(ObjectAnswer::decode(&bytes.clone().into()), Ok(answer));
             for cut in 0..bytes.len() {
@@ -325,6 +399,7 @@ proptest! {
             key: key.clone(),
             upload: UploadId(u128::from(limit)),
         };
+        let versions = of_versions(&key, &texts.1, limit);
         let queries = [
             ObjectQuery::Head { bucket: BUCKET, key },
             list(ListStart::Begin),
@@ -369,7 +444,7 @@ proptest! {
                 limit,
             },
         ];
-        for query in queries {
+        for query in queries.into_iter().chain(versions) {
             let bytes = query.encode();
             prop_assert_eq!(ObjectQuery::decode(&bytes), Ok(query.clone()));
             for cut in 0..bytes.len() {

@@ -8,10 +8,10 @@ use marram_types::{BucketId, Generation, UploadId};
 
 use super::list::successor;
 use super::run::page;
-use crate::kinds::object::{self, VersionRow};
 use crate::kinds::part::{self, PartRow, PartSums};
 use crate::kinds::upload::{UploadRow, deser_key, ser_key, ser_prefix};
 use crate::kv::{KvRead, Table};
+use crate::live;
 use crate::object::upload_command::UploadName;
 use crate::refusal::unknown;
 use crate::stored::{StateError, Stored, load};
@@ -141,11 +141,10 @@ pub(super) fn upload(kv: &dyn KvRead, query: &UploadQuery) -> Result<UploadFound
 
 /// What an upload is that is not under way.
 fn became(kv: &dyn KvRead, name: &UploadName) -> Result<UploadFound, StateError> {
-    let key = object::ser_key(name.bucket, name.key.as_str());
-    let current: Option<VersionRow> = load(kv, Table::Objects, &key)?;
-    Ok(match current {
-        Some(row) if row.is_of(name.upload) => UploadFound::Completed(row.generation),
-        _ => UploadFound::Unknown,
+    let version = live::became(kv, (name.bucket, name.key.as_str()), name.upload)?;
+    Ok(match version {
+        Some((row, _)) => UploadFound::Completed(row.generation),
+        None => UploadFound::Unknown,
     })
 }
 

@@ -109,6 +109,9 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         RootCommand::RemoveNode { node, tombstone } => removal::remove(apply, node, tombstone),
         RootCommand::Identity(command) => identity::run(apply, command),
         RootCommand::Keys(command) => keys::run(apply, command),
+        RootCommand::SetVersioning { name, versioning } => {
+            buckets::set_versioning(apply, &name, versioning)
+        }
         RootCommand::Drives(command) => {
             let ran = drives::run(apply, &command)?;
             if ran.is_ok() {

@@ -7,7 +7,8 @@
 //!                                              |                         |
 //!                                          Changing <-- something left --+-- empty --> gone
 //! ```
-//! A new profile is a record with a higher epoch too: Active --SetBucketProfile--> Changing.
+//! A new profile, and a change of versioning, is a record with a higher epoch too: Active
+//! --SetBucketProfile--> Changing.
 //! Pending states (Creating, Changing, Deleting) are brought to every object group by the root's
 //! leader, which may stop at any moment: the record says what is still to be done.
 
@@ -25,6 +26,7 @@ use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::{self, GroupRecord};
 use crate::kinds::node::NodeRecord;
 use crate::kinds::pool;
+use crate::kinds::versioning::Versioning;
 use crate::kv::{KvError, KvRead, Table};
 use crate::refusal::Refusal;
 use crate::requests::Apply;
@@ -56,6 +58,7 @@ pub(super) fn create(
         state: BucketState::Creating,
         profile,
         created_ms: apply.now_ms(),
+        versioning: Versioning::Off,
     };
     let key = bucket::ser_key(record.bucket);
     apply
@@ -165,19 +168,58 @@ pub(super) fn delete(apply: &mut Apply<'_>, name: &BucketName) -> Ran {
     Ok(Ok(put(apply, record)?))
 }
 
+/// The record of a bucket that takes changes, or why there is none.
+fn open(kv: &dyn KvRead, name: &BucketName) -> Result<Result<BucketRecord, Refusal>, StateError> {
+    let Some(id) = kv.get(Table::BucketNames, name.as_str().as_bytes())? else {
+        return Ok(Err(Refusal::NoSuchBucket));
+    };
+    let record: Option<BucketRecord> = load(kv, Table::Buckets, &id)?;
+    Ok(match record {
+        None => Err(Refusal::NoSuchBucket),
+        Some(record) if record.state == BucketState::Deleting => Err(Refusal::BucketSealed {
+            bucket: record.bucket,
+        }),
+        Some(record) => Ok(record),
+    })
+}
+
+/// Writes a changed record, to be brought to every object group.
+fn change(apply: &mut Apply<'_>, mut record: BucketRecord) -> Result<RootOutcome, KvError> {
+    record.epoch += 1;
+    if record.state == BucketState::Active {
+        record.state = BucketState::Changing;
+    }
+    put(apply, record)
+}
+
+/// Has a bucket keep versions, or not any more. Once it kept some they are there, and a bucket whose
+/// versioning is off has none: so there is no way back to that.
+pub(super) fn set_versioning(
+    apply: &mut Apply<'_>,
+    name: &BucketName,
+    versioning: Versioning,
+) -> Ran {
+    let mut record = match open(apply.kv, name)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if record.versioning == versioning {
+        return Ok(Ok(RootOutcome::Bucket(record)));
+    }
+    if versioning == Versioning::Off {
+        return Ok(Err(Refusal::VersioningStays));
+    }
+    record.versioning = versioning;
+    Ok(Ok(change(apply, record)?))
+}
+
 /// Gives a bucket another profile. The pools of it must be there: gateways write by it as soon as they
 /// see the record. What has the profile already keeps its record, whatever it is on its way to.
 pub(super) fn set_profile(apply: &mut Apply<'_>, name: &BucketName, profile: Profile) -> Ran {
-    let Some(id) = apply.kv.get(Table::BucketNames, name.as_str().as_bytes())? else {
-        return Ok(Err(Refusal::NoSuchBucket));
+    let mut record = match open(apply.kv, name)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
     };
-    let Some(mut record) = load::<BucketRecord>(apply.kv, Table::Buckets, &id)? else {
-        return Ok(Err(Refusal::NoSuchBucket));
-    };
-    if record.state == BucketState::Deleting {
-        let bucket = record.bucket;
-        return Ok(Err(Refusal::BucketSealed { bucket }));
-    }
     if record.profile == profile {
         return Ok(Ok(RootOutcome::Bucket(record)));
     }
@@ -193,11 +235,7 @@ pub(super) fn set_profile(apply: &mut Apply<'_>, name: &BucketName, profile: Pro
         }
     }
     record.profile = profile;
-    record.epoch += 1;
-    if record.state == BucketState::Active {
-        record.state = BucketState::Changing;
-    }
-    Ok(Ok(put(apply, record)?))
+    Ok(Ok(change(apply, record)?))
 }
 
 /// Why a node may not be emptied: what stays is too few for a bucket. `narrower` says that narrower

@@ -6,13 +6,14 @@ use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, Repli
 
 use super::drive_command::{self, DriveCommand};
 use super::key_command::{self, KeyCommand};
-use crate::envelope::Command;
+use crate::envelope::{COMMAND_VERSION_OLDEST, Command, VERSIONING_SINCE};
 use crate::kinds::absence::Pause;
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::bucket::get_name;
 use crate::kinds::cluster::ClusterRecord;
 use crate::kinds::group::GroupRecord;
 use crate::kinds::node::{NodeDuty, get_fingerprint};
+use crate::kinds::versioning::Versioning;
 use crate::refusal::unknown;
 use crate::root::identity::command::IdentityCommand;
 use crate::stored::{Stored, get_profile, put_profile};
@@ -275,6 +276,13 @@ pub enum RootCommand {
         /// Its profile from now on.
         profile: Profile,
     },
+    /// Has a bucket keep versions or not, pending until every object group knows it.
+    SetVersioning {
+        /// The bucket's name.
+        name: BucketName,
+        /// From now on; a bucket that kept versions once is never off again.
+        versioning: Versioning,
+    },
     /// An operator accepts narrower stripes (rules.md 19) for what a node holds, should it be
     /// emptied and leave too few nodes. Lapses when the node keeps its data after all.
     AcceptNarrower {
@@ -315,6 +323,13 @@ pub enum RootCommand {
 }
 
 impl Command for RootCommand {
+    fn version(&self) -> u8 {
+        match self {
+            Self::SetVersioning { .. } => VERSIONING_SINCE,
+            _ => COMMAND_VERSION_OLDEST,
+        }
+    }
+
     fn encode_command(&self, out: &mut Writer) {
         self.encode(out);
     }
@@ -482,6 +497,9 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::AcceptNarrower { node } => {
             out.u8(41).varint(node.0);
         }
+        RootCommand::SetVersioning { name, versioning } => {
+            out.u8(104).str(name.as_str()).u8(*versioning as u8);
+        }
         absence => encode_absence(out, absence),
     }
 }
@@ -600,6 +618,10 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
             profile: get_profile(from)?,
         },
         41 => RootCommand::AcceptNarrower { node: node(from)? },
+        104 => RootCommand::SetVersioning {
+            name: get_name(from)?,
+            versioning: Versioning::from_byte(from.u8()?)?,
+        },
         other => return decode_absence(other, from),
     })
 }

@@ -14,7 +14,7 @@ use crate::{
     Absence, AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveDuty,
     DriveRecord, Extent, GroupRecord, Lost, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord,
     NodeState, OldSecret, PartRanges, PartRow, PartSums, PartTally, PartTotals, PartsBody, Pause,
-    Precondition, RepairTicket, TicketReasons, UploadRow, VersionRow,
+    Precondition, RepairTicket, TicketReasons, UploadRow, VersionRow, Versioning,
 };
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
@@ -236,7 +236,7 @@ pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
     (
         (any::<u128>(), any::<u64>(), any::<u64>(), any::<u64>()),
         (any::<u64>(), text(), text(), metadata()),
-        (body(), profile(), any::<[bool; 3]>()),
+        (body(), profile(), any::<[bool; 4]>()),
     )
         .prop_map(|(numbers, texts, rest)| VersionRow {
             version: VersionId(numbers.0),
@@ -252,6 +252,7 @@ pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
             narrowed: rest.2[0],
             under_protected: rest.2[1],
             off_profile: rest.2[2],
+            numbered: rest.2[3],
         })
 }
 
@@ -311,18 +312,23 @@ pub(crate) fn bucket() -> impl Strategy<Value = BucketRecord> {
         any::<u64>(),
         bucket_state(),
         profile(),
-        any::<u64>(),
+        (any::<u64>(), versioning()),
     )
         .prop_map(
-            |(bucket, name, epoch, state, profile, created_ms)| BucketRecord {
+            |(bucket, name, epoch, state, profile, (created_ms, versioning))| BucketRecord {
                 bucket: BucketId(bucket),
                 name,
                 epoch,
                 state,
                 profile,
                 created_ms,
+                versioning,
             },
         )
+}
+
+pub(crate) fn versioning() -> impl Strategy<Value = Versioning> {
+    prop::sample::select(vec![Versioning::Off, Versioning::On, Versioning::Suspended])
 }
 
 pub(crate) fn cluster() -> impl Strategy<Value = ClusterRecord> {

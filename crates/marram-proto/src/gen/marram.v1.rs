@@ -801,7 +801,7 @@ pub struct BucketProfile {
     /// Its profile, as k+m.
     #[prost(string, tag = "2")]
     pub profile: ::prost::alloc::string::String,
-    /// Its objects.
+    /// The versions of its objects, current or not.
     #[prost(uint64, tag = "3")]
     pub versions: u64,
     /// Those of them that have a part with another profile, as far as they have been looked at: they
@@ -1394,9 +1394,9 @@ pub struct AuditObjectsRequest {
     pub page_size: u32,
 }
 /// What was found on one page of a bucket's objects.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuditObjectsResponse {
-    /// Objects that were looked at.
+    /// Versions of objects that were looked at, current or not.
     #[prost(uint64, tag = "1")]
     pub checked: u64,
     /// Those of them that can be read and have fewer shards than they should.
@@ -1411,6 +1411,22 @@ pub struct AuditObjectsResponse {
     /// Asks for the next page; empty at the end.
     #[prost(string, tag = "5")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// Versions that are not current with too few shards left to be read.
+    #[prost(message, repeated, tag = "6")]
+    pub lost_versions: ::prost::alloc::vec::Vec<VersionName>,
+    /// Versions that are not current about which nobody can say, because nodes do not answer.
+    #[prost(message, repeated, tag = "7")]
+    pub unknown_versions: ::prost::alloc::vec::Vec<VersionName>,
+}
+/// A version of an object.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VersionName {
+    /// The object's key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// The version's generation.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
 }
 /// How a node is, and what was decided about its absence.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5075,6 +5091,9 @@ pub struct Bucket {
     /// Its erasure profile, k+m: any m of the k+m shards of its objects may be lost.
     #[prost(string, tag = "3")]
     pub profile: ::prost::alloc::string::String,
+    /// Whether it keeps the versions that others replace.
+    #[prost(enumeration = "Versioning", tag = "4")]
+    pub versioning: i32,
 }
 /// Asks for a new bucket.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5146,6 +5165,87 @@ pub struct HeadBucketResponse {
     #[prost(message, optional, tag = "1")]
     pub bucket: ::core::option::Option<Bucket>,
 }
+/// Asks for a change of a bucket's versioning.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetVersioningRequest {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// From now on: on or suspended.
+    #[prost(enumeration = "Versioning", tag = "2")]
+    pub versioning: i32,
+}
+/// Every part of the cluster keeps versions so.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetVersioningResponse {
+    /// The bucket.
+    #[prost(message, optional, tag = "1")]
+    pub bucket: ::core::option::Option<Bucket>,
+}
+/// Asks what a bucket holds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBucketUsageRequest {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+}
+/// What a bucket holds: the sum over its metadata groups, each as of some moment during the call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBucketUsageResponse {
+    /// Current versions of objects.
+    #[prost(uint64, tag = "1")]
+    pub objects: u64,
+    /// Their bytes.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// Versions that are not current.
+    #[prost(uint64, tag = "3")]
+    pub noncurrent_versions: u64,
+    /// Their bytes.
+    #[prost(uint64, tag = "4")]
+    pub noncurrent_bytes: u64,
+    /// Delete markers, current or not.
+    #[prost(uint64, tag = "5")]
+    pub delete_markers: u64,
+}
+/// Whether a bucket keeps the versions that others replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Versioning {
+    /// Not said.
+    Unspecified = 0,
+    /// It never did: what is replaced or deleted is gone.
+    Off = 1,
+    /// Every version is kept until it is deleted by its generation.
+    On = 2,
+    /// What was kept stays; what is written now replaces the null version: the one that was written
+    /// without versioning, if there is one.
+    Suspended = 3,
+}
+impl Versioning {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VERSIONING_UNSPECIFIED",
+            Self::Off => "VERSIONING_OFF",
+            Self::On => "VERSIONING_ON",
+            Self::Suspended => "VERSIONING_SUSPENDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VERSIONING_UNSPECIFIED" => Some(Self::Unspecified),
+            "VERSIONING_OFF" => Some(Self::Off),
+            "VERSIONING_ON" => Some(Self::On),
+            "VERSIONING_SUSPENDED" => Some(Self::Suspended),
+            _ => None,
+        }
+    }
+}
 /// Generated client implementations.
 pub mod bucket_service_client {
     #![allow(
@@ -5157,7 +5257,7 @@ pub mod bucket_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Buckets: create, look at, list, delete.
+    /// Buckets: create, look at, list, keep versions, delete.
     #[derive(Debug, Clone)]
     pub struct BucketServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5349,6 +5449,64 @@ pub mod bucket_service_client {
                 .insert(GrpcMethod::new("marram.v1.BucketService", "HeadBucket"));
             self.inner.unary(req, path, codec).await
         }
+        /// Has a bucket keep the versions that others replace, or not any more. Answers when every part of
+        /// the cluster knows it. A bucket that kept versions once is suspended, never off again.
+        /// FAILED_PRECONDITION (VERSION_GATE_CLOSED) while members of the cluster run a release without
+        /// versioning, or its version was not raised since.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED,
+        /// METADATA_FULL.
+        pub async fn set_versioning(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetVersioningRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetVersioningResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.BucketService/SetVersioning",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.BucketService", "SetVersioning"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says what a bucket holds, from counters: cheap, whatever its size.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY.
+        pub async fn get_bucket_usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetBucketUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBucketUsageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.BucketService/GetBucketUsage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.BucketService", "GetBucketUsage"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -5407,8 +5565,32 @@ pub mod bucket_service_server {
             tonic::Response<super::HeadBucketResponse>,
             tonic::Status,
         >;
+        /// Has a bucket keep the versions that others replace, or not any more. Answers when every part of
+        /// the cluster knows it. A bucket that kept versions once is suspended, never off again.
+        /// FAILED_PRECONDITION (VERSION_GATE_CLOSED) while members of the cluster run a release without
+        /// versioning, or its version was not raised since.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED,
+        /// METADATA_FULL.
+        async fn set_versioning(
+            &self,
+            request: tonic::Request<super::SetVersioningRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetVersioningResponse>,
+            tonic::Status,
+        >;
+        /// Says what a bucket holds, from counters: cheap, whatever its size.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY.
+        async fn get_bucket_usage(
+            &self,
+            request: tonic::Request<super::GetBucketUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBucketUsageResponse>,
+            tonic::Status,
+        >;
     }
-    /// Buckets: create, look at, list, delete.
+    /// Buckets: create, look at, list, keep versions, delete.
     #[derive(Debug)]
     pub struct BucketServiceServer<T> {
         inner: Arc<T>,
@@ -5650,6 +5832,97 @@ pub mod bucket_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HeadBucketSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.BucketService/SetVersioning" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetVersioningSvc<T: BucketService>(pub Arc<T>);
+                    impl<
+                        T: BucketService,
+                    > tonic::server::UnaryService<super::SetVersioningRequest>
+                    for SetVersioningSvc<T> {
+                        type Response = super::SetVersioningResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetVersioningRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BucketService>::set_versioning(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetVersioningSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.BucketService/GetBucketUsage" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetBucketUsageSvc<T: BucketService>(pub Arc<T>);
+                    impl<
+                        T: BucketService,
+                    > tonic::server::UnaryService<super::GetBucketUsageRequest>
+                    for GetBucketUsageSvc<T> {
+                        type Response = super::GetBucketUsageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetBucketUsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BucketService>::get_bucket_usage(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetBucketUsageSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -6665,6 +6938,9 @@ pub struct GetObjectRequest {
     /// What must hold of the version.
     #[prost(message, optional, tag = "5")]
     pub conditions: ::core::option::Option<ReadConditions>,
+    /// The version wanted; the current one where absent.
+    #[prost(uint64, optional, tag = "6")]
+    pub generation: ::core::option::Option<u64>,
 }
 /// One message of a GetObject stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6792,6 +7068,9 @@ pub struct HeadObjectRequest {
     /// What must hold of the version.
     #[prost(message, optional, tag = "3")]
     pub conditions: ::core::option::Option<ReadConditions>,
+    /// The version wanted; the current one where absent.
+    #[prost(uint64, optional, tag = "4")]
+    pub generation: ::core::option::Option<u64>,
 }
 /// What the object is.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6815,13 +7094,22 @@ pub struct DeleteObjectRequest {
     /// The same on every attempt at this call.
     #[prost(message, optional, tag = "4")]
     pub request_id: ::core::option::Option<RequestId>,
+    /// The version or delete marker to remove for good; absent: the object.
+    #[prost(uint64, optional, tag = "5")]
+    pub generation: ::core::option::Option<u64>,
 }
-/// The object is gone.
+/// The object is gone, or hidden by a marker; or the version is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteObjectResponse {
-    /// True when there was an object to delete.
+    /// True when there was what was to be deleted: an object, or the version or marker of the generation.
     #[prost(bool, tag = "1")]
     pub existed: bool,
+    /// A delete marker was written, or, with a generation, one was removed.
+    #[prost(bool, tag = "2")]
+    pub delete_marker: bool,
+    /// The generation of the marker, or of what was removed; 0 where neither is there.
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
 }
 /// Asks for a copy.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6850,6 +7138,9 @@ pub struct CopyObjectRequest {
     /// The same on every attempt at this call.
     #[prost(message, optional, tag = "8")]
     pub request_id: ::core::option::Option<RequestId>,
+    /// The version of the source; the current one where absent.
+    #[prost(uint64, optional, tag = "9")]
+    pub source_generation: ::core::option::Option<u64>,
 }
 /// What is known of an object beside its bytes.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6900,7 +7191,7 @@ pub struct DeleteObjectsRequest {
     /// The bucket.
     #[prost(string, tag = "1")]
     pub bucket: ::prost::alloc::string::String,
-    /// 1 to 1000 objects, each named once; all together at most 1 MiB.
+    /// 1 to 1000 objects, each named once, or each version of them; all together at most 1 MiB.
     #[prost(message, repeated, tag = "2")]
     pub objects: ::prost::alloc::vec::Vec<ObjectToDelete>,
     /// The same on every attempt at this call. The object at index i is removed under the sequence
@@ -6917,6 +7208,9 @@ pub struct ObjectToDelete {
     /// What must hold of the present version.
     #[prost(message, optional, tag = "2")]
     pub preconditions: ::core::option::Option<Preconditions>,
+    /// The version or delete marker to remove for good; absent: the object.
+    #[prost(uint64, optional, tag = "3")]
+    pub generation: ::core::option::Option<u64>,
 }
 /// What came of a batch.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6928,12 +7222,18 @@ pub struct DeleteObjectsResponse {
 /// What came of one object of a batch.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeleteResult {
-    /// True when there was an object, and it is gone.
+    /// True when there was an object, or a version, and it is gone.
     #[prost(bool, tag = "1")]
     pub existed: bool,
     /// Why it was not deleted; absent where it was, or was not there.
     #[prost(message, optional, tag = "2")]
     pub failure: ::core::option::Option<DeleteFailure>,
+    /// A delete marker was written, or, with a generation, one was removed.
+    #[prost(bool, tag = "3")]
+    pub delete_marker: bool,
+    /// The generation of the marker, or of what was removed; 0 where neither is there.
+    #[prost(uint64, tag = "4")]
+    pub generation: u64,
 }
 /// Why an object of a batch was not deleted.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6989,6 +7289,73 @@ pub struct ListObjectsResponse {
     #[prost(string, tag = "3")]
     pub next_page_token: ::prost::alloc::string::String,
 }
+/// Asks for a page of versions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListObjectVersionsRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// Only keys that begin so.
+    #[prost(string, tag = "2")]
+    pub prefix: ::prost::alloc::string::String,
+    /// Keys that hold this after the prefix are rolled up into one common prefix each; often "/".
+    #[prost(string, tag = "3")]
+    pub delimiter: ::prost::alloc::string::String,
+    /// Only keys after this one; with a generation also the older versions of this key.
+    #[prost(string, tag = "4")]
+    pub key_marker: ::prost::alloc::string::String,
+    /// Goes with `key_marker`: only versions of that key that are older than this one.
+    #[prost(uint64, optional, tag = "5")]
+    pub generation_marker: ::core::option::Option<u64>,
+    /// Most entries wanted, versions, markers and common prefixes together, 1 to 1000; 0 means 1000.
+    #[prost(int32, tag = "6")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before; empty for the first page.
+    #[prost(string, tag = "7")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of versions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListObjectVersionsResponse {
+    /// The versions and delete markers, by key, the newest of each first.
+    #[prost(message, repeated, tag = "1")]
+    pub versions: ::prost::alloc::vec::Vec<ObjectVersion>,
+    /// The common prefixes, in order.
+    #[prost(string, repeated, tag = "2")]
+    pub common_prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where the next page begins; empty on the last page.
+    #[prost(string, tag = "3")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// A version or delete marker.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ObjectVersion {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Its generation, which names it.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    /// True of the newest of its key.
+    #[prost(bool, tag = "3")]
+    pub is_current: bool,
+    /// True of a delete marker: it has no bytes and no entity tag.
+    #[prost(bool, tag = "4")]
+    pub delete_marker: bool,
+    /// True of the null version: it was written while the bucket kept no versions, and what is written
+    /// so again replaces it.
+    #[prost(bool, tag = "5")]
+    pub is_null: bool,
+    /// Its size in bytes.
+    #[prost(uint64, tag = "6")]
+    pub size: u64,
+    /// Its entity tag, quoted, as in HTTP.
+    #[prost(string, tag = "7")]
+    pub etag: ::prost::alloc::string::String,
+    /// When it was written, in milliseconds since 1970-01-01 UTC.
+    #[prost(int64, tag = "8")]
+    pub modified_ms: i64,
+}
 /// Generated client implementations.
 pub mod object_service_client {
     #![allow(
@@ -7000,7 +7367,8 @@ pub mod object_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Objects: put, get, look at, delete, list.
+    /// Objects: put, get, look at, delete, list; of buckets that keep versions the versions too. A version
+    /// is named by its generation.
     #[derive(Debug, Clone)]
     pub struct ObjectServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -7115,10 +7483,11 @@ pub mod object_service_client {
         }
         /// Reads an object or a range of it: a header, then its bytes in chunks, in order. Every block is
         /// verified before it is sent; the checksum of the whole object is checked at the end of a
-        /// full read.
+        /// full read. Of an object that is marked as deleted NOT_FOUND tells `delete_marker` and its
+        /// `generation`; who asks for the marker itself hears FAILED_PRECONDITION (IS_DELETE_MARKER).
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
-        /// PRECONDITION_FAILED, NOT_MODIFIED, RANGE_NOT_SATISFIABLE, DATA_UNAVAILABLE, OBJECT_CHANGED,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, RANGE_NOT_SATISFIABLE, DATA_UNAVAILABLE, OBJECT_CHANGED,
         /// OBJECT_CHECKSUM_MISMATCH.
         pub async fn get_object(
             &mut self,
@@ -7174,10 +7543,11 @@ pub mod object_service_client {
                 .insert(GrpcMethod::new("marram.v1.ObjectService", "ReadShard"));
             self.inner.unary(req, path, codec).await
         }
-        /// Says what an object is, without its bytes. NOT_FOUND when there is none.
+        /// Says what an object is, without its bytes. NOT_FOUND when there is none; of delete markers as
+        /// GetObject.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
-        /// PRECONDITION_FAILED, NOT_MODIFIED.
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED.
         pub async fn head_object(
             &mut self,
             request: impl tonic::IntoRequest<super::HeadObjectRequest>,
@@ -7202,7 +7572,9 @@ pub mod object_service_client {
                 .insert(GrpcMethod::new("marram.v1.ObjectService", "HeadObject"));
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes an object. Deleting what is not there succeeds, as in S3.
+        /// Deletes an object. Deleting what is not there succeeds, as in S3. Where the bucket keeps versions,
+        /// a delete marker hides them; with a generation that version or marker is removed for good, and the
+        /// next newest is the current one where it was that. To restore an object, delete its marker.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, PRECONDITION_FAILED,
         /// METADATA_FULL, OUTCOME_UNKNOWN.
@@ -7266,7 +7638,7 @@ pub mod object_service_client {
         /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED).
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
-        /// PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
         /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn copy_object(
             &mut self,
@@ -7320,6 +7692,36 @@ pub mod object_service_client {
                 .insert(GrpcMethod::new("marram.v1.ObjectService", "ListObjects"));
             self.inner.unary(req, path, codec).await
         }
+        /// Lists versions and delete markers by key, the newest of each first, a page at a time. Of a bucket
+        /// that does not keep versions it shows the objects.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY, INVALID_PAGE_TOKEN.
+        pub async fn list_object_versions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListObjectVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListObjectVersionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.ObjectService/ListObjectVersions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("marram.v1.ObjectService", "ListObjectVersions"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -7358,10 +7760,11 @@ pub mod object_service_server {
             + 'static;
         /// Reads an object or a range of it: a header, then its bytes in chunks, in order. Every block is
         /// verified before it is sent; the checksum of the whole object is checked at the end of a
-        /// full read.
+        /// full read. Of an object that is marked as deleted NOT_FOUND tells `delete_marker` and its
+        /// `generation`; who asks for the marker itself hears FAILED_PRECONDITION (IS_DELETE_MARKER).
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
-        /// PRECONDITION_FAILED, NOT_MODIFIED, RANGE_NOT_SATISFIABLE, DATA_UNAVAILABLE, OBJECT_CHANGED,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, RANGE_NOT_SATISFIABLE, DATA_UNAVAILABLE, OBJECT_CHANGED,
         /// OBJECT_CHECKSUM_MISMATCH.
         async fn get_object(
             &self,
@@ -7380,10 +7783,11 @@ pub mod object_service_server {
             tonic::Response<super::ReadShardResponse>,
             tonic::Status,
         >;
-        /// Says what an object is, without its bytes. NOT_FOUND when there is none.
+        /// Says what an object is, without its bytes. NOT_FOUND when there is none; of delete markers as
+        /// GetObject.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
-        /// PRECONDITION_FAILED, NOT_MODIFIED.
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED.
         async fn head_object(
             &self,
             request: tonic::Request<super::HeadObjectRequest>,
@@ -7391,7 +7795,9 @@ pub mod object_service_server {
             tonic::Response<super::HeadObjectResponse>,
             tonic::Status,
         >;
-        /// Deletes an object. Deleting what is not there succeeds, as in S3.
+        /// Deletes an object. Deleting what is not there succeeds, as in S3. Where the bucket keeps versions,
+        /// a delete marker hides them; with a generation that version or marker is removed for good, and the
+        /// next newest is the current one where it was that. To restore an object, delete its marker.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, PRECONDITION_FAILED,
         /// METADATA_FULL, OUTCOME_UNKNOWN.
@@ -7427,7 +7833,7 @@ pub mod object_service_server {
         /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED).
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
-        /// PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
         /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
         async fn copy_object(
             &self,
@@ -7444,8 +7850,20 @@ pub mod object_service_server {
             tonic::Response<super::ListObjectsResponse>,
             tonic::Status,
         >;
+        /// Lists versions and delete markers by key, the newest of each first, a page at a time. Of a bucket
+        /// that does not keep versions it shows the objects.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY, INVALID_PAGE_TOKEN.
+        async fn list_object_versions(
+            &self,
+            request: tonic::Request<super::ListObjectVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListObjectVersionsResponse>,
+            tonic::Status,
+        >;
     }
-    /// Objects: put, get, look at, delete, list.
+    /// Objects: put, get, look at, delete, list; of buckets that keep versions the versions too. A version
+    /// is named by its generation.
     #[derive(Debug)]
     pub struct ObjectServiceServer<T> {
         inner: Arc<T>,
@@ -7871,6 +8289,52 @@ pub mod object_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListObjectsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.ObjectService/ListObjectVersions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListObjectVersionsSvc<T: ObjectService>(pub Arc<T>);
+                    impl<
+                        T: ObjectService,
+                    > tonic::server::UnaryService<super::ListObjectVersionsRequest>
+                    for ListObjectVersionsSvc<T> {
+                        type Response = super::ListObjectVersionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListObjectVersionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObjectService>::list_object_versions(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListObjectVersionsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

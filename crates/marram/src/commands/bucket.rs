@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::cli::{MbArgs, RbArgs};
-use crate::commands::{Context, rm};
+use crate::commands::{Context, versions};
 use crate::failure::Failure;
 use crate::location::Remote;
 use crate::transfer::{Crew, JOBS_AHEAD};
@@ -43,9 +43,10 @@ pub(super) async fn remove(context: &Context<'_>, args: RbArgs) -> Result<(), Fa
         let all = Remote {
             bucket: bucket.clone(),
             key: String::new(),
+            generation: None,
         };
         let (to, orders) = mpsc::channel(JOBS_AHEAD);
-        let (found, tally) = tokio::join!(rm::below(&client, &all, to), crew.work(orders));
+        let (found, tally) = tokio::join!(versions::below(&client, &all, to), crew.work(orders));
         found?;
         tally.verdict()?;
     }

@@ -12,7 +12,8 @@ use crate::transfer::write_out;
 
 /// Writes an object, or some of its bytes, to standard output.
 pub(super) async fn run(context: &Context<'_>, args: CatArgs) -> Result<(), Failure> {
-    let object = Remote::parse_object(&args.object)?;
+    let mut object = Remote::parse_object(&args.object)?;
+    object.generation = args.generation;
     let range = args
         .range
         .as_deref()

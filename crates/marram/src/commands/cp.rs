@@ -29,6 +29,9 @@ pub(super) async fn run(context: &Context<'_>, args: CpArgs, moving: bool) -> Re
     let target = places
         .pop()
         .ok_or(Failure::Usage("the target is missing"))?;
+    if args.generation.is_some() {
+        pick_version(&mut places, &args, moving)?;
+    }
     let client = context.client()?;
     if let Some(streamed) = streams(&client, &places, &target, moving).await {
         return streamed;
@@ -52,6 +55,19 @@ pub(super) async fn run(context: &Context<'_>, args: CpArgs, moving: bool) -> Re
         return one(context, &crew, job).await;
     }
     many(context, &crew, &places, &target, args.recursive).await
+}
+
+/// Has the one source mean a version that need not be current.
+fn pick_version(places: &mut [Location], args: &CpArgs, moving: bool) -> Result<(), Failure> {
+    match places {
+        [Location::Remote(from)] if !moving && !args.recursive && !from.key.is_empty() => {
+            from.generation = args.generation;
+            Ok(())
+        }
+        _ => Err(Failure::Usage(
+            "--version goes with cp and exactly one source, as m://bucket/key",
+        )),
+    }
 }
 
 /// The standard streams have neither size nor name: they are no jobs.

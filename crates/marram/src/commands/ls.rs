@@ -4,7 +4,7 @@ use marram_client::{ListPage, ListQuery, ObjectSummary};
 use serde_json::json;
 
 use crate::cli::LsArgs;
-use crate::commands::Context;
+use crate::commands::{Context, versions};
 use crate::failure::Failure;
 use crate::location::Remote;
 use crate::output::{Output, printable};
@@ -13,7 +13,13 @@ use crate::units::date;
 /// Lists buckets, or the objects below a prefix.
 pub(super) async fn run(context: &Context<'_>, args: LsArgs) -> Result<(), Failure> {
     match args.location.as_deref() {
+        None | Some("m://") if args.versions => Err(Failure::Usage(
+            "--versions goes with a bucket, as m://bucket",
+        )),
         None | Some("m://") => buckets(context).await,
+        Some(location) if args.versions => {
+            versions::list(context, &Remote::parse(location)?, args.recursive).await
+        }
         Some(location) => objects(context, &Remote::parse(location)?, args.recursive).await,
     }
 }

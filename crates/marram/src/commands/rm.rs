@@ -1,16 +1,18 @@
 //! `marram rm`.
 
-use marram_client::{Client, ListQuery, Preconditions};
+use std::sync::Arc;
+
+use marram_client::{Client, ListQuery, Preconditions, Versioning};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::cli::RmArgs;
-use crate::commands::Context;
+use crate::commands::{Context, versions};
 use crate::failure::Failure;
 use crate::location::Remote;
 use crate::output::Progress;
-use crate::transfer::{Job, Order, Tally, delete};
+use crate::transfer::{Crew, JOBS_AHEAD, Tally, delete};
 
 /// Objects of one call.
 const BATCH_MAX: usize = 500;
@@ -22,26 +24,76 @@ pub(super) async fn run(context: &Context<'_>, args: RmArgs) -> Result<(), Failu
     } else {
         Remote::parse_object
     };
-    let places: Vec<Remote> = args
+    let mut places: Vec<Remote> = args
         .locations
         .iter()
         .map(|text| parse(text))
         .collect::<Result<_, _>>()?;
+    match (&mut places[..], args.generation) {
+        (_, None) => {}
+        ([place], generation) => place.generation = generation,
+        _ => return Err(Failure::Usage("--version goes with exactly one object")),
+    }
     let client = context.client()?;
+    if args.all_versions {
+        return all_versions(context, client, &places, args.jobs).await;
+    }
     if args.recursive {
         return recursive(context, client, &places, args.jobs).await;
     }
     for place in &places {
-        let existed = delete(&client, place, None).await?;
-        if !existed && !args.force {
+        let done = delete(&client, place, None).await?;
+        let marked = done.delete_marker && place.generation.is_none();
+        if !done.existed && !marked && !args.force {
             return Err(Failure::NothingThere(place.to_string()));
         }
-        let told = json!({ "bucket": place.bucket, "key": place.key, "deleted": existed });
+        let told = json!({
+            "bucket": place.bucket,
+            "key": place.key,
+            "deleted": done.existed,
+            "delete_marker": done.delete_marker,
+            "generation": done.generation,
+        });
         if context.output.json {
             context.output.value(&told)?;
+        } else if marked && !context.output.quiet {
+            // The versions are there: who meant to free room must know.
+            let generation = done.generation;
+            context.output.line(&format!(
+                "{place} is hidden by delete marker {generation}; its versions are kept"
+            ))?;
         }
     }
     Ok(())
+}
+
+/// Deletes all versions and markers below prefixes, for good.
+async fn all_versions(
+    context: &Context<'_>,
+    client: Client,
+    places: &[Remote],
+    jobs: u16,
+) -> Result<(), Failure> {
+    let crew = Crew {
+        client: client.clone(),
+        output: Arc::clone(&context.output),
+        progress: context.output.progress(),
+        moving: false,
+        resume: false,
+        jobs,
+    };
+    let (to, orders) = mpsc::channel(JOBS_AHEAD);
+    let find = async {
+        for place in places {
+            versions::below(&client, place, to.clone()).await?;
+        }
+        drop(to);
+        Ok::<(), Failure>(())
+    };
+    let (found, tally) = tokio::join!(find, crew.work(orders));
+    let told = || format!("{} versions and markers deleted", tally.deleted);
+    context.output.done(&tally, told)?;
+    found.and_then(|()| tally.verdict())
 }
 
 async fn recursive(
@@ -50,7 +102,7 @@ async fn recursive(
     places: &[Remote],
     jobs: u16,
 ) -> Result<(), Failure> {
-    let progress = context.output.progress();
+    let (progress, finder) = (context.output.progress(), client.clone());
     let (mut tally, mut running) = (Tally::default(), JoinSet::new());
     let mut found = Ok(());
     for place in places {
@@ -77,9 +129,27 @@ async fn recursive(
         count(done, context, &progress, &mut tally);
     }
     progress.finish();
-    let told = || format!("{} deleted", tally.deleted);
+    let kept = keeps_versions(&finder, places).await;
+    let told = || match kept {
+        false => format!("{} deleted", tally.deleted),
+        true => format!(
+            "{} hidden by delete markers; their versions are kept",
+            tally.deleted
+        ),
+    };
     context.output.done(&tally, told)?;
     found.and_then(|()| tally.verdict())
+}
+
+/// Whether a bucket keeps versions of what was deleted.
+async fn keeps_versions(client: &Client, places: &[Remote]) -> bool {
+    for place in places {
+        let bucket = client.head_bucket(&place.bucket).await;
+        if bucket.is_ok_and(|bucket| bucket.versioning != Versioning::Off) {
+            return true;
+        }
+    }
+    false
 }
 
 /// What came of a batch: failures, and how many were deleted.
@@ -128,26 +198,4 @@ fn count(
         tally.failed += 1;
         progress.aside(|| failure.tell(context.output.json));
     }
-}
-
-/// Finds everything to delete below a prefix. The prefix is taken as it stands, as `ls -r` takes
-/// it: what that shows is what goes.
-pub(super) async fn below(
-    client: &Client,
-    place: &Remote,
-    to: mpsc::Sender<Order>,
-) -> Result<(), Failure> {
-    let mut pages = client.list(&place.bucket, ListQuery::all(&place.key));
-    while let Some(page) = pages.next().await.map_err(Failure::at(place))? {
-        for object in page.objects {
-            let job = Job::DeleteObject {
-                place: place.with_key(object.key),
-                generation: None,
-            };
-            if to.send(Order::Do(job)).await.is_err() {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,36 +1,56 @@
 //! `marram stat`.
 
-use marram_client::{BucketInfo, ObjectInfo};
+use marram_client::{BucketInfo, BucketUsage, ObjectInfo, Versioning};
+use serde_json::json;
 
 use crate::cli::StatArgs;
 use crate::commands::Context;
+use crate::commands::versions::kept;
 use crate::failure::Failure;
 use crate::location::Remote;
 use crate::output::{Output, printable};
+use crate::transfer::look;
 use crate::units::{date, size};
 
 /// Says what a bucket or an object is.
 pub(super) async fn run(context: &Context<'_>, args: StatArgs) -> Result<(), Failure> {
-    let place = Remote::parse(&args.location)?;
+    let mut place = Remote::parse(&args.location)?;
+    place.generation = args.generation;
     let client = context.client()?;
     if place.key.is_empty() {
-        let found = client.head_bucket(&place.bucket).await;
-        return bucket(
-            &context.output,
-            &found.map_err(Failure::at(&args.location))?,
-        );
+        if args.generation.is_some() {
+            return Err(Failure::Usage(
+                "--version goes with an object, as m://bucket/key",
+            ));
+        }
+        let at = || Failure::at(&args.location);
+        let found = client.head_bucket(&place.bucket).await.map_err(at())?;
+        let usage = client.bucket_usage(&place.bucket).await;
+        return bucket(&context.output, &found, usage.ok());
     }
-    let found = client.head(&place.bucket, &place.key).await;
-    object(&context.output, &found.map_err(Failure::at(&place))?)
+    object(&context.output, &look(&client, &place).await?)
 }
 
-fn bucket(output: &Output, bucket: &BucketInfo) -> Result<(), Failure> {
+/// Who may not list a bucket may still know that it is there: then nothing is said of what it holds.
+fn bucket(output: &Output, bucket: &BucketInfo, usage: Option<BucketUsage>) -> Result<(), Failure> {
     if output.json {
-        return output.value(bucket);
+        let mut told = json!(bucket);
+        if let Some(usage) = usage {
+            told["usage"] = json!(usage);
+        }
+        return output.value(&told);
     }
     output.line(&format!("bucket    {}", bucket.name))?;
     output.line(&format!("profile   {}", bucket.profile))?;
-    output.line(&format!("created   {} UTC", date(bucket.created_ms)))
+    output.line(&format!("created   {} UTC", date(bucket.created_ms)))?;
+    output.line(&format!("versions  {}", bucket.versioning))?;
+    let Some(usage) = usage else { return Ok(()) };
+    let bytes = size(usage.bytes);
+    output.line(&format!("objects   {} of {bytes}", usage.objects))?;
+    if bucket.versioning == Versioning::Off {
+        return Ok(());
+    }
+    output.line(&format!("kept      {}", kept(&usage)))
 }
 
 fn object(output: &Output, object: &ObjectInfo) -> Result<(), Failure> {

@@ -174,7 +174,9 @@ async fn dry_run(
         match order {
             Order::Do(job) => {
                 match &job {
-                    Job::DeleteObject { .. } | Job::DeleteFile { .. } => tally.deleted += 1,
+                    Job::DeleteObject { .. }
+                    | Job::DeleteVersion { .. }
+                    | Job::DeleteFile { .. } => tally.deleted += 1,
                     Job::Upload { size, .. }
                     | Job::Download { size, .. }
                     | Job::Copy { size, .. } => {

@@ -16,6 +16,20 @@ use crate::output::Progress;
 /// Pieces that have arrived before they are written.
 const WRITE_BEHIND: usize = 4;
 
+/// Begins to read an object, or the version that is meant.
+async fn open(
+    client: &Client,
+    from: &Remote,
+    range: Option<ByteRange>,
+) -> Result<Download, Failure> {
+    let (bucket, key) = (&from.bucket, &from.key);
+    let begun = match from.generation {
+        None => client.get(bucket, key, range).await,
+        Some(generation) => client.get_version(bucket, key, generation, range).await,
+    };
+    begun.map_err(Failure::at(from))
+}
+
 /// Reads an object into a file, which appears whole or not at all and gets the object's time.
 pub(crate) async fn download(
     client: &Client,
@@ -23,10 +37,7 @@ pub(crate) async fn download(
     path: PathBuf,
     progress: &Progress,
 ) -> Result<ObjectInfo, Failure> {
-    let download = client
-        .get(&from.bucket, &from.key, None)
-        .await
-        .map_err(Failure::at(from))?;
+    let download = open(client, from, None).await?;
     let info = download.info().clone();
     let begun = blocking({
         let path = path.clone();
@@ -49,10 +60,7 @@ pub(crate) async fn write_out(
     range: Option<ByteRange>,
     to: impl Write + Send + 'static,
 ) -> Result<(), Failure> {
-    let download = client
-        .get(&from.bucket, &from.key, range)
-        .await
-        .map_err(Failure::at(from))?;
+    let download = open(client, from, range).await?;
     let (pieces, rest) = mpsc::channel(WRITE_BEHIND);
     let writer = tokio::task::spawn_blocking(move || write_all(to, rest));
     let fetched = fetch(from, download, &pieces, None).await;

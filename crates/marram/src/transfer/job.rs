@@ -31,6 +31,8 @@ pub(crate) enum Job {
         place: Remote,
         generation: Option<u64>,
     },
+    /// Away with one version or delete marker, for good.
+    DeleteVersion { place: Remote },
     /// Away with a file.
     DeleteFile { path: PathBuf },
 }
@@ -42,7 +44,7 @@ impl Job {
             Self::Upload { size, .. } | Self::Download { size, .. } | Self::Copy { size, .. } => {
                 *size
             }
-            Self::DeleteObject { .. } | Self::DeleteFile { .. } => 0,
+            Self::DeleteObject { .. } | Self::DeleteVersion { .. } | Self::DeleteFile { .. } => 0,
         }
     }
 
@@ -57,7 +59,9 @@ impl Job {
                 ..
             } => format!("download {from} to {}", folder.join(relative).display()),
             Self::Copy { from, to, .. } => format!("copy {from} to {to}"),
-            Self::DeleteObject { place, .. } => format!("delete {place}"),
+            Self::DeleteObject { place, .. } | Self::DeleteVersion { place } => {
+                format!("delete {place}")
+            }
             Self::DeleteFile { path } => format!("delete {}", path.display()),
         };
         printable(&text)

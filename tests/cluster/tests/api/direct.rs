@@ -30,7 +30,7 @@ async fn plan(raw: &Raw, key: &str) -> v1::ReadPlan {
         key: key.to_owned(),
         range: None,
         accept_plan: true,
-        conditions: None,
+        ..v1::GetObjectRequest::default()
     };
     let answer = raw.objects().get_object(raw.request(message)).await;
     let mut stream = answer.expect("answered").into_inner();

@@ -68,6 +68,7 @@ pub(crate) fn view(nodes: u64, drives: u64, voters: u64, profile: &str) -> Clust
         state: BucketState::Active,
         profile,
         created_ms: 1,
+        versioning: marram_meta::Versioning::Off,
     };
     view.buckets.insert(name, bucket);
     view

@@ -8,7 +8,7 @@ use super::kit::{Client, cluster, content, reason};
 fn object(key: &str) -> v1::ObjectToDelete {
     v1::ObjectToDelete {
         key: key.to_owned(),
-        preconditions: None,
+        ..v1::ObjectToDelete::default()
     }
 }
 
@@ -40,6 +40,7 @@ async fn each_object_of_a_batch_has_its_own_answer() {
             if_generation_match: Some(generation),
             ..v1::Preconditions::default()
         }),
+        generation: None,
     };
     let objects = || {
         vec![

@@ -29,6 +29,7 @@ async fn read_if(client: &mut Client, key: &str, conditions: &v1::ReadConditions
         bucket: "bucket".to_owned(),
         key: key.to_owned(),
         conditions: Some(conditions.clone()),
+        generation: None,
     };
     let get = client.objects.get_object(get).await.map(|_| ());
     let head = client.objects.head_object(head).await.map(|_| ());

@@ -221,7 +221,7 @@ async fn a_batch_deletes_what_may_be_deleted_and_says_the_rest() {
     let (_, mut client) = key(&cluster, &mut admin, &["write:bucket/in/"]).await;
     let object = |key: &str| v1::ObjectToDelete {
         key: key.to_owned(),
-        preconditions: None,
+        ..v1::ObjectToDelete::default()
     };
     let request = v1::DeleteObjectsRequest {
         bucket: "bucket".to_owned(),

@@ -162,8 +162,7 @@ impl Client {
             bucket: "bucket".to_owned(),
             key: key.to_owned(),
             range,
-            accept_plan: false,
-            conditions: None,
+            ..v1::GetObjectRequest::default()
         };
         let mut stream = self.objects.get_object(request).await?.into_inner();
         let mut header = None;

@@ -218,7 +218,7 @@ async fn deleting_twice_succeeds() {
     let head = v1::HeadObjectRequest {
         bucket: "bucket".to_owned(),
         key: "k".to_owned(),
-        conditions: None,
+        ..v1::HeadObjectRequest::default()
     };
     let gone = client.objects.head_object(head).await.unwrap_err();
     assert_eq!(
@@ -239,7 +239,7 @@ async fn user_metadata_and_type_come_back() {
     let request = v1::HeadObjectRequest {
         bucket: "bucket".to_owned(),
         key: "k".to_owned(),
-        conditions: None,
+        ..v1::HeadObjectRequest::default()
     };
     let object = client
         .objects

@@ -24,6 +24,7 @@ fn row(content: &[u8]) -> VersionRow {
         narrowed: false,
         under_protected: false,
         off_profile: false,
+        numbered: false,
     }
 }
 

@@ -10,12 +10,12 @@ use marram_meta::{
     BucketRecord, BucketState, ClusterView, DriveRecord, Envelope, Extent, GroupCounters,
     GroupRecord, MemKv, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord, NodeState,
     ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Precondition, RootCommand,
-    RootOutcome, answer, apply_object, stamp,
+    RootOutcome, VersionCommand, Versioning, answer, apply_object, stamp,
 };
 use marram_placement::{PgRow, PoolTable, Spread};
 use marram_types::{
-    BucketId, BucketName, DataId, DriveId, GroupId, NodeId, ObjectKey, PgId, PoolId, Profile,
-    ReplicaId, RequestId, ShardId, VersionId,
+    BucketId, BucketName, DataId, DriveId, Generation, GroupId, NodeId, ObjectKey, PgId, PoolId,
+    Profile, ReplicaId, RequestId, ShardId, VersionId,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -110,6 +110,18 @@ fn view() -> ClusterView {
     }
 }
 
+fn bucket() -> BucketRecord {
+    BucketRecord {
+        bucket: BUCKET,
+        name: BucketName::new("photos").expect("a name"),
+        epoch: 1,
+        state: BucketState::Active,
+        profile: profile(),
+        created_ms: 5,
+        versioning: Versioning::Off,
+    }
+}
+
 impl World {
     pub(crate) fn new() -> Arc<Self> {
         let world = Self {
@@ -130,14 +142,7 @@ impl World {
             leads: AtomicBool::new(true),
             loses_answers: AtomicBool::new(false),
         };
-        world.run(&ObjectCommand::BucketFence(BucketRecord {
-            bucket: BUCKET,
-            name: BucketName::new("photos").expect("a name"),
-            epoch: 1,
-            state: BucketState::Active,
-            profile: profile(),
-            created_ms: 5,
-        }));
+        world.run(&ObjectCommand::BucketFence(bucket()));
         let row = world.view.borrow().pools[&PoolId(6)].rows[0].clone();
         world.fence(row);
         Arc::new(world)
@@ -158,7 +163,9 @@ impl World {
         let time_ms = 1_000_000 + 1000 * self.seconds.load(Ordering::Relaxed);
         let is_users = matches!(
             command,
-            ObjectCommand::Put { .. } | ObjectCommand::Delete { .. }
+            ObjectCommand::Put { .. }
+                | ObjectCommand::Delete { .. }
+                | ObjectCommand::Version(VersionCommand::Delete { .. })
         );
         let request = is_users.then_some(RequestId {
             client: 1,
@@ -303,6 +310,38 @@ impl World {
         };
         assert!(self.commit_extent(key, extent));
         data
+    }
+
+    /// The bucket keeps versions from now on.
+    pub(crate) fn keep_versions(&self) {
+        self.run(&ObjectCommand::BucketFence(BucketRecord {
+            epoch: 2,
+            versioning: Versioning::On,
+            ..bucket()
+        }));
+    }
+
+    /// Removes one version for good.
+    pub(crate) fn delete_version(&self, key: &str, generation: Generation) {
+        let command = VersionCommand::Delete {
+            bucket: BUCKET,
+            key: ObjectKey::new(key).expect("a key"),
+            generation,
+            precondition: Precondition::default(),
+        };
+        self.run(&ObjectCommand::Version(command));
+    }
+
+    /// The generation of the current version.
+    pub(crate) fn generation(&self, key: &str) -> Generation {
+        let query = ObjectQuery::Head {
+            bucket: BUCKET,
+            key: ObjectKey::new(key).expect("a key"),
+        };
+        match self.ask(&query) {
+            ObjectAnswer::Head(Some(head)) => head.row.generation,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn delete(&self, key: &str) {

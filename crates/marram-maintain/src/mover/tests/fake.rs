@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use marram_meta::{
     BucketRecord, BucketState, ClusterRecord, DriveJoin, Envelope, GroupRecord, LiveExtent, MemKv,
     NewBody, NewExtent, NewVersion, NodeDuty, NodeJoin, ObjectCommand, ObjectOutcome, Precondition,
-    RootCommand, RootOutcome, answer, apply_object, apply_root, stamp, view,
+    RootCommand, RootOutcome, Usage, Versioning, answer, apply_object, apply_root, stamp, view,
 };
 use marram_placement::{DriveInfo, PgRow, PoolTable, SlotMove, Topology, plan_pool};
 use marram_types::{
@@ -357,6 +357,19 @@ impl State {
         assert!(matches!(outcome, RootOutcome::Moved { applied: 1, .. }));
     }
 
+    /// What all groups count together.
+    pub(super) fn usage(&self) -> Usage {
+        let query = ObjectQuery::Usage { bucket: None };
+        let of = |group: &GroupId| match self.ask(*group, &query) {
+            ObjectAnswer::Usage(usage) => usage,
+            other => panic!("{other:?}"),
+        };
+        self.groups
+            .keys()
+            .map(of)
+            .fold(Usage::default(), Usage::plus)
+    }
+
     pub(super) fn tickets(&self) -> usize {
         let query = ObjectQuery::Tickets {
             after: None,
@@ -384,6 +397,7 @@ fn bucket_record() -> BucketRecord {
         state: BucketState::Active,
         profile: "2+1".parse().unwrap(),
         created_ms: 5,
+        versioning: Versioning::Off,
     }
 }
 
@@ -459,6 +473,21 @@ impl Fake {
     }
 
     /// The state; call [`Self::publish`] when the root's was changed.
+    /// The same, with a bucket that keeps every version.
+    pub(super) fn versioned(nodes: u8, seed: u64) -> Arc<Self> {
+        let fake = Self::new(nodes, seed);
+        let bucket = BucketRecord {
+            epoch: 2,
+            versioning: Versioning::On,
+            ..bucket_record()
+        };
+        for group in (1..=GROUPS).map(GroupId) {
+            fake.state()
+                .object(group, &ObjectCommand::BucketFence(bucket.clone()));
+        }
+        fake
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }

@@ -9,7 +9,7 @@ use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
     CollectedEntry, CompletedUpload, Completion, NewPart, ObjectCommand, ObjectOutcome, Refusal,
-    Tombstone, UploadCommand, UploadName, UploadRefusal,
+    Tombstone, UploadCommand, UploadName, UploadRefusal, VersionCommand,
 };
 
 fn object_command() -> impl Strategy<Value = ObjectCommand> {
@@ -53,6 +53,39 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
             after: Some(key),
         }),
         upload_command().prop_map(ObjectCommand::Upload),
+        version_command().prop_map(ObjectCommand::Version),
+    ]
+}
+
+fn version_command() -> impl Strategy<Value = VersionCommand> {
+    let place = option::of((arb::text(), any::<u64>().prop_map(Generation)));
+    prop_oneof![
+        (any::<[u64; 2]>(), arb::key(), arb::precondition()).prop_map(
+            |([bucket, generation], key, precondition)| VersionCommand::Delete {
+                bucket: BucketId(bucket),
+                key,
+                generation: Generation(generation),
+                precondition,
+            }
+        ),
+        (any::<u64>(), place).prop_map(|(bucket, after)| VersionCommand::Judge {
+            bucket: BucketId(bucket),
+            after,
+        }),
+    ]
+}
+
+fn version_outcome() -> impl Strategy<Value = ObjectOutcome> {
+    let place = option::of((arb::text(), any::<u64>().prop_map(Generation)));
+    prop_oneof![
+        (any::<u64>(), any::<bool>()).prop_map(|(generation, existed)| ObjectOutcome::Marked {
+            generation: Generation(generation),
+            existed,
+        }),
+        any::<[bool; 2]>()
+            .prop_map(|[existed, marker]| ObjectOutcome::VersionDeleted { existed, marker }),
+        (place, any::<bool>())
+            .prop_map(|(after, done)| ObjectOutcome::NoncurrentJudged { after, done }),
     ]
 }
 
@@ -232,6 +265,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
             Refusal::VersionNotHigher { current: 3 },
             Refusal::RequestIdReused,
             Refusal::DataDiscarded,
+            Refusal::VersioningStays,
         ])
     })
 }
@@ -313,6 +347,7 @@ fn outcome() -> impl Strategy<Value = ObjectOutcome> {
         (option::of(arb::text()), any::<bool>())
             .prop_map(|(after, done)| ObjectOutcome::Judged { after, done }),
         upload_outcome(),
+        version_outcome(),
         refusal().prop_map(ObjectOutcome::Refused),
         layout_refusal().prop_map(ObjectOutcome::Refused),
     ]

@@ -23,7 +23,8 @@ use proptest::prelude::*;
 use self::reference::{Model, Waste};
 use self::world::{World, some_pg};
 use crate::testing::{
-    Group, PGS, data, delete, extent, first_row, given, pg, profile, put, request, wrote_by,
+    Group, PGS, data, delete, delete_version, extent, first_row, given, pg, profile, put, request,
+    wrote_by,
 };
 use crate::{BucketState, Extent, NewBody, NewExtent, ObjectCommand, Precondition, apply_object};
 
@@ -75,6 +76,8 @@ enum Op {
     /// The flag: applied now, or by a later `Replay` if ever.
     Put(usize, Body, Guard, bool),
     Delete(usize, Guard),
+    /// Removes the nth of what a key has, or what it does not have.
+    DeleteVersion(usize, usize, Guard),
     /// Another attempt of an earlier request, with ids of its own.
     Retry(usize),
     /// The id of an earlier request for what is mostly something else.
@@ -143,18 +146,21 @@ fn user_op() -> impl Strategy<Value = Op> {
     ]);
     let states = prop::sample::select(vec![
         BucketState::Active,
+        BucketState::Active,
+        BucketState::Active,
         BucketState::Changing,
         BucketState::Deleting,
     ]);
     let now = prop::sample::select(vec![true, true, false]);
     prop_oneof![
         8 => (key.clone(), body(), guard.clone(), now).prop_map(|(k, b, g, n)| Op::Put(k, b, g, n)),
-        2 => (key.clone(), guard).prop_map(|(k, g)| Op::Delete(k, g)),
+        2 => (key.clone(), guard.clone()).prop_map(|(k, g)| Op::Delete(k, g)),
+        2 => (key.clone(), 0..6_usize, guard).prop_map(|(k, n, g)| Op::DeleteVersion(k, n, g)),
         2 => (0..50_usize).prop_map(Op::Retry),
         1 => (0..50_usize, key, body()).prop_map(|(n, k, b)| Op::Reuse(n, k, b)),
         2 => (0..50_usize).prop_map(Op::Reseal),
         3 => (0..50_usize).prop_map(Op::Replay),
-        1 => (0..6_u64, states).prop_map(|(e, s)| Op::Fence(e, s)),
+        2 => (0..6_u64, states).prop_map(|(e, s)| Op::Fence(e, s)),
     ]
 }
 
@@ -203,6 +209,8 @@ struct Mutation {
     key: usize,
     /// None for a delete.
     body: Option<Body>,
+    /// The one version that a delete is about.
+    version: Option<u64>,
     object: Option<NewObject>,
     guard: Guard,
     /// The generation that `Guard::Current` names, fixed when the command was made.
@@ -344,6 +352,7 @@ impl Run {
             request,
             key,
             body: body.cloned(),
+            version: None,
             object: None,
             guard,
             seen: current.map_or(0, |o| o.generation),
@@ -354,7 +363,10 @@ impl Run {
     fn attempt(&mut self, mut mutation: Mutation, now: bool) {
         let key = mutation.key();
         let command = match &mutation.body {
-            None => delete(key),
+            None => match mutation.version {
+                None => delete(key),
+                Some(generation) => delete_version(key, generation),
+            },
             Some(body) => {
                 let (body, object) = self.new_object(&body.clone());
                 let version = object.version;
@@ -442,6 +454,12 @@ impl Run {
             }
             Op::Delete(key, guard) => {
                 let delete = self.mutation(self.fresh(), *key, None, guard.clone());
+                self.attempt(delete, true);
+            }
+            Op::DeleteVersion(key, nth, guard) => {
+                let mut delete = self.mutation(self.fresh(), *key, None, guard.clone());
+                let has = self.model.generations(KEYS[*key]);
+                delete.version = Some(has.get(*nth).copied().unwrap_or(3));
                 self.attempt(delete, true);
             }
             Op::Retry(nth) if !self.sent.is_empty() => {

@@ -11,6 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::uploads::{complete, create, data_of, drop_all, name, part, uploaded};
+use super::versions::version;
 use super::{striped, usage};
 use crate::kinds::data_ref::{self, DataRef};
 use crate::kinds::part::PartTotals;
@@ -20,8 +21,12 @@ use crate::kv::{KvRead, Table};
 use crate::live::part_rows;
 use crate::object::drops;
 use crate::stored::Stored;
-use crate::testing::{Group, data, delete, extent, profile, request, wrote};
-use crate::{ObjectCommand, ObjectOutcome, UploadCommand, Usage};
+use crate::testing::{
+    Group, data, delete, delete_version, extent, profile, request, versioned, wrote,
+};
+use crate::{
+    Body, ObjectCommand, ObjectOutcome, UploadCommand, Usage, VersionAnswer, VersionRow, Versioning,
+};
 
 const KEYS: [&str; 2] = ["a", "b"];
 const PROFILES: [&str; 3] = ["4+2", "2+2", "1+1"];
@@ -36,6 +41,8 @@ enum Op {
     Abort(usize),
     Put(usize),
     Delete(usize),
+    /// The nth of what a key has, for good.
+    DeleteVersion(usize, usize),
     /// An earlier entry, applied before or not.
     Late(usize),
     Drop,
@@ -55,6 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => upload().prop_map(Op::Abort),
         1 => (0..KEYS.len()).prop_map(Op::Put),
         1 => (0..KEYS.len()).prop_map(Op::Delete),
+        2 => (0..KEYS.len(), 0..5_usize).prop_map(|(k, n)| Op::DeleteVersion(k, n)),
         4 => (0..60_usize).prop_map(Op::Late),
         3 => Just(Op::Drop),
         2 => (0..60_usize).prop_map(Op::Reencode),
@@ -71,14 +79,79 @@ enum Effect {
     Abort(u128),
     Put(usize, u64),
     Delete(usize),
+    DeleteVersion(usize, u64),
 }
 
 #[derive(Default)]
 struct Model {
     /// By upload: key, and data by part.
     uploads: BTreeMap<u128, (usize, BTreeMap<u16, u64>)>,
-    /// By key: the data of the current version.
-    objects: BTreeMap<usize, Vec<u64>>,
+    /// By key: generation and data of the current version.
+    objects: BTreeMap<usize, (u64, Vec<u64>)>,
+    /// By key and generation: what else is kept; no data is a marker.
+    past: BTreeMap<(usize, u64), Option<Vec<u64>>>,
+    /// The bucket keeps versions.
+    keeps: bool,
+}
+
+impl Model {
+    fn take_current(&mut self, key: usize) {
+        if let Some((generation, data)) = self.objects.remove(&key)
+            && self.keeps
+        {
+            self.past.insert((key, generation), Some(data));
+        }
+    }
+
+    fn replace(&mut self, key: usize, generation: u64, data: Vec<u64>) {
+        self.take_current(key);
+        self.objects.insert(key, (generation, data));
+    }
+
+    fn delete_version(&mut self, key: usize, generation: u64) {
+        if self
+            .objects
+            .get(&key)
+            .is_some_and(|(g, _)| *g == generation)
+        {
+            self.objects.remove(&key);
+        }
+        self.past.remove(&(key, generation));
+        if self.objects.contains_key(&key) {
+            return;
+        }
+        let newest = self.past.range((key, 0)..=(key, u64::MAX)).next_back();
+        if let Some((at, Some(data))) = newest.map(|(at, data)| (*at, data.clone())) {
+            self.past.remove(&at);
+            self.objects.insert(key, (at.1, data));
+        }
+    }
+
+    fn generations(&self, key: usize) -> Vec<u64> {
+        let past = self.past.range((key, 0)..=(key, u64::MAX));
+        let current = self.objects.get(&key).map(|(generation, _)| *generation);
+        current
+            .into_iter()
+            .chain(past.map(|(at, _)| at.1))
+            .collect()
+    }
+
+    /// All data of versions.
+    fn had(&self) -> impl Iterator<Item = u64> {
+        let current = self.objects.values().flat_map(|(_, data)| data);
+        current
+            .chain(self.past.values().flatten().flatten())
+            .copied()
+    }
+
+    fn rename(&mut self, old: u64, new: u64) {
+        let current = self.objects.values_mut().flat_map(|(_, data)| data);
+        let past = self.past.values_mut().flatten().flatten();
+        current
+            .chain(past)
+            .filter(|data| **data == old)
+            .for_each(|data| *data = new);
+    }
 }
 
 struct Run {
@@ -92,10 +165,17 @@ struct Run {
 }
 
 impl Run {
-    fn new() -> Self {
+    fn new(keeps: bool) -> Self {
+        let mut group = Group::ready();
+        if keeps {
+            group.run(&versioned(2, Versioning::On));
+        }
         Self {
-            group: Group::ready(),
-            model: Model::default(),
+            group,
+            model: Model {
+                keeps,
+                ..Model::default()
+            },
             ids: 1000,
             uploads: Vec::new(),
             sent: Vec::new(),
@@ -131,19 +211,26 @@ impl Run {
                 let (_, held) = self.model.uploads.get_mut(upload).unwrap();
                 held.insert(*number, *data);
             }
-            (ObjectOutcome::UploadCompleted(_), Effect::Complete(key, upload, numbers)) => {
+            (ObjectOutcome::UploadCompleted(done), Effect::Complete(key, upload, numbers)) => {
                 let (_, held) = self.model.uploads.remove(upload).unwrap();
                 let object = numbers.iter().map(|n| held[n]).collect();
-                self.model.objects.insert(*key, object);
+                self.model.replace(*key, done.generation.0, object);
             }
             (ObjectOutcome::Done, Effect::Abort(upload)) => {
                 self.model.uploads.remove(upload).unwrap();
             }
-            (ObjectOutcome::Committed { .. }, Effect::Put(key, data)) => {
-                self.model.objects.insert(*key, vec![*data]);
+            (ObjectOutcome::Committed { generation, .. }, Effect::Put(key, data)) => {
+                self.model.replace(*key, generation.0, vec![*data]);
             }
             (ObjectOutcome::Deleted { .. }, Effect::Delete(key)) => {
                 self.model.objects.remove(key);
+            }
+            (ObjectOutcome::Marked { generation, .. }, Effect::Delete(key)) => {
+                self.model.take_current(*key);
+                self.model.past.insert((*key, generation.0), None);
+            }
+            (ObjectOutcome::VersionDeleted { .. }, Effect::DeleteVersion(key, generation)) => {
+                self.model.delete_version(*key, *generation);
             }
             (ObjectOutcome::Refused(_) | ObjectOutcome::AlreadyCommitted, _) => {}
             (outcome, effect) => panic!("{outcome:?} for {effect:?}"),
@@ -152,13 +239,9 @@ impl Run {
 
     /// A live extent's data.
     fn nth_held(&self, nth: usize) -> Option<u64> {
-        let objects = self.model.objects.values().flatten();
-        let uploads = self
-            .model
-            .uploads
-            .values()
-            .flat_map(|(_, held)| held.values());
-        let all: Vec<u64> = objects.chain(uploads).copied().collect();
+        let uploads = self.model.uploads.values();
+        let parts = uploads.flat_map(|(_, held)| held.values().copied());
+        let all: Vec<u64> = self.model.had().chain(parts).collect();
         (!all.is_empty()).then(|| all[nth % all.len()])
     }
 
@@ -208,6 +291,12 @@ impl Run {
                 self.send(&command, &Effect::Put(*key, id), true);
             }
             Op::Delete(key) => self.send(&delete(KEYS[*key]), &Effect::Delete(*key), true),
+            Op::DeleteVersion(key, nth) => {
+                let has = self.model.generations(*key);
+                let generation = has.get(*nth).copied().unwrap_or(3);
+                let command = delete_version(KEYS[*key], generation);
+                self.send(&command, &Effect::DeleteVersion(*key, generation), true);
+            }
             Op::Late(nth) if !self.sent.is_empty() => {
                 let at = nth % self.sent.len();
                 let (entry, effect) = self.sent[at].clone();
@@ -246,8 +335,7 @@ impl Run {
                         .filter(|d| **d == old)
                         .for_each(|d| *d = id);
                 }
-                let objects = self.model.objects.values_mut().flatten();
-                objects.filter(|d| **d == old).for_each(|d| *d = id);
+                self.model.rename(old, id);
             }
             Op::Lose(nth) => {
                 let Some(held) = self.nth_held(*nth).map(|data| self.find(data)) else {
@@ -292,9 +380,23 @@ impl Run {
 
     fn check(&self) {
         for (key, name) in KEYS.iter().enumerate() {
-            let wanted = self.model.objects.get(&key).cloned().unwrap_or_default();
+            let wanted = self.model.objects.get(&key).map(|(_, data)| data.clone());
+            let wanted = wanted.unwrap_or_default();
             assert_eq!(data_of(&self.group, name), wanted, "object {name}");
         }
+        for ((key, generation), wanted) in &self.model.past {
+            let found = match version(&self.group, KEYS[*key], Some(*generation)) {
+                VersionAnswer::Version { head, is_current } => {
+                    assert!(!is_current);
+                    Some(data_in(&head.row))
+                }
+                VersionAnswer::Marker { .. } => None,
+                VersionAnswer::Absent => panic!("{key} {generation} is gone"),
+            };
+            assert_eq!(&found, wanted, "{key} {generation}");
+        }
+        let kept = self.group.kv.len(Table::Noncurrent);
+        assert_eq!(kept, self.model.past.len());
         for (key, upload) in &self.uploads {
             let seen = uploaded(&self.group, KEYS[*key], *upload);
             let wanted = self.model.uploads.get(upload);
@@ -352,21 +454,26 @@ impl Run {
         let mut wanted = Usage::default();
         for name in KEYS {
             if let Some(head) = super::head(&self.group, name) {
-                let mut row = head.row;
-                let flags = (row.narrowed, row.under_protected, row.off_profile);
-                let crate::Body::Extents(extents) = row.body.clone() else {
-                    panic!("{row:?}");
-                };
-                row.judge(&extents);
-                assert_eq!((row.narrowed, row.under_protected, row.off_profile), flags);
                 wanted = wanted.plus(Usage {
                     objects: 1,
-                    bytes: row.size,
-                    narrowed: u64::from(row.narrowed),
-                    under_protected: u64::from(row.under_protected),
-                    off_profile: u64::from(row.off_profile),
+                    bytes: head.row.size,
+                    ..flags_of(head.row)
                 });
             }
+        }
+        for (key, generation) in self.model.past.keys() {
+            let found = version(&self.group, KEYS[*key], Some(*generation));
+            wanted = wanted.plus(match found {
+                VersionAnswer::Version { head, .. } => Usage {
+                    noncurrent: 1,
+                    noncurrent_bytes: head.row.size,
+                    ..flags_of(head.row)
+                },
+                _ => Usage {
+                    markers: 1,
+                    ..Usage::default()
+                },
+            });
         }
         assert_eq!(usage(&self.group), wanted);
     }
@@ -376,13 +483,9 @@ impl Run {
         drop_all(&mut self.group);
         self.check();
         assert!(!drops::any(&self.group.kv).unwrap());
-        let objects = self.model.objects.values().flatten();
-        let uploads = self
-            .model
-            .uploads
-            .values()
-            .flat_map(|(_, held)| held.values());
-        let had: BTreeSet<u64> = objects.chain(uploads).copied().collect();
+        let uploads = self.model.uploads.values();
+        let parts = uploads.flat_map(|(_, held)| held.values().copied());
+        let had: BTreeSet<u64> = self.model.had().chain(parts).collect();
         let mut held = BTreeSet::new();
         let mut garbage_data = BTreeSet::new();
         each(&self.group, Table::DataRefs, |key, value| {
@@ -401,6 +504,29 @@ impl Run {
     }
 }
 
+/// What its extents say of a version, which must be what its row says.
+fn flags_of(mut row: VersionRow) -> Usage {
+    let flags = (row.narrowed, row.under_protected, row.off_profile);
+    let Body::Extents(extents) = row.body.clone() else {
+        panic!("{row:?}");
+    };
+    row.judge(&extents);
+    assert_eq!((row.narrowed, row.under_protected, row.off_profile), flags);
+    Usage {
+        narrowed: u64::from(row.narrowed),
+        under_protected: u64::from(row.under_protected),
+        off_profile: u64::from(row.off_profile),
+        ..Usage::default()
+    }
+}
+
+fn data_in(row: &VersionRow) -> Vec<u64> {
+    let Body::Extents(extents) = &row.body else {
+        panic!("{row:?}");
+    };
+    extents.iter().map(|e| e.data.random).collect()
+}
+
 fn request_of(entry: &[u8]) -> Vec<u8> {
     let envelope = crate::Envelope::decode(entry).unwrap();
     crate::kinds::request::ser_key(envelope.request.unwrap()).to_vec()
@@ -417,8 +543,8 @@ fn each(group: &Group, table: Table, mut each: impl FnMut(&[u8], &[u8])) {
 
 proptest! {
     #[test]
-    fn histories_of_uploads_match_the_model(ops in vec(op(), 1..120)) {
-        let mut run = Run::new();
+    fn histories_of_uploads_match_the_model(ops in vec(op(), 1..120), keeps in any::<bool>()) {
+        let mut run = Run::new(keeps);
         for op in &ops {
             run.step(op);
             run.check();

@@ -70,6 +70,8 @@ fn root_command() -> impl Strategy<Value = RootCommand> {
         (arb::bucket_name(), arb::profile())
             .prop_map(|(name, profile)| RootCommand::SetBucketProfile { name, profile }),
         node().prop_map(|node| RootCommand::AcceptNarrower { node }),
+        (arb::bucket_name(), arb::versioning())
+            .prop_map(|(name, versioning)| RootCommand::SetVersioning { name, versioning }),
     ]
 }
 

@@ -9,7 +9,7 @@ use super::{is_folder, key_below, resolved};
 use crate::failure::Failure;
 use crate::location::{Location, Remote};
 use crate::paths::{UnsafePath, file_name, relative_path};
-use crate::transfer::{Job, Order};
+use crate::transfer::{Job, Order, look};
 use crate::walk::{Step, walk};
 
 /// The job of one source that is not a folder. With `into`, the target is a folder for sure.
@@ -79,8 +79,7 @@ async fn size_of(client: &Client, from: &Remote) -> Result<u64, Failure> {
             "the source is a bucket; use -r to take everything in it",
         ));
     }
-    let info = client.head(&from.bucket, &from.key).await;
-    info.map(|info| info.size).map_err(Failure::at(from))
+    look(client, from).await.map(|info| info.size)
 }
 
 /// Folder and name of a file.

@@ -3,19 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
-use marram_types::DataId;
+use marram_types::{DataId, Generation};
 
-use super::reference::{Filed, Waste};
+use super::reference::{Filed, Object, Waste};
 use super::{BYTES, KEYS, Run};
 use crate::kinds::data_ref::{self, DataRef};
 use crate::kinds::layout_row::{self, LayoutRow};
 use crate::kinds::state::GroupState;
 use crate::kinds::{garbage, inline};
 use crate::kv::{KvRead, Table};
+use crate::object::tests::versions::{all_versions, version};
 use crate::object::tests::{ask, head, usage};
 use crate::stored::{Stored, load};
 use crate::testing::{BUCKET, PGS, pg};
-use crate::{Body, ObjectAnswer, ObjectQuery, RepairTicket, TicketReason};
+use crate::{
+    Body, HeadAnswer, ListItem, ObjectAnswer, ObjectQuery, RepairTicket, TicketReason,
+    VersionAnswer, VersionEntry,
+};
 
 impl Run {
     pub(super) fn check(&self) {
@@ -48,44 +52,94 @@ impl Run {
     }
 
     fn check_objects(&self) {
-        let (mut inlined, mut chunks) = (0, 0);
+        let mut held = (0, 0);
         for key in KEYS {
             let found = head(&self.group, key);
             let wanted = self.model.objects.get(key);
             assert_eq!(found.is_some(), wanted.is_some(), "{key}");
-            let (Some(found), Some(wanted)) = (found, wanted) else {
-                continue;
-            };
-            assert_eq!(found.row.generation.0, wanted.generation);
-            assert_eq!(found.row.version.0, wanted.version);
-            assert_eq!(found.row.size, wanted.size);
-            match found.row.body {
-                Body::Inline { data } => {
-                    inlined += 1;
-                    let length = usize::try_from(wanted.size).unwrap();
-                    assert_eq!(found.inline.unwrap(), BYTES[..length]);
-                    let stored = self.group.kv.get(Table::Inline, &inline::ser_key(data));
-                    assert!(stored.unwrap().is_some());
-                    assert!(found.places.is_empty());
-                }
-                Body::Parts(_) => panic!("answers have extents"),
-                Body::Extents(extents) => {
-                    assert_eq!(extents, wanted.extents);
-                    let places = wanted.extents.iter().map(|e| {
-                        let shards = e.shards();
-                        shards.map(|(s, _)| self.model.reads(e, s)).collect()
-                    });
-                    assert_eq!(found.places, places.collect::<Vec<Vec<_>>>());
-                    chunks += match extents.len() {
-                        0..=16 => 0,
-                        many => many.div_ceil(16),
-                    };
-                }
-                Body::Spilled { .. } => panic!("answers hold the extents"),
+            if let (Some(found), Some(wanted)) = (found, wanted) {
+                self.check_version(&found, wanted, &mut held);
             }
         }
-        assert_eq!(self.group.kv.len(Table::Inline), inlined);
-        assert_eq!(self.group.kv.len(Table::ExtentRows), chunks);
+        for ((key, generation), past) in &self.model.past {
+            let found = version(&self.group, key, Some(*generation));
+            match (found, &past.object) {
+                (VersionAnswer::Version { head, is_current }, Some(wanted)) => {
+                    assert!(!is_current);
+                    self.check_version(&head, wanted, &mut held);
+                }
+                (VersionAnswer::Marker { marker, is_current }, None) => {
+                    assert_eq!(marker.generation.0, *generation);
+                    assert_eq!(marker.numbered, past.numbered);
+                    assert_eq!(is_current, self.model.generations(key)[0] == *generation);
+                }
+                (found, _) => panic!("{key} {generation}: {found:?}"),
+            }
+        }
+        let kv = &self.group.kv;
+        assert_eq!(kv.len(Table::Inline), held.0);
+        assert_eq!(kv.len(Table::ExtentRows), held.1);
+        assert_eq!(kv.len(Table::Noncurrent), self.model.past.len());
+        let null = self.model.past.values().filter(|past| !past.numbered);
+        assert_eq!(kv.len(Table::NullVersions), null.count());
+        self.check_listing();
+    }
+
+    /// One version, and the inline rows and chunks that it has.
+    fn check_version(&self, found: &HeadAnswer, wanted: &Object, held: &mut (usize, usize)) {
+        assert_eq!(found.row.generation.0, wanted.generation);
+        assert_eq!(found.row.version.0, wanted.version);
+        assert_eq!(found.row.size, wanted.size);
+        assert_eq!(found.row.numbered, wanted.numbered);
+        match &found.row.body {
+            Body::Inline { data } => {
+                held.0 += 1;
+                let length = usize::try_from(wanted.size).unwrap();
+                assert_eq!(found.inline.as_ref().unwrap(), &BYTES[..length]);
+                let stored = self.group.kv.get(Table::Inline, &inline::ser_key(*data));
+                assert!(stored.unwrap().is_some());
+                assert!(found.places.is_empty());
+            }
+            Body::Parts(_) => panic!("answers have extents"),
+            Body::Extents(extents) => {
+                assert_eq!(extents, &wanted.extents);
+                let places = wanted.extents.iter().map(|e| {
+                    let shards = e.shards();
+                    shards.map(|(s, _)| self.model.reads(e, s)).collect()
+                });
+                assert_eq!(found.places, places.collect::<Vec<Vec<_>>>());
+                held.1 += match extents.len() {
+                    0..=16 => 0,
+                    many => many.div_ceil(16),
+                };
+            }
+            Body::Spilled { .. } => panic!("answers hold the extents"),
+        }
+    }
+
+    /// All versions and markers as a listing shows them, in pages of three.
+    fn check_listing(&self) {
+        let mut wanted = Vec::new();
+        for key in KEYS.into_iter().collect::<BTreeSet<_>>() {
+            for (at, generation) in self.model.generations(key).into_iter().enumerate() {
+                let past = self.model.past.get(&(key, generation));
+                let is_marker = past.is_some_and(|past| past.object.is_none());
+                wanted.push((key.to_owned(), generation, is_marker, at == 0));
+            }
+        }
+        let shown = |entry: VersionEntry| {
+            let VersionEntry {
+                key, generation, ..
+            } = entry;
+            (key, generation.0, entry.is_marker, entry.is_current)
+        };
+        let found = all_versions(&self.group, "", "", 3)
+            .into_iter()
+            .map(|item| match item {
+                ListItem::Version(entry) => shown(entry),
+                other => panic!("{other:?}"),
+            });
+        assert_eq!(found.collect::<Vec<_>>(), wanted);
     }
 
     fn check_references(&self) {
@@ -97,6 +151,16 @@ impl Run {
                     key: (*key).to_owned(),
                 };
                 wanted.insert((extent.pg, extent.data), live);
+            }
+        }
+        for ((key, generation), past) in &self.model.past {
+            for extent in past.object.iter().flat_map(|object| &object.extents) {
+                let noncurrent = DataRef::Noncurrent {
+                    bucket: BUCKET,
+                    key: (*key).to_owned(),
+                    generation: Generation(*generation),
+                };
+                wanted.insert((extent.pg, extent.data), noncurrent);
             }
         }
         for waste in self.model.garbage.values() {
@@ -180,7 +244,8 @@ impl Run {
         }
         for index in 0..PGS {
             let found = self.live_extents(index).into_iter().map(|live| {
-                let wanted = &self.model.objects[live.key.as_str()];
+                let holds = |o: &&Object| o.extents.iter().any(|e| e.data == live.extent.data);
+                let wanted = self.model.versions().find(holds).expect("in the model");
                 assert_eq!(live.version.0, wanted.version);
                 (live.extent.data, live.extent)
             });

@@ -9,14 +9,32 @@ use super::{Mutation, precondition};
 use crate::testing::BUCKET;
 use crate::{
     BucketState, Extent, Malformed, NewExtent, ObjectCommand, ObjectOutcome, Precondition, Refusal,
-    Usage,
+    Usage, Versioning,
 };
+
+/// Buckets are versioned from the second epoch on, as no bucket ever ceases to be.
+pub(super) fn versioning_of(epoch: u64) -> Versioning {
+    match epoch {
+        0 | 1 => Versioning::Off,
+        even if even % 2 == 0 => Versioning::On,
+        _ => Versioning::Suspended,
+    }
+}
+
+/// What a key has beside its current version.
+#[derive(Debug, Clone)]
+pub(super) struct Past {
+    /// None of a delete marker.
+    pub(super) object: Option<Object>,
+    pub(super) numbered: bool,
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Object {
     pub(super) generation: u64,
     pub(super) version: u128,
     pub(super) size: u64,
+    pub(super) numbered: bool,
     pub(super) extents: Vec<Extent>,
 }
 
@@ -60,6 +78,8 @@ pub(super) struct Filed {
 #[derive(Default)]
 pub(super) struct Model {
     pub(super) objects: BTreeMap<&'static str, Object>,
+    /// By key and generation.
+    pub(super) past: BTreeMap<(&'static str, u64), Past>,
     pub(super) garbage: BTreeMap<DataId, Waste>,
     pub(super) filed: BTreeMap<DataId, Filed>,
     pub(super) requests: HashMap<RequestId, (Asked, ObjectOutcome)>,
@@ -73,13 +93,14 @@ pub(super) struct Model {
     pub(super) leftovers: BTreeSet<(DataId, u8, DriveId)>,
 }
 
-/// What a request id stands for: key, size of the new version, precondition.
-type Asked = (&'static str, Option<u64>, Precondition);
+/// What a request id stands for: key, size of the new version or the version to be deleted,
+/// precondition.
+type Asked = (&'static str, [Option<u64>; 2], Precondition);
 
 fn asked(mutation: &Mutation) -> Asked {
     let size = mutation.object.as_ref().map(|object| object.size);
     let wanted = precondition(&mutation.guard, mutation.seen);
-    (mutation.key(), size, wanted)
+    (mutation.key(), [size, mutation.version], wanted)
 }
 
 impl Model {
@@ -117,8 +138,92 @@ impl Model {
         places
     }
 
+    /// All versions, current or not.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &Object> {
+        let past = self.past.values().filter_map(|past| past.object.as_ref());
+        self.objects.values().chain(past)
+    }
+
+    fn versions_mut(&mut self) -> impl Iterator<Item = &mut Object> {
+        let past = self
+            .past
+            .values_mut()
+            .filter_map(|past| past.object.as_mut());
+        self.objects.values_mut().chain(past)
+    }
+
     pub(super) fn extents(&self) -> impl Iterator<Item = &Extent> {
-        self.objects.values().flat_map(|o| &o.extents)
+        self.versions().flat_map(|o| &o.extents)
+    }
+
+    /// The generations of what a key has, the newest first.
+    pub(super) fn generations(&self, key: &'static str) -> Vec<u64> {
+        let current = self.objects.get(key).map(|object| object.generation);
+        let past = self.past.range((key, 0)..=(key, u64::MAX)).rev();
+        current
+            .into_iter()
+            .chain(past.map(|((_, g), _)| *g))
+            .collect()
+    }
+
+    fn versioning(&self) -> Versioning {
+        versioning_of(self.bucket.map_or(0, |(epoch, _)| epoch))
+    }
+
+    /// What a new version or marker replaces.
+    fn make_way(&mut self, key: &'static str, index: u64) {
+        let versioning = self.versioning();
+        if let Some(old) = self.objects.remove(key) {
+            if versioning == Versioning::Off
+                || (versioning == Versioning::Suspended && !old.numbered)
+            {
+                self.displace(&old.extents, index);
+                return;
+            }
+            let past = Past {
+                numbered: old.numbered,
+                object: Some(old.clone()),
+            };
+            self.past.insert((key, old.generation), past);
+        }
+        if versioning == Versioning::Suspended {
+            let of_key = self.past.range((key, 0)..=(key, u64::MAX));
+            let null = of_key.filter(|(_, past)| !past.numbered).map(|(at, _)| *at);
+            let null: Vec<_> = null.collect();
+            assert!(null.len() <= 1, "two null versions of {key}");
+            for at in null {
+                self.forget(at, index);
+            }
+        }
+    }
+
+    fn forget(&mut self, at: (&'static str, u64), index: u64) -> Option<Past> {
+        let past = self.past.remove(&at)?;
+        let extents = past.object.iter().flat_map(|object| object.extents.clone());
+        self.displace(&extents.collect::<Vec<_>>(), index);
+        Some(past)
+    }
+
+    fn delete_version(&mut self, key: &'static str, generation: u64, index: u64) -> ObjectOutcome {
+        let is_current = |object: &Object| object.generation == generation;
+        let (existed, marker) = if self.objects.get(key).is_some_and(is_current) {
+            let old = self.objects.remove(key).expect("just seen");
+            self.displace(&old.extents, index);
+            (true, false)
+        } else {
+            let past = self.forget((key, generation), index);
+            let marker = past.as_ref().is_some_and(|past| past.object.is_none());
+            (past.is_some(), marker)
+        };
+        if !self.objects.contains_key(key) {
+            let newest = self.past.range((key, 0)..=(key, u64::MAX)).next_back();
+            let newest = newest.map(|(at, past)| (*at, past.object.clone()));
+            if let Some((at, Some(object))) = newest {
+                self.past.remove(&at);
+                self.objects.insert(key, object);
+            }
+        }
+        ObjectOutcome::VersionDeleted { existed, marker }
     }
 
     fn is_known(&self, data: DataId) -> bool {
@@ -250,18 +355,19 @@ impl Model {
                 current: Generation(present),
             });
         }
-        let old = self.objects.remove(mutation.key());
-        self.displace(old.as_ref().map_or(&[], |o| &o.extents), index);
+        if let Some(generation) = mutation.version {
+            return self.delete_version(mutation.key(), generation, index);
+        }
+        self.make_way(mutation.key(), index);
+        let numbered = self.versioning() == Versioning::On;
         let Some(new) = &mutation.object else {
-            return ObjectOutcome::Deleted {
-                generation: Generation(index),
-                existed: old.is_some(),
-            };
+            return self.deleted(mutation.key(), present != 0, index);
         };
         let object = Object {
             generation: index,
             version: new.version,
             size: new.size,
+            numbered,
             extents: data.iter().map(|new| self.settle(new, index)).collect(),
         };
         let (narrowed, under_protected) = (object.narrowed(), object.weak());
@@ -275,6 +381,26 @@ impl Model {
         }
     }
 
+    /// After a deletion of no version in particular.
+    fn deleted(&mut self, key: &'static str, existed: bool, index: u64) -> ObjectOutcome {
+        let generation = Generation(index);
+        if self.versioning() == Versioning::Off {
+            return ObjectOutcome::Deleted {
+                generation,
+                existed,
+            };
+        }
+        let marker = Past {
+            object: None,
+            numbered: self.versioning() == Versioning::On,
+        };
+        self.past.insert((key, index), marker);
+        ObjectOutcome::Marked {
+            generation,
+            existed,
+        }
+    }
+
     /// What a command of the system itself does.
     pub(super) fn internal(&mut self, command: &ObjectCommand, index: u64) -> ObjectOutcome {
         match command {
@@ -283,7 +409,7 @@ impl Model {
                 let (epoch, state) = (record.epoch, record.state);
                 self.bucket = self.bucket.max(Some((epoch, state)));
                 let (epoch, state) = self.bucket.expect("just set");
-                let live = self.objects.len() as u64;
+                let live = (self.objects.len() + self.past.len()) as u64;
                 ObjectOutcome::Fenced { live, epoch, state }
             }
             ObjectCommand::LayoutFence { pool, rows } => {
@@ -331,7 +457,11 @@ impl Model {
             ObjectCommand::HoldFloors { .. } => unreachable!("this model has no backups"),
             ObjectCommand::Tombstone(_) => ObjectOutcome::Done,
             ObjectCommand::JudgeVersions { .. } => unreachable!("the profile stays"),
-            ObjectCommand::Put { .. } | ObjectCommand::Delete { .. } => unreachable!("a user's"),
+            ObjectCommand::Put { .. }
+            | ObjectCommand::Delete { .. }
+            | ObjectCommand::Version(_) => {
+                unreachable!("a user's")
+            }
         }
     }
 
@@ -345,7 +475,7 @@ impl Model {
             missing: extent.missing & (1 << shard) != 0,
             overridden: extent.overrides.iter().any(|(of, _)| *of == shard),
         };
-        let mut all = self.objects.values_mut().flat_map(|o| &mut o.extents);
+        let mut all = self.versions_mut().flat_map(|o| &mut o.extents);
         let place = all.find(|e| e.data == extent.data).expect("live");
         *place = extent;
         outcome
@@ -426,7 +556,7 @@ impl Model {
         }
         self.displace(&[displaced], index);
         let settled: Vec<_> = extents.iter().map(|new| self.settle(new, index)).collect();
-        for object in self.objects.values_mut() {
+        for object in self.versions_mut() {
             if let Some(at) = object.extents.iter().position(|e| e.data == old) {
                 object.extents.splice(at..=at, settled);
                 break;
@@ -436,15 +566,19 @@ impl Model {
     }
 
     pub(super) fn usage(&self) -> Usage {
-        let count = |each: &dyn Fn(&Object) -> bool| {
-            self.objects.values().filter(|o| each(o)).count() as u64
-        };
+        let count =
+            |each: &dyn Fn(&Object) -> bool| self.versions().filter(|o| each(o)).count() as u64;
+        let past = self.past.values().filter_map(|past| past.object.as_ref());
+        let noncurrent = past.clone().count();
         Usage {
-            objects: count(&|_| true),
+            objects: self.objects.len() as u64,
             bytes: self.objects.values().map(|o| o.size).sum(),
             narrowed: count(&Object::narrowed),
             under_protected: count(&Object::weak),
             off_profile: count(&Object::is_off),
+            noncurrent: noncurrent as u64,
+            noncurrent_bytes: past.map(|o| o.size).sum(),
+            markers: (self.past.len() - noncurrent) as u64,
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use marram_types::{DriveId, PgId};
 
+use super::reference::versioning_of;
 use super::world::{Shard, Verdict};
 use super::{Op, Run, Spec};
 use crate::object::tests::ask;
 use crate::testing::{bucket_record, pg};
 use crate::{
-    CollectedEntry, Extent, ObjectAnswer, ObjectCommand, ObjectQuery, Reference, TicketItem,
+    BucketRecord, CollectedEntry, Extent, ObjectAnswer, ObjectCommand, ObjectQuery, Reference,
+    TicketItem,
 };
 use marram_placement::{PgRow, Phase};
 
@@ -28,7 +30,10 @@ impl Run {
     pub(super) fn work(&mut self, op: &Op) {
         match op {
             Op::Fence(epoch, state) => {
-                let record = bucket_record(*epoch, *state);
+                let record = BucketRecord {
+                    versioning: versioning_of(*epoch),
+                    ..bucket_record(*epoch, *state)
+                };
                 self.send(ObjectCommand::BucketFence(record), true);
             }
             Op::Begin(index, slot, to) if self.is_told(*index) => {
