@@ -141,6 +141,7 @@ REDUNDANCY = Board(
         Row("What is on its way", [
             Panel("Moves", "Placement groups.", [(f"max({of('marram_cluster_moves_under_way')})", "under way"), (f"max({of('marram_cluster_moves_to_go')})", "to go"), (f"max({of('marram_cluster_moves_stuck')})", "waiting")]),
             Panel("Slots without a place", "They must leave their drive and no other can take them: add nodes or drives.", [(f"max({of('marram_cluster_slots_unplaced')})", "slots")]),
+            Panel("Written by moves and repairs", "", [(f"max({rate('marram_cluster_moved_bytes_total')})", "bytes a second")], unit="Bps", width=8),
             Panel("Shards made anew and moved", "Requests to bring shards to a drive, of peers, by what came of them.", [(f"sum by (result) ({rate('marram_mesh_requests_total', method='restore_shards')})", "{{result}}")], unit="ops", empty="nothing was ever restored in a cluster that lost nothing and did not grow"),
         ]),
         Row("What scrubs find", [
@@ -149,6 +150,8 @@ REDUNDANCY = Board(
             Panel("Time since the last whole pass", "Of the drive that was read longest ago on each node.", [(f"time() - min by (instance) ({of('marram_scrub_last_pass_end_seconds')} > 0)", "{{instance}}")], unit="s", empty="no pass has ended in a new cluster"),
         ]),
         Row("What is removed, and what is compared", [
+            Panel("Garbage that waits", "Bytes of shards that nobody needs any more. They wait for those who may still read them.", [(f"sum({of('marram_group_garbage_bytes')})", "garbage")], unit="bytes"),
+            Panel("Oldest garbage", "By group. Grows without end when a node that is away keeps it.", [(f"max by (group) ({of('marram_group_garbage_oldest_age_seconds')})", "group {{group}}")], unit="s"),
             Panel("Shards of nobody", "By the last search of each node: removed, and those that have to wait because they may still be committed or read.", [(f"sum({of('marram_garbage_scan_removed_shards')})", "removed"), (f"sum({of('marram_garbage_scan_waiting_shards')})", "waiting")]),
             Panel("Replicas that differ", "Always 0.", [(f"sum({of('marram_raft_replicas_different')})", "replicas")]),
             Panel("Paused", "1 while an operator has paused the work.", [(f"max by (work) ({of('marram_cluster_paused')})", "{{work}}")], top=1),
@@ -168,6 +171,8 @@ PERFORMANCE = Board(
             Panel("Until the answer begins, p50", "For reads the first byte, whatever the size.", [(quantile(0.5, "marram_api_answer_began_seconds", "method"), "{{method}}")], unit="s"),
             Panel("Until the answer begins, p99", "For reads the first byte, whatever the size.", [(quantile(0.99, "marram_api_answer_began_seconds", "method"), "{{method}}")], unit="s"),
             Panel("Whole calls, p99", "For large objects this depends on their size and on the caller's speed.", [(quantile(0.99, "marram_api_call_duration_seconds", "method"), "{{method}}")], unit="s"),
+            Panel("What calls spend their time with, p50", "Of every call who asks and what it may; of writes the begin, the encoding of a window, a drive that makes a shard durable, the entry of the metadata.", [(quantile(0.5, "marram_api_phase_seconds", "phase"), "{{phase}}")], unit="s", width=12),
+            Panel("What calls spend their time with, p99", "", [(quantile(0.99, "marram_api_phase_seconds", "phase"), "{{phase}}")], unit="s", width=12),
             Panel("Bytes in", "By node.", [(f"sum by (instance) ({rate('marram_api_received_bytes_total')})", "{{instance}}")], unit="Bps", stacked=True),
             Panel("Bytes out", "By node; large reads come from many nodes at once.", [(f"sum by (instance) ({rate('marram_api_sent_bytes_total')})", "{{instance}}")], unit="Bps", stacked=True),
             Panel("Sizes of objects, median", "", [(quantile(0.5, "marram_api_object_bytes", "direction"), "{{direction}}")], unit="bytes"),

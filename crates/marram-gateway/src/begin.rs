@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use marram_meta::{ObjectAnswer, ObjectQuery};
+use marram_metrics::Phase;
 use marram_types::{BucketId, DataId, GroupId};
 use parking_lot::Mutex;
 
@@ -62,6 +63,7 @@ impl Begin {
             return Err(GroupError::Kind(group));
         };
         core.group_time.saw(begin.time_ms);
+        core.calls.phase(Phase::Begin, taken.elapsed());
         core.begins.keep(group, begin.index, taken);
         Ok(Self {
             group,

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
 use crate::Source;
 use crate::catalogue::{
-    API_ANSWER_BEGAN, API_CALL_DURATION, API_CALLS, API_CALLS_RUNNING, API_OBJECT, API_RECEIVED,
-    API_SENT,
+    API_ANSWER_BEGAN, API_CALL_DURATION, API_CALLS, API_CALLS_RUNNING, API_OBJECT, API_PHASE,
+    API_RECEIVED, API_SENT,
 };
 use crate::histogram::Histogram;
 use crate::sheet::Sheet;
@@ -50,7 +50,26 @@ pub struct Calls {
     other: Arc<Method>,
     put: Histogram,
     got: Histogram,
+    phases: [Histogram; PHASES.len()],
 }
+
+/// A part of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Who asks, and what it may.
+    Auth,
+    /// From where on a write's data counts.
+    Begin,
+    /// A window is encoded.
+    Encode,
+    /// A drive makes a shard of a window durable.
+    Drive,
+    /// The entry that makes a write visible.
+    Commit,
+}
+
+/// In the order of [`Phase`].
+const PHASES: [&str; 5] = ["auth", "begin", "encode", "drive", "commit"];
 
 /// One method.
 #[derive(Debug)]
@@ -79,6 +98,7 @@ impl Calls {
             other: Arc::new(Method::new(OTHER, OTHER)),
             put: Histogram::of(&API_OBJECT),
             got: Histogram::of(&API_OBJECT),
+            phases: std::array::from_fn(|_| Histogram::of(&API_PHASE)),
         }
     }
 
@@ -92,6 +112,11 @@ impl Calls {
             since: Instant::now(),
             code: CANCELLED,
         }
+    }
+
+    /// A part of a call took so long.
+    pub fn phase(&self, phase: Phase, took: Duration) {
+        self.phases[phase as usize].observe_time(took);
     }
 
     /// An object of so many bytes was put.
@@ -194,6 +219,9 @@ impl Source for Calls {
         }
         sheet.set_histogram(&API_OBJECT, &["put"], &self.put);
         sheet.set_histogram(&API_OBJECT, &["get"], &self.got);
+        for (name, phase) in PHASES.iter().zip(&self.phases) {
+            sheet.set_histogram(&API_PHASE, &[name], phase);
+        }
     }
 }
 

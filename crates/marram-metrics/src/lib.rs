@@ -27,7 +27,7 @@ mod sheet;
 mod sources;
 mod text;
 
-pub use calls::{Call, Calls, Method};
+pub use calls::{Call, Calls, Method, Phase};
 pub use connections::{Connections, Open};
 pub use documents::documents;
 pub use health::{Condition, Verdict};

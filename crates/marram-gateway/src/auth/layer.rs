@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -15,6 +15,7 @@ use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
 
 use marram_meta::ClusterView;
+use marram_metrics::Phase;
 
 use super::access::{self, Need, Rule};
 use super::guarded::Guard;
@@ -255,7 +256,10 @@ where
         let gate = Arc::clone(&self.gate);
         Box::pin(async move {
             let path = request.uri().path().to_owned();
-            match gate.admit(request).await {
+            let began = Instant::now();
+            let admitted = gate.admit(request).await;
+            gate.core.calls.phase(Phase::Auth, began.elapsed());
+            match admitted {
                 Ok((request, guard)) => {
                     let response = inner.call(request).await?;
                     Ok(match guard {

@@ -29,8 +29,6 @@ pub(crate) struct Facts {
 pub(crate) struct Told {
     /// What it said.
     pub(crate) said: Result<v1::NodeInspection, String>,
-    /// How far its clock is ahead of this server's, in milliseconds, and by how much that may be wrong.
-    pub(crate) clock_ahead_ms: Option<(i64, u64)>,
 }
 
 impl Facts {

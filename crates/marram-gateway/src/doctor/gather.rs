@@ -1,7 +1,7 @@
 //! Asks everything and everybody.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
@@ -48,19 +48,10 @@ async fn inspect_all(core: &Core) -> BTreeMap<NodeId, Told> {
         .await
 }
 
-/// Asks one, and compares clocks: its clock is taken to have been read half way between question and
-/// answer, so the difference may be wrong by half of that time.
 async fn inspect(core: &Core, node: NodeId) -> Told {
-    let (began, asked_ms) = (Instant::now(), (core.now_ms)());
     let asked = v1::InspectNodeRequest::default();
     let said = core.nodes.inspect(node, asked, MACHINE_TIME).await;
-    let half_ms = u64::try_from(began.elapsed().as_millis() / 2).unwrap_or(u64::MAX);
-    let clock_ahead_ms = said.as_ref().ok().and_then(|said| {
-        let ahead = i128::from(said.clock_ms) - i128::from(asked_ms) - i128::from(half_ms);
-        Some((i64::try_from(ahead).ok()?, half_ms))
-    });
     Told {
         said: said.map_err(|error| error.to_string()),
-        clock_ahead_ms,
     }
 }

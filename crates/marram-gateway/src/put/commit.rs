@@ -1,7 +1,10 @@
 //! The one entry that makes an object visible.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use marram_meta::{Body, NewBody, NewVersion, ObjectCommand, ObjectOutcome, Refusal, VersionRow};
+use marram_metrics::Phase;
 use marram_object::Completed;
 use marram_proto::v1;
 use marram_types::{Generation, VersionId};
@@ -53,7 +56,9 @@ pub(super) async fn run(
         content: version.clone(),
         precondition: put.header.precondition.clone(),
     };
+    let began = Instant::now();
     let outcome = mutate(&put.core, put.group, put.header.request, &command).await?;
+    put.core.calls.phase(Phase::Commit, began.elapsed());
     match outcome {
         ObjectOutcome::Committed {
             version: committed,

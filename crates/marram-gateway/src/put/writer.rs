@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Stream, StreamExt};
 use marram_erasure::{STRIPE_BYTES_MAX, codec_for, encode_window};
+use marram_metrics::Phase;
 use marram_object::{Command, Completed, RunId, RunOutcome, WindowId, WindowWrite, WriteSession};
 use marram_proto::v1;
 use marram_types::Profile;
@@ -232,8 +233,10 @@ impl Writer {
             .expect("windows are kept until they are durable");
         let padded = window.padded(write.geometry.padded_len());
         let codec = codec_for(write.geometry.profile());
+        let began = Instant::now();
         let encoded = encode_window(&*codec, &write.geometry, &padded)
             .expect("the window is padded to its geometry, and the codec has its profile");
+        self.core.calls.phase(Phase::Encode, began.elapsed());
         let places = self.core.places();
         for (target, pieces) in write.targets.iter().zip(encoded) {
             let run = write.run(target.shard);
@@ -297,6 +300,7 @@ async fn write_run(core: &Core, place: Place, run: Run) -> RunOutcome {
     let within = core.conditions.run_deadline();
     match core.drives.write(run, within).await {
         Ok(()) => {
+            core.calls.phase(Phase::Drive, started.elapsed());
             core.conditions
                 .run_succeeded(place.drive, started.elapsed());
             RunOutcome::Durable

@@ -1,6 +1,6 @@
 //! Calls that applications make.
 
-use super::labels::{CODE, DIRECTION, METHOD, SERVICE};
+use super::labels::{CODE, DIRECTION, METHOD, PHASE, SERVICE};
 use super::{Family, From, Kind, Unit};
 
 /// From a tenth of what a local read takes to what a client waits at most.
@@ -17,6 +17,12 @@ pub(crate) const OBJECT_BYTES: &[f64] = &[
     67_108_864.0,
     536_870_912.0,
     4_294_967_296.0,
+];
+
+/// From a signature that is checked to a drive that is about to fail.
+pub(crate) const PHASE_SECONDS: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    10.0,
 ];
 
 /// Calls that ended.
@@ -115,6 +121,19 @@ pub const API_HANDSHAKES_FAILED: Family = Family {
            newer ones",
 };
 
+/// What calls spend their time with.
+pub const API_PHASE: Family = Family {
+    name: "marram_api_phase_seconds",
+    kind: Kind::Histogram(PHASE_SECONDS),
+    unit: Unit::Seconds,
+    labels: &[PHASE],
+    from: From::All,
+    help: "Time of the parts of calls: of every call `auth`, until it is known who asks and what it \
+           may; of writes `begin`, until the group says from where on their data counts, `encode`, \
+           of each window, `drive`, until one drive has one shard of a window durable, and `commit`, \
+           until the metadata group has the entry",
+};
+
 pub(super) const API: &[&Family] = &[
     &API_CALLS,
     &API_CALLS_RUNNING,
@@ -123,6 +142,7 @@ pub(super) const API: &[&Family] = &[
     &API_RECEIVED,
     &API_SENT,
     &API_OBJECT,
+    &API_PHASE,
     &API_CONNECTIONS,
     &API_CONNECTIONS_REFUSED,
     &API_HANDSHAKES_FAILED,

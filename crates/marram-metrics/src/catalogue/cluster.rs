@@ -133,6 +133,45 @@ pub const SLOTS_UNPLACED: Family = Family {
     help: "Slots of placement groups that must leave their drive and have no other place",
 };
 
+/// Bytes that moves and repairs wrote.
+pub const MOVED_BYTES: Family = Family {
+    name: "marram_cluster_moved_bytes_total",
+    kind: Kind::Counter,
+    unit: Unit::Bytes,
+    labels: &[],
+    from: From::All,
+    help: "Bytes that moves and repairs have written since the leader of the root group began to \
+           lead; all processes say the same",
+};
+/// Garbage that waits.
+pub const GROUP_GARBAGE: Family = Family {
+    name: "marram_group_garbage_extents",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Extents that nobody needs any more and that are not removed yet; counted up to 10000",
+};
+/// Its bytes.
+pub const GROUP_GARBAGE_SIZE: Family = Family {
+    name: "marram_group_garbage_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Bytes of their shards",
+};
+/// How long the oldest of it has waited.
+pub const GROUP_GARBAGE_AGE: Family = Family {
+    name: "marram_group_garbage_oldest_age_seconds",
+    kind: Kind::Gauge,
+    unit: Unit::Seconds,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "For how long the oldest of them has waited: grows without end when a node or drive that is \
+           away keeps it, or while garbage is paused",
+};
+
 pub(super) const CLUSTER: &[&Family] = &[
     &READY,
     &CLUSTER_VIEW_INDEX,
@@ -148,4 +187,8 @@ pub(super) const CLUSTER: &[&Family] = &[
     &MOVES_WAITING,
     &MOVES_TO_GO,
     &SLOTS_UNPLACED,
+    &MOVED_BYTES,
+    &GROUP_GARBAGE,
+    &GROUP_GARBAGE_SIZE,
+    &GROUP_GARBAGE_AGE,
 ];

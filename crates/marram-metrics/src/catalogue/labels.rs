@@ -34,6 +34,11 @@ pub(super) const DIRECTION: Label = Label {
     most: 2,
     help: "`put` or `get`",
 };
+pub(super) const PHASE: Label = Label {
+    name: "phase",
+    most: 5,
+    help: "`auth`, `begin`, `encode`, `drive` or `commit`",
+};
 pub(super) const DRIVE: Label = Label {
     name: "drive",
     most: 64,

@@ -218,8 +218,35 @@ pub(super) fn consensus(facts: &Facts) -> Vec<v1::Finding> {
             ));
         }
     }
+    findings.extend(without_some_voters(facts));
     findings.extend(behind(facts));
     findings
+}
+
+/// Groups that lack voters and go on: one finding for all of them, because one node that is away is
+/// missed in most.
+fn without_some_voters(facts: &Facts) -> Option<v1::Finding> {
+    let lacks = |group: &&v1::GroupStatus| {
+        let (up, voters) = (group.voters_up as usize, group.voter_node_ids.len());
+        up < voters && up > voters / 2 && group.leader_node_id != 0
+    };
+    let lacking = facts.status.groups.iter().filter(lacks);
+    let least = lacking.clone().min_by_key(|group| group.voters_up)?;
+    let (name, up) = (group_name(least.group), least.voters_up);
+    Some(found(
+        Warning,
+        "",
+        format!(
+            "{} without all of their voters; the fewest has {name}, {up} of {}",
+            count(
+                lacking.count() as u64,
+                "metadata group is",
+                "metadata groups are"
+            ),
+            least.voter_node_ids.len()
+        ),
+        "see what `nodes` found; a node that stays away loses its votes to others by itself",
+    ))
 }
 
 fn group_name(group: u32) -> String {
@@ -251,14 +278,7 @@ fn of_group(group: &v1::GroupStatus) -> Option<v1::Finding> {
             format!("ask again in some seconds: an election takes one or two. {runbook}"),
         ));
     }
-    (up < voters).then(|| {
-        found(
-            Warning,
-            name,
-            format!("{up} of its {voters} voters answer"),
-            "see what `nodes` found; a node that stays away loses its votes to others by itself",
-        )
-    })
+    None
 }
 
 /// Voters far behind their leader: they count for the majority, and take long to be of use.
@@ -398,8 +418,12 @@ mod tests {
         assert_eq!(only(&consensus(&facts)).0, Critical);
         facts.status.groups[1].leader_node_id = 2;
         facts.status.groups[1].voters_up = 4;
-        let (severity, subject, _) = only(&consensus(&facts));
-        assert_eq!((severity, subject.as_str()), (Warning, "group 1"));
+        let (severity, _, evidence) = only(&consensus(&facts));
+        assert_eq!(severity, Warning);
+        assert!(
+            evidence.ends_with("the fewest has group 1, 4 of 5"),
+            "{evidence}"
+        );
         facts.status.groups[1].voters_up = 2;
         assert!(only(&consensus(&facts)).2.contains("no majority"));
     }

@@ -9,11 +9,8 @@ use v1::Severity::{Critical, Note, Warning};
 use super::super::facts::Facts;
 use super::super::say::{found, time};
 
-/// Deadlines and tokens are judged by clocks; a second is nothing to them, and more than any clock that
-/// is kept in time is wrong by.
-const CLOCK_MS_MAX: u64 = 1_000;
-/// Tokens of applications are refused, and certificates are not good yet.
-const CLOCK_MS_BAD: u64 = 60_000;
+/// Certificates are good from an hour before they were issued: near that, peers refuse each other.
+const CLOCK_MS_BAD: u64 = 45 * 60_000;
 /// The certificate of the API comes from outside: somebody has to be told in time.
 const API_CERTIFICATE_DAYS_MIN: i64 = 14;
 
@@ -128,25 +125,25 @@ pub(super) fn versions(facts: &Facts) -> Vec<v1::Finding> {
     findings
 }
 
-/// Do clocks agree?
+/// Do clocks agree? By the middle of all clocks, which every server goes by that knows it.
 pub(super) fn clocks(facts: &Facts) -> Vec<v1::Finding> {
-    let late = facts.members().filter_map(|node| {
-        let (ahead, unsure) = facts.nodes.get(&node.node)?.clock_ahead_ms?;
-        let surely = ahead.unsigned_abs().saturating_sub(unsure);
-        let severity = match surely {
-            0..=CLOCK_MS_MAX => return None,
-            surely if surely > CLOCK_MS_BAD => Critical,
+    let off = facts.status.nodes.iter().filter_map(|node| {
+        let ahead = node.condition.as_ref()?.clock_ahead_ms;
+        let severity = match ahead.unsigned_abs() {
+            0 => return None,
+            off if off > CLOCK_MS_BAD => Critical,
             _ => Warning,
         };
         let way = if ahead > 0 { "ahead of" } else { "behind" };
+        let off = time(ahead.unsigned_abs());
         Some(found(
             severity,
             &node.name,
-            format!("its clock is {} {way} that of the server that answers", time(ahead.unsigned_abs())),
-            "let chrony or another NTP client keep its time; tokens and deadlines are judged by clocks",
+            format!("its clock is {off} {way} the middle of all clocks; it goes by that until its clock is set"),
+            "let chrony or another NTP client keep its time: certificates are judged by its own clock, and allow an hour",
         ))
     });
-    late.collect()
+    off.collect()
 }
 
 #[cfg(test)]
@@ -203,20 +200,20 @@ mod tests {
     }
 
     #[test]
-    fn clocks_are_told_of_when_they_surely_differ() {
+    fn clocks_that_are_off_are_told_of() {
         let mut facts = facts(7);
         let mut judged = |ahead| {
-            let told = facts.nodes.get_mut(&NodeId(3)).expect("there");
-            told.clock_ahead_ms = Some(ahead);
+            let condition = facts.status.nodes[2].condition.as_mut().expect("there");
+            condition.clock_ahead_ms = ahead;
             clocks(&facts)
         };
-        assert_eq!(judged((-5000, 4500)), []);
-        let (severity, subject, evidence) = only(&judged((-5000, 10)));
+        assert_eq!(judged(0), []);
+        let (severity, subject, evidence) = only(&judged(-5000));
         assert_eq!((severity, subject.as_str()), (Warning, "node-3"));
         assert!(
             evidence.starts_with("its clock is 5 s behind"),
             "{evidence}"
         );
-        assert_eq!(only(&judged((90_000, 10))).0, Critical);
+        assert_eq!(only(&judged(3_000_000)).0, Critical);
     }
 }

@@ -63,7 +63,6 @@ fn told(number: u64) -> Told {
             certificate_lifetime_s: 86_400,
             ..v1::NodeInspection::default()
         }),
-        clock_ahead_ms: Some((3, 5)),
     }
 }
 

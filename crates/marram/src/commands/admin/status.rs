@@ -133,35 +133,48 @@ fn reasons(status: &ClusterStatus) -> Vec<String> {
     reasons
 }
 
-/// Groups that lack something, each on a line of its own, and the others on one; or every group.
+/// Groups that have no leader or no majority, each on a line of its own, and the others on one or two;
+/// or every group.
 fn group_lines(status: &ClusterStatus, every_one: bool, paint: Paint) -> Vec<String> {
-    let is_whole = |group: &&GroupStatus| {
-        group.leader_node_id.is_some() && group.voters_up as usize == group.voter_node_ids.len()
+    let goes_on = |group: &&GroupStatus| {
+        let majority = group.voter_node_ids.len() / 2 + 1;
+        group.leader_node_id.is_some() && group.voters_up as usize >= majority
     };
-    let (whole, lacking): (Vec<&GroupStatus>, Vec<&GroupStatus>) = match every_one {
-        true => (Vec::new(), status.groups.iter().collect()),
-        false => status.groups.iter().partition(is_whole),
-    };
-    let line = |group: &&GroupStatus| match is_whole(group) {
-        true => group_line(group, &status.nodes),
-        false => paint.warning(&group_line(group, &status.nodes)),
-    };
-    let mut lines: Vec<String> = lacking.iter().map(line).collect();
-    if !whole.is_empty() {
-        let led = status.nodes.iter().filter_map(|node| {
-            let led = whole
-                .iter()
-                .filter(|group| group.leader_node_id == Some(node.node_id));
-            let led = led.count();
-            (led > 0).then(|| format!("{} {led}", printable(&node.name)))
-        });
-        let led: Vec<String> = led.collect();
-        let groups = match (whole.len(), lacking.is_empty()) {
-            (all, true) => format!("all {all} metadata groups"),
-            (some, false) => format!("the other {some} metadata groups"),
-        };
+    let is_whole = |group: &&GroupStatus| group.voters_up as usize == group.voter_node_ids.len();
+    let mut lines = Vec::new();
+    for group in &status.groups {
+        let line = || group_line(group, &status.nodes);
+        match (goes_on(&group), is_whole(&group)) {
+            (false, _) => lines.push(paint.critical(&line())),
+            (true, false) if every_one => lines.push(paint.warning(&line())),
+            (true, true) if every_one => lines.push(line()),
+            (true, _) => {}
+        }
+    }
+    if every_one {
+        return lines;
+    }
+    let going = || status.groups.iter().filter(goes_on);
+    let lacking = going().filter(|group| !is_whole(group)).count();
+    if lacking > 0 {
+        let text = format!(
+            "{lacking} of {} metadata groups lack voters",
+            status.groups.len()
+        );
+        lines.push(paint.warning(&format!(
+            "{text}, and go on with the others (--groups shows which)"
+        )));
+    }
+    let led = status.nodes.iter().filter_map(|node| {
+        let led = going().filter(|group| group.leader_node_id == Some(node.node_id));
+        let led = led.count();
+        (led > 0).then(|| format!("{} {led}", printable(&node.name)))
+    });
+    let led: Vec<String> = led.collect();
+    if !led.is_empty() {
+        let all = going().count();
         lines.push(format!(
-            "{groups} have all voters; led by {}",
+            "{all} metadata groups are led by {}",
             led.join(", ")
         ));
     }
@@ -318,7 +331,10 @@ fn drives_text(drives: &[DriveStatus]) -> String {
         1 => "1 drive".to_owned(),
         many => format!("{many} drives"),
     };
-    let known = format!("{count}, {} of {} free", size(free), size(all));
+    let known = match all {
+        0 => count,
+        all => format!("{count}, {} of {} free", size(free), size(all)),
+    };
     std::iter::once(known)
         .chain(odd)
         .collect::<Vec<_>>()
@@ -442,17 +458,17 @@ mod tests {
     fn groups_that_are_whole_are_one_line() {
         let mut status = status(2, true);
         let said = group_lines(&status, false, Paint::none());
-        assert_eq!(
-            said,
-            ["all 2 metadata groups have all voters; led by node-1 2"]
-        );
+        assert_eq!(said, ["2 metadata groups are led by node-1 2"]);
         assert_eq!(group_lines(&status, true, Paint::none()).len(), 2);
-        status.groups[1].leader_node_id = None;
+        status.groups[0].voters_up = 2;
         let said = group_lines(&status, false, Paint::none());
         assert!(
-            said[0].contains("NO LEADER") && said[1].starts_with("the other 1"),
+            said[0].starts_with("1 of 2 metadata groups lack voters"),
             "{said:?}"
         );
+        status.groups[1].leader_node_id = None;
+        let said = group_lines(&status, false, Paint::none());
+        assert!(said[0].contains("NO LEADER") && said.len() == 3, "{said:?}");
         let screen = lines(&status, false, Paint::none());
         assert!(
             screen[0].starts_with("SAFE") && screen[1] == "  Because.",

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use marram_meta::{ClusterView, NodeDuty, NodeState, Pausable};
 use marram_metrics::catalogue::{
-    CLUSTER_NODE_DUTIES, CLUSTER_NODES, CLUSTER_VIEW_INDEX, MOVES_TO_GO, MOVES_UNDER_WAY,
-    MOVES_WAITING, PAUSED, SLOTS_UNPLACED,
+    CLUSTER_NODE_DUTIES, CLUSTER_NODES, CLUSTER_VIEW_INDEX, MOVED_BYTES, MOVES_TO_GO,
+    MOVES_UNDER_WAY, MOVES_WAITING, PAUSED, SLOTS_UNPLACED,
 };
 use marram_metrics::{Sheet, Source};
 use marram_types::{ClusterHealth, Health};
@@ -57,5 +57,6 @@ impl Source for Cluster {
         sheet.set(&MOVES_WAITING, &[], work.waiting);
         sheet.set(&MOVES_TO_GO, &[], work.to_go);
         sheet.set(&SLOTS_UNPLACED, &[], work.unplaced);
+        sheet.set(&MOVED_BYTES, &[], work.written_bytes);
     }
 }

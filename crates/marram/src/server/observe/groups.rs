@@ -1,14 +1,16 @@
 //! The replicas of this server, and of the groups that it leads what is in them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use marram_mesh::Mesh;
 use marram_meta::{ClusterView, ObjectAnswer, ObjectQuery};
 use marram_metrics::catalogue::{
-    GROUP_NARROWED, GROUP_OBJECT, GROUP_OBJECTS, GROUP_REENCODINGS, GROUP_REPAIRS,
-    GROUP_UNDER_PROTECTED, RAFT_APPLIED, RAFT_CHECKPOINT, RAFT_COMMITTED, RAFT_HAS_LEADER,
-    RAFT_LAG, RAFT_LAST, RAFT_ROLE, RAFT_TERM, RAFT_VOTERS,
+    GROUP_GARBAGE, GROUP_GARBAGE_AGE, GROUP_GARBAGE_SIZE, GROUP_NARROWED, GROUP_OBJECT,
+    GROUP_OBJECTS, GROUP_REENCODINGS, GROUP_REPAIRS, GROUP_UNDER_PROTECTED, RAFT_APPLIED,
+    RAFT_CHECKPOINT, RAFT_COMMITTED, RAFT_HAS_LEADER, RAFT_LAG, RAFT_LAST, RAFT_ROLE, RAFT_TERM,
+    RAFT_VOTERS,
 };
 use marram_metrics::{Sheet, Source};
 use marram_proto::v1::ReplicaFacts;
@@ -73,6 +75,14 @@ impl Groups {
         if let Some(ObjectAnswer::Status(counters)) = self.ask(group, ObjectQuery::Status).await {
             sheet.set(&GROUP_REPAIRS, &labels, counters.tickets);
             sheet.set(&GROUP_REENCODINGS, &labels, counters.reencodings);
+        }
+        let garbage = ObjectQuery::GarbageTotals;
+        if let Some(ObjectAnswer::GarbageTotals(totals)) = self.ask(group, garbage).await {
+            sheet.set(&GROUP_GARBAGE, &labels, totals.entries);
+            sheet.set(&GROUP_GARBAGE_SIZE, &labels, totals.bytes);
+            let oldest = totals.oldest_ms.unwrap_or(totals.now_ms);
+            let age = Duration::from_millis(totals.now_ms.saturating_sub(oldest));
+            sheet.set_time(&GROUP_GARBAGE_AGE, &labels, age);
         }
     }
 }
