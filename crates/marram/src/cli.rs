@@ -1,7 +1,6 @@
 //! What can be said on the command line. The comments are the help texts.
 
 mod admin;
-mod given;
 mod identity;
 mod keys;
 mod liveness;
@@ -21,7 +20,6 @@ pub(crate) use admin::{
     AdminCommand, DrainArgs, FenceArgs, LayoutCommand, LayoutPlanArgs, NodeArg, RebalanceArgs,
     RemoveArgs,
 };
-pub(crate) use given::Given;
 pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
 pub(crate) use upkeep::{DriveCommand, DriveDrainArgs, GcCommand, ScrubAction, ScrubArgs};
 pub(crate) use versions::{RestoreArgs, VersioningArgs, VersioningState};
@@ -35,6 +33,7 @@ pub(crate) use identity::{
 pub(crate) use keys::{KeyCommand, KeyCreateArgs};
 pub(crate) use liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 
+use crate::filter::FilterArgs;
 use crate::units::{parse_duration, parse_size};
 
 /// Transfers at once, at most.
@@ -136,6 +135,10 @@ pub(crate) enum Command {
     Mv(CpArgs),
     /// Make a folder or prefix equal to another one, copying only what differs
     Sync(SyncArgs),
+    /// Find objects by name, size and age
+    Find(FindArgs),
+    /// Say how many objects and bytes there are, in all and by folder
+    Du(DuArgs),
     /// Multipart uploads that are under way: list them, end them
     #[command(subcommand)]
     Uploads(UploadsCommand),
@@ -148,6 +151,9 @@ pub(crate) enum Command {
     Check(CheckCommand),
     /// Measure a cluster; every byte is verified
     Bench(BenchArgs),
+    /// Look at the settings that `marram server` would have, by the same flags, environment and file
+    #[command(subcommand)]
+    Config(crate::server::ConfigCommand),
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -330,12 +336,46 @@ pub(crate) struct SyncArgs {
     /// Delete from the target what the source does not have
     #[arg(long)]
     pub(crate) delete: bool,
+    /// What is not taken is neither copied nor deleted.
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Transfers at once
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
     pub(crate) jobs: u16,
+}
+
+/// Arguments of `find`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct FindArgs {
+    /// m://bucket or m://bucket/prefix; patterns are about names from its last / on
+    pub(crate) location: String,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    /// Only objects of at least so many bytes, for example 1MiB
+    #[arg(long, value_parser = parse_size, value_name = "SIZE")]
+    pub(crate) larger: Option<u64>,
+    /// Only objects of at most so many bytes
+    #[arg(long, value_parser = parse_size, value_name = "SIZE")]
+    pub(crate) smaller: Option<u64>,
+    /// Only objects written longer ago than this, for example 30d
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) older_than: Option<Duration>,
+    /// Only objects written since, for example 2h
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) newer_than: Option<Duration>,
+}
+
+/// Arguments of `du`.
+#[derive(Debug, Args)]
+pub(crate) struct DuArgs {
+    /// m://bucket or m://bucket/prefix
+    pub(crate) location: String,
+    /// Folders below folders that are told apart; 0: only the whole
+    #[arg(short, long, default_value_t = 1, value_name = "N")]
+    pub(crate) depth: u8,
 }
 
 /// What a benchmark does.
@@ -426,6 +466,11 @@ mod tests {
             "marram rm -r --all-versions m://photos/2026/",
             "marram restore m://photos/a",
             "marram restore m://photos/a --version 17",
+            "marram sync a m://b --include *.jpg --exclude tmp/** --exclude *.part",
+            "marram find m://b/logs/ --include *.gz --older-than 30d --larger 1MiB --json",
+            "marram du m://b --depth 2",
+            "marram config show --origin --data /d --kek-file /k --join a:7071",
+            "marram config check --config /etc/marram.toml",
             "marram completions bash",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");

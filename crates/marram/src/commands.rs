@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::{ArgMatches, CommandFactory};
 use marram_client::{Client, ClientConfig};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Command, Globals};
+use crate::cli::{Cli, Command, Globals};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::server::{ConfigCommand, run_config};
 
 mod admin;
 mod bench;
@@ -20,6 +22,8 @@ mod cat;
 mod check;
 mod completions;
 mod cp;
+mod du;
+mod find;
 mod ls;
 mod rm;
 mod stat;
@@ -89,6 +93,25 @@ fn read_ca(file: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
+/// Runs `marram config`. `said` is the whole command line.
+pub(crate) fn config(globals: &Globals, said: &ArgMatches, command: ConfigCommand) -> ExitCode {
+    start_logging(globals);
+    let output = Output::new(globals);
+    let told = run_config(&Cli::command(), said, command).map_err(Failure::Settings);
+    let told = told.and_then(|told| {
+        if globals.json {
+            let mut settings = told.settings().iter();
+            settings.try_for_each(|setting| output.value(setting))
+        } else if globals.quiet && told.settings().is_empty() {
+            Ok(())
+        } else {
+            let lines = told.lines();
+            lines.iter().try_for_each(|line| output.line(line))
+        }
+    });
+    end(globals, output.flush().and(told))
+}
+
 /// Runs a client command to its end, or until it is interrupted.
 pub(crate) fn run(globals: &Globals, command: Command) -> ExitCode {
     start_logging(globals);
@@ -112,7 +135,10 @@ pub(crate) fn run(globals: &Globals, command: Command) -> ExitCode {
     // Tasks that are dropped here take their temporary files with them.
     runtime.shutdown_timeout(SHUTDOWN);
     // What was printed before a failure is part of the result.
-    let result = context.output.flush().and(result);
+    end(globals, context.output.flush().and(result))
+}
+
+fn end(globals: &Globals, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -136,11 +162,13 @@ async fn dispatch(context: &Context<'_>, command: Command) -> Result<(), Failure
         Command::Check(command) => check::run(context, command).await,
         Command::Stat(args) => stat::run(context, args).await,
         Command::Sync(args) => sync::run(context, args).await,
+        Command::Find(args) => find::run(context, args).await,
+        Command::Du(args) => du::run(context, args).await,
         Command::Uploads(command) => uploads::run(context, command).await,
         Command::Admin(command) => admin::run(context, command).await,
         Command::Bench(args) => bench::run(context, args).await,
         Command::Completions { shell } => completions::print(shell),
-        Command::Dev(_) | Command::Server(_) | Command::Gateway(_) => {
+        Command::Dev(_) | Command::Server(_) | Command::Gateway(_) | Command::Config(_) => {
             Err(Failure::Usage("this is not a client command"))
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use marram_client::{ClientError, ConfigError, ErrorKind};
 use serde_json::json;
 
+use crate::filter::PatternError;
 use crate::location::LocationError;
 use crate::paths::{UnsafeKey, UnsafePath};
 
@@ -36,6 +37,10 @@ pub(crate) enum Failure {
     Location(#[from] LocationError),
     #[error("{0}")]
     Usage(&'static str),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    #[error("{0:#}")]
+    Settings(anyhow::Error),
     #[error("{}: this is a folder; use -r to take everything below it", .0.display())]
     IsFolder(PathBuf),
     #[error("{}: the target of several sources must be a folder", .0.display())]
@@ -129,6 +134,8 @@ impl Failure {
             | Self::Config(_)
             | Self::Location(_)
             | Self::Usage(_)
+            | Self::Pattern(_)
+            | Self::Settings(_)
             | Self::IsFolder(_)
             | Self::NotFolder(_)
             | Self::SamePlace(_) => 2,

@@ -116,6 +116,12 @@ impl Remote {
         }
     }
 
+    /// How many bytes of the keys that begin with this place's key are not part of their names below it:
+    /// those of its last folder.
+    pub(crate) fn names_begin(&self) -> usize {
+        self.key.rfind('/').map_or(0, |at| at + 1)
+    }
+
     /// The beginning of all keys below this place, taken as a folder: empty, or with a `/` at its
     /// end.
     pub(crate) fn folder(&self) -> String {

@@ -5,6 +5,7 @@
 //! commands   the client commands, one file each
 //! server, dev   the servers; daemon   how they begin and end; recent   their newest log lines
 //! failure    what can go wrong in a command, and the exit code of each
+//! filter     which names a command is about (pure)
 //! location, paths, units   m://bucket/key, keys <-> file names, sizes and times as text (pure)
 //! backup_file   backups of the metadata on this machine
 //! walk, transfer, output   files below a folder; moving one object; what is printed
@@ -16,6 +17,7 @@ mod commands;
 mod daemon;
 mod dev;
 mod failure;
+mod filter;
 mod location;
 mod output;
 mod paths;
@@ -29,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::cli::{Cli, Command, Given};
+use crate::cli::{Cli, Command};
 
 /// Freed memory that each arena of the allocator keeps is twice this.
 const KEPT_BYTES: usize = 16 << 20;
@@ -45,18 +47,19 @@ fn keep_freed_memory() {
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    let matches = Cli::command().get_matches();
-    let cli = match Cli::from_arg_matches(&matches) {
+    let said = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&said) {
         Ok(cli) => cli,
         Err(error) => error.format(&mut Cli::command()).exit(),
     };
     match cli.command {
         Command::Server(args) => {
-            let given = Given::of(&matches);
-            daemon::run(daemon::Threads::PerCore, server::run_server(*args, given))
+            let said = server::Said::to(&Cli::command(), &said);
+            daemon::run(daemon::Threads::PerCore, server::run_server(*args, said))
         }
         Command::Gateway(args) => daemon::run(daemon::Threads::PerCore, server::run_gateway(*args)),
         Command::Dev(args) => daemon::run(daemon::Threads::Two, dev::run(args)),
+        Command::Config(command) => commands::config(&cli.globals, &said, command),
         command => commands::run(&cli.globals, command),
     }
 }

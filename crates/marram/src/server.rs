@@ -1,7 +1,8 @@
 //! `marram server` and `marram gateway`: the wiring of a storage node and of a node without drives.
 //!
 //! ```text
-//! args       flags and file -> checked configuration
+//! args       flags and file -> checked configuration; settings: each one, and where it comes from
+//! config     `marram config`
 //! storage    data folders -> who they belong to, drives
 //! node       the storage node: found, join or resume, then run
 //! roving     the gateway without drives: follows the root group's view from afar
@@ -31,6 +32,7 @@
 mod addresses;
 mod args;
 mod catch_up;
+mod config;
 mod founder;
 mod gc;
 mod groups;
@@ -52,6 +54,7 @@ mod renew;
 mod room;
 mod roving;
 mod service;
+mod settings;
 mod shards;
 mod storage;
 mod upkeep;
@@ -60,15 +63,15 @@ mod wayback;
 mod work;
 
 pub(crate) use args::{GatewayArgs, ServerArgs};
-
-use crate::cli::Given;
+pub(crate) use config::{ConfigCommand, run as run_config};
+pub(crate) use settings::Said;
 
 /// Runs a storage node until it is told to stop.
 ///
 /// # Errors
 /// When it cannot start, with the reason and what to do.
-pub(crate) async fn run_server(args: ServerArgs, given: Given) -> anyhow::Result<()> {
-    node::run(args, given).await
+pub(crate) async fn run_server(args: ServerArgs, said: Said) -> anyhow::Result<()> {
+    node::run(args, said).await
 }
 
 /// Runs a gateway without drives until it is told to stop.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::cli::SyncArgs;
 use crate::commands::Context;
 use crate::failure::Failure;
+use crate::filter::Filter;
 use crate::location::Remote;
 use crate::paths::relative_path;
 use crate::transfer::{Crew, JOBS_AHEAD, Job, Order, Tally};
@@ -22,6 +23,7 @@ use tree::{Entry, Seen, Tree, for_each};
 pub(super) async fn run(context: &Context<'_>, args: SyncArgs) -> Result<(), Failure> {
     let (source, target) = (Tree::parse(&args.source)?, Tree::parse(&args.target)?);
     check(&source, &target)?;
+    let filter = Filter::new(&args.filter)?;
     let crew = Crew {
         client: context.client()?,
         output: Arc::clone(&context.output),
@@ -31,7 +33,12 @@ pub(super) async fn run(context: &Context<'_>, args: SyncArgs) -> Result<(), Fai
         jobs: args.jobs,
     };
     let (to, orders) = mpsc::channel(JOBS_AHEAD);
-    let find = find(&crew.client, &source, &target, args.delete, to);
+    let trees = Trees {
+        source: &source,
+        target: &target,
+        filter: &filter,
+    };
+    let find = find(&crew.client, trees, args.delete, to);
     let do_it = async {
         if args.dry_run {
             dry_run(context, orders).await
@@ -72,19 +79,32 @@ fn check(source: &Tree, target: &Tree) -> Result<(), Failure> {
     }
 }
 
+/// What is made equal.
+struct Trees<'a> {
+    source: &'a Tree,
+    target: &'a Tree,
+    /// What it does not take is as if it were in neither tree.
+    filter: &'a Filter,
+}
+
 /// Finds what differs. Nothing is deleted when the source could not be read completely: what is
 /// missing from it may be there after all.
 async fn find(
     client: &Client,
-    source: &Tree,
-    target: &Tree,
+    trees: Trees<'_>,
     delete: bool,
     to: mpsc::Sender<Order>,
 ) -> Result<(), Failure> {
+    let Trees {
+        source,
+        target,
+        filter,
+    } = trees;
     let mut present = HashMap::new();
     let mut clean = true;
     for_each(client, target, async |entry| {
         match entry {
+            Entry::Seen(relative, _) if !filter.takes(&relative) => {}
             Entry::Seen(relative, seen) => {
                 present.insert(relative, seen);
             }
@@ -95,6 +115,7 @@ async fn find(
     .await?;
     for_each(client, source, async |entry| {
         let order = match entry {
+            Entry::Seen(relative, _) if !filter.takes(&relative) => return Ok(()),
             Entry::Seen(relative, seen) => match present.remove(&relative) {
                 Some(copy) if copy.is_copy_of(seen) => Order::Same,
                 _ => copy_order(source, target, &relative, seen.size),

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::settings::File;
 use super::wayback::WaybackArgs;
-use crate::cli::Given;
 use anyhow::{Context, Result};
 use marram_types::config::{ApiLimits, BootstrapConfig, GatewayConfig, ServerConfig};
 
@@ -236,11 +236,21 @@ pub(crate) struct GatewayArgs {
 ///
 /// # Errors
 /// When the file cannot be read, has an unknown key, or a setting cannot work.
-pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
-    let mut table = match &args.config {
-        Some(file) => read_toml(file)?,
-        None => toml::Table::new(),
-    };
+pub(super) fn server_config(args: &ServerArgs) -> Result<(ServerConfig, File)> {
+    let file = File::read(args.config.as_deref())?;
+    let mut config: ServerConfig = toml::Value::Table(laid_over(args, file.table.clone())?)
+        .try_into()
+        .context("the settings of the server are not complete or not valid")?;
+    config.api = args.api.over(config.api);
+    if let Some(bootstrap) = bootstrap(args)? {
+        config.bootstrap = Some(bootstrap);
+    }
+    config.validate()?;
+    Ok((config, file))
+}
+
+/// The flags laid over what the file says.
+fn laid_over(args: &ServerArgs, mut table: toml::Table) -> Result<toml::Table> {
     let background = args.background.over(table.remove("background"))?;
     table.insert("background".to_owned(), background);
     let upkeep = args.upkeep.over(table.remove("upkeep"))?;
@@ -295,26 +305,7 @@ pub(super) fn server_config(args: &ServerArgs) -> Result<ServerConfig> {
     set("data", (!data.is_empty()).then_some(data.into()));
     let join: Vec<toml::Value> = args.join.iter().cloned().map(toml::Value::from).collect();
     set("join", (!join.is_empty()).then_some(join.into()));
-    let mut config: ServerConfig = toml::Value::Table(table)
-        .try_into()
-        .context("the settings of the server are not complete or not valid")?;
-    config.api = args.api.over(config.api);
-    if let Some(bootstrap) = bootstrap(args)? {
-        config.bootstrap = Some(bootstrap);
-    }
-    config.validate()?;
-    Ok(config)
-}
-
-/// What flags and environment gave, and the file.
-///
-/// # Errors
-/// When the file cannot be read.
-pub(super) fn with_file(given: Given, args: &ServerArgs) -> Result<Given> {
-    match &args.config {
-        Some(file) => Ok(given.with_file(&read_toml(file)?)),
-        None => Ok(given),
-    }
+    Ok(table)
 }
 
 fn bootstrap(args: &ServerArgs) -> Result<Option<BootstrapConfig>> {
@@ -356,13 +347,6 @@ pub(super) fn gateway_config(args: &GatewayArgs) -> Result<GatewayConfig> {
     };
     config.validate()?;
     Ok(config)
-}
-
-fn read_toml(file: &Path) -> Result<toml::Table> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read the configuration file {}", file.display()))?;
-    text.parse()
-        .with_context(|| format!("{} is not valid TOML", file.display()))
 }
 
 fn path_value(path: &Path) -> toml::Value {

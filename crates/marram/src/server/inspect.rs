@@ -3,7 +3,7 @@
 //! ```text
 //! machine    limits and memory, as Linux tells them
 //! folders    data folders: file systems, devices, room, how their files do lately
-//! settings   the configuration, with where each value comes from; no secret can be among them
+//! settings   the configuration, with where each value comes from; secrets are not told
 //! names      takes names of buckets and access keys out of log lines
 //! ```
 
@@ -16,7 +16,6 @@ use marram_meta::ClusterView;
 use marram_metrics::{Format, Sources};
 use marram_proto::v1;
 use marram_raft::RaftHost;
-use marram_types::config::ServerConfig;
 use tokio::sync::watch;
 
 use super::lifetime::now_ms;
@@ -129,11 +128,6 @@ fn log(view: &ClusterView, asked: &v1::InspectNodeRequest) -> Vec<String> {
     }
     let hidden = names::Hidden::of(view);
     lines.iter().map(|line| hidden.taken_out_of(line)).collect()
-}
-
-/// The settings of a server.
-pub(super) fn settings(config: &ServerConfig, given: &crate::cli::Given) -> Settings {
-    Settings::of(config, given)
 }
 
 #[cfg(test)]

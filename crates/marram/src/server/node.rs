@@ -25,9 +25,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{ServerArgs, server_config, with_file};
+use super::args::{ServerArgs, server_config};
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
-use super::inspect::{self, Inspector, Settings};
+use super::inspect::{Inspector, Settings};
 use super::issuer::Issuer;
 use super::lifetime::{api_tls, listen, now_ms, shift_clock, stop_when_told};
 use super::local::{Local, MeshTransport};
@@ -41,11 +41,11 @@ use super::reencode::{DrivePace, MeshReencoders};
 use super::remote::MeshCalls;
 use super::renew::{Renewer, keep_renewed};
 use super::service::NodeService;
+use super::settings::Said;
 use super::storage::{Drives, Start, Storage};
 use super::wayback::{self, WaybackArgs};
 use super::work::{MeshSources, Work};
 use super::{catch_up, groups, pace, room, upkeep, view};
-use crate::cli::Given;
 
 mod found;
 mod join;
@@ -79,10 +79,10 @@ pub(super) struct Node {
     health: watch::Sender<Arc<ClusterHealth>>,
 }
 
-pub(super) async fn run(args: ServerArgs, given: Given) -> Result<()> {
-    let config = server_config(&args)?;
+pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
+    let (config, file) = server_config(&args)?;
     shift_clock(config.name.as_deref());
-    let settings = inspect::settings(&config, &with_file(given, &args)?);
+    let settings = Settings::of(&config, &said, &file);
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let storage = Storage::open(&config)?;
     let start = if args.wayback.begins_anew() {

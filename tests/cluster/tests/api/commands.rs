@@ -255,3 +255,73 @@ fn a_check_says_each_step_and_fails_by_its_exit_code() {
     assert_eq!(late.code, 1);
     assert_eq!(check(&["--size", "1GiB"]).code, 2);
 }
+
+#[test]
+fn objects_are_found_summed_and_synced_by_patterns() {
+    let cluster = Shared::cluster();
+    let scratch = Scratch::new("patterns");
+    let folder = scratch.path().join("tree");
+    for (name, size) in [
+        ("a.txt", 10),
+        ("logs/b.gz", 5000),
+        ("logs/old/c.gz", 70_000),
+    ] {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, vec![7; size]).expect("written");
+    }
+    let folder = folder.to_str().expect("UTF-8");
+    let _ = run(&cluster, &["mb", "m://patterns"]).done();
+    let synced = [
+        "sync",
+        "--json",
+        folder,
+        "m://patterns",
+        "--include",
+        "*.gz",
+        "--exclude",
+        "old/**",
+    ];
+    let synced = run(&cluster, &synced).done();
+    assert_eq!(
+        synced.json_lines()[0]["copied"],
+        2,
+        "a pattern with a slash is about the whole name"
+    );
+    let _ = run(&cluster, &["sync", folder, "m://patterns"]).done();
+
+    let find = |more: &[&str]| {
+        let found = run(&cluster, &[&["find", "m://patterns"], more].concat()).done();
+        found.text().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (b, c) = ("m://patterns/logs/b.gz", "m://patterns/logs/old/c.gz");
+    assert_eq!(find(&["--include", "*.gz"]), [b, c]);
+    assert_eq!(find(&["--include", "*.gz", "--smaller", "5000"]), [b]);
+    assert_eq!(find(&["--larger", "5001"]), [c]);
+    assert_eq!(find(&["--older-than", "1d"]), Vec::<String>::new());
+    let wrong = run(&cluster, &["find", "m://patterns", "--include", "a["]);
+    assert_eq!(wrong.code, 2, "{}", wrong.err);
+
+    let sums = run(&cluster, &["du", "--json", "--depth", "2", "m://patterns"]).done();
+    let sums: Vec<_> = sums
+        .json_lines()
+        .iter()
+        .map(|sum| {
+            (
+                sum["prefix"].clone(),
+                sum["objects"].clone(),
+                sum["bytes"].clone(),
+            )
+        })
+        .collect();
+    let sum =
+        |prefix: &str, objects: u64, bytes: u64| (prefix.into(), objects.into(), bytes.into());
+    assert_eq!(
+        sums,
+        [
+            sum("logs/old/", 1, 70_000),
+            sum("logs/", 2, 75_000),
+            sum("", 3, 75_010)
+        ]
+    );
+}
