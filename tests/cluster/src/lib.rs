@@ -67,7 +67,7 @@ pub use exposition::{Family, http_get, read_page};
 pub use faults::{Faults, fault_seed};
 pub use layout::{Slots, moved, moves_begun, settled, slots, total_slots};
 pub use load::{Done, Load};
-pub use memory::{peak_resident_bytes, reset_peak, resident_bytes};
+pub use memory::{own_bytes, peak_resident_bytes, reset_peak, resident_bytes};
 pub use objects::{get, put, put_all, verify, verify_all};
 pub use one_for_all::Shared;
 pub use ports::free_address;

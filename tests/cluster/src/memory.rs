@@ -11,6 +11,16 @@ pub fn resident_bytes(pid: u32) -> u64 {
     field(pid, "VmRSS:")
 }
 
+/// Resident memory of a process that is its own: neither the pages of its program, which all processes
+/// of a machine share and which are many in a build with debug assertions, nor other files.
+///
+/// # Panics
+/// When the process is gone.
+#[must_use]
+pub fn own_bytes(pid: u32) -> u64 {
+    field(pid, "RssAnon:")
+}
+
 /// The highest resident memory of a process since [`reset_peak`], or since it started.
 ///
 /// # Panics
