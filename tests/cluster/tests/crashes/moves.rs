@@ -35,14 +35,6 @@ const MOVES: [[&str; 3]; 3] = [
 ];
 /// Shards are restored, or said to be; the one that says so dies.
 const REPAIRS: [&str; 2] = ["repair.restored", "repair.placed"];
-/// An extent has another profile: its new shards are there; its group holds them; the old ones are to
-/// go; they are gone.
-const REENCODING: [&str; 4] = [
-    "reencode.written",
-    "reencode.committed",
-    "garbage.due",
-    "garbage.dropped",
-];
 
 /// A cluster of seven nodes with some objects, whose processes die at places that are armed.
 struct Crashes {
@@ -203,15 +195,6 @@ impl Crashes {
         self.settled(&[], &["node-7"]).await;
     }
 
-    async fn another_profile(&mut self) {
-        let bucket = format!("m://{BUCKET}");
-        REENCODING.iter().for_each(|place| self.arm(place));
-        self.say(&["admin", "bucket", "set-profile", &bucket, "3+2"]);
-        self.died_at(&REENCODING).await;
-        self.say(&["admin", "bucket", "profile", &bucket, "--watch"]);
-        self.settled(&[], &["node-7"]).await;
-    }
-
     /// The gateway of an upload dies in the middle of it: what it wrote belongs to nobody.
     async fn an_upload_breaks_off(&self, node: u16) {
         let client = self.cluster.client_of(node);
@@ -275,7 +258,6 @@ async fn moves_survive_a_death_at_each_step() {
     crashes.died_at(&["scan.delete"]).await;
     crashes.moves_are_cancelled().await;
     crashes.repairs(4).await;
-    crashes.another_profile().await;
     let done = load.stop().await;
     println!("{} calls, the longest took {:?}", done.calls, done.longest);
     crashes.objects.extend(done.objects);
