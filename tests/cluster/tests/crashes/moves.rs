@@ -157,29 +157,6 @@ impl Crashes {
         self.tell("everything is where it belongs");
     }
 
-    /// Moves come to a node that dies and is to be emptied then: they are taken back, and who takes them
-    /// back dies.
-    async fn moves_are_cancelled(&mut self) {
-        self.arm("move.cancel");
-        self.say(&["admin", "uncordon", "node-7"]);
-        self.say(&["admin", "rebalance"]);
-        until("moves begin", MOVED_WITHIN, async || {
-            let status = self.client.cluster_status().await;
-            match status.map_err(|e| e.to_string())?.moves_under_way {
-                0 => Err("nothing moves".to_owned()),
-                _ => Ok(()),
-            }
-        })
-        .await;
-        self.nodes.retain(|node| *node != 7);
-        self.cluster.kill(&[7]);
-        self.say(&["admin", "drain", "node-7", "--force"]);
-        self.died_at(&["move.cancel"]).await;
-        self.cluster.restart(&[7]);
-        self.nodes.push(7);
-        self.settled(&[], &["node-7"]).await;
-    }
-
     /// A node has lost all of its shards, and it is a scrub that finds it out.
     async fn repairs(&mut self, node: u16) {
         self.cluster.kill(&[node]);
@@ -256,7 +233,6 @@ async fn moves_survive_a_death_at_each_step() {
         }
     }
     crashes.died_at(&["scan.delete"]).await;
-    crashes.moves_are_cancelled().await;
     crashes.repairs(4).await;
     let done = load.stop().await;
     println!("{} calls, the longest took {:?}", done.calls, done.longest);
