@@ -41,9 +41,13 @@ const OTHERS: [&str; 9] = [
     "votes.changed",
 ];
 
-/// Steps that the root group takes once for a newcomer. Whoever takes one can die at another place before
-/// it comes to this one; its successor finds the step done, and nobody comes to this place any more.
-const ONCE: [&str; 2] = ["root.follows", "root.votes"];
+/// Places behind steps that the root group takes once for a newcomer, and what a process says before such a
+/// step. It can die at another place before it comes to this one: its successor finds the step done, and
+/// nobody comes to this place any more.
+const ONCE: [(&str, &str); 2] = [
+    ("root.follows", "a replica begins to follow the root group"),
+    ("root.votes", "the root group's voters change"),
+];
 
 /// A server that is started again whenever it has died.
 struct Server {
@@ -52,6 +56,8 @@ struct Server {
     more: Vec<String>,
     process: Daemon,
     deaths: usize,
+    /// Steps of [`ONCE`] that a process had begun when it died elsewhere.
+    passed_by: Vec<&'static str>,
 }
 
 impl Server {
@@ -67,6 +73,7 @@ impl Server {
             more: more.to_vec(),
             process,
             deaths: 0,
+            passed_by: Vec::new(),
         }
     }
 
@@ -83,6 +90,10 @@ impl Server {
         let died = "a test ends this process here";
         assert!(said.contains(died), "{} ended:\n{said}", self.name);
         self.deaths += 1;
+        let begun = ONCE.iter().filter(|(place, step)| {
+            said.contains(step) && !said.contains(&format!("place=\"{place}\""))
+        });
+        self.passed_by.extend(begun.map(|(place, _)| *place));
         self.process = Self::run(cluster, self.name, &self.addresses, &self.more);
     }
 }
@@ -119,11 +130,8 @@ async fn all_take_part(
             names.len() <= servers.len(),
             "one was let in twice: {names:?}"
         );
-        let complete = up == servers.len() && voters == Some(votes);
-        if complete {
-            left.retain(|place| !ONCE.contains(place));
-        }
-        if left.is_empty() && complete {
+        left.retain(|place| !servers.iter().any(|s| s.passed_by.contains(place)));
+        if left.is_empty() && up == servers.len() && voters == Some(votes) {
             return Ok(());
         }
         Err(format!(

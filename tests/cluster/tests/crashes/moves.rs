@@ -11,6 +11,7 @@ use marram_cluster_tests::{
     Armed, Cluster, Load, Object, Options, Pool, Scratch, alive, equal_both_ways,
     log_uniform_sizes, put_all, room, run, settled, until, verify_all,
 };
+use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 
 const BUCKET: &str = "crashes";
@@ -35,6 +36,14 @@ const MOVES: [[&str; 3]; 3] = [
 ];
 /// Shards are restored, or said to be; the one that says so dies.
 const REPAIRS: [&str; 2] = ["repair.restored", "repair.placed"];
+/// An extent has another profile: its new shards are there; its group holds them; the old ones are to
+/// go; they are gone.
+const REENCODING: [&str; 4] = [
+    "reencode.written",
+    "reencode.committed",
+    "garbage.due",
+    "garbage.dropped",
+];
 
 /// A cluster of seven nodes with some objects, whose processes die at places that are armed.
 struct Crashes {
@@ -157,6 +166,30 @@ impl Crashes {
         self.tell("everything is where it belongs");
     }
 
+    /// Moves come to a node that dies and is to be emptied then: they are taken back, and who takes them
+    /// back dies. The node stands still from the beginning on, so that no move can end before.
+    async fn moves_are_cancelled(&mut self) {
+        self.arm("move.cancel");
+        self.say(&["admin", "uncordon", "node-7"]);
+        self.cluster.signal(7, Signal::STOP);
+        self.say(&["admin", "rebalance"]);
+        until("moves begin", MOVED_WITHIN, async || {
+            let status = self.client.cluster_status().await;
+            match status.map_err(|e| e.to_string())?.moves_under_way {
+                0 => Err("nothing moves".to_owned()),
+                _ => Ok(()),
+            }
+        })
+        .await;
+        self.nodes.retain(|node| *node != 7);
+        self.cluster.kill(&[7]);
+        self.say(&["admin", "drain", "node-7", "--force"]);
+        self.died_at(&["move.cancel"]).await;
+        self.cluster.restart(&[7]);
+        self.nodes.push(7);
+        self.settled(&[], &["node-7"]).await;
+    }
+
     /// A node has lost all of its shards, and it is a scrub that finds it out.
     async fn repairs(&mut self, node: u16) {
         self.cluster.kill(&[node]);
@@ -169,6 +202,19 @@ impl Crashes {
         REPAIRS.iter().for_each(|place| self.arm(place));
         self.say(&["admin", "scrub"]);
         self.died_at(&REPAIRS).await;
+        self.settled(&[], &["node-7"]).await;
+    }
+
+    async fn another_profile(&mut self) {
+        let bucket = format!("m://{BUCKET}");
+        // While the command runs nobody is started again: it must not cost the groups their majorities, and
+        // there is garbage from before.
+        let (encoding, garbage) = REENCODING.split_at(2);
+        encoding.iter().for_each(|place| self.arm(place));
+        self.say(&["admin", "bucket", "set-profile", &bucket, "3+2"]);
+        garbage.iter().for_each(|place| self.arm(place));
+        self.died_at(&REENCODING).await;
+        self.say(&["admin", "bucket", "profile", &bucket, "--watch"]);
         self.settled(&[], &["node-7"]).await;
     }
 
@@ -233,7 +279,9 @@ async fn moves_survive_a_death_at_each_step() {
         }
     }
     crashes.died_at(&["scan.delete"]).await;
+    crashes.moves_are_cancelled().await;
     crashes.repairs(4).await;
+    crashes.another_profile().await;
     let done = load.stop().await;
     println!("{} calls, the longest took {:?}", done.calls, done.longest);
     crashes.objects.extend(done.objects);
