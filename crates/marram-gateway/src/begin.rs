@@ -62,7 +62,7 @@ impl Begin {
         let ObjectAnswer::Begin(begin) = answer else {
             return Err(GroupError::Kind(group));
         };
-        core.group_time.saw(begin.time_ms);
+        core.group_time.saw(group, begin.time_ms);
         core.calls.phase(Phase::Begin, taken.elapsed());
         core.begins.keep(group, begin.index, taken);
         Ok(Self {

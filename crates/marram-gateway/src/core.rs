@@ -344,7 +344,7 @@ impl Core {
         request: RequestId,
         command: &ObjectCommand,
     ) -> Result<ObjectOutcome, GroupError> {
-        let deadline_ms = self.group_time.deadline_ms((self.now_ms)());
+        let deadline_ms = self.group_time.deadline_ms(group, (self.now_ms)());
         let sealed = Envelope::seal(Some(request), deadline_ms, command);
         let outcome = self
             .groups
@@ -361,7 +361,7 @@ impl Core {
     /// refused has to be asked for again, because its data may be dropped already.
     async fn learn_time(&self, group: GroupId) {
         match self.ask(group, &ObjectQuery::Status, true).await {
-            Ok(ObjectAnswer::Status(counters)) => self.group_time.saw(counters.time_ms),
+            Ok(ObjectAnswer::Status(counters)) => self.group_time.saw(group, counters.time_ms),
             Ok(_) => {}
             Err(error) => tracing::info!(%group, %error, "a group does not tell its time"),
         }
