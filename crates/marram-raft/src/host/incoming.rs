@@ -138,9 +138,7 @@ impl Incoming {
                 }
                 Ok(found)
             }
-            Err(NoteError::Io(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
-                Err(place.io(error))
-            }
+            // A drive that cannot read it may still take it anew; one that cannot says so then.
             Err(error) => {
                 tracing::warn!(%group, %error, "a part of a snapshot is of no use: it begins anew");
                 remove(place)?;
