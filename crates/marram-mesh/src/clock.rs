@@ -33,8 +33,7 @@ pub fn clock_ms() -> u64 {
 
 /// Holds this clock against those of the peers that answer: how far each is ahead of this one.
 pub(crate) fn hold_against(peers: impl IntoIterator<Item = i64>) {
-    // Too few to compare with: what was found out earlier is better than nothing.
-    let Some(middle) = middle_clock(peers) else {
+    let Some(middle) = middle(peers.into_iter().collect()) else {
         return;
     };
     let before = CORRECTION_MS.load(Ordering::Relaxed);
@@ -53,6 +52,13 @@ pub(crate) fn hold_against(peers: impl IntoIterator<Item = i64>) {
             "this machine's clock is {off} those of its peers, and this server goes by theirs: set the clock"
         );
     }
+}
+
+/// How far the middle of the clocks is ahead of this one. With too few to compare, what was found out earlier is
+/// better than nothing; only when all that are left agree there is nothing to correct.
+fn middle(peers: Vec<i64>) -> Option<i64> {
+    let agree = !peers.is_empty() && peers.iter().all(|ahead| ahead.abs() < CLOCKS_APART_MS);
+    middle_clock(peers).or_else(|| agree.then_some(0))
 }
 
 /// The correction that follows `before` when the middle of the clocks is so far ahead of one's own.
@@ -114,6 +120,18 @@ mod tests {
     use super::*;
 
     const TEN_MIN: i64 = 600_000;
+
+    #[test]
+    fn a_correction_does_not_outlive_its_reason() {
+        assert_eq!(
+            middle(vec![40]),
+            Some(0),
+            "the clock was set while one peer was left"
+        );
+        assert_eq!(middle(vec![TEN_MIN]), None, "either may be wrong");
+        assert_eq!(middle(Vec::new()), None);
+        assert_eq!(middle(vec![TEN_MIN, TEN_MIN]), Some(TEN_MIN));
+    }
 
     #[test]
     fn a_clock_is_corrected_only_when_it_is_far_off_and_then_steadily() {

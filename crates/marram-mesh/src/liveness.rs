@@ -101,6 +101,7 @@ async fn watch(shared: Weak<Shared>, node: NodeId) {
             if now == Liveness::Away {
                 // Connections to a silent peer would retransmit for minutes.
                 mesh.close_links(node);
+                mesh.forget_told(node);
             }
         }
         mesh.record(node, now);

@@ -351,6 +351,11 @@ impl Mesh {
         !told.is_empty() && told.values().all(|times| *times >= REMOVED_AFTER)
     }
 
+    /// A peer does not answer any more: what it said last is not known to hold.
+    pub(crate) fn forget_told(&self, node: NodeId) {
+        self.shared.removed.lock().remove(&node);
+    }
+
     pub(crate) fn was_told(&self, node: NodeId, removed: bool) {
         let was = self.is_removed();
         {
