@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use marram_erasure::GeometryError;
-use marram_meta::{Body, Extent, VersionRow};
+use marram_meta::{Body, Extent, VersionRow, Versioning};
 use marram_object::{ReadPlan, Unreadable};
 use marram_types::Generation;
 use tokio::sync::OwnedSemaphorePermit;
@@ -178,8 +178,7 @@ impl Reader {
         self.plans += 1;
         tracing::info!(%error, "a read plan failed; the object is looked up again");
         let started = self.at > self.range.start;
-        // Once bytes of a version were given it is that one, even where it is not current any more.
-        let given = (started && self.row.numbered).then_some(self.row.generation);
+        let given = started.then_some(self.row.generation);
         let found = look_again(&self.core, &self.which, given).await?;
         if found.version != self.row.version {
             let whole = self.range == (0..self.row.size);
@@ -198,13 +197,22 @@ impl Reader {
     }
 }
 
-/// The version that was asked for, or that is given already.
+/// The version that was asked for, or of which bytes were given already: where the bucket keeps versions that
+/// one is there even when it is not current any more.
 async fn look_again(
     core: &Core,
     which: &Which,
     given: Option<Generation>,
 ) -> Result<VersionRow, GetError> {
-    let found = match which.generation.or(given) {
+    let kept = match given {
+        None => None,
+        Some(_) => {
+            let bucket = core.bucket(&which.name.bucket).await;
+            let bucket = bucket.map_err(LookupError::from)?;
+            given.filter(|_| bucket.versioning != Versioning::Off)
+        }
+    };
+    let found = match which.generation.or(kept) {
         None => lookup(core, &which.name).await,
         wanted => lookup_version(core, &which.name, wanted).await,
     };

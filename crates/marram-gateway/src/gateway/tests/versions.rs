@@ -415,3 +415,43 @@ async fn a_batch_deletes_versions_and_objects() {
         (0, 1, 1)
     );
 }
+
+#[tokio::test]
+async fn a_read_goes_on_with_a_version_that_is_replaced_meanwhile() {
+    let (cluster, mut client) = cluster(6).await;
+    let before = content(40_000_000, 1);
+    // From before the bucket kept versions: it is the null version.
+    client.put("k", &before).await.unwrap();
+    versioning(&mut client, v1::Versioning::On).await.unwrap();
+    let request = v1::GetObjectRequest {
+        bucket: "bucket".to_owned(),
+        key: "k".to_owned(),
+        ..v1::GetObjectRequest::default()
+    };
+    let stream = client.objects.get_object(request).await.unwrap();
+    let mut stream = stream.into_inner();
+    let mut data = Vec::new();
+    let mut replaced = false;
+    while let Some(next) = stream.message().await.unwrap() {
+        if let Got::Chunk(chunk) = next.message.unwrap() {
+            data.extend_from_slice(&chunk.data);
+            if !replaced {
+                replaced = true;
+                client.put("k", &content(1000, 2)).await.unwrap();
+                // What is read next cannot be read for a moment: the object is looked up again.
+                let gone = cluster.nodes[..3].to_vec();
+                gone.iter().for_each(|node| cluster.drives.stop(*node));
+                let drives = cluster.drives.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+                    gone.iter().for_each(|node| drives.start(*node));
+                });
+            }
+        }
+    }
+    assert!(
+        data == before,
+        "one version from its first byte to its last"
+    );
+    assert_eq!(get(&mut client, "k", None).await.unwrap(), content(1000, 2));
+}
