@@ -7,17 +7,17 @@ use marram_types::caps::DELETES_PER_CALL_MAX;
 
 use crate::client::{Client, Lane, repeatable, within};
 use crate::error::{ClientError, ErrorKind};
-use crate::types::Preconditions;
+use crate::types::{Deletion, Preconditions};
 
-/// What came of one object: whether there was one.
-type Deleted = Result<bool, ClientError>;
+/// What came of one object.
+type Deleted = Result<Deletion, ClientError>;
 
 /// Bytes of one call's keys and entity tags together: what a message takes, with room for its frame.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
 impl Client {
     /// Deletes up to [`DELETES_PER_CALL_MAX`] objects, each with its own condition, and says of each
-    /// whether there was one, or why it is not deleted, in the order asked. Each is a change of its own:
+    /// what came of it, or why it is not deleted, in the order asked. Each is a change of its own:
     /// nothing is promised of all together.
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl Client {
     }
 
     /// Deletes up to [`DELETES_PER_CALL_MAX`] versions or delete markers for good, each named by key and
-    /// generation, and says of each whether there was one.
+    /// generation, and says of each what came of it.
     ///
     /// # Errors
     /// As [`Self::delete_many`].
@@ -119,7 +119,11 @@ async fn delete_once(
     let answer = answer.map_err(|status| ClientError::from_status(&status))?;
     let results = answer.into_inner().results.into_iter();
     let one = |result: v1::DeleteResult| match result.failure {
-        None => Ok(result.existed),
+        None => Ok(Deletion {
+            existed: result.existed,
+            delete_marker: result.delete_marker,
+            generation: result.generation,
+        }),
         Some(failure) => Err(ClientError::from_failure(failure)),
     };
     Ok(results.map(one).collect())

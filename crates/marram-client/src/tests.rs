@@ -302,16 +302,12 @@ async fn a_batch_is_repeated_for_what_may_fare_better() {
     let done = client.delete_many("abc", &batch).await.expect("answered");
     let told: Vec<_> = done
         .iter()
-        .map(|one| one.as_ref().map_err(crate::ClientError::kind))
+        .map(|one| one.as_ref().map(|done| done.existed))
+        .map(|one| one.map_err(crate::ClientError::kind))
         .collect();
     assert_eq!(
         told,
-        [
-            Ok(&true),
-            Ok(&true),
-            Err(ErrorKind::Precondition),
-            Ok(&false)
-        ]
+        [Ok(true), Ok(true), Err(ErrorKind::Precondition), Ok(false)]
     );
     let ids = server.request_ids();
     assert_eq!(ids.len(), 2);

@@ -83,6 +83,25 @@ pub(crate) async fn create(
     }
 }
 
+/// A bucket's record, once every metadata group holds it at this epoch or a later one, as this server's own view
+/// says; none when it does not until `deadline`.
+pub(crate) async fn until_known(
+    core: &Core,
+    name: &BucketName,
+    epoch: u64,
+    deadline: Instant,
+) -> Option<BucketRecord> {
+    loop {
+        let view = core.view();
+        let known = view.buckets.get(name);
+        match known.filter(|record| record.epoch >= epoch) {
+            Some(record) if record.state == BucketState::Active => return Some(record.clone()),
+            _ if Instant::now() >= deadline => return None,
+            _ => core.wait_for_view().await,
+        }
+    }
+}
+
 /// Why a bucket was not removed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeleteError {

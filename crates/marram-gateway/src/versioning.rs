@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use marram_meta::{
-    BucketState, ObjectAnswer, ObjectQuery, Refusal, RootCommand, RootOutcome, Usage,
-    VERSIONING_SINCE, Versioning,
+    ObjectAnswer, ObjectQuery, Refusal, RootCommand, RootOutcome, Usage, VERSIONING_SINCE,
+    Versioning,
 };
 use marram_proto::v1;
 use marram_types::{BucketId, BucketName, GroupId};
 
+use crate::buckets;
 use crate::convert;
 use crate::core::{BucketError, Core, GateClosed};
 use crate::groups::GroupError;
@@ -93,17 +94,9 @@ pub(crate) async fn set(
     tracing::info!(target: "admin", bucket = %name, %versioning, epoch = changed.epoch, "versioning set");
     // Awaited on this server's own view: what the caller sends next here is judged by the change.
     let deadline = Instant::now() + SETTLE_TIME;
-    loop {
-        let view = core.view();
-        let known = view.buckets.get(&name);
-        match known.filter(|record| record.epoch >= changed.epoch) {
-            Some(record) if record.state == BucketState::Active => {
-                return Ok(convert::bucket(record));
-            }
-            _ if Instant::now() >= deadline => return Err(VersioningError::Slow(name)),
-            _ => core.wait_for_view().await,
-        }
-    }
+    let known = buckets::until_known(core, &name, changed.epoch, deadline).await;
+    let known = known.ok_or(VersioningError::Slow(name))?;
+    Ok(convert::bucket(&known))
 }
 
 /// Says what a bucket holds.
@@ -126,7 +119,12 @@ pub(crate) async fn usage(
     })
 }
 
-async fn of_group(core: &Core, group: GroupId, bucket: BucketId) -> Result<Usage, GroupError> {
+/// What a bucket has in one object group.
+pub(crate) async fn of_group(
+    core: &Core,
+    group: GroupId,
+    bucket: BucketId,
+) -> Result<Usage, GroupError> {
     let query = ObjectQuery::Usage {
         bucket: Some(bucket),
     };

@@ -25,7 +25,7 @@ use marram_meta::{
     TicketWork, UploadCommand, VersionCommand,
 };
 use marram_placement::{PgRow, Phase};
-use marram_types::{DataId, DriveId, GroupId, NodeId, ObjectKey, PgId, Profile};
+use marram_types::{BucketId, DataId, DriveId, GroupId, NodeId, ObjectKey, PgId, Profile};
 use tokio::sync::watch;
 
 use crate::consensus::{Consensus, ConsensusError};
@@ -61,7 +61,7 @@ pub struct Reencoding {
     /// The object's group.
     pub group: GroupId,
     /// The object, and the extent's present data.
-    pub object: (marram_types::BucketId, ObjectKey),
+    pub object: (BucketId, ObjectKey),
     /// The extent's placement group.
     pub pg: PgId,
     /// The extent's data.
@@ -236,58 +236,56 @@ impl<C: Consensus, R: Reencoders> Turn<'_, C, R> {
 
     /// Has the group judge versions of buckets whose profile was changed.
     async fn judge(&self) -> Result<Done, ConsensusError> {
-        let consensus = &self.work.consensus;
-        let answer = consensus
-            .ask_object(self.group, ObjectQuery::Judging)
-            .await?;
+        let asked = ObjectQuery::Judging;
+        let answer = self.work.consensus.ask_object(self.group, asked).await?;
         let ObjectAnswer::Judging(buckets) = answer else {
             return Ok(Done::default());
         };
-        let mut entries = 0;
-        for (bucket, mut after) in buckets {
-            while entries < JUDGED_PER_PASS {
-                let last = after.as_deref().and_then(|key| ObjectKey::new(key).ok());
-                let command = ObjectCommand::JudgeVersions {
-                    bucket,
-                    after: last,
-                };
-                let outcome = consensus.propose_object(self.group, command).await?;
-                entries += 1;
-                match outcome {
-                    ObjectOutcome::Judged {
-                        after: at,
-                        done: false,
-                    } => after = at,
-                    _ => break,
-                }
-            }
-        }
-        Ok(Done {
-            done: entries,
-            waiting: 0,
-        })
+        let command = |bucket, after: Option<String>| ObjectCommand::JudgeVersions {
+            bucket,
+            after: after.as_deref().and_then(|key| ObjectKey::new(key).ok()),
+        };
+        let went_on = |outcome| match outcome {
+            ObjectOutcome::Judged { after, done: false } => Some(after),
+            _ => None,
+        };
+        self.judge_all(buckets, command, went_on).await
     }
 
     /// The same for versions that are not current.
     async fn judge_noncurrent(&self) -> Result<Done, ConsensusError> {
-        let consensus = &self.work.consensus;
         let asked = ObjectQuery::JudgingNoncurrent;
-        let answer = consensus.ask_object(self.group, asked).await?;
+        let answer = self.work.consensus.ask_object(self.group, asked).await?;
         let ObjectAnswer::JudgingNoncurrent(buckets) = answer else {
             return Ok(Done::default());
         };
+        let command =
+            |bucket, after| ObjectCommand::Version(VersionCommand::Judge { bucket, after });
+        let went_on = |outcome| match outcome {
+            ObjectOutcome::NoncurrentJudged { after, done: false } => Some(after),
+            _ => None,
+        };
+        self.judge_all(buckets, command, went_on).await
+    }
+
+    /// Sends judgements of each bucket from where it was left. `went_on` says where an outcome leaves it;
+    /// nothing when it is over.
+    async fn judge_all<P>(
+        &self,
+        buckets: Vec<(BucketId, Option<P>)>,
+        command: impl Fn(BucketId, Option<P>) -> ObjectCommand,
+        went_on: impl Fn(ObjectOutcome) -> Option<Option<P>>,
+    ) -> Result<Done, ConsensusError> {
+        let consensus = &self.work.consensus;
         let mut entries = 0;
         for (bucket, mut after) in buckets {
             while entries < JUDGED_PER_PASS {
-                let command = ObjectCommand::Version(VersionCommand::Judge { bucket, after });
-                let outcome = consensus.propose_object(self.group, command).await?;
+                let judging = command(bucket, after);
+                let outcome = consensus.propose_object(self.group, judging).await?;
                 entries += 1;
-                match outcome {
-                    ObjectOutcome::NoncurrentJudged {
-                        after: at,
-                        done: false,
-                    } => after = at,
-                    _ => break,
+                match went_on(outcome) {
+                    Some(at) => after = at,
+                    None => break,
                 }
             }
         }

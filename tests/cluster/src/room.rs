@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How many tests of a binary may have a cluster at the same time. One alone keeps two cores busy for a
 /// quarter to a half of its time and waits for timers and graces for the rest; three fill them.
-/// (As many threads for tests are asked for in `.cargo/config.toml`.)
+/// (More threads for tests than that are asked for in `.cargo/config.toml`.)
 const CLUSTERS: u32 = 3;
 
 /// The file that gets a line for each test with a cluster: its seconds and its name.

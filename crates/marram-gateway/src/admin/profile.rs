@@ -4,18 +4,20 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use marram_meta::{
-    BucketRecord, BucketState, ClusterView, ObjectAnswer, ObjectQuery, Refusal, RootCommand,
-    RootOutcome, Usage, Versioning,
+    BucketRecord, ClusterView, ObjectAnswer, ObjectQuery, Refusal, RootCommand, RootOutcome, Usage,
+    Versioning,
 };
 use marram_placement::{PlanError, Standing, Topology, plan_pool, pool_of, tolerated_by};
 use marram_proto::v1;
 use marram_types::{BucketName, GroupId, PgId, PoolId, Profile};
 
+use crate::buckets;
 use crate::core::{BucketError, Core};
 use crate::groups::GroupError;
 use crate::pace;
 use crate::status::{Fault, Reason};
 use crate::validate::{self, InvalidField};
+use crate::versioning;
 
 /// How long a call waits until every metadata group knows of the change.
 const SETTLE_TIME: Duration = Duration::from_secs(15);
@@ -88,26 +90,9 @@ pub(crate) async fn set(
         _ => return Err(GroupError::Kind(GroupId::ROOT).into()),
     };
     tracing::info!(target: "admin", bucket = %name, %profile, epoch = changed.epoch, "profile set");
-    until_known(core, &name, &changed, deadline).await?;
+    let known = buckets::until_known(core, &name, changed.epoch, deadline).await;
+    known.ok_or(ProfileError::Slow(name))?;
     how_far(core, &changed).await
-}
-
-/// Until every metadata group holds the record, as this server's own view says.
-async fn until_known(
-    core: &Core,
-    name: &BucketName,
-    changed: &BucketRecord,
-    deadline: Instant,
-) -> Result<(), ProfileError> {
-    loop {
-        let view = core.view();
-        let known = view.buckets.get(name);
-        match known.filter(|record| record.epoch >= changed.epoch) {
-            Some(record) if record.state == BucketState::Active => return Ok(()),
-            _ if Instant::now() >= deadline => return Err(ProfileError::Slow(name.clone())),
-            _ => core.wait_for_view().await,
-        }
-    }
 }
 
 /// Makes the pools of a profile and waits until every group knows their rows: the profile is written
@@ -235,11 +220,6 @@ async fn of_group(
         };
         judges |= earlier.iter().any(|(of, _)| *of == record.bucket);
     }
-    let query = ObjectQuery::Usage {
-        bucket: Some(record.bucket),
-    };
-    let ObjectAnswer::Usage(usage) = core.ask(group, &query, true).await? else {
-        return Err(GroupError::Kind(group));
-    };
+    let usage = versioning::of_group(core, group, record.bucket).await?;
     Ok((usage, judges))
 }

@@ -20,6 +20,8 @@ struct Fake {
     deaf: BTreeSet<u64>,
     away: BTreeSet<u64>,
     slow: AtomicBool,
+    /// Somebody has asked whether this one is slow.
+    looked: AtomicBool,
 }
 
 fn unavailable(group: GroupId) -> ConsensusError {
@@ -74,6 +76,7 @@ impl Consensus for Fake {
     }
 
     fn is_slow(&self, replica: ReplicaId) -> bool {
+        self.looked.store(true, Ordering::SeqCst);
         replica == self.own_replica() && self.slow.load(Ordering::SeqCst)
     }
 
@@ -99,6 +102,7 @@ fn world(deaf: &[u64], away: &[u64]) -> (Fake, ClusterView) {
         deaf: deaf.iter().copied().collect(),
         away: away.iter().copied().collect(),
         slow: AtomicBool::new(false),
+        looked: AtomicBool::new(false),
     };
     (fake, view)
 }
@@ -155,10 +159,13 @@ async fn a_leader_that_is_slow_gives_everything_away() {
     let fake = Arc::new(fake);
     let (_sender, seen) = watch::channel(Arc::new(view));
     let spreads = tokio::spawn(spread_leaders(fake.clone(), seen));
-    tokio::time::sleep(LOOK_EVERY + LOOK_EVERY / 2).await;
+    let began = Instant::now();
+    while !fake.looked.load(Ordering::SeqCst) {
+        assert!(began.elapsed() < Duration::from_secs(30), "nobody looks");
+        tokio::time::sleep(TAKEN_EVERY).await;
+    }
     assert_eq!(fake.led_groups().len(), 6, "it leads what it is to lead");
     fake.slow.store(true, Ordering::SeqCst);
-    let began = Instant::now();
     while !fake.led_groups().is_empty() {
         assert!(
             began.elapsed() < Duration::from_secs(30),

@@ -7577,7 +7577,7 @@ pub mod object_service_client {
         /// next newest is the current one where it was that. To restore an object, delete its marker.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, PRECONDITION_FAILED,
-        /// METADATA_FULL, OUTCOME_UNKNOWN.
+        /// METADATA_FULL, OUTCOME_UNKNOWN, VERSION_GATE_CLOSED.
         pub async fn delete_object(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteObjectRequest>,
@@ -7800,7 +7800,7 @@ pub mod object_service_server {
         /// next newest is the current one where it was that. To restore an object, delete its marker.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, PRECONDITION_FAILED,
-        /// METADATA_FULL, OUTCOME_UNKNOWN.
+        /// METADATA_FULL, OUTCOME_UNKNOWN, VERSION_GATE_CLOSED.
         async fn delete_object(
             &self,
             request: tonic::Request<super::DeleteObjectRequest>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use marram_client::{Client, ListQuery, Preconditions, Versioning};
+use marram_client::{Client, ListQuery, Preconditions};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -60,7 +60,7 @@ pub(super) async fn run(context: &Context<'_>, args: RmArgs) -> Result<(), Failu
             // The versions are there: who meant to free room must know.
             let generation = done.generation;
             context.output.line(&format!(
-                "{place} is hidden by delete marker {generation}; its versions are kept"
+                "{place} is hidden by delete marker {generation}; `marram ls --versions` shows what is kept"
             ))?;
         }
     }
@@ -102,9 +102,9 @@ async fn recursive(
     places: &[Remote],
     jobs: u16,
 ) -> Result<(), Failure> {
-    let (progress, finder) = (context.output.progress(), client.clone());
+    let progress = context.output.progress();
     let (mut tally, mut running) = (Tally::default(), JoinSet::new());
-    let mut found = Ok(());
+    let (mut found, mut marked) = (Ok(()), 0);
     for place in places {
         let mut pages = client.list(&place.bucket, ListQuery::all(&place.key));
         while found.is_ok() {
@@ -119,21 +119,20 @@ async fn recursive(
             if running.len() >= usize::from(jobs)
                 && let Some(done) = running.join_next().await
             {
-                count(done, context, &progress, &mut tally);
+                marked += count(done, context, &progress, &mut tally);
             }
             let keys = page.objects.into_iter().map(|object| object.key).collect();
             running.spawn(batch(client.clone(), place.clone(), keys));
         }
     }
     while let Some(done) = running.join_next().await {
-        count(done, context, &progress, &mut tally);
+        marked += count(done, context, &progress, &mut tally);
     }
     progress.finish();
-    let kept = keeps_versions(&finder, places).await;
-    let told = || match kept {
-        false => format!("{} deleted", tally.deleted),
-        true => format!(
-            "{} hidden by delete markers; their versions are kept",
+    let told = || match marked {
+        0 => format!("{} deleted", tally.deleted),
+        marked => format!(
+            "{} deleted; {marked} of them are hidden by delete markers: `marram ls --versions` shows what is kept",
             tally.deleted
         ),
     };
@@ -141,19 +140,14 @@ async fn recursive(
     found.and_then(|()| tally.verdict())
 }
 
-/// Whether a bucket keeps versions of what was deleted.
-async fn keeps_versions(client: &Client, places: &[Remote]) -> bool {
-    for place in places {
-        let bucket = client.head_bucket(&place.bucket).await;
-        if bucket.is_ok_and(|bucket| bucket.versioning != Versioning::Off) {
-            return true;
-        }
-    }
-    false
+/// What came of a batch.
+#[derive(Default)]
+struct Batch {
+    failures: Vec<Failure>,
+    deleted: u64,
+    /// Those of them that are hidden by a delete marker.
+    marked: u64,
 }
-
-/// What came of a batch: failures, and how many were deleted.
-type Batch = (Vec<Failure>, u64);
 
 /// Deletes the objects of one page. What was deleted meanwhile by others counts as deleted.
 async fn batch(client: Client, place: Remote, keys: Vec<String>) -> Batch {
@@ -161,41 +155,46 @@ async fn batch(client: Client, place: Remote, keys: Vec<String>) -> Batch {
         .into_iter()
         .map(|key| (key, Preconditions::default()))
         .collect();
-    let (mut failures, mut deleted) = (Vec::new(), 0);
+    let mut done = Batch::default();
     // A page of the longest keys is more than one call takes.
     for part in named.chunks(BATCH_MAX) {
         match client.delete_many(&place.bucket, part).await {
-            Err(error) => failures.push(Failure::at(&place)(error)),
+            Err(error) => done.failures.push(Failure::at(&place)(error)),
             Ok(results) => {
                 for ((key, _), result) in part.iter().zip(results) {
                     match result {
-                        Ok(_) => deleted += 1,
+                        Ok(told) => {
+                            done.deleted += 1;
+                            done.marked += u64::from(told.delete_marker);
+                        }
                         Err(error) => {
-                            failures.push(Failure::at(place.with_key(key.as_str()))(error));
+                            let place = place.with_key(key.as_str());
+                            done.failures.push(Failure::at(place)(error));
                         }
                     }
                 }
             }
         }
     }
-    (failures, deleted)
+    done
 }
 
-/// Counts a batch and tells its failures.
+/// Counts a batch and tells its failures; returns how many were hidden by delete markers.
 fn count(
     done: Result<Batch, JoinError>,
     context: &Context<'_>,
     progress: &Progress,
     tally: &mut Tally,
-) {
+) -> u64 {
     // A task that panicked has told so itself.
-    let Ok((failures, deleted)) = done else {
+    let Ok(batch) = done else {
         tally.failed += 1;
-        return;
+        return 0;
     };
-    tally.deleted += deleted;
-    for failure in failures {
+    tally.deleted += batch.deleted;
+    for failure in batch.failures {
         tally.failed += 1;
         progress.aside(|| failure.tell(context.output.json));
     }
+    batch.marked
 }

@@ -1,6 +1,6 @@
 //! Nodes, redundancy, consensus.
 
-use marram_meta::{BucketState, NodeRecord};
+use marram_meta::{BucketState, NodeDuty, NodeRecord};
 use marram_proto::v1;
 use marram_types::{NodeId, Profile};
 use v1::Severity::{Critical, Note, Warning};
@@ -16,6 +16,10 @@ pub(super) fn nodes(facts: &Facts) -> Vec<v1::Finding> {
     let of_node = |status: &v1::NodeStatus| {
         let node = facts.view.nodes.get(&NodeId(status.node_id))?;
         let condition = status.condition.unwrap_or_default();
+        // It was given up: `work` says what is left to do.
+        if node.duty == NodeDuty::Fenced {
+            return None;
+        }
         if status.state() == v1::NodeState::Away {
             return Some(away(facts, node, condition));
         }
@@ -28,7 +32,7 @@ fn away(facts: &Facts, node: &NodeRecord, condition: v1::NodeCondition) -> v1::F
     let unreadable = redundancy_of(facts).is_none_or(|known| known.tolerated_losses < 0);
     let since = match condition.health() {
         v1::NodeHealth::Dead | v1::NodeHealth::Suspect => {
-            format!(" since {}", time(condition.health_for_ms))
+            format!(" for {}", time(condition.health_for_ms))
         }
         _ => String::new(),
     };
@@ -214,7 +218,7 @@ pub(super) fn consensus(facts: &Facts) -> Vec<v1::Finding> {
                 &node.name,
                 format!("its replica of group {} has stopped: {}", replica.group, replica.failure),
                 "look at its log; a replica that met a newer version goes on with a newer release, one with \
-                 damage after a restart with --give-up-metadata",
+                 damage after a restart: it asks for a fresh replica by itself. See docs/runbooks/no-leader.md",
             ));
         }
     }
@@ -328,7 +332,7 @@ mod tests {
         assert_eq!((severity, subject.as_str()), (Warning, "node-3"));
         assert_eq!(
             evidence,
-            "it does not answer since 61 s; 6 of 6 peers do not reach it"
+            "it does not answer for 61 s; 6 of 6 peers do not reach it"
         );
         facts.redundancy().tolerated_losses = -1;
         assert_eq!(only(&nodes(&facts)).0, Critical);

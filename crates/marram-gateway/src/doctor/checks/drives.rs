@@ -63,7 +63,7 @@ pub(super) fn state(facts: &Facts) -> Vec<v1::Finding> {
                 format!("{} {}", node.name, folder.path),
                 "no drive is open in this data folder",
                 "its log says why; an empty folder in place of a drive that was there is taken for a new \
-                 drive only when it is asked to",
+                 drive once that one has failed or was given up: `marram admin drive fail`",
             ));
         }
         if folder.errors > 0 {

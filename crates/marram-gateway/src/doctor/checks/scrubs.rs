@@ -6,7 +6,8 @@ use v1::Severity::{Critical, Warning};
 use super::super::facts::Facts;
 use super::super::say::{count, found, time};
 
-/// A pass of every drive takes two weeks by default; after so long something keeps it from ending.
+/// A pass of every drive is begun 30 days after the last one by default; when none has ended for so long,
+/// something keeps it from ending.
 const PASS_MS_MAX: u64 = 60 * 86_400_000;
 
 /// Do drives and replicas hold what was written?

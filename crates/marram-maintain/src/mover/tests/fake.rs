@@ -472,7 +472,6 @@ impl Fake {
         })
     }
 
-    /// The state; call [`Self::publish`] when the root's was changed.
     /// The same, with a bucket that keeps every version.
     pub(super) fn versioned(nodes: u8, seed: u64) -> Arc<Self> {
         let fake = Self::new(nodes, seed);
@@ -488,6 +487,7 @@ impl Fake {
         fake
     }
 
+    /// The state; call [`Self::publish`] when the root's was changed.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }

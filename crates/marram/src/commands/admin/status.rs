@@ -317,13 +317,12 @@ fn work_lines(work: &WorkStatus) -> Vec<String> {
 fn drives_text(drives: &[DriveStatus]) -> String {
     let odd = drives.iter().filter_map(|drive| {
         let state = match drive.state {
-            DriveState::Active => return None,
+            DriveState::Active | DriveState::Unknown => return None,
             DriveState::Full => "FULL",
             DriveState::Retired => "RETIRED",
             DriveState::Away => "AWAY",
-            DriveState::Unknown => "unknown",
         };
-        Some(format!("{} {state}", drive.drive_id))
+        Some(format!("drive {} {state}", drive.drive_id))
     });
     let free = drives.iter().map(|drive| drive.free_bytes).sum();
     let all = drives.iter().map(|drive| drive.capacity_bytes).sum();
@@ -331,7 +330,11 @@ fn drives_text(drives: &[DriveStatus]) -> String {
         1 => "1 drive".to_owned(),
         many => format!("{many} drives"),
     };
+    let unheard = drives
+        .iter()
+        .any(|drive| drive.state == DriveState::Unknown);
     let known = match all {
+        0 if unheard => format!("{count}, not heard from"),
         0 => count,
         all => format!("{count}, {} of {} free", size(free), size(all)),
     };
@@ -498,5 +501,27 @@ mod tests {
             "Moving for 1m01s: 2 placement groups under way, 3 to go, 0 B written, about 10s left.";
         assert_eq!(lines[1], moving);
         assert!(work_lines(&WorkStatus::default()).is_empty());
+    }
+
+    #[test]
+    fn drives_that_nobody_hears_of_have_no_state() {
+        let drive = |drive_id, state, capacity_bytes| DriveStatus {
+            drive_id,
+            state,
+            capacity_bytes,
+            free_bytes: capacity_bytes / 2,
+            record_bytes: 0,
+            duty: marram_client::DriveDuty::Serving,
+        };
+        let away = [drive(3328, DriveState::Unknown, 0)];
+        assert_eq!(drives_text(&away), "1 drive, not heard from");
+        let odd = [
+            drive(1, DriveState::Active, 2048),
+            drive(2, DriveState::Retired, 0),
+        ];
+        assert_eq!(
+            drives_text(&odd),
+            "2 drives, 1.0 KiB of 2.0 KiB free; drive 2 RETIRED"
+        );
     }
 }

@@ -46,6 +46,8 @@ struct Moment {
 
 /// What a node said, and when.
 struct Seen {
+    /// Two nodes have one name until the one that is replaced is removed.
+    id: u64,
     name: String,
     page: Option<Page>,
     at: Instant,
@@ -63,7 +65,7 @@ pub(super) async fn run(context: &Context<'_>, args: TopArgs) -> Result<(), Fail
         let status = status(&client).await?;
         let now = look(&client, &status).await;
         let rows = now.iter().map(|seen| {
-            let old = before.iter().find(|old| old.name == seen.name);
+            let old = before.iter().find(|old| old.id == seen.id);
             let old = old.and_then(|old| Some((old.page.as_ref()?, old.at)));
             Row::of(
                 &seen.name,
@@ -118,6 +120,7 @@ async fn look(client: &Client, status: &ClusterStatus) -> Vec<Seen> {
             NodeState::Away | NodeState::Unknown => None,
         };
         Seen {
+            id: node.node_id,
             name: node.name.clone(),
             page,
             at: Instant::now(),

@@ -45,8 +45,15 @@ impl Archive {
             return Err(failed(io::ErrorKind::AlreadyExists.into()));
         }
         let part = path.with_file_name(format!(".{name}.part"));
+        // One that was left behind may belong to somebody else, or lead elsewhere.
+        match std::fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::local("replace", &part)(error));
+            }
+            _ => {}
+        }
         let mut how = File::options();
-        let file = how.write(true).create(true).truncate(true).mode(0o600);
+        let file = how.write(true).create_new(true).mode(0o600);
         let file = file.open(&part).map_err(Failure::local("write", &part))?;
         let to = GzEncoder::new(BufWriter::new(file), Compression::default());
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
