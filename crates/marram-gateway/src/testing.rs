@@ -121,6 +121,7 @@ fn form(groups: &FakeGroups, count: u8) -> Vec<NodeId> {
     let profile = default_profile(usize::from(count), 1);
     let table = plan_pool(&topology, profile.width()).unwrap();
     groups.fence_pool(&table);
+    groups.keep_events(3_600_000, 1 << 20);
     groups.root(&RootCommand::CreatePool(table));
     groups.root(&RootCommand::SetDefaultProfile(profile));
     nodes

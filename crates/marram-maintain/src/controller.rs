@@ -140,6 +140,11 @@ impl<C: Consensus> Controller<C> {
             Noted::Tombstone { group, node, epoch } => {
                 self.fences.note_tombstone(group, node, epoch);
             }
+            Noted::Events {
+                group,
+                for_ms,
+                bytes,
+            } => self.fences.note_events(group, for_ms, bytes),
             Noted::Settled(bucket) => self.fences.forget_bucket(bucket),
         }
     }
@@ -168,6 +173,11 @@ enum Noted {
         node: NodeId,
         epoch: u64,
     },
+    Events {
+        group: GroupId,
+        for_ms: u64,
+        bytes: u64,
+    },
     Settled(BucketId),
 }
 
@@ -195,6 +205,11 @@ async fn execute<C: Consensus + ?Sized>(
         Step::TellTombstone { group, tombstone } => {
             return tell_tombstone(consensus, *group, tombstone).await;
         }
+        Step::KeepEvents {
+            group,
+            for_ms,
+            bytes,
+        } => return keep_events(consensus, *group, *for_ms, *bytes).await,
         Step::BucketActive { bucket, epoch } => {
             root(
                 consensus,
@@ -281,6 +296,21 @@ async fn tell_tombstone<C: Consensus + ?Sized>(
         group,
         node: tombstone.node,
         epoch: tombstone.epoch,
+    })
+}
+
+async fn keep_events<C: Consensus + ?Sized>(
+    consensus: &C,
+    group: GroupId,
+    for_ms: u64,
+    bytes: u64,
+) -> Result<Noted, ConsensusError> {
+    let command = ObjectCommand::KeepEvents { for_ms, bytes };
+    consensus.propose_object(group, command).await?;
+    Ok(Noted::Events {
+        group,
+        for_ms,
+        bytes,
     })
 }
 

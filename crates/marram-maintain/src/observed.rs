@@ -18,6 +18,8 @@ pub struct Fences {
     buckets: BTreeMap<(GroupId, BucketId), (u64, BucketState, u64)>,
     /// The epoch of the last word on a node that the group has.
     tombstones: BTreeMap<(GroupId, NodeId), u64>,
+    /// How long, and how many bytes of, events the group was told to keep.
+    events: BTreeMap<GroupId, (u64, u64)>,
 }
 
 impl Fences {
@@ -54,6 +56,16 @@ impl Fences {
     pub(crate) fn has_tombstone(&self, group: GroupId, stone: &Tombstone) -> bool {
         let told = self.tombstones.get(&(group, stone.node));
         told.is_some_and(|told| *told >= stone.epoch)
+    }
+
+    /// Notes how events are kept in the group.
+    pub fn note_events(&mut self, group: GroupId, for_ms: u64, bytes: u64) {
+        self.events.insert(group, (for_ms, bytes));
+    }
+
+    /// Whether the group was told to keep events so.
+    pub(crate) fn keeps_events(&self, group: GroupId, for_ms: u64, bytes: u64) -> bool {
+        self.events.get(&group) == Some(&(for_ms, bytes))
     }
 
     /// Forgets a bucket whose record needs no more fences.

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use marram_meta::{
-    BucketRecord, BucketState, ClusterView, DriveDuty, GroupRecord, NodeRecord, NodeState,
-    RootCommand, Tombstone,
+    BucketRecord, BucketState, ClusterView, DriveDuty, EVENTS_SINCE, GroupRecord, NodeRecord,
+    NodeState, RootCommand, Tombstone,
 };
 use marram_placement::{
     DriveInfo, PgRow, PlanError, Topology, crowded_zone, deal_votes, default_profile, plan_pool,
     pool_of, relieves, voters_for, votes_in,
 };
+use marram_types::caps::{EVENTS_KEPT_BYTES, EVENTS_KEPT_MS};
 use marram_types::{BucketId, GroupId, NodeId, PoolId, Profile, ReplicaId};
 
 use crate::observed::Observed;
@@ -54,6 +55,15 @@ pub enum Step {
         /// The root's record.
         tombstone: Tombstone,
     },
+    /// Tell a group how it keeps events for those who watch.
+    KeepEvents {
+        /// The group.
+        group: GroupId,
+        /// How long, in milliseconds.
+        for_ms: u64,
+        /// How many bytes of them.
+        bytes: u64,
+    },
     /// Every group holds the pending record: the bucket is in use.
     BucketActive {
         /// The bucket.
@@ -93,6 +103,7 @@ pub fn next_steps(observed: &Observed<'_>) -> Result<Vec<Step>, PlanError> {
     steps.extend(missing_pools(observed.view)?);
     steps.extend(pool_fences(observed));
     steps.extend(tombstones(observed));
+    steps.extend(events(observed));
     for record in observed
         .view
         .buckets
@@ -331,6 +342,26 @@ fn tombstones(observed: &Observed<'_>) -> Vec<Step> {
         observed.object_groups().filter(untold).map(step).collect()
     };
     stones.map(tell).collect::<Vec<Vec<Step>>>().concat()
+}
+
+/// Groups keep events from the version on that brought them (rules.md 9); what all groups may keep is
+/// shared among them.
+fn events(observed: &Observed<'_>) -> Vec<Step> {
+    let cluster = observed.view.cluster.as_ref();
+    let Some(cluster) = cluster.filter(|cluster| cluster.version >= EVENTS_SINCE) else {
+        return Vec::new();
+    };
+    let for_ms = EVENTS_KEPT_MS;
+    let bytes = EVENTS_KEPT_BYTES / u64::from(cluster.object_groups.max(1));
+    observed
+        .object_groups()
+        .filter(|group| !observed.fences.keeps_events(*group, for_ms, bytes))
+        .map(|group| Step::KeepEvents {
+            group,
+            for_ms,
+            bytes,
+        })
+        .collect()
 }
 
 fn bucket_steps(observed: &Observed<'_>, record: &BucketRecord) -> Vec<Step> {

@@ -13,7 +13,7 @@ use marram_types::RequestId;
 use marram_types::codec::{DecodeError, Reader, Writer};
 
 /// The newest command encoding that this release knows.
-pub const COMMAND_VERSION: u8 = 3;
+pub const COMMAND_VERSION: u8 = 4;
 
 /// The oldest one. Version 1, without places and moves, was never released and is not read.
 pub const COMMAND_VERSION_OLDEST: u8 = 2;
@@ -21,6 +21,9 @@ pub const COMMAND_VERSION_OLDEST: u8 = 2;
 /// The version of commands about versioning, and of bucket records that tell of it: a cluster takes them
 /// when each of its members knows them (rules.md 9).
 pub const VERSIONING_SINCE: u8 = 3;
+
+/// The version of commands about events, and of the group states that say how they are kept.
+pub const EVENTS_SINCE: u8 = 4;
 
 const TIME_AT: std::ops::Range<usize> = 1..9;
 

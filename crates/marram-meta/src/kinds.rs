@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod data_ref;
 pub(crate) mod drive;
 pub(crate) mod escaped;
+pub(crate) mod event;
 pub(crate) mod extent;
 pub(crate) mod garbage;
 pub(crate) mod group;

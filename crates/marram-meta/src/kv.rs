@@ -41,6 +41,7 @@
 //! | 60 | `NullVersions` | O | bucket (8), object key | generation of the null version, where it stands in `Noncurrent` |
 //! | 61 | `NoncurrentUploads` | O | upload (16) | generation of the version in `Noncurrent` that it became |
 //! | 62 | `NoncurrentCursors` | O | bucket (8) | how far its `Noncurrent` rows were gone through by its new profile |
+//! | 67 | `Events` | O | index (8), ordinal (4) | what the entry changed about an object |
 //!
 //! 16 was a table of pools, in no release: the number is not used again.
 
@@ -125,11 +126,13 @@ pub enum Table {
     NoncurrentUploads = 61,
     /// Buckets whose profile was changed and whose noncurrent versions have not all been judged by it.
     NoncurrentCursors = 62,
+    /// What entries changed about objects, for those who watch (rules.md 30).
+    Events = 67,
 }
 
 impl Table {
     /// Every table, in the order of the numbers. A snapshot holds the tables in this order.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Meta,
         Self::Requests,
         Self::RequestExpiry,
@@ -165,6 +168,7 @@ impl Table {
         Self::NullVersions,
         Self::NoncurrentUploads,
         Self::NoncurrentCursors,
+        Self::Events,
     ];
 
     /// The stored number.
@@ -218,6 +222,7 @@ impl Table {
             Self::NullVersions => "null_versions",
             Self::NoncurrentUploads => "noncurrent_uploads",
             Self::NoncurrentCursors => "noncurrent_cursors",
+            Self::Events => "events",
         }
     }
 }

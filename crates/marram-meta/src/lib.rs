@@ -45,8 +45,8 @@ pub use backup::{
     BackupKind, BackupSummary, FrameReader,
 };
 pub use envelope::{
-    COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, Envelope, EnvelopeError, VERSIONING_SINCE,
-    stamp,
+    COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, Envelope, EnvelopeError,
+    VERSIONING_SINCE, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -54,6 +54,7 @@ pub use kinds::authority::AuthorityRecord;
 pub use kinds::bucket::{BucketRecord, BucketState};
 pub use kinds::cluster::ClusterRecord;
 pub use kinds::drive::{DriveDuty, DriveRecord};
+pub use kinds::event::{Event, EventKind, EventPlace};
 pub use kinds::extent::Extent;
 pub use kinds::garbage::GarbageEntry;
 pub use kinds::group::GroupRecord;
@@ -85,6 +86,7 @@ pub use query::answer::{
     BeginAnswer, GroupCounters, HeadAnswer, ListEntry, ListItem, ListPage, LiveExtent,
     ObjectAnswer, Reference, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem, TicketsAnswer,
 };
+pub use query::events::{EventsAnswer, EventsFound, EventsQuery};
 pub use query::messages::{ListQuery, ListStart, ObjectQuery};
 pub use query::named::{NamedAnswer, NamedCursor};
 pub use query::run::{QueryError, answer, answer_object};

@@ -8,6 +8,7 @@ mod complete;
 mod delete;
 mod displace;
 pub(crate) mod drops;
+mod events;
 pub(crate) mod extents;
 mod fence;
 mod floors;
@@ -26,6 +27,7 @@ pub(crate) mod upload_command;
 mod usage;
 pub(crate) mod version_command;
 pub(crate) mod versions;
+mod witness;
 
 #[cfg(test)]
 mod tests;

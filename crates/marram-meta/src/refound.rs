@@ -13,6 +13,7 @@ use marram_types::{DriveId, GroupId, NodeId, PgId, ReplicaId};
 
 use crate::envelope::Envelope;
 use crate::kinds::cluster::{self, ClusterRecord};
+use crate::kinds::event::EventPlace;
 use crate::kinds::group::{self, GroupRecord};
 use crate::kinds::layout_row::{self, LayoutRow};
 use crate::kinds::node::{self, NodeState};
@@ -189,6 +190,10 @@ pub fn refound_object(
 ) -> Result<BTreeMap<PgId, PgRow>, RefoundError> {
     let mut state = GroupState::load(kv)?;
     state.applied = at;
+    // What the cluster did after the state was taken is in no table: whoever watched it lists anew.
+    if let Some(kept) = &mut state.events {
+        kept.floor = EventPlace::behind(at);
+    }
     state.store(kv)?;
     Ok(layout_rows(kv)?)
 }

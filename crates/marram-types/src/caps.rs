@@ -72,6 +72,16 @@ pub const API_MESSAGE_BYTES_MAX: usize = MIB + 64 * KIB;
 pub const API_DATA_BYTES_MAX: usize = MIB;
 /// Objects that one call deletes.
 pub const DELETES_PER_CALL_MAX: usize = 1000;
+/// Events in one answer of a group.
+pub const EVENTS_PAGE_MAX: u32 = 1000;
+/// Bytes of events after which an answer of a group ends.
+pub const EVENTS_PAGE_BYTES_MAX: usize = 512 * KIB;
+/// Events that a group looks through for one answer.
+pub const EVENTS_SCANNED_MAX: usize = 16_384;
+/// How long groups keep events for those who watch, in milliseconds (rules.md 30).
+pub const EVENTS_KEPT_MS: u64 = 3_600_000;
+/// Bytes of events that all groups of a cluster keep together at most (rules.md 30).
+pub const EVENTS_KEPT_BYTES: u64 = GIB;
 /// Largest page of a listing.
 pub const LIST_PAGE_MAX: u32 = 1000;
 /// Access keys of one cluster: every gateway holds all of them.

@@ -110,6 +110,11 @@ impl FakeGroups {
         self.fence(&ObjectCommand::Tombstone(stone));
     }
 
+    /// Has the object groups keep events.
+    pub(crate) fn keep_events(&self, for_ms: u64, bytes: u64) {
+        self.fence(&ObjectCommand::KeepEvents { for_ms, bytes });
+    }
+
     pub(crate) fn fence_pool(&self, table: &PoolTable) {
         let rows = (0..).zip(table.rows.iter().cloned()).collect();
         let pool = table.pool();

@@ -106,6 +106,11 @@ fn apply(view: &mut ClusterView, fences: &mut Fences, step: Step) {
                 .collect();
             fences.note_rows(group, pool, &held);
         }
+        Step::KeepEvents {
+            group,
+            for_ms,
+            bytes,
+        } => fences.note_events(group, for_ms, bytes),
         Step::FenceBucket { group, record } => {
             fences.note_bucket(group, record.bucket, record.epoch, record.state, 0);
         }
@@ -360,4 +365,23 @@ fn every_group_is_told_of_a_tombstone_and_that_it_was_taken_back() {
     let again = steps(&view, &root, 0, &Fences::default());
     let tells = |step: &Step| matches!(step, Step::TellTombstone { .. });
     assert!(!again.iter().any(tells), "it is gone, and all know it");
+}
+
+#[test]
+fn groups_keep_events_when_every_server_knows_them() {
+    let mut view = cluster(4, 4);
+    let root = members(1..=3, 4..=4);
+    let mut fences = Fences::default();
+    settle(&mut view, &root, &mut fences);
+    let keeps = |steps: &[Step]| {
+        let of_events = |step: &&Step| matches!(step, Step::KeepEvents { .. });
+        steps.iter().filter(of_events).count()
+    };
+    assert!(!fences.keeps_events(GroupId(1), EVENTS_KEPT_MS, EVENTS_KEPT_BYTES / 8));
+    view.cluster.as_mut().expect("there is one").version = EVENTS_SINCE;
+    assert_eq!(keeps(&steps(&view, &root, 0, &fences)), 8);
+    settle(&mut view, &root, &mut fences);
+    assert!(fences.keeps_events(GroupId(8), EVENTS_KEPT_MS, EVENTS_KEPT_BYTES / 8));
+    let anew = steps(&view, &root, 0, &Fences::default());
+    assert_eq!(keeps(&anew), 8, "another leader says it again");
 }

@@ -2,10 +2,14 @@
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 
+use super::event::EventsKept;
 use crate::kv::{KvError, KvRead, KvWrite, Table};
-use crate::stored::{StateError, Stored, load, only_version, store};
+use crate::stored::{StateError, Stored, load, store};
 
-const VERSION: u8 = 2;
+/// Version 3 ends with how events are kept; of a group that keeps none, version 2 is written. Version 1
+/// was never released and is not read.
+const VERSION: u8 = 3;
+const WITHOUT_EVENTS_VERSION: u8 = 2;
 
 const KEY: &[u8] = b"state";
 
@@ -30,6 +34,8 @@ pub(crate) struct GroupState {
     pub(crate) held_until_ms: u64,
     /// Data displaced at this index or above stays while it is held.
     pub(crate) held_at: u64,
+    /// How events are kept; none: none are.
+    pub(crate) events: Option<EventsKept>,
 }
 
 impl GroupState {
@@ -44,7 +50,11 @@ impl GroupState {
 
 impl Stored for GroupState {
     fn encode(&self, out: &mut Writer) {
-        out.u8(VERSION)
+        let version = match self.events {
+            Some(_) => VERSION,
+            None => WITHOUT_EVENTS_VERSION,
+        };
+        out.u8(version)
             .varint(self.applied)
             .varint(self.time_ms)
             .varint(self.generation_offset)
@@ -54,11 +64,20 @@ impl Stored for GroupState {
             .varint(self.sweep_ms)
             .varint(self.held_until_ms)
             .varint(self.held_at);
+        if let Some(kept) = &self.events {
+            kept.encode(out);
+        }
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        only_version(from, "group state version", VERSION)?;
-        Ok(Self {
+        let version = from.version("group state version", VERSION)?;
+        if version < WITHOUT_EVENTS_VERSION {
+            return Err(DecodeError::Unknown {
+                what: "group state version",
+                found: u64::from(version),
+            });
+        }
+        let mut state = Self {
             applied: from.varint()?,
             time_ms: from.varint()?,
             generation_offset: from.varint()?,
@@ -68,6 +87,11 @@ impl Stored for GroupState {
             sweep_ms: from.varint()?,
             held_until_ms: from.varint()?,
             held_at: from.varint()?,
-        })
+            events: None,
+        };
+        if version >= VERSION {
+            state.events = Some(EventsKept::decode(from)?);
+        }
+        Ok(state)
     }
 }

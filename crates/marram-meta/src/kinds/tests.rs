@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::data_ref::DataRef;
+use super::event::{EventPlace, EventsKept};
 use super::layout_row::LayoutRow;
 use super::noncurrent::{NoncurrentCursor, Past, PastHead};
 use super::object::{BodyKind, deser_body_kind, deser_head};
@@ -178,6 +179,18 @@ proptest! {
             sweep_ms: numbers[6],
             held_until_ms: numbers[7],
             held_at: numbers[8],
+            events: None,
+        });
+        round_trip(&GroupState {
+            applied: numbers[0],
+            events: Some(EventsKept {
+                floor: EventPlace::behind(numbers[1]),
+                bytes: numbers[2],
+                oldest_ms: numbers[3],
+                for_ms: numbers[4],
+                bytes_max: numbers[5],
+            }),
+            ..GroupState::default()
         });
         round_trip(&Usage {
             objects: numbers[0],

@@ -1,5 +1,7 @@
 //! Applies one entry to an object group's state.
 
+use std::cell::RefCell;
+
 use marram_types::codec::{DecodeError, Reader};
 use marram_types::{Crc64Nvme, ObjectKey};
 
@@ -10,7 +12,8 @@ use super::put_ref::{NewBodyRef, PutRef};
 use super::shard::{self, Named};
 use super::upload_command::TAG_PART;
 use super::version_command::VersionCommand;
-use super::{delete, fence, floors, gone, profile, put, reencode, upload};
+use super::witness::{Seen, Witness};
+use super::{delete, events, fence, floors, gone, profile, put, reencode, upload};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::kv::KvWrite;
 use crate::refusal::Refusal;
@@ -69,7 +72,12 @@ pub fn apply_object(kv: &mut dyn KvWrite, index: u64, entry: &[u8]) -> Result<Ve
     let envelope = Envelope::decode(entry)?;
     let command = CommandRef::decode(envelope.body).map_err(ApplyError::bad_command)?;
     let asked = command.asked(envelope.body);
-    let mut apply = Apply::begin(kv, index, &envelope, asked)?;
+    let seen = RefCell::new(None);
+    let mut witness = Witness::new(kv, &seen);
+    let mut apply = Apply::begin(&mut witness, index, &envelope, asked)?;
+    if apply.state.events.is_some() {
+        seen.replace(Some(Seen::new()));
+    }
     let answer = match apply.admit(command.needs_request())? {
         Admission::Repeated(outcome) => {
             discard_data(&mut apply, &command)?;
@@ -85,6 +93,9 @@ pub fn apply_object(kv: &mut dyn KvWrite, index: u64, entry: &[u8]) -> Result<Ve
         }
         Admission::Run => run(&mut apply, &command)?,
     };
+    if let Some(seen) = seen.take() {
+        events::record(&mut apply, seen)?;
+    }
     apply.finish()?;
     Ok(answer)
 }
@@ -150,6 +161,7 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
         ObjectCommand::Reencode { pg, data, extents } => {
             reencode::apply(apply, (*pg, *data), extents)
         }
+        ObjectCommand::KeepEvents { for_ms, bytes } => Ok(events::keep(apply, *for_ms, *bytes)),
         ObjectCommand::HoldFloors { until_ms } => Ok(floors::hold(apply, *until_ms)),
         ObjectCommand::Tombstone(tombstone) => gone::tombstone(apply, tombstone),
         ObjectCommand::Upload(command) => upload::apply(apply, command),

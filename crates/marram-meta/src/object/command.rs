@@ -9,7 +9,7 @@ use super::new_extent::{NewExtent, get_new_extents, put_new_extents};
 use super::put_ref::{PutRef, get_precondition, put_precondition};
 use super::upload_command::UploadCommand;
 use super::version_command::VersionCommand;
-use crate::envelope::{COMMAND_VERSION_OLDEST, Command, VERSIONING_SINCE};
+use crate::envelope::{COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, VERSIONING_SINCE};
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
 use crate::kinds::object::put_metadata;
@@ -31,6 +31,7 @@ const TAG_REENCODE: u8 = 138;
 const TAG_HOLD_FLOORS: u8 = 150;
 const TAG_TOMBSTONE: u8 = 155;
 const TAG_JUDGE_VERSIONS: u8 = 139;
+const TAG_KEEP_EVENTS: u8 = 187;
 
 /// Where a new version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +189,14 @@ pub enum ObjectCommand {
         /// changed.
         after: Option<ObjectKey>,
     },
+    /// Has the group write down what its entries change about objects, for those who watch: from the
+    /// next entry on, if it did not before (rules.md 30).
+    KeepEvents {
+        /// How long events are kept, in milliseconds.
+        for_ms: u64,
+        /// How many bytes of them; whichever ends first.
+        bytes: u64,
+    },
 }
 
 fn extents_hint(extents: &[NewExtent]) -> usize {
@@ -199,6 +208,7 @@ impl Command for ObjectCommand {
     fn version(&self) -> u8 {
         match self {
             Self::Version(_) => VERSIONING_SINCE,
+            Self::KeepEvents { .. } => EVENTS_SINCE,
             Self::BucketFence(record) if record.versioning != Versioning::Off => VERSIONING_SINCE,
             _ => COMMAND_VERSION_OLDEST,
         }
@@ -272,6 +282,10 @@ fn put_last(out: &mut Writer, last: Option<&ObjectKey>) {
     });
 }
 
+fn put_two(out: &mut Writer, first: u64, second: u64) {
+    out.varint(first).varint(second);
+}
+
 /// Reads an object key, which must be a valid one.
 pub(crate) fn get_key(from: &mut Reader<'_>) -> Result<ObjectKey, DecodeError> {
     ObjectKey::new(from.str()?).map_err(|_| DecodeError::Invalid("object key"))
@@ -302,11 +316,7 @@ impl Stored for ObjectCommand {
             Self::RaiseFloors {
                 gc_floor,
                 read_floor,
-            } => {
-                out.u8(TAG_RAISE_FLOORS)
-                    .varint(*gc_floor)
-                    .varint(*read_floor);
-            }
+            } => put_two(out.u8(TAG_RAISE_FLOORS), *gc_floor, *read_floor),
             Self::Collected(entries) => {
                 out.u8(TAG_COLLECTED)
                     .list(entries, |out, entry| entry.encode(out));
@@ -345,6 +355,7 @@ impl Stored for ObjectCommand {
             Self::Tombstone(tombstone) => tombstone.encode(out.u8(TAG_TOMBSTONE)),
             Self::Upload(command) => command.encode(out),
             Self::Version(command) => command.encode(out),
+            Self::KeepEvents { for_ms, bytes } => put_two(out.u8(TAG_KEEP_EVENTS), *for_ms, *bytes),
             Self::JudgeVersions { bucket, after } => {
                 put_last(out.u8(TAG_JUDGE_VERSIONS).u64_be(bucket.0), after.as_ref());
             }
@@ -400,6 +411,10 @@ impl Stored for ObjectCommand {
             TAG_JUDGE_VERSIONS => Self::JudgeVersions {
                 bucket: BucketId(from.u64_be()?),
                 after: from.option(get_key)?,
+            },
+            TAG_KEEP_EVENTS => Self::KeepEvents {
+                for_ms: from.varint()?,
+                bytes: from.varint()?,
             },
             tag if VersionCommand::has_tag(tag) => {
                 Self::Version(VersionCommand::decode(tag, from)?)

@@ -1,6 +1,7 @@
 //! What each rule asks of an object group, one test a rule; the model test checks them together.
 
 mod attempts;
+mod events;
 mod gone;
 mod messages;
 mod model;

@@ -5,6 +5,7 @@ use marram_placement::PgRow;
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DriveId, Generation, Profile, VersionId};
 
+use super::events::EventsAnswer;
 use super::named::NamedAnswer;
 use super::upkeep::{GarbageTotals, OnDriveAnswer};
 use super::uploads::{UploadFound, UploadsAnswer};
@@ -238,6 +239,8 @@ pub enum ObjectAnswer {
     Rows(RowsAnswer),
     /// To `OnDrive`.
     OnDrive(OnDriveAnswer),
+    /// To `Events`.
+    Events(EventsAnswer),
     /// To `GarbageTotals`.
     GarbageTotals(GarbageTotals),
     /// To `Named`.
@@ -355,6 +358,7 @@ fn encode_uploads(out: &mut Writer, answer: &ObjectAnswer) {
             out.u8(73).bool(*any);
         }
         ObjectAnswer::Version(found) => found.encode(out.u8(80)),
+        ObjectAnswer::Events(page) => page.encode(out.u8(90)),
         ObjectAnswer::JudgingNoncurrent(buckets) => {
             out.u8(82).list(buckets, |out, (bucket, after)| {
                 put_place(out.u64_be(bucket.0), after.as_ref());
@@ -416,6 +420,7 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
         72 => ObjectAnswer::Uploads(UploadsAnswer::decode(from)?),
         73 => ObjectAnswer::Drops(from.bool()?),
         80 => ObjectAnswer::Version(VersionAnswer::decode(from, whole)?),
+        90 => ObjectAnswer::Events(EventsAnswer::decode(from)?),
         82 => ObjectAnswer::JudgingNoncurrent(
             from.list(|from| Ok((BucketId(from.u64_be()?), get_place(from)?)))?,
         ),

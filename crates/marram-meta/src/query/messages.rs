@@ -3,6 +3,7 @@
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId};
 
+use super::events::EventsQuery;
 use super::named::NamedCursor;
 use super::uploads::{UploadQuery, UploadsQuery};
 use crate::kinds::data_ref::{get_pair, put_pair};
@@ -181,6 +182,8 @@ pub enum ObjectQuery {
         /// Most extents.
         limit: u32,
     },
+    /// What happened after a place.
+    Events(EventsQuery),
     /// How much garbage waits to be removed.
     GarbageTotals,
     /// What names drives: asked only when the group has applied their tombstone (rules.md 25).
@@ -275,6 +278,7 @@ fn encode_uploads(out: &mut Writer, query: &ObjectQuery) {
         ObjectQuery::JudgingNoncurrent => {
             out.u8(82);
         }
+        ObjectQuery::Events(query) => query.encode(out.u8(90)),
         _ => unreachable!("encoded by the caller"),
     }
 }
@@ -401,6 +405,7 @@ impl Stored for ObjectQuery {
             },
             81 => Self::ListVersions(ListQuery::decode(from)?),
             82 => Self::JudgingNoncurrent,
+            90 => Self::Events(EventsQuery::decode(from)?),
             55 => Self::Named {
                 drives: get_drives(from)?,
                 after: from.option(NamedCursor::decode)?,

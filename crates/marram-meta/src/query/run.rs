@@ -11,6 +11,7 @@ use super::answer::{
     BeginAnswer, GroupCounters, HeadAnswer, ObjectAnswer, TAG_HEAD, TICKETS_COUNTED_MAX, VERSION,
     encode_head_rest,
 };
+use super::events::events;
 use super::list::list;
 use super::live::{live, queue, reference, rows, tickets};
 use super::messages::ObjectQuery;
@@ -113,6 +114,7 @@ pub fn answer(
         ObjectQuery::Upload(query) => ObjectAnswer::Upload(upload(kv, query)?),
         ObjectQuery::Uploads(query) => ObjectAnswer::Uploads(uploads(kv, query)?),
         ObjectQuery::Drops => ObjectAnswer::Drops(drops::any(kv)?),
+        ObjectQuery::Events(query) => ObjectAnswer::Events(events(kv, applied, query)?),
         ObjectQuery::GarbageTotals => ObjectAnswer::GarbageTotals(garbage_totals(kv)?),
         ObjectQuery::Named {
             drives,

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use crate::stored::Stored;
 use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
-    BeginAnswer, DeleteMarker, Extent, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer,
-    ListEntry, ListItem, ListMerge, ListPage, ListQuery, ListStart, LiveExtent, NamedCursor,
-    ObjectAnswer, ObjectQuery, OnDrive, OnDriveAnswer, PartItem, PartRow, Reference, RowsAnswer,
-    TicketItem, TicketWork, TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName,
-    UploadQuery, UploadRow, UploadsAnswer, UploadsQuery, Usage, VersionAnswer, VersionEntry,
-    VersionRow, answer,
+    BeginAnswer, DeleteMarker, Event, EventKind, EventPlace, EventsAnswer, EventsFound,
+    EventsQuery, Extent, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer, ListEntry,
+    ListItem, ListMerge, ListPage, ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer,
+    ObjectQuery, OnDrive, OnDriveAnswer, PartItem, PartRow, Reference, RowsAnswer, TicketItem,
+    TicketWork, TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName, UploadQuery,
+    UploadRow, UploadsAnswer, UploadsQuery, Usage, VersionAnswer, VersionEntry, VersionRow, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -175,6 +175,40 @@ fn of_upkeep(extent: &Extent, n: [u64; 6]) -> [ObjectAnswer; 2] {
             more: true,
         }),
     ]
+}
+
+fn of_events(n: [u64; 6]) -> [ObjectAnswer; 4] {
+    let event = Event {
+        kind: EventKind::VersionDeleted,
+        bucket: BUCKET,
+        key: "a/b".to_owned(),
+        generation: Generation(n[0]),
+        size: n[1],
+        etag: "\"x\"".to_owned(),
+        time_ms: n[2],
+        is_null: n[3].is_multiple_of(2),
+        is_marker: n[4].is_multiple_of(2),
+        is_noncurrent: n[5].is_multiple_of(2),
+    };
+    let page = EventsFound::Page {
+        events: vec![(
+            EventPlace {
+                index: n[3],
+                ordinal: 7,
+            },
+            event,
+        )],
+        next: EventPlace::behind(n[4]),
+        more: true,
+    };
+    let others = [
+        EventsFound::Compacted,
+        EventsFound::NotKept,
+        EventsFound::Behind,
+    ];
+    let [a, b, c] = others;
+    let applied = n[5];
+    [page, a, b, c].map(|found| ObjectAnswer::Events(EventsAnswer { applied, found }))
 }
 
 fn of_uploads(row: UploadRow, part: PartRow) -> [ObjectAnswer; 6] {
@@ -369,7 +403,7 @@ proptest! {
                 more: false,
             }),
         ];
-        for answer in answers.into_iter().chain(versions).chain(of_upkeep(&extent, n)).chain(of_uploads(upload, part)) {
+        for answer in answers.into_iter().chain(versions).chain(of_upkeep(&extent, n)).chain(of_uploads(upload, part)).chain(of_events(n)) {
             let bytes = answer.encode();
             prop_assert_eq!(ObjectAnswer::decode(&bytes.clone().into()), Ok(answer));
             for cut in 0..bytes.len() {
@@ -421,6 +455,11 @@ proptest! {
                 limit,
             },
             ObjectQuery::GarbageTotals,
+            ObjectQuery::Events(EventsQuery {
+                after: EventPlace::behind(u64::from(limit)),
+                scope: Some((BUCKET, texts.1.clone())),
+                limit,
+            }),
             ObjectQuery::Named { drives: vec![DriveId(u64::from(limit))], after: None, limit },
             ObjectQuery::Named {
                 drives: Vec::new(),

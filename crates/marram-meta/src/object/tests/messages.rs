@@ -54,6 +54,8 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
         }),
         upload_command().prop_map(ObjectCommand::Upload),
         version_command().prop_map(ObjectCommand::Version),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(for_ms, bytes)| ObjectCommand::KeepEvents { for_ms, bytes }),
     ]
 }
 

@@ -22,6 +22,7 @@ use proptest::prelude::*;
 
 use self::reference::{Model, Waste};
 use self::world::{World, some_pg};
+use super::events::{Replay, keep};
 use crate::testing::{
     Group, PGS, data, delete, delete_version, extent, first_row, given, pg, profile, put, request,
     wrote_by,
@@ -243,6 +244,8 @@ struct Run {
     group: Group,
     model: Model,
     world: World,
+    /// Who has watched from the beginning.
+    replay: Replay,
     ids: u64,
     sent: Vec<(ObjectCommand, Vec<u8>, Mutation)>,
     fences: Vec<ObjectCommand>,
@@ -253,8 +256,9 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let group = Group::ready();
+        let mut group = Group::ready();
         let fenced_at = group.index;
+        group.run(&keep(3_600_000, 1 << 20));
         let model = Model {
             bucket: Some((1, BucketState::Active)),
             rows: (0..PGS)
@@ -263,6 +267,7 @@ impl Run {
             ..Model::default()
         };
         Self {
+            replay: Replay::from_now(&group),
             group,
             model,
             world: World::new(),
@@ -391,6 +396,7 @@ impl Run {
         let (index, time_ms) = (self.group.index, self.group.time_ms);
         self.entries.push((index, entry.to_vec(), outcome.encode()));
         assert_eq!(outcome, self.model.mutate(mutation, index, time_ms));
+        self.replay.follow(&self.group);
     }
 
     /// Applies a command of the system.
@@ -405,6 +411,8 @@ impl Run {
         };
         assert_eq!(outcome, self.model.internal(command, index), "{command:?}");
         self.forgotten(&collected);
+        let told = self.replay.follow(&self.group);
+        assert_eq!(told, [], "nobody changed an object: {command:?}");
         self.check();
     }
 

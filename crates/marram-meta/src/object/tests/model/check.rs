@@ -29,6 +29,7 @@ impl Run {
         self.check_tickets();
         self.check_rows();
         self.check_drives();
+        self.check_replay();
         let kv = &self.group.kv;
         assert_eq!(usage(&self.group), self.model.usage());
         assert_eq!(kv.len(Table::Requests), self.model.requests.len());
@@ -36,6 +37,16 @@ impl Run {
         let state = GroupState::load(kv).unwrap();
         let floors = (self.model.gc_floor, self.model.read_floor);
         assert_eq!((state.gc_floor, state.read_floor), floors);
+    }
+
+    /// Who replays the events knows the objects, and all of their versions.
+    fn check_replay(&self) {
+        for key in KEYS {
+            let current = self.model.objects.get(key).map(|object| object.generation);
+            assert_eq!(self.replay.current(key), current, "{key}");
+            let all = self.model.generations(key);
+            assert_eq!(self.replay.generations(key), all, "{key}");
+        }
     }
 
     /// The whole of a table.

@@ -454,6 +454,7 @@ impl Model {
                 data, shard, at, ..
             } => self.missing(*data, *shard, *at, index),
             ObjectCommand::Reencode { data, extents, .. } => self.reencode(*data, extents, index),
+            ObjectCommand::KeepEvents { .. } => unreachable!("they are kept from the beginning"),
             ObjectCommand::HoldFloors { .. } => unreachable!("this model has no backups"),
             ObjectCommand::Tombstone(_) => ObjectOutcome::Done,
             ObjectCommand::JudgeVersions { .. } => unreachable!("the profile stays"),
