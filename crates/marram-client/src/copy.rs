@@ -22,6 +22,8 @@ pub struct CopyOptions {
     pub preconditions: Preconditions,
     /// Media type and metadata that the target gets in place of the source's.
     pub replace: Option<(String, BTreeMap<String, String>)>,
+    /// Tags that the target gets in place of the source's.
+    pub replace_tags: Option<BTreeMap<String, String>>,
     /// Is told of the progress.
     pub watcher: Option<Watcher>,
 }
@@ -77,6 +79,9 @@ impl Client {
             replace,
             request_id: Some(self.request_id()),
             source_generation: options.source_generation,
+            replace_tags: options.replace_tags.map(|tags| v1::ObjectTags {
+                tags: tags.into_iter().collect(),
+            }),
         };
         let watcher = options.watcher;
         let target = self.attempts(repeatable, |lane| {

@@ -363,7 +363,10 @@ impl Download {
             generation: self.generation,
         };
         let again = self.client.open(message).await?;
-        if again.info.generation != self.opened.info.generation {
+        // One that was described anew meanwhile has another generation and the same bytes.
+        let (was, is) = (&self.opened.info, &again.info);
+        let same_version = !is.version_id.is_empty() && is.version_id == was.version_id;
+        if is.generation != was.generation && !same_version {
             let message = format!(
                 "m://{}/{key} was replaced while it was being read",
                 self.bucket

@@ -12,7 +12,7 @@
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks          tls   who the servers are
-//! bucket, object, put, get, copy, list, status, admin, identity, inspect, keys, liveness, upkeep   the calls
+//! bucket, object, put, get, copy, annotate, list, status, admin, identity, inspect, keys, liveness, upkeep   the calls
 //! multipart   large files in parts                  uploads   those under way, listed and ended
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
@@ -34,6 +34,7 @@
 //! ```
 
 mod admin;
+mod annotate;
 mod backup;
 mod bucket;
 mod client;
@@ -67,6 +68,7 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
+pub use annotate::Description;
 pub use client::Client;
 pub use config::{ClientConfig, ConfigError, Secret};
 pub use copy::{Copied, CopyOptions};

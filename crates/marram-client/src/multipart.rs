@@ -111,6 +111,7 @@ impl Client {
             content_type: options.content_type.clone(),
             metadata: options.metadata.clone().into_iter().collect(),
             request_id: Some(self.request_id()),
+            tags: options.tags.clone().into_iter().collect(),
         };
         let created = self
             .unary(message, |lane, request| async move {

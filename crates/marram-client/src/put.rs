@@ -45,6 +45,8 @@ pub struct PutOptions {
     pub content_type: String,
     /// The user's own metadata, at most 2 KiB of names and values.
     pub metadata: BTreeMap<String, String>,
+    /// Tags, at most 10.
+    pub tags: BTreeMap<String, String>,
     /// What must hold of the present version.
     pub preconditions: Preconditions,
     /// What is known of the bytes; compared before anything is visible.
@@ -93,6 +95,7 @@ impl Client {
             request_id: Some(self.request_id()),
             checksums: options.checksums.to_wire(),
             compute: Vec::new(),
+            tags: options.tags.into_iter().collect(),
         };
         let watcher = options.watcher;
         let may_repeat = |error: &ClientError| {

@@ -92,6 +92,8 @@ pub struct ObjectInfo {
     pub profiles: Vec<String>,
     /// True while it survives fewer losses than its bucket's profile promises.
     pub under_protected: bool,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// JSON numbers are doubles in many readers: 64 bits of a checksum would not survive.
@@ -113,6 +115,7 @@ impl ObjectInfo {
             version_id: info.version_id,
             profiles: info.profiles,
             under_protected: info.under_protected,
+            tags: info.tags.into_iter().collect(),
         }
     }
 }

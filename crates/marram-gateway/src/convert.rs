@@ -58,6 +58,7 @@ pub(crate) fn object(key: &str, row: &VersionRow) -> v1::ObjectInfo {
         version_id: row.version.to_string(),
         profiles: profiles(&row.body),
         under_protected: row.under_protected,
+        tags: row.tags.iter().cloned().collect(),
     }
 }
 

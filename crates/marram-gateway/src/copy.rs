@@ -61,6 +61,9 @@ pub(crate) async fn run(
         header.content_type = source.content_type;
         header.metadata = source.metadata;
     }
+    if request.replace_tags.is_none() {
+        header.tags = source.tags;
+    }
     if is_md5(&source.etag) {
         header.compute = vec![v1::ChecksumKind::Md5.into()];
     }
@@ -82,11 +85,13 @@ pub(crate) async fn run(
 /// read.
 fn target(request: &v1::CopyObjectRequest) -> Result<v1::PutObjectHeader, Status> {
     let replace = request.replace.clone().unwrap_or_default();
+    let tags = request.replace_tags.clone().unwrap_or_default();
     let header = v1::PutObjectHeader {
         bucket: request.bucket.clone(),
         key: request.key.clone(),
         content_type: replace.content_type,
         metadata: replace.metadata,
+        tags: tags.tags,
         preconditions: request.preconditions.clone(),
         request_id: request.request_id.clone(),
         ..v1::PutObjectHeader::default()

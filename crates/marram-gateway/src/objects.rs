@@ -1,5 +1,6 @@
 //! Objects and their versions, without the bytes: look at, delete, list.
 
+mod annotate;
 mod batch;
 mod conditions;
 mod list;
@@ -19,6 +20,7 @@ use crate::groups::GroupError;
 use crate::status::{Fault, Reason};
 use crate::validate::{self, InvalidField};
 
+pub(crate) use annotate::{delete_tags, describe, set_tags, tags};
 pub(crate) use batch::delete_all;
 pub(crate) use conditions::{Conditions, Unmet};
 pub(crate) use list::{ListError, list};

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
-use marram_meta::BucketRecord;
+use marram_meta::{BucketRecord, TAGS_SINCE};
 use marram_object::StorageClass;
 use marram_proto::v1;
 use marram_types::GroupId;
@@ -54,6 +54,9 @@ where
     S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin + Send + 'static,
 {
     let header = validate::put_header(upload::header(&mut stream).await?)?;
+    if !header.tags.is_empty() {
+        core.pass_gate(TAGS_SINCE)?;
+    }
     let bucket = core.bucket(&header.bucket).await?;
     let group = core.group_of(&bucket, &header.key)?;
     let mut upload = Upload::new(stream, header.size, &header.checks, STALL_MAX);

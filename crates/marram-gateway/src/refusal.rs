@@ -1,6 +1,8 @@
 //! What a refusal of the state machine means to a client.
 
-use marram_meta::{DriveRefusal, IdentityRefusal, KeyRefusal, Refusal, UploadRefusal};
+use marram_meta::{
+    DriveRefusal, IdentityRefusal, KeyRefusal, Refusal, UploadRefusal, VersionRefusal,
+};
 
 use crate::status::{Fault, Reason};
 
@@ -38,6 +40,7 @@ impl Fault for Refusal {
             Self::Identity(refusal) => of_identity(refusal),
             Self::Key(refusal) => of_key(refusal),
             Self::Upload(refusal) => of_upload(*refusal),
+            Self::Version(refusal) => of_version(*refusal),
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed
             | Self::PoolUnknown { .. }
@@ -65,6 +68,7 @@ impl Fault for Refusal {
             Self::Upload(UploadRefusal::Completed { generation }) => {
                 vec![("generation", generation.0.to_string())]
             }
+            Self::Version(refusal) => version_details(*refusal),
             Self::ProfileTooWide { width, drives } => {
                 vec![("width", width.to_string()), ("drives", drives.to_string())]
             }
@@ -96,6 +100,25 @@ fn of_upload(refusal: UploadRefusal) -> Reason {
         UploadRefusal::Completed { .. } => Reason::UploadCompleted,
         UploadRefusal::Changed => Reason::UploadChanged,
         UploadRefusal::TooManyExtents => Reason::InvalidPart,
+    }
+}
+
+fn of_version(refusal: VersionRefusal) -> Reason {
+    match refusal {
+        VersionRefusal::Absent | VersionRefusal::Deleted { .. } => Reason::ObjectNotFound,
+        VersionRefusal::Unknown { .. } => Reason::VersionNotFound,
+        VersionRefusal::Marker { .. } => Reason::IsDeleteMarker,
+    }
+}
+
+fn version_details(refusal: VersionRefusal) -> Vec<(&'static str, String)> {
+    let marker = ("delete_marker", "true".to_owned());
+    match refusal {
+        VersionRefusal::Absent => Vec::new(),
+        VersionRefusal::Unknown { generation } => vec![("generation", generation.to_string())],
+        VersionRefusal::Deleted { generation } | VersionRefusal::Marker { generation } => {
+            vec![marker, ("generation", generation.to_string())]
+        }
     }
 }
 

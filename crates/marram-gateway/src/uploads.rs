@@ -6,14 +6,14 @@ mod part;
 mod whole;
 
 use marram_meta::{
-    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Refusal, UploadCommand, UploadFound,
-    UploadName, UploadQuery,
+    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Refusal, TAGS_SINCE, UploadCommand,
+    UploadFound, UploadName, UploadQuery,
 };
 use marram_proto::v1;
 use marram_types::{BucketName, GroupId, ObjectKey, UploadId};
 
 use crate::convert;
-use crate::core::{BucketError, Core};
+use crate::core::{BucketError, Core, GateClosed};
 use crate::groups::GroupError;
 use crate::objects::mutate;
 use crate::status::{Fault, Reason};
@@ -37,6 +37,8 @@ pub(crate) enum UploadError {
     Token(#[from] TokenError),
     #[error("{0}")]
     Refused(Refusal),
+    #[error(transparent)]
+    Gate(#[from] GateClosed),
 }
 
 impl Fault for UploadError {
@@ -47,6 +49,7 @@ impl Fault for UploadError {
             Self::Group(error) => error.reason(),
             Self::Token(_) => Reason::InvalidPageToken,
             Self::Refused(error) => error.reason(),
+            Self::Gate(closed) => closed.reason(),
         }
     }
 
@@ -57,6 +60,7 @@ impl Fault for UploadError {
             Self::Group(error) => error.details(),
             Self::Token(_) => Vec::new(),
             Self::Refused(error) => error.details(),
+            Self::Gate(closed) => closed.details(),
         }
     }
 }
@@ -132,7 +136,11 @@ pub(crate) async fn create(
     let key = ObjectKey::new(request.key).map_err(InvalidField::from)?;
     let content_type = validate::content_type(request.content_type)?;
     let metadata = validate::metadata(request.metadata)?;
+    let tags = validate::tags(request.tags)?;
     let id = validate::request_id(request.request_id.as_ref())?;
+    if !tags.is_empty() {
+        core.pass_gate(TAGS_SINCE)?;
+    }
     let bucket = core.bucket(&bucket).await?;
     let group = core.group_of(&bucket, &key)?;
     let command = ObjectCommand::Upload(UploadCommand::Create {
@@ -143,6 +151,7 @@ pub(crate) async fn create(
         },
         content_type,
         metadata,
+        tags,
     });
     match mutate(core, group, id, &command).await? {
         ObjectOutcome::UploadCreated { upload, created_ms } => Ok(v1::CreateUploadResponse {

@@ -1,5 +1,7 @@
 //! Checks of every field that comes in, before anything else happens.
 
+use std::collections::HashMap;
+
 use marram_meta::Precondition;
 use marram_proto::v1;
 use marram_types::caps::{
@@ -8,7 +10,7 @@ use marram_types::caps::{
 };
 use marram_types::{
     BucketName, BucketNameError, Generation, KeyError, ObjectKey, Profile, ProfileError, RequestId,
-    crc32c,
+    TagError, crc32c, sorted_tags,
 };
 
 use crate::put::Checks;
@@ -47,6 +49,14 @@ pub(crate) enum InvalidField {
         field: &'static str,
         rule: &'static str,
     },
+    #[error("{field} is not valid: the entry {name:?} {rule}")]
+    Entry {
+        field: &'static str,
+        name: String,
+        rule: &'static str,
+    },
+    #[error("tags is not valid: {0}")]
+    Tags(#[from] TagError),
     #[error("a chunk's bytes do not have the checksum that came with them")]
     ChunkChecksum,
 }
@@ -57,7 +67,9 @@ impl Fault for InvalidField {
             Self::Bucket(_) => Reason::InvalidBucketName,
             Self::Key(_) => Reason::InvalidKey,
             Self::Profile(_) => Reason::InvalidProfile,
-            Self::TooLong { .. } | Self::Wrong { .. } => Reason::InvalidArgument,
+            Self::TooLong { .. } | Self::Wrong { .. } | Self::Entry { .. } | Self::Tags(_) => {
+                Reason::InvalidArgument
+            }
             Self::ObjectTooLarge { .. } => Reason::ObjectTooLarge,
             Self::PartTooLarge { .. } => Reason::PartTooLarge,
             Self::PartNumber { .. } => Reason::InvalidPartNumber,
@@ -85,9 +97,11 @@ impl Fault for InvalidField {
                 ("max", PART_BYTES_MAX.to_string()),
             ],
             Self::PartNumber { number } => vec![("part", number.to_string())],
-            Self::Wrong { field, .. } => {
-                vec![("field", (*field).to_owned())]
+            Self::Wrong { field, .. } => vec![("field", (*field).to_owned())],
+            Self::Entry { field, name, .. } => {
+                vec![("field", (*field).to_owned()), ("name", name.clone())]
             }
+            Self::Tags(_) => vec![("field", "tags".to_owned())],
             Self::Bucket(_) | Self::Key(_) | Self::Profile(_) | Self::ChunkChecksum => Vec::new(),
         }
     }
@@ -101,6 +115,7 @@ pub(crate) struct PutHeader {
     pub(crate) size: Option<u64>,
     pub(crate) content_type: String,
     pub(crate) metadata: Vec<(String, String)>,
+    pub(crate) tags: Vec<(String, String)>,
     pub(crate) precondition: Precondition,
     pub(crate) request: RequestId,
     pub(crate) checks: Checks,
@@ -127,6 +142,7 @@ pub(crate) fn put_header(header: v1::PutObjectHeader) -> Result<PutHeader, Inval
         size: header.size,
         content_type: content_type(header.content_type)?,
         metadata: metadata(header.metadata)?,
+        tags: tags(header.tags)?,
         precondition: precondition(header.preconditions)?,
         request: request_id(header.request_id.as_ref())?,
         checks: Checks::new(header.checksums.as_ref(), &header.compute)?,
@@ -150,7 +166,7 @@ pub(crate) fn content_type(given: String) -> Result<String, InvalidField> {
 
 /// In order of the names, so that equal metadata is stored as equal bytes.
 pub(crate) fn metadata(
-    given: std::collections::HashMap<String, String>,
+    given: HashMap<String, String>,
 ) -> Result<Vec<(String, String)>, InvalidField> {
     let bytes: usize = given
         .iter()
@@ -171,7 +187,24 @@ pub(crate) fn metadata(
     }
     let mut sorted: Vec<(String, String)> = given.into_iter().collect();
     sorted.sort_unstable();
-    Ok(sorted)
+    // They go into headers and onto terminals.
+    let control = |text: &str| text.chars().any(char::is_control);
+    match sorted
+        .iter()
+        .find(|(n, value)| control(n) || control(value))
+    {
+        None => Ok(sorted),
+        Some((name, _)) => Err(InvalidField::Entry {
+            field: "metadata",
+            name: name.escape_default().to_string(),
+            rule: "has a control character",
+        }),
+    }
+}
+
+/// Checks tags; in order of their keys.
+pub(crate) fn tags(given: HashMap<String, String>) -> Result<Vec<(String, String)>, InvalidField> {
+    Ok(sorted_tags(given)?)
 }
 
 /// Checks preconditions.

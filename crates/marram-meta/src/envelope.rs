@@ -25,6 +25,9 @@ pub const VERSIONING_SINCE: u8 = 3;
 /// The version of commands about events, and of the group states that say how they are kept.
 pub const EVENTS_SINCE: u8 = 4;
 
+/// The version of commands about tags and metadata of objects that are there.
+pub const TAGS_SINCE: u8 = 4;
+
 const TIME_AT: std::ops::Range<usize> = 1..9;
 
 /// A command that can be sealed into an envelope: [`RootCommand`](crate::RootCommand) or

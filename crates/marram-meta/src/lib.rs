@@ -46,7 +46,7 @@ pub use backup::{
 };
 pub use envelope::{
     COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, Envelope, EnvelopeError,
-    VERSIONING_SINCE, stamp,
+    TAGS_SINCE, VERSIONING_SINCE, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -75,6 +75,7 @@ pub use kinds::usage::Usage;
 pub use kinds::versioning::Versioning;
 pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
 pub use merge::{GroupAsk, ListMerge, MergedPage};
+pub use object::annotate_command::AnnotateCommand;
 pub use object::apply::{adds_data, apply_object, check_object};
 pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Precondition};
 pub use object::new_extent::NewExtent;
@@ -98,7 +99,9 @@ pub use query::versions::{VersionAnswer, VersionEntry};
 pub use refound::{
     INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,
 };
-pub use refusal::{DriveRefusal, IdentityRefusal, KeyRefusal, Malformed, Refusal, UploadRefusal};
+pub use refusal::{
+    DriveRefusal, IdentityRefusal, KeyRefusal, Malformed, Refusal, UploadRefusal, VersionRefusal,
+};
 pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};
 pub use root::command::{DriveJoin, NodeJoin, RootCommand};

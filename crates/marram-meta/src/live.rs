@@ -211,7 +211,12 @@ pub(crate) fn store_row(
         Shelf::Current => store(kv, Table::Objects, &ser_key(bucket, key), &row),
         Shelf::Noncurrent => {
             let row_key = past::ser_key(bucket, key, row.generation);
-            store(kv, Table::Noncurrent, &row_key, &Past::Version(row))
+            store(
+                kv,
+                Table::Noncurrent,
+                &row_key,
+                &Past::Version(Box::new(row)),
+            )
         }
     }
 }
@@ -224,7 +229,7 @@ pub(crate) fn noncurrent(
 ) -> Result<Option<VersionRow>, StateError> {
     let row_key = past::ser_key(bucket, key, generation);
     Ok(match load(kv, Table::Noncurrent, &row_key)? {
-        Some(Past::Version(row)) => Some(row),
+        Some(Past::Version(row)) => Some(*row),
         Some(Past::Marker(_)) | None => None,
     })
 }

@@ -1,6 +1,8 @@
 //! The object groups: objects, their data references, garbage, tickets, and copies of what the root
 //! decided.
 
+mod annotate;
+pub(crate) mod annotate_command;
 pub(crate) mod apply;
 mod check;
 pub(crate) mod command;

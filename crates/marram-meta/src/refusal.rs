@@ -5,6 +5,7 @@ mod identity;
 mod key;
 mod malformed;
 mod upload;
+mod version;
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{
@@ -22,6 +23,7 @@ pub(crate) use identity::NAMED_MAX;
 pub use key::KeyRefusal;
 pub use malformed::Malformed;
 pub use upload::UploadRefusal;
+pub use version::VersionRefusal;
 
 /// Why a command changed nothing. [`Self::is_retryable`] says whether the same request may be tried
 /// again and fare better.
@@ -280,6 +282,9 @@ pub enum Refusal {
     /// A multipart upload is not as the command wants it.
     #[error("{0}")]
     Upload(UploadRefusal),
+    /// About a version that must be there.
+    #[error("{0}")]
+    Version(VersionRefusal),
     /// A node cannot be emptied: too few nodes would be left for a bucket.
     #[error(
         "would leave {left} nodes; profile {profile} of bucket {bucket} needs {}, {}",
@@ -369,6 +374,18 @@ fn put_wanting<'a>(out: &'a mut Writer, bucket: &BucketName, profile: Profile) -
     out
 }
 
+/// Refusals that have an enumeration of their own.
+fn encode_grouped<'a>(out: &'a mut Writer, refusal: &Refusal) -> &'a mut Writer {
+    match refusal {
+        Refusal::Identity(refusal) => put_identity(out.u8(60), refusal),
+        Refusal::Key(refusal) => refusal.encode(out.u8(160)),
+        Refusal::Upload(refusal) => refusal.encode(out.u8(180)),
+        Refusal::Version(refusal) => refusal.encode(out.u8(183)),
+        Refusal::Drive(refusal) => put_drive(out.u8(45), *refusal),
+        _ => unreachable!("encoded by the caller"),
+    }
+}
+
 fn put_identity<'a>(out: &'a mut Writer, refusal: &IdentityRefusal) -> &'a mut Writer {
     refusal.encode(out);
     out
@@ -382,9 +399,6 @@ fn put_drive(out: &mut Writer, refusal: DriveRefusal) -> &mut Writer {
 impl Stored for Refusal {
     fn encode(&self, out: &mut Writer) {
         match *self {
-            Self::Identity(ref refusal) => put_identity(out.u8(60), refusal),
-            Self::Key(ref refusal) => refusal.encode(out.u8(160)),
-            Self::Upload(refusal) => refusal.encode(out.u8(180)),
             Self::DeadlinePassed => out.u8(1),
             Self::TooManyRequests => out.u8(2),
             Self::Malformed(what) => out.u8(3).u8(what as u8),
@@ -439,7 +453,6 @@ impl Stored for Refusal {
             } => out.u8(35).varint(node.0).u16_be(group.0).varint(replica.0),
             Self::NodeTooOld { node, version } => out.u8(100).varint(node.0).u8(version),
             Self::LayoutHeld { until_ms } => out.u8(101).varint(until_ms),
-            Self::Drive(refusal) => put_drive(out.u8(45), refusal),
             Self::NodeExcused { node, until_ms } => out.u8(110).varint(node.0).varint(until_ms),
             Self::DriveGone { drive } => out.u8(55).varint(drive.0),
             Self::LayoutMoved { given, epoch } => out.u8(56).varint(given).varint(epoch),
@@ -450,6 +463,7 @@ impl Stored for Refusal {
             } => out.u8(57).varint(node.0).u8(now as u8).u8(expected as u8),
             Self::VersioningStays => out.u8(181),
             Self::NotBuried { node, epoch } => out.u8(58).varint(node.0).varint(epoch),
+            ref grouped => encode_grouped(out, grouped),
         };
     }
 
@@ -596,17 +610,18 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
             profile: get_profile(from)?,
         },
         45 => Refusal::Drive(DriveRefusal::decode(from)?),
-        other => return decode_absence(other, from),
+        other => return decode_more(other, from),
     })
 }
 
-/// Refusals about nodes that are away.
-fn decode_absence(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError> {
+/// Refusals about nodes that are away, and versions that are not there.
+fn decode_more(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError> {
     Ok(match tag {
         110 => Refusal::NodeExcused {
             node: NodeId(from.varint()?),
             until_ms: from.varint()?,
         },
+        183 => Refusal::Version(VersionRefusal::decode(from)?),
         other => return Err(unknown("refusal", other)),
     })
 }

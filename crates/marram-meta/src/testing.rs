@@ -10,9 +10,9 @@ use marram_types::{
 };
 
 use crate::{
-    BucketRecord, BucketState, Envelope, Extent, MemKv, NewBody, NewExtent, NewVersion,
-    ObjectCommand, ObjectOutcome, Precondition, UploadCommand, VersionCommand, Versioning,
-    apply_object, stamp,
+    AnnotateCommand, BucketRecord, BucketState, Envelope, Extent, MemKv, NewBody, NewExtent,
+    NewVersion, ObjectCommand, ObjectOutcome, Precondition, UploadCommand, VersionCommand,
+    Versioning, apply_object, stamp,
 };
 
 pub(crate) const BUCKET: BucketId = BucketId(7);
@@ -123,6 +123,7 @@ pub(crate) fn put(name: &str, version: u128, body: NewBody) -> ObjectCommand {
             etag: format!("\"{version:x}-{size}\""),
             content_type: "text/plain".to_owned(),
             metadata: vec![("a".to_owned(), "b".to_owned())],
+            tags: Vec::new(),
             body,
         },
         precondition: Precondition::default(),
@@ -167,6 +168,10 @@ pub(crate) fn given(mut command: ObjectCommand, wanted: Precondition) -> ObjectC
     match &mut command {
         ObjectCommand::Put { precondition, .. }
         | ObjectCommand::Delete { precondition, .. }
+        | ObjectCommand::Annotate(
+            AnnotateCommand::SetTags { precondition, .. }
+            | AnnotateCommand::Describe { precondition, .. },
+        )
         | ObjectCommand::Version(VersionCommand::Delete { precondition, .. }) => {
             *precondition = wanted;
         }
@@ -239,6 +244,7 @@ impl Group {
             command,
             ObjectCommand::Put { .. }
                 | ObjectCommand::Delete { .. }
+                | ObjectCommand::Annotate(_)
                 | ObjectCommand::Version(VersionCommand::Delete { .. })
         ) || matches!(command, ObjectCommand::Upload(c) if *c != UploadCommand::Drop);
         let request = is_users.then_some(RequestId {

@@ -16,6 +16,12 @@ pub const KEY_BYTES_MAX: usize = 1024;
 pub const OBJECT_BYTES_MAX: u64 = 5 * 1024 * GIB;
 /// Largest user metadata of an object (all names and values together), as in S3.
 pub const USER_METADATA_BYTES_MAX: usize = 2 * KIB;
+/// Tags of an object, as in S3.
+pub const OBJECT_TAGS_MAX: usize = 10;
+/// Characters of a tag's key, as in S3.
+pub const TAG_KEY_CHARS_MAX: usize = 128;
+/// Characters of a tag's value, as in S3.
+pub const TAG_VALUE_CHARS_MAX: usize = 256;
 /// Largest content type.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 

@@ -6,6 +6,7 @@
 //! ```text
 //! ids        who and where: nodes, drives, groups, placement groups, data, shards
 //! name       bucket names and object keys, checked once and then trusted
+//! tags       what tags of objects may be
 //! profile    k+m: how many pieces a stripe is cut into
 //! checksum   CRC32C for blocks and messages, CRC64/NVME for objects
 //! clocks     which of several clocks is right
@@ -28,6 +29,7 @@ mod ids;
 mod join_token;
 mod name;
 mod profile;
+mod tags;
 
 pub use checksum::{Crc32c, Crc64Nvme, crc32c, crc32c_joined};
 pub use clocks::{CLOCKS_APART_MS, middle_clock};
@@ -40,3 +42,4 @@ pub use ids::{
 pub use join_token::{JoinToken, JoinTokenError};
 pub use name::{BucketName, BucketNameError, KeyError, ObjectKey};
 pub use profile::{Profile, ProfileError};
+pub use tags::{TagError, check_tags_form, sorted_tags};

@@ -1,6 +1,7 @@
 //! What can be said on the command line. The comments are the help texts.
 
 mod admin;
+mod annotate;
 mod identity;
 mod keys;
 mod liveness;
@@ -20,6 +21,7 @@ pub(crate) use admin::{
     AdminCommand, DrainArgs, FenceArgs, LayoutCommand, LayoutPlanArgs, NodeArg, RebalanceArgs,
     RemoveArgs,
 };
+pub(crate) use annotate::{DescribeArgs, TagsCommand};
 pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
 pub(crate) use upkeep::{DriveCommand, DriveDrainArgs, GcCommand, ScrubAction, ScrubArgs};
 pub(crate) use versions::{RestoreArgs, VersioningArgs, VersioningState};
@@ -129,6 +131,11 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Say what a bucket or an object is
     Stat(StatArgs),
+    /// Tags of objects: list, set, remove them
+    #[command(subcommand)]
+    Tags(TagsCommand),
+    /// Give an object another media type or other metadata; its bytes stay where they are
+    Describe(DescribeArgs),
     /// Say or change whether a bucket keeps the versions that others replace
     Versioning(VersioningArgs),
     /// Move files to, from and between buckets
@@ -464,6 +471,11 @@ mod tests {
             "marram stat --version 17 m://photos/a",
             "marram rm --version 17 m://photos/a",
             "marram rm -r --all-versions m://photos/2026/",
+            "marram tags ls m://photos/a --json",
+            "marram tags set m://photos/a album=2026 place=",
+            "marram tags rm --version 17 m://photos/a",
+            "marram describe m://photos/a --content-type image/png --metadata by=me --metadata at=sea",
+            "marram describe m://photos/a --no-metadata --if-generation-match 17",
             "marram restore m://photos/a",
             "marram restore m://photos/a --version 17",
             "marram sync a m://b --include *.jpg --exclude tmp/** --exclude *.part",
@@ -486,6 +498,10 @@ mod tests {
             "marram admin bucket set-profile m://photos",
             "marram admin drain node-3 --cancel --allow-narrower",
             "marram dev --add-node --nodes 3",
+            "marram tags set m://photos/a",
+            "marram tags set m://photos/a album",
+            "marram describe m://photos/a",
+            "marram describe m://photos/a --metadata a=b --no-metadata",
             "marram versioning m://photos off",
             "marram rm -r --version 17 m://photos/a",
             "marram rm --all-versions m://photos/a",

@@ -16,6 +16,7 @@ use crate::output::Output;
 use crate::server::{ConfigCommand, run_config};
 
 mod admin;
+mod annotate;
 mod bench;
 mod bucket;
 mod cat;
@@ -157,6 +158,8 @@ async fn dispatch(context: &Context<'_>, command: Command) -> Result<(), Failure
         Command::Mv(args) => cp::run(context, args, true).await,
         Command::Cat(args) => cat::run(context, args).await,
         Command::Rm(args) => rm::run(context, args).await,
+        Command::Tags(command) => annotate::tags(context, command).await,
+        Command::Describe(args) => annotate::describe(context, args).await,
         Command::Versioning(args) => versions::versioning(context, args).await,
         Command::Restore(args) => versions::restore(context, args).await,
         Command::Check(command) => check::run(context, command).await,

@@ -37,6 +37,8 @@ pub(crate) enum Failure {
     Location(#[from] LocationError),
     #[error("{0}")]
     Usage(&'static str),
+    #[error("the same {0} is given twice")]
+    Twice(&'static str),
     #[error(transparent)]
     Pattern(#[from] PatternError),
     #[error("{0:#}")]
@@ -134,6 +136,7 @@ impl Failure {
             | Self::Config(_)
             | Self::Location(_)
             | Self::Usage(_)
+            | Self::Twice(_)
             | Self::Pattern(_)
             | Self::Settings(_)
             | Self::IsFolder(_)

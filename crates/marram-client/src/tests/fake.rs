@@ -437,6 +437,34 @@ impl ObjectService for Shared {
         Ok(Response::new(v1::DeleteObjectsResponse { results }))
     }
 
+    async fn get_object_tags(
+        &self,
+        _: Request<v1::GetObjectTagsRequest>,
+    ) -> Result<Response<v1::GetObjectTagsResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn set_object_tags(
+        &self,
+        _: Request<v1::SetObjectTagsRequest>,
+    ) -> Result<Response<v1::SetObjectTagsResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn delete_object_tags(
+        &self,
+        _: Request<v1::DeleteObjectTagsRequest>,
+    ) -> Result<Response<v1::DeleteObjectTagsResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
+    async fn update_object_metadata(
+        &self,
+        _: Request<v1::UpdateObjectMetadataRequest>,
+    ) -> Result<Response<v1::UpdateObjectMetadataResponse>, Status> {
+        Err(Status::unimplemented("not needed"))
+    }
+
     /// Three keys, one a page.
     async fn list_objects(
         &self,

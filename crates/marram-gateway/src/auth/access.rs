@@ -143,6 +143,32 @@ fn rows() -> Vec<(&'static str, Rule)> {
     ]
 }
 
+fn annotate_rows() -> Vec<(&'static str, Rule)> {
+    use Permission::{Read, Write};
+    vec![
+        (
+            "/marram.v1.ObjectService/GetObjectTags",
+            of!(v1::GetObjectTagsRequest, |r| keys(Read, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.ObjectService/SetObjectTags",
+            of!(v1::SetObjectTagsRequest, |r| keys(Write, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.ObjectService/DeleteObjectTags",
+            of!(v1::DeleteObjectTagsRequest, |r| keys(
+                Write, r.bucket, r.key
+            )),
+        ),
+        (
+            "/marram.v1.ObjectService/UpdateObjectMetadata",
+            of!(v1::UpdateObjectMetadataRequest, |r| keys(
+                Write, r.bucket, r.key
+            )),
+        ),
+    ]
+}
+
 fn upload_rows() -> Vec<(&'static str, Rule)> {
     use Permission::{List, Write};
     vec![
@@ -179,8 +205,12 @@ const OPERATORS: [&str; 2] = ["/marram.v1.AdminService/", "/marram.v1.IamService
 
 /// The rule of a method, if the table has it.
 pub(crate) fn listed(path: &str) -> Option<Rule> {
-    static TABLE: LazyLock<HashMap<&'static str, Rule>> =
-        LazyLock::new(|| rows().into_iter().chain(upload_rows()).collect());
+    static TABLE: LazyLock<HashMap<&'static str, Rule>> = LazyLock::new(|| {
+        [rows(), annotate_rows(), upload_rows()]
+            .into_iter()
+            .flatten()
+            .collect()
+    });
     let operator = OPERATORS.iter().any(|service| path.starts_with(service));
     TABLE
         .get(path)

@@ -1,6 +1,7 @@
 //! The API over a real socket, with a cluster in memory behind it.
 
 mod admin;
+mod annotate;
 mod batch;
 mod buckets;
 mod conditions;

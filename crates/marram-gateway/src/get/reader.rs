@@ -182,7 +182,8 @@ impl Reader {
         let found = look_again(&self.core, &self.which, given).await?;
         if found.version != self.row.version {
             let whole = self.range == (0..self.row.size);
-            if started || matches!(found.body, Body::Inline { .. }) || !whole {
+            let must_be_it = started || self.which.generation.is_some();
+            if must_be_it || matches!(found.body, Body::Inline { .. }) || !whole {
                 return Err(GetError::Changed);
             }
             let conditions = &self.which.conditions;
@@ -217,7 +218,14 @@ async fn look_again(
         wanted => lookup_version(core, &which.name, wanted).await,
     };
     match found {
-        Err(LookupError::NoVersion { .. }) => Err(GetError::Changed),
+        // It was removed, or it is described anew: then the current version is the one that it was, with
+        // the same data.
+        Err(LookupError::NoVersion { .. }) => match lookup(core, &which.name).await {
+            Err(LookupError::NotFound { .. } | LookupError::Deleted { .. }) => {
+                Err(GetError::Changed)
+            }
+            current => Ok(current?.row),
+        },
         found => Ok(found?.row),
     }
 }

@@ -98,6 +98,7 @@ mod tests {
             etag: "\"tag\"".to_owned(),
             content_type: String::new(),
             metadata: Vec::new(),
+            tags: Vec::new(),
             body: Body::Inline {
                 data: DataId {
                     group: GroupId(1),

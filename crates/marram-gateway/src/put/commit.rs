@@ -48,6 +48,7 @@ pub(super) async fn run(
         etag: totals.etag(size),
         content_type: put.header.content_type.clone(),
         metadata: put.header.metadata.clone(),
+        tags: put.header.tags.clone(),
         body,
     };
     let command = ObjectCommand::Put {
@@ -99,6 +100,7 @@ fn row(put: &Put, version: NewVersion, generation: Generation, modified_ms: u64)
         etag: version.etag,
         content_type: version.content_type,
         metadata: version.metadata,
+        tags: version.tags,
         body: match version.body {
             NewBody::Inline { data, .. } => Body::Inline { data },
             NewBody::Extents(extents) => {

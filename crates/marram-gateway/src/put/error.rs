@@ -3,7 +3,7 @@
 use marram_meta::Refusal;
 use marram_object::{Unreadable, WriteFailure};
 
-use crate::core::{BucketError, Busy};
+use crate::core::{BucketError, Busy, GateClosed};
 use crate::groups::GroupError;
 use crate::objects::LookupError;
 use crate::put::upload::UploadError;
@@ -34,6 +34,8 @@ pub(crate) enum PutError {
     #[error("the object was written, and what came of it cannot be read back: {0}")]
     ReadBack(LookupError),
     #[error(transparent)]
+    Gate(#[from] GateClosed),
+    #[error(transparent)]
     Busy(#[from] Busy),
     #[error("bytes to be encoded anew cannot be read now: {0}")]
     Source(#[from] Unreadable),
@@ -54,6 +56,7 @@ impl Fault for PutError {
             Self::NoPool { .. } | Self::Aborted => Reason::MetadataUnavailable,
             Self::Source(_) => Reason::DataUnavailable,
             Self::ReadBack(_) => Reason::OutcomeUnknown,
+            Self::Gate(closed) => closed.reason(),
             Self::Busy(_) => Reason::Overloaded,
         }
     }
@@ -65,6 +68,7 @@ impl Fault for PutError {
             Self::Upload(error) => error.details(),
             Self::Group(error) => error.details(),
             Self::Refused(error) => error.details(),
+            Self::Gate(closed) => closed.details(),
             Self::DrivesFull { living, need } | Self::NotEnoughNodes { living, need } => {
                 vec![("living", living.to_string()), ("need", need.to_string())]
             }

@@ -111,6 +111,46 @@ impl ObjectService for Objects {
         Ok(Response::new(told.await?))
     }
 
+    async fn get_object_tags(
+        &self,
+        request: Request<v1::GetObjectTagsRequest>,
+    ) -> Result<Response<v1::GetObjectTagsResponse>, Status> {
+        let tags = objects::tags(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(tags))
+    }
+
+    async fn set_object_tags(
+        &self,
+        request: Request<v1::SetObjectTagsRequest>,
+    ) -> Result<Response<v1::SetObjectTagsResponse>, Status> {
+        let generation = objects::set_tags(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::SetObjectTagsResponse { generation }))
+    }
+
+    async fn delete_object_tags(
+        &self,
+        request: Request<v1::DeleteObjectTagsRequest>,
+    ) -> Result<Response<v1::DeleteObjectTagsResponse>, Status> {
+        let generation = objects::delete_tags(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::DeleteObjectTagsResponse { generation }))
+    }
+
+    async fn update_object_metadata(
+        &self,
+        request: Request<v1::UpdateObjectMetadataRequest>,
+    ) -> Result<Response<v1::UpdateObjectMetadataResponse>, Status> {
+        let described = objects::describe(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(described))
+    }
+
     async fn list_objects(
         &self,
         request: Request<v1::ListObjectsRequest>,

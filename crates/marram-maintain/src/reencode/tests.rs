@@ -301,6 +301,7 @@ impl World {
                     etag: String::new(),
                     content_type: String::new(),
                     metadata: Vec::new(),
+                    tags: Vec::new(),
                     body,
                 },
                 precondition: Precondition::default(),

@@ -28,7 +28,7 @@ pub struct DeleteMarker {
 /// What stands in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Past {
-    Version(VersionRow),
+    Version(Box<VersionRow>),
     Marker(DeleteMarker),
 }
 
@@ -130,7 +130,7 @@ impl Stored for Past {
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         only_version(from, "noncurrent version", VERSION)?;
         match from.u8()? {
-            KIND_ROW => VersionRow::decode(from).map(Self::Version),
+            KIND_ROW => VersionRow::decode(from).map(|row| Self::Version(Box::new(row))),
             KIND_MARKER => DeleteMarker::decode(from).map(Self::Marker),
             _ => Err(DecodeError::Invalid("noncurrent version")),
         }

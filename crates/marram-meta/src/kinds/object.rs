@@ -11,12 +11,20 @@ use super::part::{PartTally, PartsBody};
 use crate::stored::{Stored, get_profile, put_profile};
 
 /// Version 1 did not say whether an extent has another profile. Version 3 is that of numbered versions,
-/// and ends with a byte of its own; null versions are written as version 2.
-const VERSION: u8 = 3;
+/// and ends with a byte of its own; null versions are written as version 2. Those two with tags, which
+/// come before that byte, are 5 and 4.
+const VERSION: u8 = TAGGED_NUMBERED_VERSION;
 const NULL_VERSION: u8 = 2;
+const NUMBERED_VERSION: u8 = 3;
+const TAGGED_NULL_VERSION: u8 = 4;
+const TAGGED_NUMBERED_VERSION: u8 = 5;
 
 /// Ends a numbered version's row.
 const NUMBERED: u8 = 1;
+
+fn is_numbered(version: u8) -> bool {
+    matches!(version, NUMBERED_VERSION | TAGGED_NUMBERED_VERSION)
+}
 
 /// Where a version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +66,8 @@ pub struct VersionRow {
     pub content_type: String,
     /// User metadata, in the writer's order.
     pub metadata: Vec<(String, String)>,
+    /// Tags, in the order of their keys.
+    pub tags: Vec<(String, String)>,
     /// Where the bytes are.
     pub body: Body,
     /// The profile that the bucket asks for, for an object of this size: at the commit, and from a
@@ -107,6 +117,8 @@ pub(crate) struct RowRef<'a> {
     pub(crate) content_type: &'a str,
     /// The encoded list, as commands carry it too.
     pub(crate) metadata: &'a [u8],
+    /// The encoded list; empty where there are none.
+    pub(crate) tags: &'a [u8],
     pub(crate) body: BodyRef<'a>,
     pub(crate) nominal: Profile,
     pub(crate) narrowed: bool,
@@ -153,6 +165,15 @@ pub(crate) fn get_metadata(from: &mut Reader<'_>) -> Result<Vec<(String, String)
     from.list(|from| Ok((from.str()?.to_owned(), from.str()?.to_owned())))
 }
 
+/// The encoding of tags; empty where there are none.
+pub(crate) fn tag_bytes(tags: &[(String, String)]) -> Vec<u8> {
+    let mut out = Writer::new();
+    if !tags.is_empty() {
+        put_metadata(&mut out, tags);
+    }
+    out.finish()
+}
+
 /// Passes over user metadata, checks it, and returns its encoding with the bytes of all names and
 /// values together.
 pub(crate) fn skip_metadata<'a>(from: &mut Reader<'a>) -> Result<(&'a [u8], usize), DecodeError> {
@@ -183,7 +204,7 @@ pub(crate) fn deser_head(bytes: &[u8]) -> Result<RowHead<'_>, DecodeError> {
     let mut from = Reader::new(bytes);
     let version = from.version("version row version", VERSION)?;
     Ok(RowHead {
-        numbered: version > NULL_VERSION,
+        numbered: is_numbered(version),
         generation: Generation(from.varint()?),
         modified_ms: from.varint()?,
         size: from.varint()?,
@@ -213,7 +234,13 @@ pub(crate) fn deser_body_kind(bytes: &[u8]) -> Result<BodyKind, DecodeError> {
 
 impl RowRef<'_> {
     pub(crate) fn encode(&self, out: &mut Writer) {
-        out.u8(if self.numbered { VERSION } else { NULL_VERSION })
+        let version = match (self.numbered, self.tags.is_empty()) {
+            (false, true) => NULL_VERSION,
+            (true, true) => NUMBERED_VERSION,
+            (false, false) => TAGGED_NULL_VERSION,
+            (true, false) => TAGGED_NUMBERED_VERSION,
+        };
+        out.u8(version)
             .varint(self.generation.0)
             .varint(self.modified_ms)
             .varint(self.size)
@@ -238,14 +265,14 @@ impl RowRef<'_> {
             }
             BodyRef::Parts(parts) => parts.encode(out.u8(4)),
         }
-        out.str(self.content_type).raw(self.metadata);
+        out.str(self.content_type).raw(self.metadata).raw(self.tags);
         if self.numbered {
             out.u8(NUMBERED);
         }
     }
 
     pub(crate) fn ser_value(&self) -> Vec<u8> {
-        let mut out = Writer::with_capacity(192 + self.metadata.len());
+        let mut out = Writer::with_capacity(192 + self.metadata.len() + self.tags.len());
         self.encode(&mut out);
         out.finish()
     }
@@ -255,6 +282,7 @@ impl Stored for VersionRow {
     fn encode(&self, out: &mut Writer) {
         let mut metadata = Writer::new();
         put_metadata(&mut metadata, &self.metadata);
+        let tags = tag_bytes(&self.tags);
         let body = match &self.body {
             Body::Inline { data } => BodyRef::Inline { data: *data },
             Body::Extents(extents) => BodyRef::Extents(extents),
@@ -270,6 +298,7 @@ impl Stored for VersionRow {
             etag: &self.etag,
             content_type: &self.content_type,
             metadata: metadata.as_slice(),
+            tags: &tags,
             body,
             nominal: self.nominal,
             narrowed: self.narrowed,
@@ -305,8 +334,12 @@ impl Stored for VersionRow {
         };
         let content_type = from.str()?.to_owned();
         let metadata = get_metadata(from)?;
-        let numbered = version > NULL_VERSION;
-        if numbered && from.u8()? != NUMBERED {
+        let tags = if version >= TAGGED_NULL_VERSION {
+            get_metadata(from)?
+        } else {
+            Vec::new()
+        };
+        if is_numbered(version) && from.u8()? != NUMBERED {
             return Err(DecodeError::Invalid("version row"));
         }
         Ok(Self {
@@ -318,12 +351,13 @@ impl Stored for VersionRow {
             etag,
             content_type,
             metadata,
+            tags,
             body,
             nominal,
             narrowed,
             under_protected,
             off_profile,
-            numbered,
+            numbered: is_numbered(version),
         })
     }
 }

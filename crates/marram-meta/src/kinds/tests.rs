@@ -103,7 +103,7 @@ proptest! {
         prop_assert!(matches!(head, PastHead::Marker(read) if read == marker));
         round_trip(&Past::Marker(marker));
         round_trip(&NoncurrentCursor { after: Some((key, generation)) });
-        let past = Past::Version(row);
+        let past = Past::Version(Box::new(row));
         round_trip(&past);
         let stored = past.ser_value();
         let head = noncurrent::deser_past_head(&stored).unwrap();
@@ -296,6 +296,7 @@ fn the_forms_of_a_row_stay() {
         etag: "e".to_owned(),
         content_type: "c".to_owned(),
         metadata: vec![("n".to_owned(), "v".to_owned())],
+        tags: Vec::new(),
         body: Body::Inline {
             data: crate::testing::data(6, 7),
         },
@@ -328,7 +329,16 @@ fn the_forms_of_a_row_stay() {
     };
     let third = [form(3, &[0, 1, 0]), vec![1]].concat();
     assert_eq!(numbered.ser_value(), third);
-    assert_eq!(VersionRow::deser_value(&third), Ok(numbered));
+    assert_eq!(VersionRow::deser_value(&third), Ok(numbered.clone()));
+    for (version, untagged, end) in [(4, &row, &[][..]), (5, &numbered, &[1])] {
+        let tagged = VersionRow {
+            tags: vec![("t".to_owned(), "w".to_owned())],
+            ..untagged.clone()
+        };
+        let form = [&form(version, &[0, 1, 0])[..], &[1, 1, b't', 1, b'w'], end].concat();
+        assert_eq!(tagged.ser_value(), form);
+        assert_eq!(VersionRow::deser_value(&form), Ok(tagged));
+    }
     for form in [form(1, &[0, 1]), second] {
         let inline = BodyKind::Inline(crate::testing::data(6, 7));
         assert_eq!(deser_body_kind(&form), Ok(inline));

@@ -4,11 +4,13 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, Profile, UploadId};
 
 use super::escaped::{escape, unescape};
-use super::object::{get_metadata, put_metadata};
+use super::object::{get_metadata, put_metadata, tag_bytes};
 use super::part::PartTotals;
-use crate::stored::{Stored, get_profile, only_version, put_profile};
+use crate::stored::{Stored, get_profile, put_profile};
 
-const VERSION: u8 = 1;
+/// Version 2 ends with tags; without any version 1 is written.
+const VERSION: u8 = 2;
+const UNTAGGED_VERSION: u8 = 1;
 
 /// A multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct UploadRow {
     pub content_type: String,
     /// User metadata, in the writer's order.
     pub metadata: Vec<(String, String)>,
+    /// Tags, in the order of their keys.
+    pub tags: Vec<(String, String)>,
     /// The bucket's profile when it was created: the parts are judged by it.
     pub profile: Profile,
     /// A part was judged by another profile.
@@ -56,18 +60,24 @@ pub(crate) fn deser_key(bytes: &[u8]) -> Result<(BucketId, String, UploadId), De
 
 impl Stored for UploadRow {
     fn encode(&self, out: &mut Writer) {
-        out.u8(VERSION)
+        let version = if self.tags.is_empty() {
+            UNTAGGED_VERSION
+        } else {
+            VERSION
+        };
+        out.u8(version)
             .varint(self.created_ms)
             .varint(self.revision)
             .str(&self.content_type);
         put_metadata(out, &self.metadata);
         put_profile(out, self.profile);
         self.totals.encode(out.bool(self.mixed));
+        out.raw(&tag_bytes(&self.tags));
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        only_version(from, "upload row version", VERSION)?;
-        Ok(Self {
+        let version = from.version("upload row version", VERSION)?;
+        let mut row = Self {
             created_ms: from.varint()?,
             revision: from.varint()?,
             content_type: from.str()?.to_owned(),
@@ -75,6 +85,11 @@ impl Stored for UploadRow {
             profile: get_profile(from)?,
             mixed: from.bool()?,
             totals: PartTotals::decode(from)?,
-        })
+            tags: Vec::new(),
+        };
+        if version > UNTAGGED_VERSION {
+            row.tags = get_metadata(from)?;
+        }
+        Ok(row)
     }
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use marram_types::codec::{DecodeError, Reader};
 use marram_types::{Crc64Nvme, ObjectKey};
 
-use super::command::{ObjectCommand, TAG_PUT};
+use super::command::{ObjectCommand, TAG_PUT, TAG_PUT_TAGGED};
 use super::displace::discard;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
@@ -13,7 +13,7 @@ use super::shard::{self, Named};
 use super::upload_command::TAG_PART;
 use super::version_command::VersionCommand;
 use super::witness::{Seen, Witness};
-use super::{delete, events, fence, floors, gone, profile, put, reencode, upload};
+use super::{annotate, delete, events, fence, floors, gone, profile, put, reencode, upload};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::kv::KvWrite;
 use crate::refusal::Refusal;
@@ -29,11 +29,11 @@ enum CommandRef<'a> {
 impl<'a> CommandRef<'a> {
     fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(body);
-        if body.first() != Some(&TAG_PUT) {
+        let Some(&tag @ (TAG_PUT | TAG_PUT_TAGGED)) = body.first() else {
             return ObjectCommand::deser_value(body).map(Self::Other);
-        }
+        };
         from.u8()?;
-        let put = PutRef::decode(&mut from)?;
+        let put = PutRef::decode(tag, &mut from)?;
         from.finish()?;
         Ok(Self::Put(put))
     }
@@ -57,6 +57,7 @@ impl<'a> CommandRef<'a> {
             Self::Put(_) | Self::Other(ObjectCommand::Delete { .. }) => true,
             Self::Other(ObjectCommand::Upload(command)) => command.is_users(),
             Self::Other(ObjectCommand::Version(command)) => command.is_users(),
+            Self::Other(ObjectCommand::Annotate(_)) => true,
             Self::Other(_) => false,
         }
     }
@@ -166,6 +167,7 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
         ObjectCommand::Tombstone(tombstone) => gone::tombstone(apply, tombstone),
         ObjectCommand::Upload(command) => upload::apply(apply, command),
         ObjectCommand::Version(command) => run_version(apply, command),
+        ObjectCommand::Annotate(command) => annotate::apply(apply, command),
         ObjectCommand::JudgeVersions { bucket, after } => {
             profile::judge(apply, *bucket, after.as_ref().map(ObjectKey::as_str))
         }
@@ -204,7 +206,12 @@ fn discard_data(apply: &mut Apply<'_>, command: &CommandRef<'_>) -> Result<(), S
 #[must_use]
 pub fn adds_data(entry: &[u8]) -> bool {
     let envelope = Envelope::decode(entry);
-    envelope.is_ok_and(|envelope| matches!(envelope.body.first(), Some(&(TAG_PUT | TAG_PART))))
+    envelope.is_ok_and(|envelope| {
+        matches!(
+            envelope.body.first(),
+            Some(&(TAG_PUT | TAG_PUT_TAGGED | TAG_PART))
+        )
+    })
 }
 
 /// Checks that a sealed command can be applied by this release, before it is proposed: an entry

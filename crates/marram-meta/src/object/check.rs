@@ -1,10 +1,10 @@
 //! What is wrong with a put whatever the state, so that no row ever holds what cannot be.
 
-use marram_types::DataId;
 use marram_types::caps::{
     CONTENT_TYPE_BYTES_MAX, EXTENT_BYTES_MAX, INLINE_BYTES_MAX, KEY_BYTES_MAX, OBJECT_EXTENTS_MAX,
     USER_METADATA_BYTES_MAX,
 };
+use marram_types::{DataId, check_tags_form};
 
 use super::new_extent::NewExtent;
 use super::put_ref::{NewBodyRef, PutRef};
@@ -19,6 +19,8 @@ pub(super) fn check_form(put: &PutRef<'_>, index: u64) -> Result<(), Malformed> 
         return Err(Malformed::Key);
     }
     check_metadata(put.metadata_bytes, put.content_type)?;
+    let tags = put.owned_tags().map_err(|_| Malformed::Tags)?;
+    check_tags(&tags)?;
     if put.etag.len() > ETAG_BYTES_MAX {
         return Err(Malformed::Metadata);
     }
@@ -47,6 +49,11 @@ pub(super) fn check_metadata(bytes: usize, content_type: &str) -> Result<(), Mal
         return Err(Malformed::Metadata);
     }
     Ok(())
+}
+
+/// What is wrong with the tags of an object.
+pub(super) fn check_tags(tags: &[(String, String)]) -> Result<(), Malformed> {
+    check_tags_form(tags).map_err(|_| Malformed::Tags)
 }
 
 /// What is wrong with new extents whatever the state.

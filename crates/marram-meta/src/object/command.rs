@@ -5,14 +5,17 @@ use marram_placement::PgRow;
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId, PoolId, VersionId};
 
+use super::annotate_command::AnnotateCommand;
 use super::new_extent::{NewExtent, get_new_extents, put_new_extents};
 use super::put_ref::{PutRef, get_precondition, put_precondition};
 use super::upload_command::UploadCommand;
 use super::version_command::VersionCommand;
-use crate::envelope::{COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, VERSIONING_SINCE};
+use crate::envelope::{
+    COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, TAGS_SINCE, VERSIONING_SINCE,
+};
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
-use crate::kinds::object::put_metadata;
+use crate::kinds::object::{put_metadata, tag_bytes};
 use crate::kinds::tombstone::Tombstone;
 use crate::kinds::versioning::Versioning;
 use crate::refusal::unknown;
@@ -20,6 +23,8 @@ use crate::stored::{Stored, get_drives, put_drives};
 
 // 132 was a fence of a pool, in no release: the number is not used again.
 pub(super) const TAG_PUT: u8 = 129;
+/// A put whose version has tags, which come last.
+pub(super) const TAG_PUT_TAGGED: u8 = 177;
 pub(super) const TAG_DELETE: u8 = 130;
 const TAG_BUCKET_FENCE: u8 = 131;
 const TAG_RAISE_FLOORS: u8 = 133;
@@ -62,6 +67,8 @@ pub struct NewVersion {
     pub content_type: String,
     /// User metadata.
     pub metadata: Vec<(String, String)>,
+    /// Tags, in the order of their keys.
+    pub tags: Vec<(String, String)>,
     /// Where the bytes are.
     pub body: NewBody,
 }
@@ -181,6 +188,8 @@ pub enum ObjectCommand {
     Upload(UploadCommand),
     /// Removes or judges versions that are not current.
     Version(VersionCommand),
+    /// Changes what is said of a version beside its bytes.
+    Annotate(AnnotateCommand),
     /// Judges the next versions of a bucket by its changed profile: counters and tickets follow.
     JudgeVersions {
         /// The bucket.
@@ -209,6 +218,9 @@ impl Command for ObjectCommand {
         match self {
             Self::Version(_) => VERSIONING_SINCE,
             Self::KeepEvents { .. } => EVENTS_SINCE,
+            Self::Annotate(_) => TAGS_SINCE,
+            Self::Put { content, .. } if !content.tags.is_empty() => TAGS_SINCE,
+            Self::Upload(command) if command.has_tags() => TAGS_SINCE,
             Self::BucketFence(record) if record.versioning != Versioning::Off => VERSIONING_SINCE,
             _ => COMMAND_VERSION_OLDEST,
         }
@@ -236,10 +248,26 @@ impl Command for ObjectCommand {
         let metadata: usize = content
             .metadata
             .iter()
+            .chain(&content.tags)
             .map(|(name, value)| name.len() + value.len() + 4)
             .sum();
         256 + key.as_str().len() + body + metadata
     }
+}
+
+fn encode_put(
+    out: &mut Writer,
+    (bucket, key): (BucketId, &ObjectKey),
+    content: &NewVersion,
+    precondition: &Precondition,
+) {
+    let is_tagged = !content.tags.is_empty();
+    out.u8(if is_tagged { TAG_PUT_TAGGED } else { TAG_PUT })
+        .u64_be(bucket.0)
+        .str(key.as_str());
+    put_precondition(out, precondition);
+    encode_content(out, content);
+    out.raw(&tag_bytes(&content.tags));
 }
 
 fn encode_content(out: &mut Writer, content: &NewVersion) {
@@ -300,9 +328,8 @@ impl Stored for ObjectCommand {
                 content,
                 precondition,
             } => {
-                out.u8(TAG_PUT).u64_be(bucket.0).str(key.as_str());
-                put_precondition(out, precondition);
-                encode_content(out, content);
+                let target = (*bucket, key);
+                encode_put(out, target, content, precondition);
             }
             Self::Delete {
                 bucket,
@@ -356,6 +383,7 @@ impl Stored for ObjectCommand {
             Self::Upload(command) => command.encode(out),
             Self::Version(command) => command.encode(out),
             Self::KeepEvents { for_ms, bytes } => put_two(out.u8(TAG_KEEP_EVENTS), *for_ms, *bytes),
+            Self::Annotate(command) => command.encode(out),
             Self::JudgeVersions { bucket, after } => {
                 put_last(out.u8(TAG_JUDGE_VERSIONS).u64_be(bucket.0), after.as_ref());
             }
@@ -364,7 +392,7 @@ impl Stored for ObjectCommand {
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match from.u8()? {
-            TAG_PUT => PutRef::decode(from)?.to_command()?,
+            tag @ (TAG_PUT | TAG_PUT_TAGGED) => PutRef::decode(tag, from)?.to_command()?,
             TAG_DELETE => Self::Delete {
                 bucket: BucketId(from.u64_be()?),
                 key: get_key(from)?,
@@ -418,6 +446,9 @@ impl Stored for ObjectCommand {
             },
             tag if VersionCommand::has_tag(tag) => {
                 Self::Version(VersionCommand::decode(tag, from)?)
+            }
+            tag if AnnotateCommand::has_tag(tag) => {
+                Self::Annotate(AnnotateCommand::decode(tag, from)?)
             }
             tag if UploadCommand::has_tag(tag) => Self::Upload(UploadCommand::decode(tag, from)?),
             other => return Err(unknown("object command", other)),

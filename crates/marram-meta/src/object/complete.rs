@@ -144,6 +144,7 @@ fn row(
         etag: new.etag.clone(),
         content_type: upload.content_type,
         metadata: upload.metadata,
+        tags: upload.tags,
         nominal: nominal(new.size, upload.profile),
         body: Body::Parts(PartsBody {
             upload: id,

@@ -250,7 +250,7 @@ fn gone(change: &Change) -> Vec<Gone> {
     });
     let current = change.before.as_ref().filter(|row| !renamed(row));
     let current = current.map(|row| Gone {
-        what: Past::Version(row.clone()),
+        what: Past::Version(Box::new(row.clone())),
         is_noncurrent: false,
     });
     let mut all: Vec<Gone> = past.chain(current).collect();
@@ -307,7 +307,7 @@ fn changed_past(change: &Change) -> impl Iterator<Item = &VersionRow> {
         (Some(Past::Version(before)), Some(Past::Version(after)))
             if !is_same_to_users(before, after) =>
         {
-            Some(after)
+            Some(&**after)
         }
         _ => None,
     })

@@ -129,6 +129,13 @@ pub enum ObjectOutcome {
         /// There are no more.
         done: bool,
     },
+    /// What is said of a version was changed.
+    Annotated {
+        /// Its generation now.
+        generation: Generation,
+        /// Its time now.
+        modified_ms: u64,
+    },
     /// Noncurrent versions of a bucket were judged by its profile.
     NoncurrentJudged {
         /// The last one.
@@ -216,6 +223,12 @@ fn encode_versions(out: &mut Writer, outcome: &ObjectOutcome) {
         Of::NoncurrentJudged { after, done } => {
             put_place(out.u8(177), after.as_ref());
             out.bool(*done);
+        }
+        Of::Annotated {
+            generation,
+            modified_ms,
+        } => {
+            out.u8(179).varint(generation.0).varint(*modified_ms);
         }
         _ => unreachable!("encoded by the caller"),
     }
@@ -338,6 +351,10 @@ impl Stored for ObjectOutcome {
             176 => Self::VersionDeleted {
                 existed: from.bool()?,
                 marker: from.bool()?,
+            },
+            179 => Self::Annotated {
+                generation: Generation(from.varint()?),
+                modified_ms: from.varint()?,
             },
             177 => Self::NoncurrentJudged {
                 after: get_place(from)?,

@@ -205,7 +205,7 @@ fn next_noncurrent(
     collect(apply, Table::Noncurrent, (bucket, from), |key, value| {
         let (_, name, generation) = past::deser_key(key)?;
         let row = match Past::deser_value(value)? {
-            Past::Version(row) => Some(row),
+            Past::Version(row) => Some(*row),
             Past::Marker(_) => None,
         };
         Ok(((name.clone(), generation), name, row))

@@ -162,6 +162,7 @@ fn row<'a>(
         etag: put.etag,
         content_type: put.content_type,
         metadata: put.metadata,
+        tags: put.tags,
         body,
         nominal: protection.nominal,
         narrowed: protection.narrowed,

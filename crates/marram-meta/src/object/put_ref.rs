@@ -5,7 +5,7 @@ use bytes::Bytes;
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, Crc64Nvme, DataId, Generation, ObjectKey, VersionId};
 
-use super::command::{NewBody, NewVersion, ObjectCommand, Precondition, TAG_PUT};
+use super::command::{NewBody, NewVersion, ObjectCommand, Precondition, TAG_PUT, TAG_PUT_TAGGED};
 use super::new_extent::{NewExtent, get_new_extents};
 use crate::kinds::object::{get_metadata, skip_metadata};
 
@@ -40,6 +40,8 @@ pub(super) struct PutRef<'a> {
     pub(super) metadata: &'a [u8],
     /// Names and values together.
     pub(super) metadata_bytes: usize,
+    /// The encoded list; empty where there are none.
+    pub(super) tags: &'a [u8],
     pub(super) body: NewBodyRef<'a>,
 }
 
@@ -124,7 +126,7 @@ pub fn etag_matches(wanted: &str, etag: &str) -> bool {
 
 impl<'a> PutRef<'a> {
     /// Reads a put after its tag.
-    pub(super) fn decode(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    pub(super) fn decode(tag: u8, from: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let bucket = BucketId(from.u64_be()?);
         let key = from.str()?;
         let precondition = get_precondition(from)?;
@@ -142,6 +144,11 @@ impl<'a> PutRef<'a> {
             2 => NewBodyRef::Extents(get_new_extents(from)?),
             _ => return Err(DecodeError::Invalid("body")),
         };
+        let tags = if tag == TAG_PUT_TAGGED {
+            skip_metadata(from)?.0
+        } else {
+            &[]
+        };
         Ok(Self {
             bucket,
             key,
@@ -153,6 +160,7 @@ impl<'a> PutRef<'a> {
             content_type,
             metadata,
             metadata_bytes,
+            tags,
             body,
         })
     }
@@ -166,8 +174,17 @@ impl<'a> PutRef<'a> {
         out.varint(self.size)
             .u64_be(self.crc64)
             .str(self.content_type)
-            .raw(self.metadata);
+            .raw(self.metadata)
+            .raw(self.tags);
         Crc64Nvme::of(&out.finish())
+    }
+
+    /// The tags, copied out.
+    pub(super) fn owned_tags(&self) -> Result<Vec<(String, String)>, DecodeError> {
+        if self.tags.is_empty() {
+            return Ok(Vec::new());
+        }
+        get_metadata(&mut Reader::new(self.tags))
     }
 
     /// The command with everything copied out of its entry.
@@ -189,6 +206,7 @@ impl<'a> PutRef<'a> {
                 etag: self.etag.to_owned(),
                 content_type: self.content_type.to_owned(),
                 metadata: get_metadata(&mut Reader::new(self.metadata))?,
+                tags: self.owned_tags()?,
                 body,
             },
             precondition: self.precondition.to_owned(),

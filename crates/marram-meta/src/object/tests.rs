@@ -1,5 +1,6 @@
 //! What each rule asks of an object group, one test a rule; the model test checks them together.
 
+mod annotate;
 mod attempts;
 mod events;
 mod gone;

@@ -3,7 +3,7 @@
 use marram_types::Profile;
 use marram_types::caps::{PART_BYTES_MAX, PART_EXTENTS_MAX, UPLOAD_EXTENTS_MAX, UPLOAD_PARTS_MAX};
 
-use super::check::{ETAG_BYTES_MAX, check_extents, check_metadata};
+use super::check::{ETAG_BYTES_MAX, check_extents, check_metadata, check_tags};
 use super::complete;
 use super::displace::displace_extent;
 use super::drops;
@@ -23,6 +23,9 @@ use crate::refusal::{Malformed, Refusal, UploadRefusal};
 use crate::requests::Apply;
 use crate::stored::{StateError, load, store};
 
+/// Names and values.
+type Pairs<'a> = &'a [(String, String)];
+
 pub(super) fn apply(
     apply: &mut Apply<'_>,
     command: &UploadCommand,
@@ -32,7 +35,8 @@ pub(super) fn apply(
             name,
             content_type,
             metadata,
-        } => create(apply, name, content_type, metadata),
+            tags,
+        } => create(apply, name, content_type, (metadata, tags)),
         UploadCommand::Part { name, content } => put_part(apply, name, content),
         UploadCommand::Complete {
             name,
@@ -52,10 +56,11 @@ fn create(
     apply: &mut Apply<'_>,
     name: &UploadName,
     content_type: &str,
-    metadata: &[(String, String)],
+    (metadata, tags): (Pairs<'_>, Pairs<'_>),
 ) -> Result<ObjectOutcome, StateError> {
     let bytes = metadata.iter().map(|(n, v)| n.len() + v.len()).sum();
-    if let Err(what) = check_metadata(bytes, content_type) {
+    let checked = check_metadata(bytes, content_type).and_then(|()| check_tags(tags));
+    if let Err(what) = checked {
         return Ok(refused(what));
     }
     let record = match open_bucket(apply.kv, name.bucket)? {
@@ -68,6 +73,7 @@ fn create(
         revision: apply.index,
         content_type: content_type.to_owned(),
         metadata: metadata.to_vec(),
+        tags: tags.to_vec(),
         profile: record.profile,
         mixed: false,
         totals: PartTotals::default(),

@@ -6,7 +6,7 @@ use marram_types::{BucketId, Crc64Nvme, ObjectKey, UploadId, VersionId};
 use super::command::{Precondition, get_key};
 use super::new_extent::{NewExtent, get_new_extents, put_new_extents};
 use super::put_ref::{get_precondition, put_precondition};
-use crate::kinds::object::{get_metadata, put_metadata};
+use crate::kinds::object::{get_metadata, put_metadata, tag_bytes};
 use crate::kinds::part::{PartRanges, PartSums};
 use crate::stored::Stored;
 
@@ -15,6 +15,8 @@ pub(super) const TAG_PART: u8 = 171;
 const TAG_COMPLETE: u8 = 172;
 const TAG_ABORT: u8 = 173;
 const TAG_DROP: u8 = 174;
+/// A creation of an upload that has tags, which come last.
+const TAG_CREATE_TAGGED: u8 = 178;
 
 /// An upload, by the object that it is to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +76,8 @@ pub enum UploadCommand {
         content_type: String,
         /// User metadata.
         metadata: Vec<(String, String)>,
+        /// Tags, in the order of their keys.
+        tags: Vec<(String, String)>,
     },
     /// Commits a part; one of the same number is displaced. Needs a request id.
     Part {
@@ -115,9 +119,11 @@ impl UploadCommand {
                 name: of,
                 content_type,
                 metadata,
+                tags,
             } => {
                 name(&mut out, TAG_CREATE, of);
                 put_metadata(out.str(content_type), metadata);
+                out.raw(&tag_bytes(tags));
             }
             Self::Part { name: of, content } => {
                 name(&mut out, TAG_PART, of);
@@ -148,18 +154,28 @@ impl UploadCommand {
         }
     }
 
+    /// Whether it gives an object tags.
+    pub(super) fn has_tags(&self) -> bool {
+        matches!(self, Self::Create { tags, .. } if !tags.is_empty())
+    }
+
     /// Whether a tag is that of one of these.
     pub(super) fn has_tag(tag: u8) -> bool {
-        (TAG_CREATE..=TAG_DROP).contains(&tag)
+        (TAG_CREATE..=TAG_DROP).contains(&tag) || tag == TAG_CREATE_TAGGED
     }
 
     /// Reads a command after its tag.
     pub(super) fn decode(tag: u8, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match tag {
-            TAG_CREATE => Self::Create {
+            TAG_CREATE | TAG_CREATE_TAGGED => Self::Create {
                 name: UploadName::decode(from)?,
                 content_type: from.str()?.to_owned(),
                 metadata: get_metadata(from)?,
+                tags: if tag == TAG_CREATE_TAGGED {
+                    get_metadata(from)?
+                } else {
+                    Vec::new()
+                },
             },
             TAG_PART => Self::Part {
                 name: UploadName::decode(from)?,
@@ -181,9 +197,15 @@ impl UploadCommand {
                 name,
                 content_type,
                 metadata,
+                tags,
             } => {
-                name.encode(out.u8(TAG_CREATE));
+                name.encode(out.u8(if tags.is_empty() {
+                    TAG_CREATE
+                } else {
+                    TAG_CREATE_TAGGED
+                }));
                 put_metadata(out.str(content_type), metadata);
+                out.raw(&tag_bytes(tags));
             }
             Self::Part { name, content } => {
                 name.encode(out.u8(TAG_PART));

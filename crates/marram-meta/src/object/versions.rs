@@ -92,7 +92,7 @@ fn shelve(
         usage::of(&row, Shelf::Noncurrent),
     );
     usage::change(apply, name.0, old, new)?;
-    Ok(lay(apply, name, &Past::Version(row))?)
+    Ok(lay(apply, name, &Past::Version(Box::new(row)))?)
 }
 
 /// Writes that a deletion happened.
@@ -252,8 +252,13 @@ fn promote(apply: &mut Apply<'_>, record: &BucketRecord, key: &str) -> Result<()
     );
     usage::change(apply, name.0, old, new)?;
     refer(apply, name, &row, Shelf::Current)?;
-    store(apply.kv, Table::Objects, &ser_key(record.bucket, key), &row)?;
-    profile::catch_up(apply, record, key, (row, Shelf::Current))?;
+    store(
+        apply.kv,
+        Table::Objects,
+        &ser_key(record.bucket, key),
+        &*row,
+    )?;
+    profile::catch_up(apply, record, key, (*row, Shelf::Current))?;
     Ok(())
 }
 

@@ -92,7 +92,7 @@ pub(super) fn version(
     Ok(match found {
         None => VersionAnswer::Absent,
         Some(Past::Version(row)) => VersionAnswer::Version {
-            head: Box::new(head_of(kv, row)?),
+            head: Box::new(head_of(kv, *row)?),
             is_current: false,
         },
         Some(Past::Marker(marker)) => {

@@ -61,10 +61,13 @@ pub enum Malformed {
     /// A part whose number is not 1 to 10,000, or parts that the upload does not have.
     #[error("the parts are not those of the upload, or not numbered 1 to 10,000")]
     Part = 41,
+    /// Tags that no object can have.
+    #[error("the tags are too many, too long, or not in order")]
+    Tags = 182,
 }
 
 impl Malformed {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Key,
         Self::Size,
         Self::Inline,
@@ -82,6 +85,7 @@ impl Malformed {
         Self::Index,
         Self::Protection,
         Self::Part,
+        Self::Tags,
     ];
 
     pub(super) fn from_byte(byte: u8) -> Result<Self, DecodeError> {

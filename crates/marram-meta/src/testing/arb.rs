@@ -200,7 +200,7 @@ pub(crate) fn part_row() -> impl Strategy<Value = PartRow> {
 pub(crate) fn upload_row() -> impl Strategy<Value = UploadRow> {
     (
         (any::<[u64; 2]>(), text(), metadata()),
-        (profile(), any::<bool>(), part_totals()),
+        (profile(), any::<bool>(), part_totals(), metadata()),
     )
         .prop_map(|((n, content_type, metadata), rest)| UploadRow {
             created_ms: n[0],
@@ -210,6 +210,7 @@ pub(crate) fn upload_row() -> impl Strategy<Value = UploadRow> {
             profile: rest.0,
             mixed: rest.1,
             totals: rest.2,
+            tags: rest.3,
         })
 }
 
@@ -236,7 +237,7 @@ pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
     (
         (any::<u128>(), any::<u64>(), any::<u64>(), any::<u64>()),
         (any::<u64>(), text(), text(), metadata()),
-        (body(), profile(), any::<[bool; 4]>()),
+        (body(), profile(), any::<[bool; 4]>(), metadata()),
     )
         .prop_map(|(numbers, texts, rest)| VersionRow {
             version: VersionId(numbers.0),
@@ -247,6 +248,7 @@ pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
             etag: texts.1,
             content_type: texts.2,
             metadata: texts.3,
+            tags: rest.3,
             body: rest.0,
             nominal: rest.1,
             narrowed: rest.2[0],
@@ -281,7 +283,7 @@ pub(crate) fn new_version() -> impl Strategy<Value = NewVersion> {
     ];
     (
         (any::<u128>(), any::<u64>(), any::<u64>()),
-        (text(), text(), metadata()),
+        (text(), text(), metadata(), metadata()),
         body,
     )
         .prop_map(|(numbers, texts, body)| NewVersion {
@@ -291,6 +293,7 @@ pub(crate) fn new_version() -> impl Strategy<Value = NewVersion> {
             etag: texts.0,
             content_type: texts.1,
             metadata: texts.2,
+            tags: texts.3,
             body,
         })
 }

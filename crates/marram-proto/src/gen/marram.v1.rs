@@ -5079,6 +5079,145 @@ impl ChecksumKind {
         }
     }
 }
+/// Tags of an object.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ObjectTags {
+    /// At most 10: keys of 1 to 128 characters, values of at most 256; letters, digits, spaces and
+    ///
+    /// *
+    ///   * = . _ : / @.
+    #[prost(map = "string, string", tag = "1")]
+    pub tags: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// Asks for the tags of an object.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetObjectTagsRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The version wanted; the current one where absent.
+    #[prost(uint64, optional, tag = "3")]
+    pub generation: ::core::option::Option<u64>,
+}
+/// The tags of an object.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetObjectTagsResponse {
+    /// The tags.
+    #[prost(map = "string, string", tag = "1")]
+    pub tags: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The generation of the version that has them.
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+}
+/// Asks for other tags.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetObjectTagsRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The version meant; the current one where absent.
+    #[prost(uint64, optional, tag = "3")]
+    pub generation: ::core::option::Option<u64>,
+    /// All tags from now on, as in ObjectTags.
+    #[prost(map = "string, string", tag = "4")]
+    pub tags: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// What must hold of the present version, whichever is meant.
+    #[prost(message, optional, tag = "5")]
+    pub preconditions: ::core::option::Option<Preconditions>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "6")]
+    pub request_id: ::core::option::Option<RequestId>,
+}
+/// The version has the tags.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetObjectTagsResponse {
+    /// Its generation.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+}
+/// Asks for no tags any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteObjectTagsRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The version meant; the current one where absent.
+    #[prost(uint64, optional, tag = "3")]
+    pub generation: ::core::option::Option<u64>,
+    /// What must hold of the present version, whichever is meant.
+    #[prost(message, optional, tag = "4")]
+    pub preconditions: ::core::option::Option<Preconditions>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "5")]
+    pub request_id: ::core::option::Option<RequestId>,
+}
+/// The version has no tags.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteObjectTagsResponse {
+    /// Its generation.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+}
+/// User metadata.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ObjectMetadata {
+    /// At most 2 KiB of names and values, without control characters.
+    #[prost(map = "string, string", tag = "1")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// Asks for another description of an object.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateObjectMetadataRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The media type from now on; as it is where absent.
+    #[prost(string, optional, tag = "3")]
+    pub content_type: ::core::option::Option<::prost::alloc::string::String>,
+    /// All metadata from now on; as it is where absent.
+    #[prost(message, optional, tag = "4")]
+    pub metadata: ::core::option::Option<ObjectMetadata>,
+    /// What must hold of the present version.
+    #[prost(message, optional, tag = "5")]
+    pub preconditions: ::core::option::Option<Preconditions>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "6")]
+    pub request_id: ::core::option::Option<RequestId>,
+}
+/// The object is described so.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateObjectMetadataResponse {
+    /// Its generation from now on: the former one names nothing any more.
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// When it was changed, in milliseconds since 1970-01-01 UTC.
+    #[prost(int64, tag = "2")]
+    pub modified_ms: i64,
+}
 /// A bucket.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Bucket {
@@ -6829,6 +6968,12 @@ pub struct ObjectInfo {
     /// True while it survives fewer losses than its bucket's profile promises.
     #[prost(bool, tag = "11")]
     pub under_protected: bool,
+    /// Its tags.
+    #[prost(map = "string, string", tag = "12")]
+    pub tags: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// One message of a PutObject stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -6889,6 +7034,15 @@ pub struct PutObjectHeader {
     /// MD5 as entity tag.
     #[prost(enumeration = "ChecksumKind", repeated, tag = "9")]
     pub compute: ::prost::alloc::vec::Vec<i32>,
+    /// Tags, at most 10: keys of 1 to 128 characters, values of at most 256; letters, digits, spaces and
+    ///
+    /// *
+    ///   * = . _ : / @.
+    #[prost(map = "string, string", tag = "10")]
+    pub tags: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// The end of the bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7141,6 +7295,9 @@ pub struct CopyObjectRequest {
     /// The version of the source; the current one where absent.
     #[prost(uint64, optional, tag = "9")]
     pub source_generation: ::core::option::Option<u64>,
+    /// The tags that the target gets in place of the source's; those are kept where absent.
+    #[prost(message, optional, tag = "10")]
+    pub replace_tags: ::core::option::Option<ObjectTags>,
 }
 /// What is known of an object beside its bytes.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -7664,6 +7821,125 @@ pub mod object_service_client {
                 .insert(GrpcMethod::new("marram.v1.ObjectService", "CopyObject"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Tells the tags of an object, or of a version of it. HeadObject and GetObject tell them too.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER.
+        pub async fn get_object_tags(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetObjectTagsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetObjectTagsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.ObjectService/GetObjectTags",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.ObjectService", "GetObjectTags"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives an object, or a version of it, other tags: all former ones are replaced. It stays the version
+        /// that it is, with its generation, time and entity tag.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, VERSION_GATE_CLOSED, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
+        pub async fn set_object_tags(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetObjectTagsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetObjectTagsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.ObjectService/SetObjectTags",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.ObjectService", "SetObjectTags"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes all tags from an object, or from a version of it.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, VERSION_GATE_CLOSED, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
+        pub async fn delete_object_tags(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteObjectTagsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteObjectTagsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.ObjectService/DeleteObjectTags",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.ObjectService", "DeleteObjectTags"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives the current version of an object another media type, other metadata or both. No bytes are
+        /// written: the version stays where it is and gets a new generation and time, also where the bucket
+        /// keeps versions. To keep the version as it was, copy the object onto itself instead.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY,
+        /// OBJECT_NOT_FOUND, PRECONDITION_FAILED, VERSION_GATE_CLOSED, METADATA_FULL, OUTCOME_UNKNOWN.
+        pub async fn update_object_metadata(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateObjectMetadataRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateObjectMetadataResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.ObjectService/UpdateObjectMetadata",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("marram.v1.ObjectService", "UpdateObjectMetadata"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists keys in the order of their bytes, a page at a time. A page shows every key whose last
         /// change ended before the page began.
         ///
@@ -7839,6 +8115,55 @@ pub mod object_service_server {
             &self,
             request: tonic::Request<super::CopyObjectRequest>,
         ) -> std::result::Result<tonic::Response<Self::CopyObjectStream>, tonic::Status>;
+        /// Tells the tags of an object, or of a version of it. HeadObject and GetObject tell them too.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER.
+        async fn get_object_tags(
+            &self,
+            request: tonic::Request<super::GetObjectTagsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetObjectTagsResponse>,
+            tonic::Status,
+        >;
+        /// Gives an object, or a version of it, other tags: all former ones are replaced. It stays the version
+        /// that it is, with its generation, time and entity tag.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, VERSION_GATE_CLOSED, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
+        async fn set_object_tags(
+            &self,
+            request: tonic::Request<super::SetObjectTagsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetObjectTagsResponse>,
+            tonic::Status,
+        >;
+        /// Takes all tags from an object, or from a version of it.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, VERSION_GATE_CLOSED, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
+        async fn delete_object_tags(
+            &self,
+            request: tonic::Request<super::DeleteObjectTagsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteObjectTagsResponse>,
+            tonic::Status,
+        >;
+        /// Gives the current version of an object another media type, other metadata or both. No bytes are
+        /// written: the version stays where it is and gets a new generation and time, also where the bucket
+        /// keeps versions. To keep the version as it was, copy the object onto itself instead.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY,
+        /// OBJECT_NOT_FOUND, PRECONDITION_FAILED, VERSION_GATE_CLOSED, METADATA_FULL, OUTCOME_UNKNOWN.
+        async fn update_object_metadata(
+            &self,
+            request: tonic::Request<super::UpdateObjectMetadataRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateObjectMetadataResponse>,
+            tonic::Status,
+        >;
         /// Lists keys in the order of their bytes, a page at a time. A page shows every key whose last
         /// change ended before the page began.
         ///
@@ -8259,6 +8584,191 @@ pub mod object_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/marram.v1.ObjectService/GetObjectTags" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetObjectTagsSvc<T: ObjectService>(pub Arc<T>);
+                    impl<
+                        T: ObjectService,
+                    > tonic::server::UnaryService<super::GetObjectTagsRequest>
+                    for GetObjectTagsSvc<T> {
+                        type Response = super::GetObjectTagsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetObjectTagsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObjectService>::get_object_tags(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetObjectTagsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.ObjectService/SetObjectTags" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetObjectTagsSvc<T: ObjectService>(pub Arc<T>);
+                    impl<
+                        T: ObjectService,
+                    > tonic::server::UnaryService<super::SetObjectTagsRequest>
+                    for SetObjectTagsSvc<T> {
+                        type Response = super::SetObjectTagsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetObjectTagsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObjectService>::set_object_tags(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetObjectTagsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.ObjectService/DeleteObjectTags" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteObjectTagsSvc<T: ObjectService>(pub Arc<T>);
+                    impl<
+                        T: ObjectService,
+                    > tonic::server::UnaryService<super::DeleteObjectTagsRequest>
+                    for DeleteObjectTagsSvc<T> {
+                        type Response = super::DeleteObjectTagsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteObjectTagsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObjectService>::delete_object_tags(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteObjectTagsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.ObjectService/UpdateObjectMetadata" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateObjectMetadataSvc<T: ObjectService>(pub Arc<T>);
+                    impl<
+                        T: ObjectService,
+                    > tonic::server::UnaryService<super::UpdateObjectMetadataRequest>
+                    for UpdateObjectMetadataSvc<T> {
+                        type Response = super::UpdateObjectMetadataResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateObjectMetadataRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObjectService>::update_object_metadata(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateObjectMetadataSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/marram.v1.ObjectService/ListObjects" => {
                     #[allow(non_camel_case_types)]
                     struct ListObjectsSvc<T: ObjectService>(pub Arc<T>);
@@ -8411,6 +8921,12 @@ pub struct CreateUploadRequest {
     /// The same on every attempt at this call.
     #[prost(message, optional, tag = "5")]
     pub request_id: ::core::option::Option<RequestId>,
+    /// Tags of the object, as in PutObject.
+    #[prost(map = "string, string", tag = "6")]
+    pub tags: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 /// The upload that takes parts now.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

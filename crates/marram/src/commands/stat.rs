@@ -74,5 +74,8 @@ fn object(output: &Output, object: &ObjectInfo) -> Result<(), Failure> {
     for (name, value) in &object.metadata {
         line("metadata", &printable(&format!("{name} = {value}")))?;
     }
+    for (key, value) in &object.tags {
+        line("tag", &printable(&format!("{key} = {value}")))?;
+    }
     Ok(())
 }

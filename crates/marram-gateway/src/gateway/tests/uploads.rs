@@ -67,6 +67,7 @@ async fn begin(client: &mut Client) -> String {
         content_type: "video/mp4".to_owned(),
         metadata: [("a".to_owned(), "b".to_owned())].into(),
         request_id: None,
+        tags: [("stage".to_owned(), "raw".to_owned())].into(),
     };
     let created = client.uploads.create_upload(request).await.unwrap();
     created.into_inner().upload_id
@@ -128,6 +129,7 @@ async fn parts_in_any_order_become_an_object_that_is_read_like_any_other() {
         (whole.len() as u64, "video/mp4")
     );
     assert_eq!(object.metadata["a"], "b");
+    assert_eq!(object.tags["stage"], "raw");
     assert_eq!(object.crc64nvme, Crc64Nvme::of(&whole));
     assert!(object.etag.ends_with("-3\""), "{}", object.etag);
     assert!(client.get("k").await.unwrap() == whole);

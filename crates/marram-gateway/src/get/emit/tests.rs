@@ -13,6 +13,7 @@ fn row(content: &[u8]) -> VersionRow {
         etag: String::new(),
         content_type: String::new(),
         metadata: Vec::new(),
+        tags: Vec::new(),
         body: Body::Inline {
             data: DataId {
                 group: GroupId(1),

@@ -287,6 +287,7 @@ impl World {
                 etag: "\"e\"".into(),
                 content_type: String::new(),
                 metadata: Vec::new(),
+                tags: Vec::new(),
                 body: NewBody::Extents(vec![NewExtent { extent, wrote }]),
             },
             precondition: Precondition::default(),

@@ -311,6 +311,7 @@ impl State {
                 etag: "\"e\"".into(),
                 content_type: String::new(),
                 metadata: Vec::new(),
+                tags: Vec::new(),
                 body: NewBody::Extents(vec![new]),
             },
             precondition: Precondition::default(),

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
-    CollectedEntry, CompletedUpload, Completion, NewPart, ObjectCommand, ObjectOutcome, Refusal,
-    Tombstone, UploadCommand, UploadName, UploadRefusal, VersionCommand,
+    AnnotateCommand, CollectedEntry, CompletedUpload, Completion, NewPart, ObjectCommand,
+    ObjectOutcome, Refusal, Tombstone, UploadCommand, UploadName, UploadRefusal, VersionCommand,
 };
 
 fn object_command() -> impl Strategy<Value = ObjectCommand> {
@@ -56,6 +56,38 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
         version_command().prop_map(ObjectCommand::Version),
         (any::<u64>(), any::<u64>())
             .prop_map(|(for_ms, bytes)| ObjectCommand::KeepEvents { for_ms, bytes }),
+        annotate_command().prop_map(ObjectCommand::Annotate),
+    ]
+}
+
+fn annotate_command() -> impl Strategy<Value = AnnotateCommand> {
+    let target = || (any::<u64>().prop_map(BucketId), arb::key());
+    let generation = option::of(any::<u64>().prop_map(Generation));
+    prop_oneof![
+        (target(), generation, arb::metadata(), arb::precondition()).prop_map(
+            |((bucket, key), generation, tags, precondition)| AnnotateCommand::SetTags {
+                bucket,
+                key,
+                generation,
+                tags,
+                precondition,
+            }
+        ),
+        (
+            target(),
+            option::of(arb::text()),
+            option::of(arb::metadata()),
+            arb::precondition(),
+        )
+            .prop_map(|((bucket, key), content_type, metadata, precondition)| {
+                AnnotateCommand::Describe {
+                    bucket,
+                    key,
+                    content_type,
+                    metadata,
+                    precondition,
+                }
+            }),
     ]
 }
 
@@ -83,6 +115,10 @@ fn version_outcome() -> impl Strategy<Value = ObjectOutcome> {
         (any::<u64>(), any::<bool>()).prop_map(|(generation, existed)| ObjectOutcome::Marked {
             generation: Generation(generation),
             existed,
+        }),
+        any::<[u64; 2]>().prop_map(|[generation, modified_ms]| ObjectOutcome::Annotated {
+            generation: Generation(generation),
+            modified_ms,
         }),
         any::<[bool; 2]>()
             .prop_map(|[existed, marker]| ObjectOutcome::VersionDeleted { existed, marker }),
@@ -128,13 +164,14 @@ fn upload_command() -> impl Strategy<Value = UploadCommand> {
         asked: n[3],
     });
     prop_oneof![
-        (upload_name(), arb::text(), arb::metadata()).prop_map(|(name, content_type, metadata)| {
-            UploadCommand::Create {
+        (upload_name(), arb::text(), arb::metadata(), arb::metadata()).prop_map(
+            |(name, content_type, metadata, tags)| UploadCommand::Create {
                 name,
                 content_type,
                 metadata,
+                tags,
             }
-        }),
+        ),
         (upload_name(), part).prop_map(|(name, content)| UploadCommand::Part { name, content }),
         (upload_name(), whole, arb::precondition()).prop_map(|(name, content, precondition)| {
             UploadCommand::Complete {

@@ -22,6 +22,7 @@ use proptest::prelude::*;
 
 use self::reference::{Model, Waste};
 use self::world::{World, some_pg};
+use super::annotate::describe;
 use super::events::{Replay, keep};
 use crate::testing::{
     Group, PGS, data, delete, delete_version, extent, first_row, given, pg, profile, put, request,
@@ -79,6 +80,8 @@ enum Op {
     Delete(usize, Guard),
     /// Removes the nth of what a key has, or what it does not have.
     DeleteVersion(usize, usize, Guard),
+    /// Gives the current version a new generation.
+    Describe(usize, Guard),
     /// Another attempt of an earlier request, with ids of its own.
     Retry(usize),
     /// The id of an earlier request for what is mostly something else.
@@ -156,6 +159,7 @@ fn user_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (key.clone(), body(), guard.clone(), now).prop_map(|(k, b, g, n)| Op::Put(k, b, g, n)),
         2 => (key.clone(), guard.clone()).prop_map(|(k, g)| Op::Delete(k, g)),
+        2 => (key.clone(), guard.clone()).prop_map(|(k, g)| Op::Describe(k, g)),
         2 => (key.clone(), 0..6_usize, guard).prop_map(|(k, n, g)| Op::DeleteVersion(k, n, g)),
         2 => (0..50_usize).prop_map(Op::Retry),
         1 => (0..50_usize, key, body()).prop_map(|(n, k, b)| Op::Reuse(n, k, b)),
@@ -210,6 +214,8 @@ struct Mutation {
     key: usize,
     /// None for a delete.
     body: Option<Body>,
+    /// It is no delete: the current version is described anew.
+    describes: bool,
     /// The one version that a delete is about.
     version: Option<u64>,
     object: Option<NewObject>,
@@ -357,6 +363,7 @@ impl Run {
             request,
             key,
             body: body.cloned(),
+            describes: false,
             version: None,
             object: None,
             guard,
@@ -368,6 +375,7 @@ impl Run {
     fn attempt(&mut self, mut mutation: Mutation, now: bool) {
         let key = mutation.key();
         let command = match &mutation.body {
+            None if mutation.describes => describe(key, Some("text/html"), None),
             None => match mutation.version {
                 None => delete(key),
                 Some(generation) => delete_version(key, generation),
@@ -463,6 +471,11 @@ impl Run {
             Op::Delete(key, guard) => {
                 let delete = self.mutation(self.fresh(), *key, None, guard.clone());
                 self.attempt(delete, true);
+            }
+            Op::Describe(key, guard) => {
+                let mut mutation = self.mutation(self.fresh(), *key, None, guard.clone());
+                mutation.describes = true;
+                self.attempt(mutation, true);
             }
             Op::DeleteVersion(key, nth, guard) => {
                 let mut delete = self.mutation(self.fresh(), *key, None, guard.clone());

@@ -30,6 +30,7 @@ pub(super) fn create(object: &str, upload: u128) -> ObjectCommand {
         name: name(object, upload),
         content_type: "text/plain".to_owned(),
         metadata: vec![("a".to_owned(), "b".to_owned())],
+        tags: vec![("stage".to_owned(), "raw".to_owned())],
     })
 }
 

@@ -9,7 +9,7 @@ use super::{Mutation, precondition};
 use crate::testing::BUCKET;
 use crate::{
     BucketState, Extent, Malformed, NewExtent, ObjectCommand, ObjectOutcome, Precondition, Refusal,
-    Usage, Versioning,
+    Usage, VersionRefusal, Versioning,
 };
 
 /// Buckets are versioned from the second epoch on, as no bucket ever ceases to be.
@@ -93,14 +93,17 @@ pub(super) struct Model {
     pub(super) leftovers: BTreeSet<(DataId, u8, DriveId)>,
 }
 
-/// What a request id stands for: key, size of the new version or the version to be deleted,
-/// precondition.
+/// What a request id stands for: key, size of the new version or the version to be deleted, or what no
+/// version has where one is described, precondition.
 type Asked = (&'static str, [Option<u64>; 2], Precondition);
 
 fn asked(mutation: &Mutation) -> Asked {
     let size = mutation.object.as_ref().map(|object| object.size);
+    let version = mutation
+        .version
+        .or_else(|| mutation.describes.then_some(u64::MAX));
     let wanted = precondition(&mutation.guard, mutation.seen);
-    (mutation.key(), [size, mutation.version], wanted)
+    (mutation.key(), [size, version], wanted)
 }
 
 impl Model {
@@ -355,6 +358,9 @@ impl Model {
                 current: Generation(present),
             });
         }
+        if mutation.describes {
+            return self.describe(mutation.key(), index, time_ms);
+        }
         if let Some(generation) = mutation.version {
             return self.delete_version(mutation.key(), generation, index);
         }
@@ -378,6 +384,25 @@ impl Model {
             modified_ms: time_ms,
             narrowed,
             under_protected,
+        }
+    }
+
+    /// The current version goes on under another generation.
+    fn describe(&mut self, key: &'static str, index: u64, modified_ms: u64) -> ObjectOutcome {
+        let generation = Generation(index);
+        let newest = self.generations(key).first().copied().map(Generation);
+        match (self.objects.get_mut(key), newest) {
+            (Some(object), _) => {
+                object.generation = index;
+                ObjectOutcome::Annotated {
+                    generation,
+                    modified_ms,
+                }
+            }
+            (None, None) => ObjectOutcome::Refused(VersionRefusal::Absent.into()),
+            (None, Some(generation)) => {
+                ObjectOutcome::Refused(VersionRefusal::Deleted { generation }.into())
+            }
         }
     }
 
@@ -460,6 +485,7 @@ impl Model {
             ObjectCommand::JudgeVersions { .. } => unreachable!("the profile stays"),
             ObjectCommand::Put { .. }
             | ObjectCommand::Delete { .. }
+            | ObjectCommand::Annotate(_)
             | ObjectCommand::Version(_) => {
                 unreachable!("a user's")
             }
