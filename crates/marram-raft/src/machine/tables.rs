@@ -35,8 +35,8 @@ const APPLIED: &[u8] = b"applied";
 const MEMBERSHIP: &[u8] = b"membership";
 const CHECKPOINT: &[u8] = b"checkpoint";
 const FORMAT: u8 = 1;
-/// Above every number of [`Table`].
-const TABLES: usize = 64;
+/// Above every number of [`Table`]: they are listed in their order.
+const TABLES: usize = Table::ALL[Table::ALL.len() - 1] as usize + 1;
 
 fn definition(table: Table) -> Definition {
     TableDefinition::new(table.name())
