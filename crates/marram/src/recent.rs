@@ -22,6 +22,9 @@ const LINE_BYTES_MAX: usize = 1024;
 /// Fields whose values are names that operators may not want to give away.
 const NAMES: [&str; 6] = ["bucket", "key", "access_key", "prefix", "object", "upload"];
 
+/// The target of lines about shards that go.
+const REMOVED: &str = "removed";
+
 static KEPT: Mutex<Kept> = Mutex::new(Kept {
     lines: VecDeque::new(),
     bytes: 0,
@@ -74,6 +77,10 @@ pub(crate) struct Keeping;
 
 impl<S: Subscriber> Layer<S> for Keeping {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        // What is removed is many lines, and would leave no room for what went wrong.
+        if event.metadata().target() == REMOVED {
+            return;
+        }
         let line = line(event);
         KEPT.lock().push(line);
     }

@@ -60,6 +60,9 @@ pub(crate) fn abandon(core: &Arc<Core>, extents: &[NewExtent]) {
 }
 
 async fn remove(core: &Core, abandoned: Vec<Abandoned>) {
+    for Abandoned { data, drives } in &abandoned {
+        tracing::info!(target: "gc", %data, ?drives, "no commit names the data of a write that broke off: its shards are removed");
+    }
     let mut by_drive: BTreeMap<DriveId, Vec<DataId>> = BTreeMap::new();
     for extent in abandoned {
         for drive in extent.drives {

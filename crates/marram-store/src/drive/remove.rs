@@ -5,7 +5,10 @@
 //! record reads as zeros, which is "not here", and the next delete removes it. The other order
 //! would leave a record that nobody deletes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use marram_types::ShardId;
 
 use super::index::{Change, RunKey, RunRow, keys_with};
 use super::record;
@@ -28,10 +31,25 @@ pub(super) fn remove(store: &Store, prefixes: &[Vec<u8>]) -> Result<usize, ReadE
             if runs.is_empty() {
                 break;
             }
+            say(store, &runs);
             removed += remove_runs(store, &runs)?;
         }
     }
     Ok(removed)
+}
+
+/// Writes down what is removed, before it is: whoever looks for a shard finds out where it went, whoever asked
+/// for its removal, also when the process dies in between. One line for each of at most [`RUNS_PER_CHANGE`] runs.
+fn say(store: &Store, runs: &[(RunKey, RunRow)]) {
+    let shards: BTreeSet<ShardId> = runs.iter().map(|(key, _)| key.shard).collect();
+    let shards: Vec<String> = shards.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        target: "removed",
+        drive = %store.options.id,
+        shards = shards.join(" "),
+        runs = runs.len(),
+        "shards are removed from a drive"
+    );
 }
 
 fn remove_runs(store: &Store, runs: &[(RunKey, RunRow)]) -> Result<usize, ReadError> {

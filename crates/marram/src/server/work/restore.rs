@@ -84,7 +84,9 @@ impl Restore<'_> {
         while at < len {
             at = self.next(&mut source, at, len).await?.1;
         }
-        let removed = self.drive.delete_shards(vec![shard_of(wanted)]).await;
+        let shard = shard_of(wanted);
+        tracing::info!(target: "gc", %shard, drive = %self.drive.id(), "what is damaged here is elsewhere: it is removed and written anew");
+        let removed = self.drive.delete_shards(vec![shard]).await;
         removed.map(|_| ()).map_err(|e| failed(&e))
     }
 
