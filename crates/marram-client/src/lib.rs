@@ -82,18 +82,19 @@ pub use put::{PutOptions, Watcher};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
-    AccessKeyChange, AccessKeyInfo, AccessKeySecret, AuditPage, Backup, BackupPiece, BackupPlace,
-    BucketInfo, BucketProfile, BucketUsage, ByteRange, CaInfo, CaRotation, CaStatus, CaStep,
-    CertificateInfo, Check, Checksums, ClusterStatus, Consent, Deletion, Diagnosis, DriveChange,
-    DriveDuty, DriveEntry, DriveScrub, DriveState, DriveStatus, DutyChange, FinalizedVersion,
-    Finding, FolderFacts, FoundedCluster, Founding, FullScrub, GarbageStatus, GroupGarbage,
-    GroupStatus, HandedOver, InspectOptions, JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan,
-    ListPage, MachineFacts, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty, NodeHealth,
-    NodeInspection, NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo, ObjectSummary,
-    ObjectVersion, PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions, ReadConditions,
-    Rebalance, Redundancy, RemovedDrive, RemovedNode, Renewals, ReplicaComparison, ReplicaFacts,
-    ScrubFindings, ScrubStage, ScrubStatus, SettingFacts, Severity, ShardComparison,
-    ShardDifference, StopAnswer, UploadInfo, VersionPage, Versioning, WorkStatus,
+    AbsentNode, AccessKeyChange, AccessKeyInfo, AccessKeySecret, AuditPage, Backup, BackupPiece,
+    BackupPlace, BucketInfo, BucketProfile, BucketUsage, ByteRange, CaInfo, CaRotation, CaStatus,
+    CaStep, CertificateInfo, Check, Checksums, ClusterStatus, Consent, Deletion, Diagnosis,
+    DriveChange, DriveDuty, DriveEntry, DriveScrub, DriveState, DriveStatus, DutyChange,
+    FinalizedVersion, Finding, FolderFacts, FoundedCluster, Founding, FullScrub, GarbageStatus,
+    GroupGarbage, GroupStatus, HandedOver, InspectOptions, JoinRole, JoinTokenInfo, JoinTokenState,
+    LayoutPlan, ListPage, MachineFacts, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty,
+    NodeHealth, NodeInspection, NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo,
+    ObjectSummary, ObjectVersion, PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions,
+    ReadConditions, Rebalance, Redundancy, RemovedDrive, RemovedNode, Renewals, RepairLevel,
+    RepairStart, RepairStatus, ReplicaComparison, ReplicaFacts, ScrubFindings, ScrubStage,
+    ScrubStatus, SettingFacts, Severity, ShardComparison, ShardDifference, StopAnswer, UploadInfo,
+    VersionPage, Versioning, WorkStatus,
 };
 pub use uploads::UploadPages;
 pub use versions::{VersionPages, VersionQuery};

@@ -12,6 +12,7 @@ mod identity;
 mod inspect;
 mod keys;
 mod liveness;
+mod repair;
 mod status;
 mod upkeep;
 mod versions;
@@ -32,6 +33,7 @@ pub use keys::{AccessKeyChange, AccessKeyInfo, AccessKeySecret};
 pub use liveness::{
     HandedOver, MaintenanceNode, NodeCondition, NodeHealth, StopAnswer, WorkStatus,
 };
+pub use repair::{AbsentNode, RepairLevel, RepairStart, RepairStatus};
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,
 };

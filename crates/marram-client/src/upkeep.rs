@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::types::{
     DriveChange, DriveDuty, DriveEntry, GarbageStatus, PausableWork, PauseChange, RemovedDrive,
-    ScrubStatus,
+    RepairStart, RepairStatus, ScrubStatus,
 };
 
 impl Client {
@@ -36,6 +36,35 @@ impl Client {
         })
         .await
         .map(|answer| ScrubStatus::from_wire(answer.scrub))
+    }
+
+    /// Says what lacks redundancy, in which order it is repaired, and how far that is.
+    ///
+    /// # Errors
+    /// What any call can meet.
+    pub async fn repair_status(&self) -> Result<RepairStatus, ClientError> {
+        self.unary(v1::GetRepairRequest {}, |lane, request| async move {
+            lane.admin().get_repair(request).await
+        })
+        .await
+        .map(|answer| RepairStatus::from_wire(answer.repair))
+    }
+
+    /// Has what an absent node, given by name or id, or drive, given as NODE/NUMBER or by id, had be rebuilt
+    /// at once, without the grace.
+    ///
+    /// # Errors
+    /// `NotFound`, `Precondition` (it works, is in maintenance, or the others cannot hold what it had),
+    /// `Unavailable` (the drive's node does not answer), and what any call can meet.
+    pub async fn start_repair(&self, target: &str) -> Result<RepairStart, ClientError> {
+        let message = v1::StartRepairRequest {
+            target: target.to_owned(),
+        };
+        self.unary(message, |lane, request| async move {
+            lane.admin().start_repair(request).await
+        })
+        .await
+        .map(RepairStart::from_wire)
     }
 
     /// Says how much garbage waits to be removed.

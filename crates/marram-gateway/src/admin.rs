@@ -21,7 +21,7 @@ use marram_placement::PlanError;
 use marram_proto::v1;
 use marram_types::{GroupId, NodeId};
 
-use crate::core::Core;
+use crate::core::{Core, GateClosed};
 use crate::groups::GroupError;
 use crate::nodes::{InspectError, NodeError};
 use crate::objects::{ListError, LookupError};
@@ -60,6 +60,19 @@ pub(crate) enum AdminError {
          or force it"
     )]
     Answers(String),
+    #[error("{name} works: there is nothing to rebuild. Drain it to move what it has elsewhere")]
+    Works { name: String },
+    #[error(
+        "what {name} had cannot be rebuilt: {left} nodes are left that keep data, and {width} shards need a \
+         place each. Add a node"
+    )]
+    CannotHold {
+        name: String,
+        left: usize,
+        width: u8,
+    },
+    #[error(transparent)]
+    Gate(#[from] GateClosed),
     #[error("{name} cannot be removed: {why}")]
     Held { name: String, why: String },
     #[error("{name}: {refusal}")]
@@ -111,9 +124,13 @@ impl Fault for AdminError {
             Self::NotHanded { .. } => Reason::MetadataUnavailable,
             Self::Ambiguous(_) => Reason::InvalidArgument,
             Self::TooManyShards(_) => Reason::Overloaded,
-            Self::Answers(_) | Self::Held { .. } | Self::OldPlan(_) | Self::NoRoom { .. } => {
-                Reason::NodeBusy
-            }
+            Self::Answers(_)
+            | Self::Held { .. }
+            | Self::OldPlan(_)
+            | Self::NoRoom { .. }
+            | Self::Works { .. }
+            | Self::CannotHold { .. } => Reason::NodeBusy,
+            Self::Gate(error) => error.reason(),
             Self::Refused { refusal, .. } => refusal.reason(),
             Self::Group(error) => error.reason(),
             Self::Plan(_) => Reason::Internal,
@@ -135,6 +152,8 @@ impl Fault for AdminError {
             Self::NoDrive(drive) => vec![("drive", drive.clone())],
             Self::Held { name, .. }
             | Self::NoRoom { name, .. }
+            | Self::Works { name }
+            | Self::CannotHold { name, .. }
             | Self::NotHanded { name, .. }
             | Self::NotInspected { name, .. } => {
                 vec![("node", name.clone())]
@@ -146,6 +165,7 @@ impl Fault for AdminError {
                 details
             }
             Self::Group(error) => error.details(),
+            Self::Gate(error) => error.details(),
             Self::List(error) => error.details(),
             Self::Lookup(error) => error.details(),
             Self::NoGroup(group) => vec![("group", group.to_string())],

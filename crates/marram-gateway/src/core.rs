@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::begin::BeginCache;
 use crate::drives::{Conditions, Drives, Place, Suspicion};
+use crate::get::Reports;
 use crate::group_time::GroupTime;
 use crate::groups::{COMMAND_TIME, GroupError, Groups, QUERY_TIME};
 use crate::layout::Standing;
@@ -93,6 +94,8 @@ pub(crate) struct Core {
     pub(crate) begins: BeginCache,
     pub(crate) group_time: GroupTime,
     pub(crate) conditions: Conditions,
+    /// Shards that reads found damaged or gone.
+    pub(crate) reports: Reports,
     places: Mutex<Arc<Places>>,
     standing: Mutex<Option<Arc<Standing>>>,
 }
@@ -188,6 +191,7 @@ impl Core {
             begins: BeginCache::default(),
             group_time: GroupTime::default(),
             conditions: Conditions::default(),
+            reports: Reports::default(),
             places,
             standing: Mutex::default(),
         }

@@ -13,6 +13,7 @@ pub(crate) mod fetch;
 mod plan;
 mod range;
 mod reader;
+mod report;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ use emit::Messages;
 use reader::{Reader, Which};
 
 pub(crate) use error::GetError;
+pub(crate) use report::Reports;
 
 /// Messages that wait for a client beside those in the transport's own windows.
 const MESSAGES_WAITING_MAX: usize = 2;

@@ -2,12 +2,15 @@
 
 mod drives;
 mod garbage;
+mod repair;
 mod scrub;
 
 use std::time::Duration;
 
 use futures::future::join_all;
-use marram_meta::{ClusterView, DriveCommand, NodeRecord, NodeState, Pausable, RootCommand};
+use marram_meta::{
+    ClusterView, DriveCommand, NodeRecord, NodeState, Pausable, RootCommand, WORK_PAUSES_SINCE,
+};
 use marram_proto::mesh::v1 as mesh;
 use marram_proto::v1;
 
@@ -19,6 +22,7 @@ pub(crate) use drives::{
     list as list_drives, remove as remove_drive, set_duty as set_drive_duty, to_wire as drive_duty,
 };
 pub(crate) use garbage::get as garbage;
+pub(crate) use repair::{get as repair, start as start_repair};
 pub(crate) use scrub::{get as scrub, start as start_scrub};
 
 /// How long a node may take to say how far it is.
@@ -60,6 +64,8 @@ fn behind(view: &ClusterView, said: &[Said<'_>]) -> Vec<String> {
     let lags = |said: &mesh::UpkeepResponse| {
         said.garbage_paused != wanted(Pausable::Garbage)
             || said.scrub_paused != wanted(Pausable::Scrub)
+            || said.repair_paused != wanted(Pausable::Repair)
+            || said.moves_paused != wanted(Pausable::Moves)
     };
     let behind = said.iter().filter_map(|(node, said)| {
         let said = said.as_ref()?;
@@ -76,15 +82,20 @@ pub(crate) async fn set_paused(
     let work = match request.work() {
         v1::PausableWork::Garbage => Pausable::Garbage,
         v1::PausableWork::Scrub => Pausable::Scrub,
+        v1::PausableWork::Repair => Pausable::Repair,
+        v1::PausableWork::Moves => Pausable::Moves,
         v1::PausableWork::Unspecified => {
             return Err(InvalidField::Wrong {
                 field: "work",
-                rule: "it must be garbage collection or the scrub",
+                rule: "it must be garbage collection, the scrub, repairs or moves",
             }
             .into());
         }
     };
     let paused = request.paused;
+    if work.is_newer() {
+        core.pass_gate(WORK_PAUSES_SINCE)?;
+    }
     let before = core.fresh_view().await?.upkeep.paused(work).is_some();
     let command = DriveCommand::SetPaused { work, paused };
     decide(core, "the cluster", &RootCommand::Drives(command)).await?;

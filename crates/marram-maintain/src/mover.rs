@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use marram_erasure::Geometry;
-use marram_meta::{ClusterView, Extent, LiveExtent, ObjectAnswer, ObjectQuery};
+use marram_meta::{ClusterView, Extent, LiveExtent, ObjectAnswer, ObjectQuery, Pausable};
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, ShardId};
 use tokio::sync::watch;
 
@@ -101,6 +101,10 @@ pub struct MoverProgress {
     pub written: u64,
     /// When the moves under way or to go began; none when there are none.
     pub since: Option<Instant>,
+    /// Extents whose shards were repaired since this server began to lead.
+    pub repaired: u64,
+    /// Since when there have been tickets without a break; none when there are none.
+    pub tickets_since: Option<Instant>,
 }
 
 /// What operators may say of a mover's patience.
@@ -226,6 +230,11 @@ impl<C: Consensus, S: Shards> Work<C, S> {
 
     fn is_up(&self, node: NodeId) -> bool {
         self.shards.is_up(node)
+    }
+
+    /// Whether an operator has paused this work.
+    fn rests(&self, work: Pausable) -> bool {
+        self.view.borrow().upkeep.paused(work).is_some()
     }
 
     fn wrote(&self, bytes: u64) {

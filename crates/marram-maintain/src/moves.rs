@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use marram_meta::{ClusterView, DriveRecord};
+use marram_meta::{ClusterView, DriveRecord, Pausable};
 use marram_placement::{Move, Phase, PoolPlan, PoolTable, SlotMove, Standing};
 use marram_types::{DriveId, NodeId};
 
@@ -64,9 +64,10 @@ pub(crate) fn choose(
     table: &PoolTable,
     homes: &Homes,
     is_up: impl Fn(NodeId) -> bool,
-    most: usize,
+    (is_wanted, most): (impl Fn(&SlotMove) -> bool, usize),
 ) -> Vec<SlotMove> {
     let mut ordered = plan.moves.clone();
+    ordered.retain(is_wanted);
     ordered.sort_by_key(|m| (homes.standing(m.from), m.pg, m.slot));
     let mut chosen: BTreeMap<u16, SlotMove> = BTreeMap::new();
     for planned in ordered {
@@ -92,6 +93,15 @@ pub(crate) fn at_once(last: Option<(usize, Duration)>) -> usize {
         Some((most, ago)) if ago < SMALL_WITHIN => (most * 2).min(SMALL_MOVES_AT_ONCE),
         Some((most, ago)) if ago < KNOWN_FOR => most,
         _ => MOVES_AT_ONCE,
+    }
+}
+
+/// What a move is made for: it is paused with that.
+pub(crate) fn work_of(from: DriveId, to: DriveId, homes: &Homes) -> Pausable {
+    // What is on a drive that is gone, or on too few, lacks redundancy.
+    match homes.standing(from) == Standing::Gone || to.is_vacant() {
+        true => Pausable::Repair,
+        false => Pausable::Moves,
     }
 }
 

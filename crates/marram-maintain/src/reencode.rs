@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use marram_meta::{
-    ClusterView, LiveExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, TicketItem,
-    TicketWork, UploadCommand, VersionCommand,
+    ClusterView, LiveExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Pausable,
+    TicketItem, TicketWork, UploadCommand, VersionCommand,
 };
 use marram_placement::{PgRow, Phase};
 use marram_types::{BucketId, DataId, DriveId, GroupId, NodeId, ObjectKey, PgId, Profile};
@@ -220,10 +220,13 @@ impl<C: Consensus, R: Reencoders> Turn<'_, C, R> {
         let judged = self.judge().await;
         let earlier = self.judge_noncurrent().await;
         let dropped = self.drop_parts().await;
-        let emptied = self.empty().await;
-        let strayed = self.strays().await;
-        let queued = self.queue().await;
-        for part in [judged, earlier, dropped, emptied, strayed, queued] {
+        let mut parts = vec![judged, earlier, dropped];
+        if self.view.upkeep.paused(Pausable::Repair).is_none() {
+            parts.push(self.empty().await);
+            parts.push(self.strays().await);
+            parts.push(self.queue().await);
+        }
+        for part in parts {
             match part {
                 Ok(part) => done = done.plus(part),
                 Err(error) => {

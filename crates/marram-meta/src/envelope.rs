@@ -24,6 +24,8 @@ pub const VERSIONING_SINCE: u8 = 3;
 
 /// The version of commands about events, and of the group states that say how they are kept.
 pub const EVENTS_SINCE: u8 = 4;
+/// The version of pauses of repairs and moves, and of upkeep records that tell of them.
+pub const WORK_PAUSES_SINCE: u8 = 4;
 
 /// The version of commands about tags and metadata of objects that are there.
 pub const TAGS_SINCE: u8 = 4;

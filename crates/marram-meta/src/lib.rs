@@ -46,7 +46,7 @@ pub use backup::{
 };
 pub use envelope::{
     COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, Envelope, EnvelopeError,
-    TAGS_SINCE, VERSIONING_SINCE, stamp,
+    TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -88,6 +88,7 @@ pub use query::answer::{
     ObjectAnswer, Reference, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem, TicketsAnswer,
 };
 pub use query::events::{EventsAnswer, EventsFound, EventsQuery};
+pub use query::lost::{LOST_COUNTED_MAX, LostTotals};
 pub use query::messages::{ListQuery, ListStart, ObjectQuery};
 pub use query::named::{NamedAnswer, NamedCursor};
 pub use query::run::{QueryError, answer, answer_object};

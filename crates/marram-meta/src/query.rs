@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod events;
 pub(crate) mod list;
 mod live;
+pub(crate) mod lost;
 pub(crate) mod messages;
 pub(crate) mod named;
 pub(crate) mod run;

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
-use marram_placement::{DriveInfo, PoolTable, Seat};
+use marram_placement::{DriveInfo, PoolTable, Seat, pool_of};
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketName, GroupId, NodeId, PoolId};
+use marram_types::{BucketName, GroupId, NodeId, PoolId, Profile};
 
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::authority::AuthorityRecord;
-use crate::kinds::bucket::BucketRecord;
+use crate::kinds::bucket::{BucketRecord, BucketState};
 use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::GroupRecord;
 use crate::kinds::identity::IdentityRecord;
@@ -80,6 +80,19 @@ impl ClusterView {
             })
         });
         seats.collect()
+    }
+
+    /// The fewest parity shards of the profiles that use a pool, whole copies included; none where nothing
+    /// with parity does.
+    #[must_use]
+    pub fn pool_parity(&self, pool: PoolId) -> Option<usize> {
+        let buckets = self.buckets.values();
+        let buckets = buckets.filter(|bucket| bucket.state != BucketState::Deleted);
+        let default = self.cluster.as_ref().and_then(|c| c.default_profile);
+        let profiles = buckets.map(|bucket| bucket.profile).chain(default);
+        let all = profiles.flat_map(|profile| [profile, profile.as_copies()]);
+        let using = all.filter(|profile| pool_of(profile.width()) == pool);
+        using.map(Profile::m).filter(|m| *m > 0).min()
     }
 
     /// The CA that certificates are issued from; none before the bootstrap has ended.

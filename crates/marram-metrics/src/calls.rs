@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::Source;
 use crate::catalogue::{
     API_ANSWER_BEGAN, API_CALL_DURATION, API_CALLS, API_CALLS_RUNNING, API_OBJECT, API_PHASE,
-    API_RECEIVED, API_SENT,
+    API_RECEIVED, API_SENT, READ_HEDGES, READ_HEDGES_WON,
 };
 use crate::histogram::Histogram;
 use crate::sheet::Sheet;
@@ -51,6 +51,8 @@ pub struct Calls {
     put: Histogram,
     got: Histogram,
     phases: [Histogram; PHASES.len()],
+    hedges: AtomicU64,
+    hedges_won: AtomicU64,
 }
 
 /// A part of a call.
@@ -99,6 +101,8 @@ impl Calls {
             put: Histogram::of(&API_OBJECT),
             got: Histogram::of(&API_OBJECT),
             phases: std::array::from_fn(|_| Histogram::of(&API_PHASE)),
+            hedges: AtomicU64::new(0),
+            hedges_won: AtomicU64::new(0),
         }
     }
 
@@ -117,6 +121,23 @@ impl Calls {
     /// A part of a call took so long.
     pub fn phase(&self, phase: Phase, took: Duration) {
         self.phases[phase as usize].observe_time(took);
+    }
+
+    /// So many parts of shards are asked beside late ones.
+    pub fn hedged(&self, parts: usize) {
+        self.hedges.fetch_add(parts as u64, Ordering::Relaxed);
+    }
+
+    /// So many of them came before those.
+    pub fn hedges_won(&self, parts: usize) {
+        self.hedges_won.fetch_add(parts as u64, Ordering::Relaxed);
+    }
+
+    /// How many were asked, and how many of them came before the late ones.
+    #[must_use]
+    pub fn hedges(&self) -> (u64, u64) {
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        (count(&self.hedges), count(&self.hedges_won))
     }
 
     /// An object of so many bytes was put.
@@ -219,6 +240,9 @@ impl Source for Calls {
         }
         sheet.set_histogram(&API_OBJECT, &["put"], &self.put);
         sheet.set_histogram(&API_OBJECT, &["get"], &self.got);
+        let (hedges, won) = self.hedges();
+        sheet.set(&READ_HEDGES, &[], hedges);
+        sheet.set(&READ_HEDGES_WON, &[], won);
         for (name, phase) in PHASES.iter().zip(&self.phases) {
             sheet.set_histogram(&API_PHASE, &[name], phase);
         }

@@ -58,6 +58,14 @@ pub struct MaintainWork {
     pub for_ms: u64,
     /// The most placement groups that were to be moved since then.
     pub most: u64,
+    /// Bytes written in a second, lately.
+    pub written_per_s: u64,
+    /// Extents whose shards were repaired since the leader began to lead.
+    pub repaired: u64,
+    /// For how long there have been tickets without a break, in milliseconds.
+    pub tickets_for_ms: u64,
+    /// The most tickets that there were since then.
+    pub tickets_most: u64,
 }
 
 impl MaintainWork {
@@ -68,6 +76,14 @@ impl MaintainWork {
         let left = self.under_way + self.to_go;
         let done = self.most.checked_sub(left).filter(|done| *done > 0)?;
         (left > 0).then(|| self.for_ms.saturating_mul(left) / done)
+    }
+
+    /// The same for tickets.
+    #[must_use]
+    pub fn tickets_left_ms(&self) -> Option<u64> {
+        let done = self.tickets_most.checked_sub(self.tickets);
+        let done = done.filter(|done| *done > 0 && self.tickets > 0)?;
+        Some(self.tickets_for_ms.saturating_mul(self.tickets) / done)
     }
 }
 
@@ -80,6 +96,11 @@ pub struct ClusterHealth {
     pub notes: Vec<String>,
     /// Moves and repairs.
     pub work: MaintainWork,
+    /// For how long a node may be away before what it had is rebuilt, in milliseconds; 0 where that is not
+    /// known.
+    pub grace_ms: u64,
+    /// The same where nothing more may be lost.
+    pub urgent_ms: u64,
 }
 
 impl ClusterHealth {
@@ -119,6 +140,15 @@ mod tests {
         assert_eq!(work(5, 5, 10).left_ms(), None, "nothing was done yet");
         assert_eq!(work(2, 3, 10).left_ms(), Some(1_000));
         assert_eq!(work(0, 1, 11).left_ms(), Some(100));
+        let tickets = |tickets, tickets_most| MaintainWork {
+            tickets,
+            tickets_most,
+            tickets_for_ms: 600,
+            ..MaintainWork::default()
+        };
+        assert_eq!(tickets(0, 9).tickets_left_ms(), None, "nothing to do");
+        assert_eq!(tickets(9, 9).tickets_left_ms(), None, "nothing was done");
+        assert_eq!(tickets(3, 9).tickets_left_ms(), Some(300));
     }
 
     #[test]

@@ -18,12 +18,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use admin::{
-    AdminCommand, DrainArgs, FenceArgs, LayoutCommand, LayoutPlanArgs, NodeArg, RebalanceArgs,
-    RemoveArgs,
+    AdminCommand, DrainArgs, FenceArgs, LayoutCommand, LayoutPlanArgs, NodeArg, RebalanceAction,
+    RebalanceArgs, RemoveArgs,
 };
 pub(crate) use annotate::{DescribeArgs, TagsCommand};
 pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
-pub(crate) use upkeep::{DriveCommand, DriveDrainArgs, GcCommand, ScrubAction, ScrubArgs};
+pub(crate) use upkeep::{
+    DriveCommand, DriveDrainArgs, GcCommand, RepairAction, RepairArgs, ScrubAction, ScrubArgs,
+};
 pub(crate) use versions::{RestoreArgs, VersioningArgs, VersioningState};
 pub(crate) use watch::{BundleArgs, DoctorArgs, TopArgs};
 pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};

@@ -85,6 +85,8 @@ pub(crate) enum Failure {
     BadBackup(String),
     #[error("scrubs are paused: the pass goes on after `marram admin scrub resume`")]
     ScrubPaused,
+    #[error("repairs are paused: they go on after `marram admin repair resume`")]
+    RepairPaused,
     #[error(
         "drives and metadata differ: {lacking} shards lack, {extra} are too much, {silent} nodes did not answer"
     )]
@@ -162,6 +164,7 @@ impl Failure {
             | Self::BadBackup(_)
             | Self::Lost(_)
             | Self::ScrubPaused
+            | Self::RepairPaused
             | Self::Different { .. }
             | Self::NotNow(_)
             | Self::Unhealthy

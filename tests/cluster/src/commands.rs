@@ -66,3 +66,14 @@ pub fn run(cluster: &Cluster, args: &[impl AsRef<OsStr>]) -> Ran {
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
+
+/// The last line of what a command that must succeed says with `--json`.
+///
+/// # Panics
+/// When it fails or says nothing.
+pub fn said(cluster: &Cluster, args: &[&str]) -> Value {
+    let with_json = [args, &["--json"]].concat();
+    let lines = run(cluster, &with_json).done().json_lines();
+    let last = lines.into_iter().next_back();
+    last.unwrap_or_else(|| panic!("{args:?} said nothing"))
+}

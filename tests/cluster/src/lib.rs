@@ -59,7 +59,7 @@ pub use armed::Armed;
 pub use binary::binary;
 pub use by_hand::ByHand;
 pub use cluster::{Cluster, Options, until};
-pub use commands::{Ran, run};
+pub use commands::{Ran, run, said};
 pub use compare::equal_both_ways;
 pub use content::{Object, Pool, log_uniform_sizes};
 pub use daemon::Daemon;

@@ -82,6 +82,7 @@ mod upkeep {
     mod garbage;
     mod kit;
     mod scrub;
+    mod twice;
 }
 
 /// Ways back: logs that are gone or damaged, backups, restores, lost majorities.

@@ -89,6 +89,8 @@ pub struct WorkStatus {
     pub left_ms: Option<u64>,
     /// What the cluster does not do by itself and why, in sentences.
     pub notes: Vec<String>,
+    /// Bytes written in a second, lately.
+    pub bytes_per_s: u64,
 }
 
 impl WorkStatus {
@@ -102,6 +104,7 @@ impl WorkStatus {
             for_ms: work.for_ms,
             left_ms: work.left_ms,
             notes: work.notes,
+            bytes_per_s: work.bytes_per_s,
         }
     }
 }

@@ -270,6 +270,10 @@ pub enum PausableWork {
     Garbage,
     /// Reading all shards through.
     Scrub,
+    /// Repairing lost shards, rebuilding what was on drives that are gone, and encoding anew.
+    Repair,
+    /// Moving data for balance, and away from what is drained.
+    Moves,
 }
 
 impl PausableWork {
@@ -277,6 +281,8 @@ impl PausableWork {
         match self {
             Self::Garbage => v1::PausableWork::Garbage,
             Self::Scrub => v1::PausableWork::Scrub,
+            Self::Repair => v1::PausableWork::Repair,
+            Self::Moves => v1::PausableWork::Moves,
         }
     }
 }

@@ -40,5 +40,6 @@ pub(super) fn of_work(health: &ClusterHealth) -> v1::WorkStatus {
         for_ms: work.for_ms,
         left_ms: work.left_ms(),
         notes: health.notes.clone(),
+        bytes_per_s: work.written_per_s,
     }
 }

@@ -16,6 +16,7 @@ mod liveness;
 mod objects;
 mod observed;
 mod reencode;
+mod repair;
 mod security;
 mod uploads;
 mod versions;

@@ -10,6 +10,7 @@ use futures::{FutureExt, StreamExt};
 use marram_meta::Extent;
 use marram_object::{Fetch, Health, ReadStep, Unreadable};
 
+use super::report;
 use crate::core::Core;
 use crate::drives::{DriveError, Part};
 use crate::places::Places;
@@ -41,6 +42,7 @@ pub(crate) async fn step(core: Arc<Core>, mut step: ReadStep) -> Result<Vec<Byte
     let first = step.start()?;
     send(&core, &step, first, &mut fetches, &mut asked);
     let mut dawdling: Vec<Fetch> = Vec::new();
+    let mut hedges = Hedges::default();
     let patience = core.conditions.hedge_after();
     let hedge = tokio::time::sleep(patience);
     tokio::pin!(hedge);
@@ -50,7 +52,10 @@ pub(crate) async fn step(core: Arc<Core>, mut step: ReadStep) -> Result<Vec<Byte
                 asked.retain(|other| *other != fetch);
                 dawdling.retain(|other| *other != fetch);
                 let more = match answer {
-                    Ok(bytes) => step.arrived(fetch, bytes)?,
+                    Ok(bytes) => {
+                        hedges.arrived(fetch);
+                        step.arrived(fetch, bytes)?
+                    }
                     Err(error) => {
                         log_failure(&step, fetch, error);
                         step.failed(fetch.shard)?
@@ -63,6 +68,8 @@ pub(crate) async fn step(core: Arc<Core>, mut step: ReadStep) -> Result<Vec<Byte
                 if dawdling.is_empty() && core.conditions.may_hedge(asked.len()) {
                     dawdling.clone_from(&asked);
                     let more = step.hedge();
+                    core.calls.hedged(more.len());
+                    hedges.asked.extend(&more);
                     send(&core, &step, more, &mut fetches, &mut asked);
                 }
             }
@@ -70,8 +77,23 @@ pub(crate) async fn step(core: Arc<Core>, mut step: ReadStep) -> Result<Vec<Byte
             else => return Err(unreadable(&step)),
         }
     }
+    core.calls.hedges_won(hedges.came.min(dawdling.len()));
     overtaken(&core, &step, &dawdling);
     Ok(step.finish().expect("the step is ready"))
+}
+
+/// What was asked beside late fetches.
+#[derive(Default)]
+struct Hedges {
+    asked: Vec<Fetch>,
+    /// How many of them were answered.
+    came: usize,
+}
+
+impl Hedges {
+    fn arrived(&mut self, fetch: Fetch) {
+        self.came += usize::from(self.asked.contains(&fetch));
+    }
 }
 
 fn unreadable(step: &ReadStep) -> Unreadable {
@@ -97,6 +119,7 @@ fn send(
         asked.push(fetch);
         let place = places.shard(step.extent(), fetch.shard);
         let shard = step.shard_id(fetch.shard);
+        let pg = step.extent().pg;
         let core = core.clone();
         let fetching = async move {
             let Some(place) = place else {
@@ -114,7 +137,9 @@ fn send(
             match &answer {
                 Ok(_) => core.conditions.fetch_succeeded(started.elapsed()),
                 // A bad or missing shard says nothing about the rest of the drive.
-                Err(DriveError::Corrupt | DriveError::NotFound) => {}
+                Err(DriveError::Corrupt | DriveError::NotFound) => {
+                    report::tell(&core, pg, place, shard, fetch.offset);
+                }
                 Err(error) => core.conditions.failed(place.drive, *error),
             }
             (fetch, answer)

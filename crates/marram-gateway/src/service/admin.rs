@@ -189,6 +189,20 @@ impl AdminService for Admin {
         answered(upkeep::start_scrub(&self.0, request.into_inner()).await)
     }
 
+    async fn get_repair(
+        &self,
+        _request: Request<v1::GetRepairRequest>,
+    ) -> Result<Response<v1::GetRepairResponse>, Status> {
+        answered(upkeep::repair(&self.0).await)
+    }
+
+    async fn start_repair(
+        &self,
+        request: Request<v1::StartRepairRequest>,
+    ) -> Result<Response<v1::StartRepairResponse>, Status> {
+        answered(upkeep::start_repair(&self.0, request.into_inner()).await)
+    }
+
     async fn get_garbage(
         &self,
         _request: Request<v1::GetGarbageRequest>,

@@ -81,6 +81,14 @@ impl FakeDrives {
         }
     }
 
+    /// Every shard of this number is lost.
+    pub(crate) fn lose_shards(&self, slot: u8) {
+        self.0
+            .lock()
+            .shards
+            .retain(|(_, shard), _| shard.slot != slot);
+    }
+
     /// All that is there now is lost.
     pub(crate) fn lose_all(&self) {
         self.0.lock().shards.clear();

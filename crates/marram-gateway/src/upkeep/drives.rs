@@ -32,7 +32,7 @@ pub(crate) fn to_wire(duty: DriveDuty) -> v1::DriveDuty {
 }
 
 /// The drive of an id, or of NODE/NUMBER; also one that was removed, by its id.
-fn find<'v>(
+pub(super) fn find<'v>(
     view: &'v ClusterView,
     wanted: &str,
 ) -> Result<(&'v NodeRecord, &'v DriveRecord), AdminError> {
@@ -51,7 +51,7 @@ fn find<'v>(
 }
 
 /// How an operator calls a drive.
-fn name(node: &NodeRecord, held: &DriveRecord) -> String {
+pub(super) fn name(node: &NodeRecord, held: &DriveRecord) -> String {
     format!("drive {} ({}/{})", held.drive, node.name, held.ordinal)
 }
 

@@ -62,7 +62,10 @@ fn status(view: &ClusterView, said: Vec<Said<'_>>) -> v1::ScrubStatus {
             });
         }
         let drives = said.drives.into_iter();
-        status.drives.extend(drives.map(|scrub| drive(node, scrub)));
+        status.drives.extend(drives.map(|scrub| v1::DriveScrub {
+            every_s: said.scrub_every_s,
+            ..drive(node, scrub)
+        }));
         let compared = said.comparisons.into_iter().map(comparison);
         status.comparisons.extend(compared);
     }
@@ -114,6 +117,7 @@ fn drive(node: &NodeRecord, scrub: mesh::DriveScrub) -> v1::DriveScrub {
         bytes_per_s: scrub.bytes_per_s,
         seconds_left: known.then(|| left / scrub.bytes_per_s),
         stuck: scrub.stuck,
+        ..v1::DriveScrub::default()
     }
 }
 

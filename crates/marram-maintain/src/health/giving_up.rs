@@ -8,11 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marram_meta::{
-    BucketState, ClusterView, Lost, NodeDuty, NodeRecord, NodeState, Pause, RootCommand,
-};
-use marram_placement::pool_of;
-use marram_types::{DriveId, Health, NodeHealth, NodeId, PoolId, Profile};
+use marram_meta::{ClusterView, Lost, NodeDuty, NodeRecord, NodeState, Pause, RootCommand};
+use marram_types::{DriveId, Health, NodeHealth, NodeId};
 
 /// How long a node may be away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +161,7 @@ fn at_the_limit(view: &ClusterView, is_lost: &dyn Fn(NodeId) -> bool) -> BTreeSe
         .collect();
     let mut found = BTreeSet::new();
     for (pool, table) in &view.pools {
-        let Some(spare) = spare(view, *pool) else {
+        let Some(spare) = view.pool_parity(*pool) else {
             continue;
         };
         for row in &table.rows {
@@ -176,17 +173,6 @@ fn at_the_limit(view: &ClusterView, is_lost: &dyn Fn(NodeId) -> bool) -> BTreeSe
         }
     }
     found
-}
-
-/// The fewest parity shards of the profiles that use a pool, whole copies included.
-fn spare(view: &ClusterView, pool: PoolId) -> Option<usize> {
-    let buckets = view.buckets.values();
-    let buckets = buckets.filter(|bucket| bucket.state != BucketState::Deleted);
-    let default = view.cluster.as_ref().and_then(|c| c.default_profile);
-    let profiles = buckets.map(|bucket| bucket.profile).chain(default);
-    let all = profiles.flat_map(|profile| [profile, profile.as_copies()]);
-    let using = all.filter(|profile| pool_of(profile.width()) == pool);
-    using.map(Profile::m).filter(|m| *m > 0).min()
 }
 
 /// Why nothing is given up at all, when too few say anything or too many are away at once. Those that

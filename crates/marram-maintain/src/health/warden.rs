@@ -68,7 +68,14 @@ pub struct Warden<C, W> {
 #[derive(Debug, Default)]
 struct Progress {
     most: u64,
+    tickets_most: u64,
+    /// Bytes that had been written at the last look, and when that was.
+    written: Option<(u64, Instant)>,
+    per_s: u64,
 }
+
+/// A second's share of the rate that is told: what was written long before counts for little.
+const RATE_PARTS: u64 = 8;
 
 impl<C: Consensus, W: Witnesses> Warden<C, W> {
     /// A warden that tells `health`, and how far `mover` is.
@@ -134,6 +141,8 @@ impl<C: Consensus, W: Witnesses> Warden<C, W> {
             nodes,
             notes: decisions.notes.clone(),
             work: self.pace.work(&self.mover.borrow()),
+            grace_ms: self.patience.grace_ms,
+            urgent_ms: self.patience.urgent_ms,
         }));
         self.note(&decisions.notes);
         for command in decisions.commands {
@@ -244,17 +253,43 @@ impl Progress {
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let left = number(mover.under_way + mover.to_go);
         self.most = if left == 0 { 0 } else { self.most.max(left) };
-        let since = mover.since.map_or(Duration::ZERO, |at| at.elapsed());
+        let since = |at: Option<std::time::Instant>| {
+            let for_ms = at.map_or(0, |at| at.elapsed().as_millis());
+            u64::try_from(for_ms).unwrap_or(u64::MAX)
+        };
+        let tickets = number(mover.tickets);
+        self.tickets_most = match tickets {
+            0 => 0,
+            tickets => self.tickets_most.max(tickets),
+        };
+        self.measure(mover.written, Instant::now());
         MaintainWork {
             under_way: number(mover.under_way),
             waiting: number(mover.waiting),
             to_go: number(mover.to_go),
             unplaced: number(mover.unplaced),
-            tickets: number(mover.tickets),
+            tickets,
             written_bytes: mover.written,
-            for_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            for_ms: since(mover.since),
             most: self.most,
+            written_per_s: self.per_s,
+            repaired: mover.repaired,
+            tickets_for_ms: since(mover.tickets_since),
+            tickets_most: self.tickets_most,
         }
+    }
+
+    /// Follows the rate at which bytes are written.
+    fn measure(&mut self, written: u64, now: Instant) {
+        let before = self.written.replace((written, now));
+        let Some((before, at)) = before.filter(|(before, _)| *before <= written) else {
+            self.per_s = 0;
+            return;
+        };
+        let ms = now.saturating_duration_since(at).as_millis().max(1);
+        let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        let lately = (written - before).saturating_mul(1000) / ms;
+        self.per_s = self.per_s - self.per_s / RATE_PARTS + lately / RATE_PARTS;
     }
 }
 
@@ -309,5 +344,33 @@ mod tests {
         assert_eq!(progress.work(&mover(4, 4)).most, 10);
         assert_eq!(progress.work(&mover(0, 0)).most, 0);
         assert_eq!(progress.work(&mover(1, 2)).most, 3);
+        let tickets = |tickets| MoverProgress {
+            tickets,
+            ..MoverProgress::default()
+        };
+        assert_eq!(progress.work(&tickets(7)).tickets_most, 7);
+        assert_eq!(progress.work(&tickets(5)).tickets_most, 7);
+        assert_eq!(progress.work(&tickets(0)).tickets_most, 0);
+    }
+
+    #[test]
+    fn the_rate_follows_what_is_written() {
+        let mut progress = Progress::default();
+        let began = Instant::now();
+        let at = |s| began + Duration::from_secs(s);
+        for second in 0..60 {
+            progress.measure(second * 8_000, at(second));
+        }
+        assert!(
+            (7_000..=8_000).contains(&progress.per_s),
+            "{}",
+            progress.per_s
+        );
+        for second in 60..120 {
+            progress.measure(59 * 8_000, at(second));
+        }
+        assert!(progress.per_s < 100, "{}", progress.per_s);
+        progress.measure(5, at(120));
+        assert_eq!(progress.per_s, 0, "another leader counts anew");
     }
 }

@@ -1,15 +1,15 @@
 //! Repair tickets: stray and lost shards are restored where the layout wants them. Extents that are
 //! narrower than they should be are not repaired here: they are written anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
 use futures::stream;
 use marram_meta::{
-    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, TicketItem, TicketReason, TicketWork,
-    TicketsAnswer,
+    ClusterView, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Pausable, TicketItem,
+    TicketWork, TicketsAnswer,
 };
 use marram_placement::Places;
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId};
@@ -27,6 +27,8 @@ const TICKETS_PAGE: u32 = 128;
 const REPAIRS_AT_ONCE: usize = 8;
 /// Tickets that are remembered as to be tried later.
 const LATER_MAX: usize = 100_000;
+/// Extents with lost shards that are repaired between two looks at all of them.
+pub(super) const LOST_AT_ONCE_MAX: usize = 4096;
 /// Looking takes at most one part in this many of the time.
 const SHARE_OF_TIME: u32 = 4;
 
@@ -63,7 +65,8 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
 
     /// Looks at all tickets once. Says how many extents were repaired.
     pub(super) async fn pass(&mut self) -> usize {
-        if !self.work.leads() {
+        // Whoever lets repairs go on wants to see them tried.
+        if !self.work.leads() || self.work.rests(Pausable::Repair) {
             self.later.clear();
             return 0;
         }
@@ -80,35 +83,78 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         }
         self.up = up;
         let homes = Homes::of(&view);
-        let (mut seen, mut repaired) = (0, 0);
+        let lost = self.lost(&view).await;
+        let mut seen = lost.seen;
+        let mut repaired = self.repair_some(lost.ordered(), &homes).await;
+        let (strayed, done) = self.strayed(&view, &homes).await;
+        seen += strayed;
+        repaired += done;
+        self.work.progress.send_if_modified(|p| {
+            let since = p.tickets_since.or_else(|| Some(Instant::now()));
+            let since = since.filter(|_| seen > 0);
+            let told = (p.tickets, p.tickets_since);
+            (p.tickets, p.tickets_since) = (seen, since);
+            p.repaired += repaired as u64;
+            told != (seen, since) || repaired > 0
+        });
+        repaired
+    }
+
+    /// The extents that lack most, of all groups.
+    async fn lost(&self, view: &ClusterView) -> Lost {
+        let mut lost = Lost::default();
+        let now = Instant::now();
         for group in view.groups.keys().filter(|group| **group != GroupId::ROOT) {
             let mut after = None;
-            while let Some(page) = self.page(*group, after).await {
-                let last = page.tickets.last();
-                after =
-                    last.and_then(|item| Some((item.ticket.reasons.repair()?, item.ticket.data)));
-                let more = page.more && after.is_some();
-                let (shards, done) = self.repair_page(*group, page, &homes).await;
-                seen += shards;
-                repaired += done;
+            while let Some(page) = self.page(*group, TicketWork::Missing, after).await {
+                after = last_of(&page);
+                let (index, more) = (page.index, page.more && after.is_some());
+                lost.seen += page.tickets.len();
+                for item in page.tickets {
+                    if !self.later.waits(&item.ticket.data, now) {
+                        lost.add((*group, index, item));
+                    }
+                }
                 if !more || !self.work.leads() {
                     break;
                 }
             }
         }
-        let progress = &self.work.progress;
-        progress.send_if_modified(|p| std::mem::replace(&mut p.tickets, seen) != seen);
-        repaired
+        lost
+    }
+
+    /// Brings extents to their place that lack nothing, page by page. How many there were, and how many
+    /// are there now.
+    async fn strayed(&mut self, view: &ClusterView, homes: &Homes) -> (usize, usize) {
+        let (mut seen, mut repaired) = (0, 0);
+        for group in view.groups.keys().filter(|group| **group != GroupId::ROOT) {
+            let mut after = None;
+            while let Some(page) = self.page(*group, TicketWork::Misplaced, after).await {
+                after = last_of(&page);
+                let (index, more) = (page.index, page.more && after.is_some());
+                seen += page.tickets.len();
+                let now = Instant::now();
+                let items = page.tickets.into_iter();
+                let due = items.filter(|item| !self.later.waits(&item.ticket.data, now));
+                let due = due.map(|item| (*group, index, item)).collect();
+                repaired += self.repair_some(due, homes).await;
+                if !more || !self.work.leads() {
+                    break;
+                }
+            }
+        }
+        (seen, repaired)
     }
 
     async fn page(
         &self,
         group: GroupId,
+        work: TicketWork,
         after: Option<(TicketWork, DataId)>,
     ) -> Option<TicketsAnswer> {
         let query = ObjectQuery::Queue {
-            from: TicketWork::Missing,
-            to: TicketWork::Misplaced,
+            from: work,
+            to: work,
             after,
             limit: TICKETS_PAGE,
         };
@@ -122,24 +168,10 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         }
     }
 
-    /// Repairs the extents of a page, those with lost shards first. How many there were, and how
-    /// many are repaired.
-    async fn repair_page(
-        &mut self,
-        group: GroupId,
-        page: TicketsAnswer,
-        homes: &Homes,
-    ) -> (usize, usize) {
-        let index = page.index;
-        let lacks = |item: &TicketItem, reason| item.ticket.reasons.contains(reason);
-        let mut items = page.tickets;
-        items.retain(|i| lacks(i, TicketReason::Missing) || lacks(i, TicketReason::Misplaced));
-        items.sort_by_key(|item| !lacks(item, TicketReason::Missing));
-        let seen = items.len();
-        let now = Instant::now();
-        items.retain(|item| !self.later.waits(&item.ticket.data, now));
+    /// Repairs extents in their order. How many are repaired.
+    async fn repair_some(&mut self, items: Vec<Found>, homes: &Homes) -> usize {
         let work = &self.work;
-        let running = items.into_iter().map(|item| async move {
+        let running = items.into_iter().map(|(group, index, item)| async move {
             let data = item.ticket.data;
             let repair = Repair {
                 work,
@@ -167,7 +199,50 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
                 Err(Wait::Drive | Wait::Later) => self.later.failed(data, Instant::now()),
             }
         }
-        (seen, repaired)
+        repaired
+    }
+}
+
+/// A ticket, its group, and the group's applied index from before it was looked at.
+pub(super) type Found = (GroupId, u64, TicketItem);
+
+/// Where a page of one kind of work ends.
+fn last_of(page: &TicketsAnswer) -> Option<(TicketWork, DataId)> {
+    let last = page.tickets.last()?;
+    Some((last.ticket.reasons.repair()?, last.ticket.data))
+}
+
+/// The most urgent of the extents with lost shards.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// How many there are.
+    pub(super) seen: usize,
+    /// By how many more shards may be lost.
+    found: BTreeMap<i16, Vec<Found>>,
+    held: usize,
+}
+
+impl Lost {
+    /// Takes one in, and leaves out the least urgent where there are too many.
+    pub(super) fn add(&mut self, one: Found) {
+        let spare = one.2.extent.extent.spare();
+        self.found.entry(spare).or_default().push(one);
+        self.held += 1;
+        while self.held > LOST_AT_ONCE_MAX {
+            let Some(mut least) = self.found.last_entry() else {
+                return;
+            };
+            least.get_mut().pop();
+            self.held -= 1;
+            if least.get().is_empty() {
+                least.remove();
+            }
+        }
+    }
+
+    /// Those that survive fewest losses first.
+    pub(super) fn ordered(self) -> Vec<Found> {
+        self.found.into_values().flatten().collect()
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
-use marram_meta::{ClusterView, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome};
-use marram_placement::{PgRow, Phase, PoolPlan, PoolTable, Standing};
+use marram_meta::{ClusterView, ObjectCommand, ObjectOutcome, Pausable, RootCommand, RootOutcome};
+use marram_placement::{Move, PgRow, Phase, PoolPlan, PoolTable, SlotMove, Standing};
 use marram_types::{DriveId, GroupId, NodeId, PgId, PoolId};
 
 use super::backoff::Backoff;
@@ -267,6 +267,9 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                 } else {
                     moves::next(moving, &self.homes, (is_up, is_lost), doubt)
                 };
+                let Some(next) = self.unless_it_rests(row, moving, next) else {
+                    continue;
+                };
                 tasks.push(Task {
                     pg: table.pg(index),
                     row: row.clone(),
@@ -278,6 +281,27 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             }
         }
         tasks
+    }
+
+    /// Whether an operator has paused what a move is made for.
+    fn rests(&self, from: DriveId, to: DriveId) -> bool {
+        self.work.rests(moves::work_of(from, to, &self.homes))
+    }
+
+    /// What a move needs while its work may be paused: nothing, mostly. What cannot be is given up also then,
+    /// and so is what keeps the same placement group from being rebuilt: a group has one move at a time.
+    fn unless_it_rests(&self, row: &PgRow, moving: Move, next: Next) -> Option<Next> {
+        if next == Next::Cancel || !self.rests(moving.from, moving.to) {
+            return Some(next);
+        }
+        let is_gone =
+            |drive: &DriveId| !drive.is_vacant() && self.homes.standing(*drive) == Standing::Gone;
+        let in_the_way = row.drives.iter().any(is_gone) && !self.work.rests(Pausable::Repair);
+        let instead = match moving.phase {
+            Phase::Dual => Next::Cancel,
+            Phase::Cut => next,
+        };
+        in_the_way.then_some(instead)
     }
 
     /// Proposes the next phase of what is done. Says whether there was any.
@@ -426,7 +450,8 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             for (index, row) in moving {
                 let key = (*pool, index, row.epoch);
                 let waits = self.later.has(&key) || self.stuck.contains_key(&key);
-                carried |= !waits && row.moving.is_some_and(|m| m.phase == Phase::Dual);
+                let goes_on = |m: Move| m.phase == Phase::Dual && !self.rests(m.from, m.to);
+                carried |= !waits && row.moving.is_some_and(goes_on);
                 count += 1;
             }
             if !self.is_seen(table) || carried || !self.is_due(view, *pool, plan) {
@@ -436,7 +461,8 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             let at_once = moves::at_once(last.map(|(most, at)| (*most, at.elapsed())));
             let most = at_once.min(MOVES_MAX.saturating_sub(count));
             let is_up = |node| self.work.is_up(node);
-            let moves = moves::choose(plan, table, &self.homes, is_up, most);
+            let goes_on = |m: &SlotMove| !self.rests(m.from, m.to);
+            let moves = moves::choose(plan, table, &self.homes, is_up, (goes_on, most));
             if !moves.is_empty() {
                 if !plan.empties {
                     self.balancing.insert(*pool);
@@ -462,6 +488,9 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
     /// Begins to take slots out of use that have no drive any more, in pools that have no moves under
     /// way, except such as wait for something.
     async fn vacate(&mut self, view: &ClusterView) -> bool {
+        if self.work.rests(Pausable::Repair) {
+            return false;
+        }
         let Some(planned) = self.planned.take_if(|planned| planned.index == view.index) else {
             return false;
         };

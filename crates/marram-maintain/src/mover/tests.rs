@@ -2,6 +2,8 @@
 //! there all the time, and in the end everything is where it belongs.
 
 mod fake;
+mod order;
+mod rests;
 
 use marram_meta::{NodeDuty, ObjectCommand, RootCommand};
 use marram_placement::{Phase, PoolPlan, SlotMove};

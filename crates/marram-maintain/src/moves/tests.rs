@@ -49,13 +49,13 @@ fn a_tombstoned_and_a_fenced_node_are_emptied_first() {
     duty(&mut view, 8, NodeDuty::Fenced);
     let plan = planned(&view, &table);
     let homes = Homes::of(&view);
-    let chosen = choose(&plan, &table, &homes, |_| true, 24);
+    let chosen = choose(&plan, &table, &homes, |_| true, (|_: &SlotMove| true, 24));
     assert_eq!(chosen.len(), 24);
     assert!(chosen.iter().all(|m| m.from == DriveId(108)));
     let pgs: BTreeSet<u16> = chosen.iter().map(|m| m.pg).collect();
     assert_eq!(pgs.len(), 24);
     let up = |node| node != NodeId(2);
-    let chosen = choose(&plan, &table, &homes, up, 24);
+    let chosen = choose(&plan, &table, &homes, up, (|_: &SlotMove| true, 24));
     assert!(chosen.iter().all(|m| m.to != DriveId(102)));
     view.nodes.get_mut(&NodeId(8)).unwrap().state = NodeState::Tombstoned;
     assert!(planned(&view, &table).empties);

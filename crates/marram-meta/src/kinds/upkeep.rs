@@ -3,9 +3,12 @@
 use marram_types::codec::{DecodeError, Reader, Writer};
 
 use crate::refusal::unknown;
-use crate::stored::{Stored, only_version};
+use crate::stored::Stored;
 
-const VERSION: u8 = 1;
+/// Version 1 has no pauses of repairs and moves, and is written as long as there are none: what a cluster of
+/// an older version stores stays the same on all replicas.
+const VERSION: u8 = 2;
+const VERSION_WITHOUT: u8 = 1;
 
 pub(crate) const KEY: &[u8] = b"upkeep";
 
@@ -17,13 +20,28 @@ pub enum Pausable {
     Garbage = 1,
     /// Reading all shards through.
     Scrub = 2,
+    /// Bringing data back to what it should be: lost shards, what was on drives that are gone, profiles.
+    Repair = 3,
+    /// Moving data for balance, and away from what is drained.
+    Moves = 4,
 }
 
 impl Pausable {
+    /// All of it.
+    pub const ALL: [Self; 4] = [Self::Garbage, Self::Scrub, Self::Repair, Self::Moves];
+
+    /// Whether a cluster takes it only from [`WORK_PAUSES_SINCE`](crate::WORK_PAUSES_SINCE) on.
+    #[must_use]
+    pub fn is_newer(self) -> bool {
+        matches!(self, Self::Repair | Self::Moves)
+    }
+
     pub(crate) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
         match byte {
             1 => Ok(Self::Garbage),
             2 => Ok(Self::Scrub),
+            3 => Ok(Self::Repair),
+            4 => Ok(Self::Moves),
             other => Err(unknown("pausable work", other)),
         }
     }
@@ -36,6 +54,10 @@ pub struct UpkeepRecord {
     pub garbage_paused_ms: Option<u64>,
     /// Since when no drive is scrubbed.
     pub scrub_paused_ms: Option<u64>,
+    /// Since when nothing is repaired.
+    pub repair_paused_ms: Option<u64>,
+    /// Since when nothing is moved.
+    pub moves_paused_ms: Option<u64>,
 }
 
 impl UpkeepRecord {
@@ -45,6 +67,8 @@ impl UpkeepRecord {
         match work {
             Pausable::Garbage => self.garbage_paused_ms,
             Pausable::Scrub => self.scrub_paused_ms,
+            Pausable::Repair => self.repair_paused_ms,
+            Pausable::Moves => self.moves_paused_ms,
         }
     }
 
@@ -53,6 +77,8 @@ impl UpkeepRecord {
         let since = match work {
             Pausable::Garbage => &mut self.garbage_paused_ms,
             Pausable::Scrub => &mut self.scrub_paused_ms,
+            Pausable::Repair => &mut self.repair_paused_ms,
+            Pausable::Moves => &mut self.moves_paused_ms,
         };
         *since = paused.then(|| since.unwrap_or(now_ms));
     }
@@ -63,16 +89,54 @@ impl Stored for UpkeepRecord {
         let put = |out: &mut Writer, ms: &u64| {
             out.varint(*ms);
         };
-        out.u8(VERSION)
+        let newer = [self.repair_paused_ms, self.moves_paused_ms];
+        let is_newer = newer.iter().any(Option::is_some);
+        out.u8(if is_newer { VERSION } else { VERSION_WITHOUT })
             .option(self.garbage_paused_ms.as_ref(), put)
             .option(self.scrub_paused_ms.as_ref(), put);
+        for ms in newer.iter().filter(|_| is_newer) {
+            out.option(ms.as_ref(), put);
+        }
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        only_version(from, "upkeep record version", VERSION)?;
-        Ok(Self {
+        let version = from.version("upkeep record version", VERSION)?;
+        let held = Self {
             garbage_paused_ms: from.option(Reader::varint)?,
             scrub_paused_ms: from.option(Reader::varint)?,
+            ..Self::default()
+        };
+        if version == VERSION_WITHOUT {
+            return Ok(held);
+        }
+        Ok(Self {
+            repair_paused_ms: from.option(Reader::varint)?,
+            moves_paused_ms: from.option(Reader::varint)?,
+            ..held
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_without_newer_pauses_is_what_an_older_release_stores() {
+        let mut record = UpkeepRecord::default();
+        record.set(Pausable::Scrub, true, 7);
+        assert_eq!(record.ser_value(), [VERSION_WITHOUT, 0, 1, 7]);
+        for work in Pausable::ALL {
+            let mut one = record;
+            one.set(work, true, 300);
+            one.set(work, true, 400);
+            let bytes = one.ser_value();
+            assert_eq!(bytes[0] == VERSION, work.is_newer(), "{work:?}");
+            assert_eq!(UpkeepRecord::deser_value(&bytes), Ok(one));
+            let since = if work == Pausable::Scrub { 7 } else { 300 };
+            assert_eq!(one.paused(work), Some(since), "paused once");
+            one.set(work, false, 500);
+            assert_eq!(one.paused(work), None);
+        }
     }
 }

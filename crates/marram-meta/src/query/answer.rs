@@ -6,6 +6,7 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DriveId, Generation, Profile, VersionId};
 
 use super::events::EventsAnswer;
+use super::lost::LostTotals;
 use super::named::NamedAnswer;
 use super::upkeep::{GarbageTotals, OnDriveAnswer};
 use super::uploads::{UploadFound, UploadsAnswer};
@@ -243,6 +244,8 @@ pub enum ObjectAnswer {
     Events(EventsAnswer),
     /// To `GarbageTotals`.
     GarbageTotals(GarbageTotals),
+    /// To `LostTotals`.
+    LostTotals(LostTotals),
     /// To `Named`.
     Named(NamedAnswer),
     /// To `Live`; none: nothing holds the data.
@@ -341,6 +344,7 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
         }
         ObjectAnswer::OnDrive(page) => page.encode(out.u8(60)),
         ObjectAnswer::GarbageTotals(totals) => totals.encode(out.u8(61)),
+        ObjectAnswer::LostTotals(totals) => totals.encode(out.u8(110)),
         ObjectAnswer::Named(named) => named.encode(out.u8(55)),
         uploads => encode_uploads(out, uploads),
     }
@@ -414,6 +418,7 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
         }),
         60 => ObjectAnswer::OnDrive(OnDriveAnswer::decode(from)?),
         61 => ObjectAnswer::GarbageTotals(GarbageTotals::decode(from)?),
+        110 => ObjectAnswer::LostTotals(LostTotals::decode(from)?),
         55 => ObjectAnswer::Named(NamedAnswer::decode(from)?),
         70 => ObjectAnswer::Live(from.option(LiveExtent::decode)?),
         71 => ObjectAnswer::Upload(UploadFound::decode(from)?),

@@ -186,6 +186,8 @@ pub enum ObjectQuery {
     Events(EventsQuery),
     /// How much garbage waits to be removed.
     GarbageTotals,
+    /// How much lacks shards, and how urgently.
+    LostTotals,
     /// What names drives: asked only when the group has applied their tombstone (rules.md 25).
     Named {
         /// The drives.
@@ -279,6 +281,9 @@ fn encode_uploads(out: &mut Writer, query: &ObjectQuery) {
             out.u8(82);
         }
         ObjectQuery::Events(query) => query.encode(out.u8(90)),
+        ObjectQuery::LostTotals => {
+            out.u8(110);
+        }
         _ => unreachable!("encoded by the caller"),
     }
 }
@@ -391,6 +396,7 @@ impl Stored for ObjectQuery {
                 limit: get_limit(from)?,
             },
             61 => Self::GarbageTotals,
+            110 => Self::LostTotals,
             70 => {
                 let (pg, data) = get_pair(from)?;
                 Self::Live { pg, data }

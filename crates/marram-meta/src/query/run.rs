@@ -14,6 +14,7 @@ use super::answer::{
 use super::events::events;
 use super::list::list;
 use super::live::{live, queue, reference, rows, tickets};
+use super::lost::lost_totals;
 use super::messages::ObjectQuery;
 use super::named::named;
 use super::upkeep::{garbage_totals, on_drive};
@@ -116,6 +117,7 @@ pub fn answer(
         ObjectQuery::Drops => ObjectAnswer::Drops(drops::any(kv)?),
         ObjectQuery::Events(query) => ObjectAnswer::Events(events(kv, applied, query)?),
         ObjectQuery::GarbageTotals => ObjectAnswer::GarbageTotals(garbage_totals(kv)?),
+        ObjectQuery::LostTotals => ObjectAnswer::LostTotals(lost_totals(kv, applied)?),
         ObjectQuery::Named {
             drives,
             after,

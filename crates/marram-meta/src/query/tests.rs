@@ -11,10 +11,11 @@ use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
     BeginAnswer, DeleteMarker, Event, EventKind, EventPlace, EventsAnswer, EventsFound,
     EventsQuery, Extent, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer, ListEntry,
-    ListItem, ListMerge, ListPage, ListQuery, ListStart, LiveExtent, NamedCursor, ObjectAnswer,
-    ObjectQuery, OnDrive, OnDriveAnswer, PartItem, PartRow, Reference, RowsAnswer, TicketItem,
-    TicketWork, TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName, UploadQuery,
-    UploadRow, UploadsAnswer, UploadsQuery, Usage, VersionAnswer, VersionEntry, VersionRow, answer,
+    ListItem, ListMerge, ListPage, ListQuery, ListStart, LiveExtent, LostTotals, NamedCursor,
+    ObjectAnswer, ObjectQuery, OnDrive, OnDriveAnswer, PartItem, PartRow, Reference, RowsAnswer,
+    TicketItem, TicketWork, TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName,
+    UploadQuery, UploadRow, UploadsAnswer, UploadsQuery, Usage, VersionAnswer, VersionEntry,
+    VersionRow, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -157,7 +158,7 @@ fn counters(n: [u64; 6]) -> GroupCounters {
     }
 }
 
-fn of_upkeep(extent: &Extent, n: [u64; 6]) -> [ObjectAnswer; 2] {
+fn of_upkeep(extent: &Extent, n: [u64; 6]) -> [ObjectAnswer; 3] {
     [
         ObjectAnswer::OnDrive(OnDriveAnswer {
             extents: vec![OnDrive {
@@ -173,6 +174,12 @@ fn of_upkeep(extent: &Extent, n: [u64; 6]) -> [ObjectAnswer; 2] {
             oldest_ms: Some(n[3]),
             now_ms: n[4],
             more: true,
+        }),
+        ObjectAnswer::LostTotals(LostTotals {
+            spare: [(-1, n[0]), (2, n[1])].into(),
+            bytes: n[2],
+            misplaced: n[3],
+            more: n[4].is_multiple_of(2),
         }),
     ]
 }
@@ -483,7 +490,7 @@ proptest! {
                 limit,
             },
         ];
-        for query in queries.into_iter().chain(versions) {
+        for query in queries.into_iter().chain(versions).chain([ObjectQuery::LostTotals]) {
             let bytes = query.encode();
             prop_assert_eq!(ObjectQuery::decode(&bytes), Ok(query.clone()));
             for cut in 0..bytes.len() {

@@ -6,7 +6,7 @@ use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, Repli
 
 use super::drive_command::{self, DriveCommand};
 use super::key_command::{self, KeyCommand};
-use crate::envelope::{COMMAND_VERSION_OLDEST, Command, VERSIONING_SINCE};
+use crate::envelope::{COMMAND_VERSION_OLDEST, Command, VERSIONING_SINCE, WORK_PAUSES_SINCE};
 use crate::kinds::absence::Pause;
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::bucket::get_name;
@@ -326,6 +326,9 @@ impl Command for RootCommand {
     fn version(&self) -> u8 {
         match self {
             Self::SetVersioning { .. } => VERSIONING_SINCE,
+            Self::Drives(DriveCommand::SetPaused { work, .. }) if work.is_newer() => {
+                WORK_PAUSES_SINCE
+            }
             _ => COMMAND_VERSION_OLDEST,
         }
     }

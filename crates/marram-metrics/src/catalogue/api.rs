@@ -64,6 +64,25 @@ pub const API_CALL_DURATION: Family = Family {
     help: "Time from a call's arrival to the end of its answer, which for large objects depends on \
            their size and on the caller's speed",
 };
+/// Parts of shards that were asked beside late ones.
+pub const READ_HEDGES: Family = Family {
+    name: "marram_read_hedges_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Parts of shards that reads asked of further nodes because those asked first dawdled",
+};
+/// Those of them that were needed.
+pub const READ_HEDGES_WON: Family = Family {
+    name: "marram_read_hedges_won_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Those of them that came while the ones asked first were still awaited: the read went on without \
+           these",
+};
 /// Bytes in.
 pub const API_RECEIVED: Family = Family {
     name: "marram_api_received_bytes_total",
@@ -139,6 +158,8 @@ pub(super) const API: &[&Family] = &[
     &API_CALLS_RUNNING,
     &API_ANSWER_BEGAN,
     &API_CALL_DURATION,
+    &READ_HEDGES,
+    &READ_HEDGES_WON,
     &API_RECEIVED,
     &API_SENT,
     &API_OBJECT,

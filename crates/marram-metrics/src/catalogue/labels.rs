@@ -116,8 +116,8 @@ pub(super) const FINDING: Label = Label {
 };
 pub(super) const WORK: Label = Label {
     name: "work",
-    most: 2,
-    help: "`garbage` or `scrub`",
+    most: 4,
+    help: "`garbage`, `scrub`, `repair` or `moves`",
 };
 pub(super) const DISK: Label = Label {
     name: "disk",

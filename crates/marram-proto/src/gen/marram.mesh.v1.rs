@@ -46,6 +46,12 @@ pub struct ClusterHealthResponse {
     /// Moves and repairs under way.
     #[prost(message, optional, tag = "3")]
     pub work: ::core::option::Option<MaintainWork>,
+    /// For how long a node may be away before what it had is rebuilt, in milliseconds; 0: not known.
+    #[prost(uint64, tag = "4")]
+    pub grace_ms: u64,
+    /// The same where nothing more may be lost.
+    #[prost(uint64, tag = "5")]
+    pub urgent_ms: u64,
 }
 /// How a node is, by the word of its peers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -100,6 +106,18 @@ pub struct MaintainWork {
     /// The most placement groups that were to be moved since then.
     #[prost(uint64, tag = "8")]
     pub most: u64,
+    /// Bytes written in a second, lately.
+    #[prost(uint64, tag = "9")]
+    pub written_per_s: u64,
+    /// Extents whose shards were repaired since this leader began to lead.
+    #[prost(uint64, tag = "10")]
+    pub repaired: u64,
+    /// For how long there have been tickets without a break, in milliseconds.
+    #[prost(uint64, tag = "11")]
+    pub tickets_for_ms: u64,
+    /// The most tickets that there were since then.
+    #[prost(uint64, tag = "12")]
+    pub tickets_most: u64,
 }
 /// Asks a node to hand its leaderships to others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -184,6 +202,9 @@ pub struct JoinRequest {
     /// not marked.
     #[prost(string, tag = "8")]
     pub cluster: ::prost::alloc::string::String,
+    /// The newest version of commands that the newcomer's release knows; 0 from releases that do not say it.
+    #[prost(uint32, tag = "9")]
+    pub knows_version: u32,
 }
 /// The newcomer is admitted.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1330,6 +1351,15 @@ pub struct UpkeepResponse {
     /// It scrubs no drives now.
     #[prost(bool, tag = "6")]
     pub scrub_paused: bool,
+    /// It repairs nothing now.
+    #[prost(bool, tag = "7")]
+    pub repair_paused: bool,
+    /// It moves nothing now.
+    #[prost(bool, tag = "8")]
+    pub moves_paused: bool,
+    /// How often each drive is to be read through, in seconds; 0: not said.
+    #[prost(uint64, tag = "9")]
+    pub scrub_every_s: u64,
 }
 /// What a pass has read and found.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

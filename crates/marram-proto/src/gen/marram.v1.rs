@@ -935,6 +935,9 @@ pub struct DriveScrub {
     /// The last step could not be taken and is tried again.
     #[prost(bool, tag = "11")]
     pub stuck: bool,
+    /// How often its node reads a drive through, in seconds; 0 where that is not known.
+    #[prost(uint64, tag = "12")]
+    pub every_s: u64,
 }
 /// What a node's last scan for data of nobody found.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1194,6 +1197,10 @@ pub enum PausableWork {
     Garbage = 1,
     /// Reading all shards through.
     Scrub = 2,
+    /// Repairing lost shards, rebuilding what was on drives that are gone, and encoding anew.
+    Repair = 3,
+    /// Moving data for balance, and away from what is drained.
+    Moves = 4,
 }
 impl PausableWork {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1205,6 +1212,8 @@ impl PausableWork {
             Self::Unspecified => "PAUSABLE_WORK_UNSPECIFIED",
             Self::Garbage => "PAUSABLE_WORK_GARBAGE",
             Self::Scrub => "PAUSABLE_WORK_SCRUB",
+            Self::Repair => "PAUSABLE_WORK_REPAIR",
+            Self::Moves => "PAUSABLE_WORK_MOVES",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1213,6 +1222,8 @@ impl PausableWork {
             "PAUSABLE_WORK_UNSPECIFIED" => Some(Self::Unspecified),
             "PAUSABLE_WORK_GARBAGE" => Some(Self::Garbage),
             "PAUSABLE_WORK_SCRUB" => Some(Self::Scrub),
+            "PAUSABLE_WORK_REPAIR" => Some(Self::Repair),
+            "PAUSABLE_WORK_MOVES" => Some(Self::Moves),
             _ => None,
         }
     }
@@ -1257,6 +1268,138 @@ impl DriveDuty {
             _ => None,
         }
     }
+}
+/// Asks what lacks redundancy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRepairRequest {}
+/// What lacks redundancy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetRepairResponse {
+    /// The state of it.
+    #[prost(message, optional, tag = "1")]
+    pub repair: ::core::option::Option<RepairStatus>,
+}
+/// What lacks redundancy, and what is done about it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RepairStatus {
+    /// Since when nothing is repaired or rebuilt, in milliseconds since 1970; absent when it is not paused.
+    #[prost(uint64, optional, tag = "1")]
+    pub paused_since_ms: ::core::option::Option<u64>,
+    /// Since when nothing is moved for balance or a drain.
+    #[prost(uint64, optional, tag = "2")]
+    pub moves_paused_since_ms: ::core::option::Option<u64>,
+    /// What lacks shards, what survives fewest losses first.
+    #[prost(message, repeated, tag = "3")]
+    pub levels: ::prost::alloc::vec::Vec<RepairLevel>,
+    /// Extents that have all shards, some of them elsewhere than the layout wants them.
+    #[prost(uint64, tag = "4")]
+    pub misplaced: u64,
+    /// Extents that wait to be encoded anew by the profile of their bucket; absent where a group does not
+    /// answer.
+    #[prost(uint64, optional, tag = "5")]
+    pub reencodings: ::core::option::Option<u64>,
+    /// About how many bytes the lost shards of the extents have.
+    #[prost(uint64, tag = "6")]
+    pub bytes: u64,
+    /// There are more extents than were counted.
+    #[prost(bool, tag = "7")]
+    pub more: bool,
+    /// For how long extents have waited without a break, in milliseconds.
+    #[prost(uint64, tag = "8")]
+    pub waiting_for_ms: u64,
+    /// Extents whose shards were repaired since the leader of the root group began to lead.
+    #[prost(uint64, tag = "9")]
+    pub repaired: u64,
+    /// Bytes of shards that are written in a second, by repairs and moves together.
+    #[prost(uint64, tag = "10")]
+    pub bytes_per_s: u64,
+    /// About how long the extents still take, in milliseconds; absent while that is not known.
+    #[prost(uint64, optional, tag = "11")]
+    pub extents_left_ms: ::core::option::Option<u64>,
+    /// The same of the placement groups.
+    #[prost(uint64, optional, tag = "12")]
+    pub placement_groups_left_ms: ::core::option::Option<u64>,
+    /// Nodes that do not answer, or were given up.
+    #[prost(message, repeated, tag = "13")]
+    pub nodes: ::prost::alloc::vec::Vec<AbsentNode>,
+    /// Drives that failed or are not found by their node.
+    #[prost(message, repeated, tag = "14")]
+    pub drives: ::prost::alloc::vec::Vec<DriveEntry>,
+    /// What the cluster does not do by itself and why, one sentence a line.
+    #[prost(string, repeated, tag = "15")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Metadata groups that do not answer: their extents are not counted.
+    #[prost(uint32, repeated, tag = "16")]
+    pub silent_groups: ::prost::alloc::vec::Vec<u32>,
+    /// Names of nodes that answer and act by an older decision about pausing.
+    #[prost(string, repeated, tag = "17")]
+    pub behind: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What lacks shards and survives the loss of equally many more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RepairLevel {
+    /// How many more may be lost, negative when there are too few to read it already.
+    #[prost(int32, tag = "1")]
+    pub spare: i32,
+    /// Extents whose lost shards are known one by one.
+    #[prost(uint64, tag = "2")]
+    pub extents: u64,
+    /// Placement groups with slots on drives that are gone, which are rebuilt elsewhere.
+    #[prost(uint64, tag = "3")]
+    pub placement_groups: u64,
+}
+/// A node that is not there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AbsentNode {
+    /// Its id.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// For how long a majority has not reached it, in milliseconds; 0 where that is not known.
+    #[prost(uint64, tag = "3")]
+    pub for_ms: u64,
+    /// In how many milliseconds it is given up and what it had is rebuilt; absent when that is not known, was
+    /// done, or does not come by itself.
+    #[prost(uint64, optional, tag = "4")]
+    pub rebuild_in_ms: ::core::option::Option<u64>,
+    /// What it had is being rebuilt elsewhere, or was.
+    #[prost(bool, tag = "5")]
+    pub rebuilt_elsewhere: bool,
+    /// Until when it is in maintenance, in milliseconds since 1970; 0 when it is in none.
+    #[prost(uint64, tag = "6")]
+    pub maintenance_until_ms: u64,
+    /// Slots of placement groups that have it and are not elsewhere yet.
+    #[prost(uint64, tag = "7")]
+    pub slots: u64,
+}
+/// Has what a node or drive had be rebuilt elsewhere at once, without waiting for it to come back. It is taken
+/// back when it does.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartRepairRequest {
+    /// The node's name or id, or the drive as NODE/NUMBER or by id.
+    #[prost(string, tag = "1")]
+    pub target: ::prost::alloc::string::String,
+}
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartRepairResponse {
+    /// The node's id.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub node: ::prost::alloc::string::String,
+    /// The drive's id; absent when all drives of the node are meant.
+    #[prost(uint64, optional, tag = "3")]
+    pub drive_id: ::core::option::Option<u64>,
+    /// It had been given up before.
+    #[prost(bool, tag = "4")]
+    pub unchanged: bool,
+    /// Slots of placement groups to rebuild.
+    #[prost(uint64, tag = "5")]
+    pub slots: u64,
 }
 /// Begins a backup of the metadata.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1490,6 +1633,9 @@ pub struct WorkStatus {
     /// What the cluster does not do by itself and why, one sentence a line.
     #[prost(string, repeated, tag = "8")]
     pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Bytes written in a second, lately.
+    #[prost(uint64, tag = "9")]
+    pub bytes_per_s: u64,
 }
 /// How a node is, by the word of several peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -2440,6 +2586,57 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("marram.v1.AdminService", "StartScrub"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says what lacks redundancy, in which order it is repaired, and how far that is.
+        pub async fn get_repair(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetRepairRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRepairResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/GetRepair",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "GetRepair"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has what an absent node or drive had be rebuilt at once, without the grace. Refused while it works, while
+        /// it is in maintenance, and where the others cannot hold what it had.
+        pub async fn start_repair(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartRepairRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartRepairResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/StartRepair",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "StartRepair"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Says how much garbage waits to be removed.
         pub async fn get_garbage(
             &mut self,
@@ -3083,6 +3280,23 @@ pub mod admin_service_server {
             request: tonic::Request<super::StartScrubRequest>,
         ) -> std::result::Result<
             tonic::Response<super::StartScrubResponse>,
+            tonic::Status,
+        >;
+        /// Says what lacks redundancy, in which order it is repaired, and how far that is.
+        async fn get_repair(
+            &self,
+            request: tonic::Request<super::GetRepairRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRepairResponse>,
+            tonic::Status,
+        >;
+        /// Has what an absent node or drive had be rebuilt at once, without the grace. Refused while it works, while
+        /// it is in maintenance, and where the others cannot hold what it had.
+        async fn start_repair(
+            &self,
+            request: tonic::Request<super::StartRepairRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartRepairResponse>,
             tonic::Status,
         >;
         /// Says how much garbage waits to be removed.
@@ -4002,6 +4216,96 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StartScrubSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/GetRepair" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetRepairSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::GetRepairRequest>
+                    for GetRepairSvc<T> {
+                        type Response = super::GetRepairResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRepairRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::get_repair(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetRepairSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/StartRepair" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartRepairSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::StartRepairRequest>
+                    for StartRepairSvc<T> {
+                        type Response = super::StartRepairResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartRepairRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::start_repair(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartRepairSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

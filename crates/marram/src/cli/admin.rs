@@ -7,7 +7,7 @@ use super::identity::{BootstrapArgs, CaCommand, GatewayCommand, ReloadTlsArgs, T
 use super::keys::KeyCommand;
 use super::liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 use super::profile::BucketCommand;
-use super::upkeep::{DriveCommand, GcCommand, ScrubArgs};
+use super::upkeep::{DriveCommand, GcCommand, RepairArgs, ScrubArgs};
 use super::watch::{BundleArgs, DoctorArgs, TopArgs};
 use super::wayback::{AuditArgs, BackupCommand};
 use crate::units::parse_size;
@@ -67,6 +67,8 @@ pub(crate) enum AdminCommand {
     Backup(BackupCommand),
     /// Let the cluster use what this release can do, once every node runs it. For good
     FinalizeVersion,
+    /// Say what lacks redundancy and how far its repair is; begin it at once, pause it
+    Repair(RepairArgs),
     /// Read every shard on the drives now and verify it, and compare it with the metadata
     Scrub(ScrubArgs),
     /// Garbage: shards that nobody needs any more
@@ -110,13 +112,26 @@ pub(crate) struct EpochArg {
 
 /// Arguments of `admin rebalance`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct RebalanceArgs {
+    /// What to do instead of beginning one
+    #[command(subcommand)]
+    pub(crate) action: Option<RebalanceAction>,
     /// Only if this is still the plan: the id that `admin layout plan` says
     #[arg(long, value_name = "ID")]
     pub(crate) plan: Option<String>,
     /// Stop: moves under way end, no others begin for balance alone
     #[arg(long, conflicts_with = "plan")]
     pub(crate) cancel: bool,
+}
+
+/// Other wishes about moves.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RebalanceAction {
+    /// Let all moves for balance and of drains rest, in the whole cluster and until they are resumed
+    Pause,
+    /// Let the moves go on where they were
+    Resume,
 }
 
 /// Arguments of `admin drain`.

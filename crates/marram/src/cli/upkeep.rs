@@ -1,6 +1,36 @@
-//! What can be said after `marram admin scrub`, `gc` and `drive`. The comments are the help texts.
+//! What can be said after `marram admin repair`, `scrub`, `gc` and `drive`. The comments are the help texts.
 
 use clap::{Args, Subcommand};
+
+/// Arguments of `admin repair`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct RepairArgs {
+    /// What to do instead of saying how far it is
+    #[command(subcommand)]
+    pub(crate) action: Option<RepairAction>,
+    /// Say it again whenever it changes, until nothing lacks redundancy any more
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// Wishes about repairs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RepairAction {
+    /// Say what lacks redundancy, what is done about it, and how long that takes
+    Status,
+    /// Rebuild at once what a node or drive had that is not there, without waiting for it to come back. It
+    /// is taken back when it does
+    Start {
+        /// The node's name or id; or the drive, as NODE/NUMBER or its id
+        target: String,
+    },
+    /// Let all repairs rest, in the whole cluster and until they are resumed. While they rest, what was lost
+    /// stays lost
+    Pause,
+    /// Let repairs go on; what could not be repaired is tried again at once
+    Resume,
+}
 
 /// Arguments of `admin scrub`.
 #[derive(Debug, Args)]

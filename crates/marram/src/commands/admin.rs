@@ -10,6 +10,7 @@ mod identity;
 mod keys;
 mod nodes;
 mod profile;
+mod repair;
 mod scrub;
 mod status;
 mod stopping;
@@ -49,6 +50,7 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Ca(command) => identity::ca(context, command).await,
         AdminCommand::ReloadTls(args) => identity::reload_tls(context, args).await,
         AdminCommand::Gateway(command) => identity::gateway(context, command).await,
+        AdminCommand::Repair(args) => repair::run(context, args).await,
         AdminCommand::Scrub(args) => scrub::run(context, args).await,
         AdminCommand::Gc(command) => scrub::gc(context, command).await,
         AdminCommand::Drive(command) => drives::run(context, command).await,

@@ -163,7 +163,13 @@ fn to_wire(health: &ClusterHealth) -> wire::ClusterHealthResponse {
             written_bytes: work.written_bytes,
             for_ms: work.for_ms,
             most: work.most,
+            written_per_s: work.written_per_s,
+            repaired: work.repaired,
+            tickets_for_ms: work.tickets_for_ms,
+            tickets_most: work.tickets_most,
         }),
+        grace_ms: health.grace_ms,
+        urgent_ms: health.urgent_ms,
     }
 }
 
@@ -197,8 +203,14 @@ fn from_wire(answer: wire::ClusterHealthResponse) -> ClusterHealth {
             written_bytes: work.written_bytes,
             for_ms: work.for_ms,
             most: work.most,
+            written_per_s: work.written_per_s,
+            repaired: work.repaired,
+            tickets_for_ms: work.tickets_for_ms,
+            tickets_most: work.tickets_most,
         },
         notes: answer.notes,
+        grace_ms: answer.grace_ms,
+        urgent_ms: answer.urgent_ms,
     }
 }
 
@@ -263,7 +275,13 @@ mod tests {
                 written_bytes: 6,
                 for_ms: 7,
                 most: 8,
+                written_per_s: 9,
+                repaired: 10,
+                tickets_for_ms: 11,
+                tickets_most: 12,
             },
+            grace_ms: 600_000,
+            urgent_ms: 30_000,
         };
         assert_eq!(from_wire(to_wire(&health)), health);
     }

@@ -25,6 +25,8 @@ use super::lifetime::now_ms;
 use super::local::Local;
 use super::view::node_of;
 
+/// The version of the first release whose newcomers say what they know.
+const SAID_SINCE: u8 = 4;
 /// How long the view may lag behind the answer that admitted a newcomer.
 const VIEW_LAG_MAX: Duration = Duration::from_secs(5);
 /// How long the leader may take to renew for another.
@@ -51,6 +53,22 @@ fn print(bytes: &[u8]) -> Result<[u8; 32], RpcFailure> {
     bytes
         .try_into()
         .map_err(|_| refused("a fingerprint does not have 32 bytes"))
+}
+
+/// A server of an older release would stop at the first command that it does not know (rules.md 9).
+fn knows_enough(used: u8, knows: u32) -> Result<(), RpcFailure> {
+    // Releases that do not say it are from before it was said.
+    let knows = match knows {
+        0 => u32::from(SAID_SINCE - 1),
+        said => said,
+    };
+    if knows < u32::from(used) {
+        return Err(refused(format!(
+            "its release knows versions of commands up to {knows}, and this cluster uses version {used}: \
+             start it with the release of the other servers"
+        )));
+    }
+    Ok(())
 }
 
 impl Issuer {
@@ -128,7 +146,7 @@ impl Issuer {
                 request.cluster
             )));
         }
-        Ok(())
+        knows_enough(cluster.version, request.knows_version)
     }
 
     /// Says what a member has, and renews its certificate if it asks for that.
@@ -324,4 +342,24 @@ fn told(outcome: &RootOutcome) -> RpcFailure {
         RootOutcome::Refused(refusal) => refusal.to_string(),
         other => format!("the root group answered {other:?}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newcomer_of_an_older_release_is_told_so_and_a_newer_one_is_welcome() {
+        for (used, knows) in [(2, 2), (3, 4), (4, 4), (4, 9), (3, 0)] {
+            knows_enough(used, knows).expect("it knows what is used");
+        }
+        for (used, knows, named) in [(4, 0, "up to 3"), (5, 4, "up to 4")] {
+            let refused = knows_enough(used, knows).expect_err("too old").message;
+            assert!(refused.contains(named), "{refused}");
+            assert!(
+                refused.contains(&format!("uses version {used}")),
+                "{refused}"
+            );
+        }
+    }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use marram_gateway::Kek;
 use marram_maintain::fault_point;
 use marram_mesh::{CallError, Join, RpcCode, StrangerError, call_as_stranger};
-use marram_meta::{AdmittedNode, ClusterView, RootOutcome};
+use marram_meta::{AdmittedNode, COMMAND_VERSION, ClusterView, RootOutcome};
 use marram_proto::mesh::v1 as wire;
 use marram_types::{ClusterId, JoinToken};
 
@@ -164,6 +164,7 @@ fn request(token: &JoinToken, kek: &Kek, own: &Own, asks: Asks) -> Result<wire::
         secret: Bytes::copy_from_slice(&token.secret),
         certificate_request: own.request()?.into(),
         key_check: Bytes::copy_from_slice(&kek.check()),
+        knows_version: u32::from(COMMAND_VERSION),
         ..wire::JoinRequest::default()
     };
     match asks {

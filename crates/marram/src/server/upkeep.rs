@@ -46,6 +46,7 @@ pub(super) struct Upkeep {
     scan: watch::Receiver<ScanReport>,
     comparisons: Comparisons,
     view: watch::Receiver<Arc<ClusterView>>,
+    scrub_every_s: u64,
 }
 
 /// Begins all of it, and garbage collection, in `tasks`.
@@ -92,6 +93,7 @@ pub(super) fn spawn<S: Shards>(
         scan,
         comparisons,
         view,
+        scrub_every_s: config.upkeep.scrub_every_s,
     }
 }
 
@@ -132,6 +134,9 @@ impl Upkeep {
             view_index,
             garbage_paused: upkeep.paused(Pausable::Garbage).is_some(),
             scrub_paused: upkeep.paused(Pausable::Scrub).is_some(),
+            repair_paused: upkeep.paused(Pausable::Repair).is_some(),
+            moves_paused: upkeep.paused(Pausable::Moves).is_some(),
+            scrub_every_s: self.scrub_every_s,
         }
     }
 

@@ -1,11 +1,13 @@
 //! A node that answers, but slowly: a state of its own. Reads and writes go around it and it keeps what it has;
 //! when it is fast again it is used again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use marram_client::{Client, NodeHealth};
 use marram_cluster_tests::{
-    Cluster, Options, Pool, Scratch, Wires, http_get, put_all, read_page, room, until, verify_all,
+    Cluster, Family, Options, Pool, Scratch, Wires, http_get, put_all, read_page, room, until,
+    verify_all,
 };
 
 const BUCKET: &str = "slow";
@@ -33,13 +35,28 @@ async fn until_health(client: &Client, wanted: NodeHealth) {
     .await;
 }
 
-/// How many runs of shards the slow node has written, and how many parts of shards it has given.
-async fn carried(client: &Client) -> (f64, f64) {
+/// The metrics of a node.
+async fn metrics(client: &Client, name: &str) -> BTreeMap<String, Family> {
     let status = client.cluster_status().await.expect("answered");
-    let node = status.nodes.iter().find(|node| node.name == "node-4");
+    let node = status.nodes.iter().find(|node| node.name == name);
     let address = &node.expect("there").metrics_address;
     let (_, page) = http_get(address, "/metrics", "").expect("answered");
-    let page = read_page(&page).expect("a page");
+    read_page(&page).expect("a page")
+}
+
+/// How many parts of shards the server that is asked had hedged, and how many of these came first.
+async fn hedges(client: &Client) -> (f64, f64) {
+    let page = metrics(client, "node-1").await;
+    let of = |name: &str| page[name].samples.iter().map(|(.., count)| count).sum();
+    (
+        of("marram_read_hedges_total"),
+        of("marram_read_hedges_won_total"),
+    )
+}
+
+/// How many runs of shards the slow node has written, and how many parts of shards it has given.
+async fn carried(client: &Client) -> (f64, f64) {
+    let page = metrics(client, "node-4").await;
     let requests = &page["marram_mesh_requests_total"].samples;
     let of = |method: &str| {
         let of = requests
@@ -79,6 +96,11 @@ async fn a_slow_node_is_gone_around_and_used_again_when_it_is_fast() {
     wires.slow_down([(SLOW, HELD)]);
     // Nobody knows it yet: reads hedge.
     verify_all(&client, BUCKET, &before).await;
+    let (hedged, won) = hedges(&client).await;
+    assert!(
+        hedged > 0.0 && won > 0.0,
+        "{won} of {hedged} hedges came first"
+    );
     until_health(&client, NodeHealth::Slow).await;
 
     let known = carried(&client).await;

@@ -1,6 +1,6 @@
 //! What lacks until every object has all of its shards where they belong, and what is being done.
 
-use marram_meta::{DriveDuty, NodeDuty, NodeRecord, NodeState};
+use marram_meta::{DriveDuty, NodeDuty, NodeRecord, NodeState, Pausable};
 
 use super::Facts;
 use super::sentences::plural;
@@ -62,6 +62,20 @@ impl Facts<'_> {
     /// What lacks, and what is being done beside it.
     pub(super) fn under_way(&self) -> Vec<String> {
         let mut all = self.lacks();
+        let paused = [
+            (
+                Pausable::Repair,
+                "Repairs are paused: `marram admin repair resume`.",
+            ),
+            (
+                Pausable::Moves,
+                "Moves are paused: `marram admin rebalance resume`.",
+            ),
+        ];
+        let paused = paused
+            .iter()
+            .filter(|(work, _)| self.view.upkeep.paused(*work).is_some());
+        all.extend(paused.map(|(_, sentence)| (*sentence).to_owned()));
         let waiting = self.work.to_move.saturating_sub(self.work.moving);
         if waiting > 0 {
             let what = plural(waiting, "placement group has", "placement groups have");

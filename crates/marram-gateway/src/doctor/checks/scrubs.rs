@@ -6,9 +6,19 @@ use v1::Severity::{Critical, Warning};
 use super::super::facts::Facts;
 use super::super::say::{count, found, time};
 
-/// A pass of every drive is begun 30 days after the last one by default; when none has ended for so long,
-/// something keeps it from ending.
-const PASS_MS_MAX: u64 = 60 * 86_400_000;
+const DAY_MS: u64 = 86_400_000;
+/// How often a drive is read through where its node does not say it.
+const EVERY_MS: u64 = 30 * DAY_MS;
+
+/// When no pass has ended for so long, something keeps it from ending: twice the time in which there should be
+/// one, and a day at least.
+fn pass_ms_max(drive: &v1::DriveScrub) -> u64 {
+    let every_ms = match drive.every_s {
+        0 => EVERY_MS,
+        every_s => every_s.saturating_mul(1000),
+    };
+    every_ms.saturating_mul(2).max(DAY_MS)
+}
 
 /// Do drives and replicas hold what was written?
 pub(super) fn damage(facts: &Facts) -> Vec<v1::Finding> {
@@ -76,7 +86,7 @@ fn of_drive(facts: &Facts, drive: &v1::DriveScrub) -> Vec<v1::Finding> {
     let ended = drive.last.map(|last| last.ended_ms);
     if let Some(age) = ended
         .map(|ended| facts.now_ms.saturating_sub(ended))
-        .filter(|age| *age > PASS_MS_MAX)
+        .filter(|age| *age > pass_ms_max(drive))
     {
         findings.push(found(
             Warning,
@@ -132,7 +142,7 @@ mod tests {
     #[test]
     fn scrubs_that_do_not_go_on_are_found() {
         let last = v1::FullScrub {
-            ended_ms: NOW_MS - PASS_MS_MAX - 1,
+            ended_ms: NOW_MS - 60 * DAY_MS - 1,
             ..v1::FullScrub::default()
         };
         let facts = with(&v1::DriveScrub {
@@ -141,6 +151,24 @@ mod tests {
             ..v1::DriveScrub::default()
         });
         assert_eq!(severities(&damage(&facts)), [Warning, Warning]);
+        for (every_s, late) in [(0, true), (40 * 86_400, false), (86_400, true), (1, true)] {
+            let facts = with(&v1::DriveScrub {
+                last: Some(last),
+                every_s,
+                ..v1::DriveScrub::default()
+            });
+            assert_eq!(damage(&facts).len(), usize::from(late), "every {every_s} s");
+        }
+        let lately = v1::FullScrub {
+            ended_ms: NOW_MS - DAY_MS / 2,
+            ..v1::FullScrub::default()
+        };
+        let facts = with(&v1::DriveScrub {
+            last: Some(lately),
+            every_s: 1,
+            ..v1::DriveScrub::default()
+        });
+        assert_eq!(damage(&facts), [], "half a day is not late");
         let fresh = with(&v1::DriveScrub::default());
         assert_eq!(damage(&fresh), [], "no pass was ever made");
     }

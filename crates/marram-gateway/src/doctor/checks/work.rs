@@ -31,6 +31,16 @@ fn paused(facts: &Facts) -> Vec<v1::Finding> {
             "scrubbing",
             "`marram admin scrub resume`: until then damage is not looked for",
         ),
+        (
+            Pausable::Repair,
+            "repair",
+            "`marram admin repair resume`: until then what is lost stays lost",
+        ),
+        (
+            Pausable::Moves,
+            "the moving of data",
+            "`marram admin rebalance resume`: until then drains and new nodes wait",
+        ),
     ];
     let paused = works.into_iter().filter_map(|(work, name, remedy)| {
         let since = facts.view.upkeep.paused(work)?;
@@ -162,6 +172,9 @@ mod tests {
         );
         facts.decided().upkeep.scrub_paused_ms = Some(NOW_MS);
         assert_eq!(severities(&going_on(&facts)), [Warning, Warning]);
+        facts.decided().upkeep.repair_paused_ms = Some(NOW_MS);
+        facts.decided().upkeep.moves_paused_ms = Some(NOW_MS);
+        assert_eq!(severities(&going_on(&facts)), [Warning; 4]);
     }
 
     #[test]

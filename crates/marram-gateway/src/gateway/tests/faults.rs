@@ -69,6 +69,8 @@ async fn a_stuck_node_is_read_around() {
         started.elapsed() < std::time::Duration::from_secs(3),
         "nobody waited for it"
     );
+    let (asked, won) = cluster.core.calls.hedges();
+    assert!(won > 0 && asked >= won, "{won} of {asked} hedges");
 }
 
 #[tokio::test]
@@ -84,6 +86,26 @@ async fn lost_shards_are_decoded_around() {
     };
     let (_, part) = client.get_range("k", Some(range)).await.unwrap();
     assert_eq!(part, &data[3_000_000..3_000_100]);
+}
+
+#[tokio::test]
+async fn what_a_read_does_not_find_is_repaired_without_a_scrub() {
+    let (cluster, mut client) = cluster(6).await;
+    let data = content(LARGE, 5);
+    client.put("k", &data).await.unwrap();
+    cluster.drives.lose_shards(0);
+    assert!(client.get("k").await.unwrap() == data);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let asked = client.admin.get_repair(v1::GetRepairRequest {}).await;
+        let repair = asked.unwrap().into_inner().repair.unwrap();
+        let lost = repair.levels.iter().filter(|level| level.spare == 1);
+        if lost.map(|level| level.extents).sum::<u64>() > 0 && repair.bytes > 0 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{repair:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

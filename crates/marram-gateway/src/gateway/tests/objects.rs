@@ -339,3 +339,37 @@ async fn an_unknown_bucket_is_not_found_by_every_method() {
         );
     }
 }
+
+/// Its data is garbage from then on, and stays for as long as readers may need it (rules.md 28).
+#[tokio::test]
+async fn who_reads_an_object_that_is_deleted_meanwhile_gets_all_of_it() {
+    let (_cluster, mut client) = cluster(6).await;
+    let before = content(40_000_000, 1);
+    client.put("k", &before).await.unwrap();
+    let request = v1::GetObjectRequest {
+        bucket: "bucket".to_owned(),
+        key: "k".to_owned(),
+        ..v1::GetObjectRequest::default()
+    };
+    let stream = client.objects.get_object(request).await.unwrap();
+    let mut stream = stream.into_inner();
+    let mut data = Vec::new();
+    let mut deleted = false;
+    while let Some(next) = stream.message().await.unwrap() {
+        if let v1::get_object_response::Message::Chunk(chunk) = next.message.unwrap() {
+            data.extend_from_slice(&chunk.data);
+            if !deleted {
+                deleted = true;
+                let request = v1::DeleteObjectRequest {
+                    bucket: "bucket".to_owned(),
+                    key: "k".to_owned(),
+                    ..v1::DeleteObjectRequest::default()
+                };
+                client.objects.delete_object(request).await.unwrap();
+            }
+        }
+    }
+    assert!(data == before, "from its first byte to its last");
+    let gone = client.get("k").await.unwrap_err();
+    assert_eq!(gone.code(), Code::NotFound);
+}

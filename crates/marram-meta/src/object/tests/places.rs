@@ -13,6 +13,8 @@ use crate::{
     ObjectOutcome, ObjectQuery, Reference, Refusal, RowsAnswer, TicketReason,
 };
 
+mod lost;
+
 /// The placement group of the tests; its drives are 4 to 9 at first, and slot 0 moves to drive 1.
 const PG: u16 = 1;
 const OLD: DriveId = DriveId(4);

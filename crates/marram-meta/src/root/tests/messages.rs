@@ -158,7 +158,7 @@ fn layout_command() -> impl Strategy<Value = RootCommand> {
 
 fn drive_command() -> impl Strategy<Value = RootCommand> {
     let drive = arb::drive;
-    let work = prop::sample::select(vec![Pausable::Garbage, Pausable::Scrub]);
+    let work = prop::sample::select(Pausable::ALL.to_vec());
     prop_oneof![
         (any::<u64>(), any::<u128>(), any::<u64>()).prop_map(|(node, label, capacity)| {
             DriveCommand::Add {

@@ -1,6 +1,9 @@
 //! `marram admin rebalance` and `compare`.
 
-use crate::cli::RebalanceArgs;
+use marram_client::PausableWork;
+
+use super::scrub;
+use crate::cli::{RebalanceAction, RebalanceArgs};
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::output::printable;
@@ -11,6 +14,14 @@ const DIFFERENCES_PRINTED: usize = 20;
 
 /// Moves until the layout is as balanced as it can be, or no longer.
 pub(super) async fn rebalance(context: &Context<'_>, args: RebalanceArgs) -> Result<(), Failure> {
+    let paused = match args.action {
+        Some(RebalanceAction::Pause) => Some(true),
+        Some(RebalanceAction::Resume) => Some(false),
+        None => None,
+    };
+    if let Some(paused) = paused {
+        return scrub::pause(context, (PausableWork::Moves, paused)).await;
+    }
     let client = context.client()?;
     let begun = client.rebalance(args.plan.as_deref(), args.cancel).await;
     let begun = begun.map_err(Failure::at("cluster"))?;

@@ -7,6 +7,8 @@
 //! archive   the file: tar, compressed, complete or not there
 //! ```
 
+use std::collections::BTreeSet;
+
 use futures::StreamExt;
 use futures::stream;
 use marram_client::{Client, ClusterStatus, InspectOptions, NodeInspection};
@@ -147,14 +149,16 @@ async fn nodes(
         let said = client
             .inspect_node(&node.node_id.to_string(), options)
             .await;
-        (node.name.as_str(), said)
+        (node, said)
     });
     let mut missing = Vec::new();
     // Kept one at a time, so that a large cluster does not have to fit into memory.
     let mut answers = stream::iter(asked).buffered(NODES_AT_ONCE);
-    while let Some((name, said)) = answers.next().await {
+    let mut taken = BTreeSet::new();
+    while let Some((node, said)) = answers.next().await {
+        let name = own_folder(&node.name, node.node_id, &mut taken);
         match said {
-            Ok(said) => keep_node(archive, &folder(name), &said)?,
+            Ok(said) => keep_node(archive, &name, &said)?,
             Err(error) => missing.push(format!("nodes/{name}: {error}")),
         }
     }
@@ -180,6 +184,15 @@ fn folder(name: &str) -> String {
         true => safe,
         false => format!("node{safe}").replace('.', "_"),
     }
+}
+
+/// A folder that no other node has: a wiped machine is two nodes of one name for a while.
+fn own_folder(name: &str, id: u64, taken: &mut BTreeSet<String>) -> String {
+    let mut own = folder(name);
+    while !taken.insert(own.to_lowercase()) {
+        own = format!("{own}-{id}");
+    }
+    own
 }
 
 /// Lists of what has names: only where that was asked for.
@@ -213,5 +226,22 @@ mod tests {
         ] {
             assert_eq!(folder(name), expected);
         }
+    }
+
+    #[test]
+    fn two_nodes_of_one_name_have_a_folder_each() {
+        let mut taken = BTreeSet::new();
+        let named = [
+            ("node-1", 5),
+            ("node-2", 6),
+            ("node-1", 77),
+            ("NODE-1", 8),
+            ("node/1", 9),
+        ];
+        let folders = named.map(|(name, id)| own_folder(name, id, &mut taken));
+        assert_eq!(
+            folders,
+            ["node-1", "node-2", "node-1-77", "NODE-1-8", "node_1"]
+        );
     }
 }

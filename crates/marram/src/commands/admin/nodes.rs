@@ -6,6 +6,7 @@ use marram_client::{
     Client, ClusterStatus, Consent, DutyChange, LayoutPlan, NodeDuty, NodeStatus, PlannedNode,
 };
 
+use super::status::time;
 use crate::cli::{DrainArgs, FenceArgs, LayoutPlanArgs, NodeArg, RemoveArgs};
 use crate::commands::Context;
 use crate::failure::Failure;
@@ -126,20 +127,26 @@ fn record_bytes(node: &NodeStatus) -> u64 {
 }
 
 fn say_progress(output: &Output, node: &NodeStatus, status: &ClusterStatus) -> Result<(), Failure> {
+    let work = status.work.as_ref();
     let now = serde_json::json!({
         "node_id": node.node_id,
         "name": node.name,
         "slots": node.slots,
         "record_bytes": record_bytes(node),
         "moves_under_way": status.moves_under_way,
+        "bytes_per_s": work.map(|work| work.bytes_per_s),
+        "left_ms": work.and_then(|work| work.left_ms),
     });
     output.done(&now, || {
+        let left = work.and_then(|work| work.left_ms);
+        let left = left.map_or_else(String::new, |ms| format!(", about {} left", time(ms)));
         format!(
-            "{}: {} slots and {} of records to go, {} moves under way",
+            "{}: {} slots and {} of records to go, {} moves under way, {}/s{left}",
             printable(&node.name),
             node.slots,
             size(record_bytes(node)),
-            status.moves_under_way
+            status.moves_under_way,
+            size(work.map_or(0, |work| work.bytes_per_s))
         )
     })?;
     // Whoever watches sees it now.

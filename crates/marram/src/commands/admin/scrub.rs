@@ -182,7 +182,7 @@ fn findings_text(found: &ScrubFindings) -> String {
     format!("{}; {} shards to repair", faults.join(", "), found.tickets)
 }
 
-fn since(ms: u64) -> String {
+pub(super) fn since(ms: u64) -> String {
     date(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
@@ -294,7 +294,7 @@ fn print_garbage(output: &Output, status: &GarbageStatus) -> Result<(), Failure>
     behind_lines(output, &status.behind)
 }
 
-fn behind_lines(output: &Output, behind: &[String]) -> Result<(), Failure> {
+pub(super) fn behind_lines(output: &Output, behind: &[String]) -> Result<(), Failure> {
     behind.iter().try_for_each(|name| {
         output.line(&format!(
             "{} has not taken the last decision about pausing over yet",
@@ -303,7 +303,11 @@ fn behind_lines(output: &Output, behind: &[String]) -> Result<(), Failure> {
     })
 }
 
-async fn pause(context: &Context<'_>, (work, paused): (PausableWork, bool)) -> Result<(), Failure> {
+/// Pauses work, or lets it go on.
+pub(super) async fn pause(
+    context: &Context<'_>,
+    (work, paused): (PausableWork, bool),
+) -> Result<(), Failure> {
     let changed = context.client()?.set_paused(work, paused).await;
     let changed = changed.map_err(Failure::at("cluster"))?;
     context
@@ -319,6 +323,8 @@ fn pause_text(work: PausableWork, changed: &PauseChange) -> String {
     let what = match work {
         PausableWork::Garbage => "garbage collection",
         PausableWork::Scrub => "the scrub",
+        PausableWork::Repair => "repair",
+        PausableWork::Moves => "the moving of data",
     };
     let already = if changed.unchanged { " already" } else { "" };
     match changed.paused_since_ms {

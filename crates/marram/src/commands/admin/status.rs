@@ -182,7 +182,7 @@ fn group_lines(status: &ClusterStatus, every_one: bool, paint: Paint) -> Vec<Str
 }
 
 /// A time for people, in its two largest units.
-fn time(ms: u64) -> String {
+pub(super) fn time(ms: u64) -> String {
     let s = ms / 1000;
     match s {
         0..60 => format!("{s}s"),
@@ -303,11 +303,12 @@ fn work_lines(work: &WorkStatus) -> Vec<String> {
             waiting => format!(" ({waiting} wait)"),
         };
         lines.push(format!(
-            "Moving for {}: {} placement groups under way{waiting}, {} to go, {} written, {left}.",
+            "Moving for {}: {} placement groups under way{waiting}, {} to go, {} written, {}/s now, {left}.",
             time(work.for_ms),
             work.moves_under_way,
             work.moves_to_go,
-            size(work.written_bytes)
+            size(work.written_bytes),
+            size(work.bytes_per_s)
         ));
     }
     lines
@@ -497,8 +498,7 @@ mod tests {
         };
         let lines = work_lines(&work);
         assert_eq!(lines[0], "Add a node.");
-        let moving =
-            "Moving for 1m01s: 2 placement groups under way, 3 to go, 0 B written, about 10s left.";
+        let moving = "Moving for 1m01s: 2 placement groups under way, 3 to go, 0 B written, 0 B/s now, about 10s left.";
         assert_eq!(lines[1], moving);
         assert!(work_lines(&WorkStatus::default()).is_empty());
     }

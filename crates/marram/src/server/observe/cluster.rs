@@ -34,6 +34,13 @@ const DUTIES: [(NodeDuty, &str); 4] = [
     (NodeDuty::Fenced, "fenced"),
 ];
 
+const WORKS: [(Pausable, &str); 4] = [
+    (Pausable::Garbage, "garbage"),
+    (Pausable::Scrub, "scrub"),
+    (Pausable::Repair, "repair"),
+    (Pausable::Moves, "moves"),
+];
+
 #[async_trait]
 impl Source for Cluster {
     async fn collect(&self, sheet: &mut Sheet) {
@@ -48,7 +55,7 @@ impl Source for Cluster {
             let count = members().filter(|n| n.duty == duty).count();
             sheet.set(&CLUSTER_NODE_DUTIES, &[name], count as u64);
         }
-        for (work, name) in [(Pausable::Garbage, "garbage"), (Pausable::Scrub, "scrub")] {
+        for (work, name) in WORKS {
             let paused = view.upkeep.paused(work).is_some();
             sheet.set(&PAUSED, &[name], u64::from(paused));
         }
