@@ -37,6 +37,7 @@ pub struct Client {
 struct Inner {
     endpoints: Arc<Endpoints>,
     signer: Signer,
+    traceparent: Option<MetadataValue<Ascii>>,
     retry: RetryPolicy,
     call_timeout: Duration,
     stall_timeout: Duration,
@@ -63,6 +64,7 @@ impl fmt::Debug for Client {
 pub(crate) struct Lane {
     server: Server,
     authorization: MetadataValue<Ascii>,
+    traceparent: Option<MetadataValue<Ascii>>,
 }
 
 macro_rules! stub {
@@ -105,8 +107,20 @@ impl Lane {
         request
             .metadata_mut()
             .insert("authorization", self.authorization.clone());
+        if let Some(trace) = &self.traceparent {
+            request.metadata_mut().insert("traceparent", trace.clone());
+        }
         request
     }
+}
+
+fn traceparent(config: &ClientConfig) -> Result<Option<MetadataValue<Ascii>>, ConfigError> {
+    let given = config.traceparent.as_deref();
+    let read = |given: &str| {
+        let value = given.parse();
+        value.map_err(|_| ConfigError::Traceparent(given.to_owned()))
+    };
+    given.map(read).transpose()
 }
 
 /// What may be repeated although the change may have been made: the request id makes a second
@@ -133,6 +147,7 @@ impl Client {
         Ok(Self {
             inner: Arc::new(Inner {
                 endpoints: Arc::new(endpoints),
+                traceparent: traceparent(&config)?,
                 signer: Signer::new(&config.access_key, &config.secret_key),
                 retry: config.retry,
                 call_timeout: config.call_timeout,
@@ -183,6 +198,7 @@ impl Client {
         Some(Lane {
             server,
             authorization: self.inner.signer.authorization(),
+            traceparent: self.inner.traceparent.clone(),
         })
     }
 
@@ -226,6 +242,7 @@ impl Client {
             let lane = Lane {
                 server,
                 authorization: self.inner.signer.authorization(),
+                traceparent: self.inner.traceparent.clone(),
             };
             let error = match attempt(lane).await {
                 Ok(value) => {

@@ -61,6 +61,9 @@ pub struct ClientConfig {
     /// Whether large objects are read from the nodes that have their shards, many at once, where
     /// these can be reached; else everything goes through the endpoints.
     pub direct_reads: bool,
+    /// The trace that all calls belong to, as a W3C `traceparent`; none where `None`. Servers that record
+    /// traces record them where it says so.
+    pub traceparent: Option<String>,
 }
 
 /// Why a configuration cannot be used.
@@ -98,6 +101,9 @@ pub enum ConfigError {
     /// The access key or its secret is empty.
     #[error("the {0} is empty")]
     EmptyKey(&'static str),
+    /// The trace context is no header's value.
+    #[error("the trace context {0:?} is not ASCII text")]
+    Traceparent(String),
     /// The access key's id has characters that no access key has.
     #[error("the access key holds characters that no access key has; were both keys swapped?")]
     BadAccessKey,
@@ -124,6 +130,7 @@ impl ClientConfig {
             call_timeout: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(30),
             direct_reads: true,
+            traceparent: None,
         }
     }
 

@@ -15,6 +15,7 @@ use marram_proto::v1;
 use marram_proto::v1::copy_object_response::Message as Told;
 use marram_proto::v1::get_object_response::Message as Got;
 use marram_proto::v1::put_object_request::Message as Put;
+use marram_trace::Instrument;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -75,9 +76,8 @@ pub(crate) async fn run(
         copied: Arc::default(),
         failed: Arc::default(),
     };
-    core.tasks
-        .clone()
-        .spawn(copy.carry_out(core, header, bytes, send));
+    let tasks = core.tasks.clone();
+    tasks.spawn(copy.carry_out(core, header, bytes, send).in_current_span());
     Ok(ReceiverStream::new(receive).boxed())
 }
 

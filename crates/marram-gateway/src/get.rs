@@ -22,6 +22,7 @@ use futures::{StreamExt, stream};
 use marram_erasure::STRIPE_BYTES_MAX;
 use marram_meta::Body;
 use marram_proto::v1;
+use marram_trace::Instrument;
 use marram_types::Generation;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -99,7 +100,7 @@ pub(crate) async fn run(
     }
     let (send, receive) = mpsc::channel(MESSAGES_WAITING_MAX);
     let tasks = core.tasks.clone();
-    tasks.spawn(async move {
+    let pumping = async move {
         let _place = place;
         if let Err(error) = pump(&mut reader, messages, first, &send).await {
             tracing::debug!(%error, "a read broke off");
@@ -107,7 +108,8 @@ pub(crate) async fn run(
             // A client that has gone away needs no error.
             let _gone = send.send(Err(status)).await;
         }
-    });
+    };
+    tasks.spawn(pumping.in_current_span());
     Ok(ReceiverStream::new(receive).boxed())
 }
 

@@ -24,6 +24,7 @@ use futures::Stream;
 use marram_meta::{BucketRecord, TAGS_SINCE};
 use marram_object::StorageClass;
 use marram_proto::v1;
+use marram_trace::Instrument;
 use marram_types::GroupId;
 use marram_types::caps::{COPIES_BYTES_MAX, INLINE_BYTES_MAX};
 use tonic::Status;
@@ -77,7 +78,8 @@ where
             // A task of its own: when the caller goes away, it sees the stream break and cleans
             // up, instead of being dropped at whatever point it is.
             let tasks = put.core.tasks.clone();
-            let writing = tasks.spawn(writer::run(put, profile, first.bytes, upload, place));
+            let writing = writer::run(put, profile, first.bytes, upload, place);
+            let writing = tasks.spawn(writing.in_current_span());
             writing.await.map_err(|_| PutError::Aborted)?
         }
     }

@@ -21,6 +21,7 @@
 //! client      a connection that we opened: calls in flight
 //! dial        opening connections, keeping them, backing off
 //! server      connections that others opened: requests in flight
+//! traced      the trace context that a request carries
 //! liveness    who answers
 //! stranger    a call without a certificate: how a newcomer asks to join
 //! clock       the wall clock, held against those of the peers
@@ -43,6 +44,7 @@ mod server;
 mod socket;
 mod stranger;
 mod tls;
+mod traced;
 mod words;
 
 pub use allow::{PeerRole, allowed};

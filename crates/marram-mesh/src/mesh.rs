@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use marram_proto::mesh::v1::{Method, PingResponse, RpcCode};
+use marram_trace::Instrument;
 use marram_types::NodeId;
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
@@ -27,6 +28,7 @@ use crate::peers::{Peer, PeerTable};
 use crate::rpc::{CallError, Rpc, RpcFailure, Service};
 use crate::server::{self, unix_seconds};
 use crate::tls::Tls;
+use crate::traced;
 use crate::words::{PeerWord, Words};
 
 /// Addresses dialed without knowing the node (joining, a gateway's start) whose connections are
@@ -255,6 +257,20 @@ impl Mesh {
         payload: Bytes,
         deadline: Duration,
     ) -> Result<(R::Response, Bytes), CallError> {
+        let span = traced::asking(R::METHOD, to);
+        let asked = self.ask::<R>(to, request, payload, deadline);
+        let answer = asked.instrument(span.clone()).await;
+        traced::asked(&span, &answer);
+        answer
+    }
+
+    async fn ask<R: Rpc>(
+        &self,
+        to: NodeId,
+        request: R::Request,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<(R::Response, Bytes), CallError> {
         let answer = if Some(to) == self.node() {
             let header = Bytes::from(request.encode_to_vec());
             self.call_self(to, R::METHOD, header, payload, deadline)
@@ -262,7 +278,14 @@ impl Mesh {
         } else {
             let link = self.link(to)?;
             let (began, sent) = (Instant::now(), payload.len());
-            let frame = |prefix: Prefix| OutFrame::message(prefix, &request, payload);
+            let context = marram_trace::current();
+            let frame = |prefix: Prefix| match context {
+                None => OutFrame::message(prefix, &request, payload),
+                Some(context) => {
+                    let header = traced::with_context(&context, &request.encode_to_vec());
+                    OutFrame::raw(prefix, header, payload)
+                }
+            };
             let answer = self.call_link(&link, R::METHOD, deadline, frame).await;
             self.note_carried::<R>(to, began, sent, &answer);
             answer
@@ -282,10 +305,28 @@ impl Mesh {
         payload: Bytes,
         deadline: Duration,
     ) -> Result<(Bytes, Bytes), CallError> {
+        let span = traced::asking(method, to);
+        let asked = self.ask_raw(to, method, (header, payload), deadline);
+        let answer = asked.instrument(span.clone()).await;
+        traced::asked(&span, &answer);
+        answer
+    }
+
+    async fn ask_raw(
+        &self,
+        to: NodeId,
+        method: Method,
+        (header, payload): (Bytes, Bytes),
+        deadline: Duration,
+    ) -> Result<Answer, CallError> {
         if Some(to) == self.node() {
             return self.call_self(to, method, header, payload, deadline).await;
         }
         let link = self.link(to)?;
+        let header = match marram_trace::current() {
+            None => header,
+            Some(context) => traced::with_context(&context, &header),
+        };
         let frame = |prefix: Prefix| OutFrame::raw(prefix, header, payload);
         self.call_link(&link, method, deadline, frame).await
     }

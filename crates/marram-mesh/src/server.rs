@@ -12,6 +12,7 @@ use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable, BoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt};
 use marram_proto::mesh::v1::{Method, PingResponse, RpcCode};
+use marram_trace::Instrument;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -27,6 +28,7 @@ use crate::peers::Peer;
 use crate::rpc::{REMOVED, RpcFailure};
 use crate::socket::Socket;
 use crate::tls::peer_certificate;
+use crate::traced;
 
 /// Connections that a listener keeps.
 const CONNECTIONS_MAX: usize = 4096;
@@ -190,7 +192,7 @@ impl Drop for Requests {
 }
 
 impl Requests {
-    fn request(&mut self, frame: Frame) -> Result<Option<OutFrame>, RpcFailure> {
+    fn request(&mut self, mut frame: Frame) -> Result<Option<OutFrame>, RpcFailure> {
         let (method, peer) = self.check(&frame)?;
         let prefix = frame.prefix;
         if method == Method::Ping {
@@ -206,9 +208,12 @@ impl Requests {
             return Ok(OutFrame::message(answer(prefix, Kind::Response), &pong, Bytes::new()).ok());
         }
         let shared = Arc::clone(&self.shared);
+        let context = traced::take_context(&mut frame.header);
+        let span = traced::answering(context.as_ref(), method, &peer, shared.node());
         let work = async move {
             let limit = Duration::from_millis(u64::from(prefix.deadline_ms));
             let call = shared.serve(peer, method, frame.header, frame.payload);
+            let call = call.instrument(span.clone());
             let caught = AssertUnwindSafe(tokio::time::timeout(limit, call)).catch_unwind();
             let result = match caught.await {
                 Ok(Ok(result)) => result,
@@ -221,6 +226,7 @@ impl Requests {
                     "the method panicked; see the log of this node",
                 )),
             };
+            traced::answered(&span, &result);
             finished(prefix, result)
         };
         let (handle, registration) = AbortHandle::new_pair();

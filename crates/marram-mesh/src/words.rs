@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(word(&words, now).clock_ahead_ms, Some(-600_000));
         assert_eq!(words.clocks(), [-600_000]);
         words.saw(NODE, false, now);
-        assert_eq!(words.clocks(), [], "it may be set before it is back");
+        assert!(words.clocks().is_empty(), "it may be set before it is back");
     }
 
     #[test]

@@ -78,6 +78,7 @@ const PHASES: [&str; 5] = ["auth", "begin", "encode", "drive", "commit"];
 pub struct Method {
     service: Box<str>,
     name: Box<str>,
+    full_name: Box<str>,
     running: AtomicU64,
     ended: [AtomicU64; CODES.len()],
     began: Histogram,
@@ -156,6 +157,7 @@ impl Method {
         Self {
             service: service.into(),
             name: name.into(),
+            full_name: format!("{service}/{name}").into(),
             running: AtomicU64::new(0),
             ended: std::array::from_fn(|_| AtomicU64::new(0)),
             began: Histogram::of(&API_ANSWER_BEGAN),
@@ -163,6 +165,12 @@ impl Method {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         }
+    }
+
+    /// Service and method, such as `ObjectService/PutObject`; never what a caller made up.
+    #[must_use]
+    pub fn full_name(&self) -> &str {
+        &self.full_name
     }
 
     /// Bytes of the call's body came.

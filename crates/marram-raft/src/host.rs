@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use marram_store::Vfs;
 use marram_store::wal::Wal;
+use marram_trace::{Instrument, begin, fail};
 use marram_types::caps::COMMAND_BYTES_MAX;
 use marram_types::{GroupId, ReplicaId};
 use parking_lot::RwLock;
@@ -28,6 +29,7 @@ use crate::config::RaftTimers;
 use crate::logic::GroupLogic;
 use crate::machine::{self, MachineError, ReadView};
 use crate::room::Room;
+use crate::traced;
 use crate::transport::Transport;
 
 mod answers;
@@ -277,7 +279,13 @@ impl RaftHost {
         {
             return Err(ProposeError::NoRoom { group });
         }
-        replica.propose(stored.freeze(), timeout).await
+        let span = begin(|| traced::proposal(group));
+        let proposed = replica.propose(stored.freeze(), timeout);
+        let outcome = proposed.instrument(span.clone()).await;
+        if let Err(error) = &outcome {
+            fail(&span, error.to_string());
+        }
+        outcome
     }
 
     /// A view of a group's state. A linearizable one shows every change that ended before this

@@ -15,6 +15,7 @@
 //! log        openraft's log over the shared write-ahead log
 //! machine    openraft's state machine over redb: apply, checkpoints, snapshots
 //! network    openraft's network over the transport
+//! traced     which proposals belong to a recorded trace
 //! wire       messages between peers and openraft's
 //! offline    groups that nobody runs: read for a way back, seeded for a new beginning
 //! codec      stored forms of votes, log ids, memberships, entries
@@ -35,6 +36,7 @@ mod room;
 mod router;
 #[cfg(test)]
 mod testing;
+mod traced;
 mod transport;
 mod types;
 mod wire;

@@ -8,11 +8,13 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream;
 use marram_store::wal::{GroupState, LogPos, Wal, WalEntry};
+use marram_trace::Step;
 use marram_types::GroupId;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -20,6 +22,7 @@ use openraft::{LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
 use crate::codec;
+use crate::traced::Traced;
 use crate::types::{Entry, LogId, TypeConfig, Vote, log_id};
 
 /// Bytes of entries read for one append message at most (one entry is sent whatever its size).
@@ -32,12 +35,22 @@ const APPLY_ENTRIES_READ: u64 = 512;
 pub(crate) struct LogStore {
     wal: Wal,
     group: GroupId,
+    traced: Arc<Traced>,
 }
 
 impl LogStore {
     /// The log of `group`.
     pub(crate) fn new(wal: Wal, group: GroupId) -> Self {
-        Self { wal, group }
+        Self {
+            wal,
+            group,
+            traced: Arc::default(),
+        }
+    }
+
+    /// The same, which tells how long entries of recorded proposals took to be durable.
+    pub(crate) fn traced(self, traced: Arc<Traced>) -> Self {
+        Self { traced, ..self }
     }
 
     fn indexes(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
@@ -199,11 +212,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries = entries
+        let entries: Vec<WalEntry> = entries
             .into_iter()
             .map(|entry| entry_to_wal(&entry))
             .collect();
-        let done = Box::new(move |result: Result<(), _>| done.io_completed(result.map_err(failed)));
+        let stored = entries.iter().map(|entry| entry.payload.clone());
+        let spans = self.traced.begin(stored, || {
+            Step::new("raft log").with("entries", entries.len())
+        });
+        let done = Box::new(move |result: Result<(), _>| {
+            drop(spans);
+            done.io_completed(result.map_err(failed));
+        });
         self.wal.append(self.group, entries, done);
         Ok(())
     }

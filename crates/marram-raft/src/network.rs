@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use marram_proto::mesh::v1;
+use marram_trace::{Instrument, Step};
 use marram_types::{GroupId, ReplicaId};
 use openraft::alias::SnapshotOf;
 use openraft::errors::{
@@ -20,8 +21,11 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, RaftNetworkFactory, RaftNetworkV2};
+use tracing::Span;
 
+use crate::log::stored_form;
 use crate::machine::SnapshotData;
+use crate::traced::Traced;
 use crate::transport::{RaftMethod, Transport, TransportError};
 use crate::types::{TypeConfig, Vote};
 use crate::wire::{self, Address, WireError};
@@ -40,6 +44,7 @@ pub(crate) struct Network {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) group: GroupId,
     pub(crate) me: ReplicaId,
+    pub(crate) traced: Arc<Traced>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -139,9 +144,15 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         } else {
             option.hard_ttl().max(APPEND_TIMEOUT)
         };
+        let stored = rpc.entries.iter().map(stored_form);
+        let spans = self.network.traced.begin(stored, || {
+            Step::new("raft append").with("to_replica", self.target)
+        });
+        // One message carries what gathered: it is sent for the first of the proposals in it.
+        let first = spans.first().cloned().unwrap_or_else(Span::none);
         let request = wire::append_to_wire(self.address(), &rpc);
-        let answer: v1::RaftAppendResponse =
-            self.call(RaftMethod::Append, &request, timeout).await?;
+        let call = self.call(RaftMethod::Append, &request, timeout);
+        let answer: v1::RaftAppendResponse = call.instrument(first).await?;
         wire::appended_from_wire(answer).map_err(|error| bad_answer(&error))
     }
 

@@ -12,12 +12,14 @@ mod api_limits;
 mod api_tls;
 mod background;
 mod founding;
+mod tracing;
 mod upkeep;
 
 pub use api_limits::ApiLimits;
 pub use api_tls::ApiTlsFiles;
 pub use background::BackgroundConfig;
 pub use founding::{BootstrapConfig, Founding};
+pub use tracing::{LogConfig, LogFormat, TracingConfig};
 pub use upkeep::UpkeepConfig;
 
 /// Most drives of one node.
@@ -114,6 +116,12 @@ pub struct ServerConfig {
     /// When drives are read through, and when they are given up.
     #[serde(default)]
     pub upkeep: UpkeepConfig,
+    /// What is logged how.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Where traces go.
+    #[serde(default)]
+    pub tracing: TracingConfig,
     /// Seconds that a node in place of one that is gone is waited for, before what that one had
     /// becomes narrower (rules.md 19).
     #[serde(default = "default_narrow_grace_s")]
@@ -159,6 +167,12 @@ pub struct GatewayConfig {
     pub kek_file: PathBuf,
     /// Mesh addresses of servers to learn the cluster from.
     pub join: Vec<String>,
+    /// What is logged how.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Where traces go.
+    #[serde(default)]
+    pub tracing: TracingConfig,
 }
 
 /// A configuration that cannot work.
@@ -237,6 +251,9 @@ pub enum ConfigError {
     /// A certificate's lifetime is out of range.
     #[error("certificates of {0} s: use 4 to 7776000 seconds")]
     CertificateSeconds(u64),
+    /// A collector of traces that is no address.
+    #[error("collector {0:?}: write http://HOST:PORT or https://HOST:PORT")]
+    Otlp(String),
     /// A zone that is no text of one word.
     #[error("zone {0:?}: use 1 to 63 letters, digits, dots, hyphens and underscores")]
     Zone(String),
@@ -427,6 +444,7 @@ impl ServerConfig {
         self.check_gc()?;
         self.background.validate()?;
         self.upkeep.validate()?;
+        self.tracing.validate()?;
         self.check_founding()
     }
 
@@ -494,6 +512,7 @@ impl GatewayConfig {
         check_api(self.api_listen, self.api_tls()?.as_ref())?;
         self.api.validate()?;
         check_metrics(self.metrics_listen, &[self.api_listen])?;
+        self.tracing.validate()?;
         if self.join.is_empty() {
             return Err(ConfigError::NoJoin);
         }
@@ -537,6 +556,8 @@ mod tests {
             repair_grace_s: default_repair_grace_s(),
             background: BackgroundConfig::default(),
             upkeep: UpkeepConfig::default(),
+            log: LogConfig::default(),
+            tracing: TracingConfig::default(),
             narrow_grace_s: default_narrow_grace_s(),
             balance_quiet_s: default_balance_quiet_s(),
         }

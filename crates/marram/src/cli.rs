@@ -97,6 +97,10 @@ pub(crate) struct Globals {
     /// Read large objects through the endpoints too, not from the nodes that have their shards
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) no_direct: bool,
+    /// Have servers that export traces record this command, and print the trace's id on standard error;
+    /// without it the trace of TRACEPARENT, if there is one, is passed on
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub(crate) trace: bool,
     /// Print JSON: one object, or one a line for lists
     #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,

@@ -39,6 +39,22 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 struct Context<'a> {
     globals: &'a Globals,
     output: Arc<Output>,
+    /// The trace that this command belongs to.
+    trace: Option<marram_trace::Context>,
+}
+
+/// The trace of this command: a new one that is recorded where `--trace` asks for it, else the one that
+/// `TRACEPARENT` names, which is how a program that traces says so to those that it starts.
+fn trace(wanted: bool) -> Option<marram_trace::Context> {
+    let given = std::env::var("TRACEPARENT").ok();
+    let given = given.and_then(|text| marram_trace::Context::parse(&text));
+    if !wanted {
+        return given;
+    }
+    let mut trace = given.unwrap_or_else(|| marram_trace::Context::new_trace(true));
+    trace.sampled = true;
+    eprintln!("trace {}", trace.trace);
+    Some(trace)
 }
 
 impl Context<'_> {
@@ -67,6 +83,7 @@ impl Context<'_> {
         config.ca_certificates = ca_file.map(read_ca).transpose()?;
         config.server_name = self.globals.tls_server_name.clone();
         config.direct_reads = !self.globals.no_direct;
+        config.traceparent = self.trace.as_ref().map(ToString::to_string);
         Ok(config)
     }
 }
@@ -119,6 +136,7 @@ pub(crate) fn run(globals: &Globals, command: Command) -> ExitCode {
     let context = Context {
         globals,
         output: Arc::new(Output::new(globals)),
+        trace: trace(globals.trace),
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

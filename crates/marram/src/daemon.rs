@@ -1,14 +1,9 @@
 //! How the long-running commands begin and end: logs, runtime, exit code.
 
 use std::future::Future;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
-
-use crate::recent::Keeping;
+use crate::logging;
 
 /// Threads of the runtime.
 #[derive(Debug, Clone, Copy)]
@@ -23,16 +18,7 @@ pub(crate) enum Threads {
 /// Runs a command to its end. Logs go to standard error, and the newest of them are kept in memory;
 /// `RUST_LOG` chooses what is logged.
 pub(crate) fn run(threads: Threads, command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
-    let written = fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(written)
-        .with(Keeping)
-        .init();
+    logging::start();
     let count = match threads {
         Threads::PerCore => std::thread::available_parallelism()
             .map_or(2, usize::from)

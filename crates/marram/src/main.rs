@@ -4,6 +4,7 @@
 //! cli        what can be said on the command line
 //! commands   the client commands, one file each
 //! server, dev   the servers; daemon   how they begin and end; recent   their newest log lines
+//! logging    what is logged, in which form; otlp   traces on their way to a collector
 //! failure    what can go wrong in a command, and the exit code of each
 //! filter     which names a command is about (pure)
 //! location, paths, units   m://bucket/key, keys <-> file names, sizes and times as text (pure)
@@ -19,6 +20,8 @@ mod dev;
 mod failure;
 mod filter;
 mod location;
+mod logging;
+mod otlp;
 mod output;
 mod paths;
 mod recent;

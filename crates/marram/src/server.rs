@@ -27,6 +27,7 @@
 //! reencode   extents encoded anew: here when asked, and by asking other nodes
 //! meshed     the seam of that maintenance: the drives of all nodes through the mesh
 //! lifetime   when to stop
+//! telling    the settings of log and traces
 //! ```
 
 mod addresses;
@@ -57,6 +58,7 @@ mod service;
 mod settings;
 mod shards;
 mod storage;
+mod telling;
 mod upkeep;
 mod view;
 mod wayback;

@@ -22,6 +22,7 @@
 //! compare   drives and metadata, both ways
 //! raw       requests that the client would never send
 //! exposition   metrics and health, as operators ask for them
+//! collector a collector of traces
 //! memory    resident memory of a process
 //! server    one server process with flags of its own
 //! by_hand   clusters without `marram dev`, made by the commands of the manual
@@ -36,6 +37,7 @@ mod armed;
 mod binary;
 mod by_hand;
 mod cluster;
+mod collector;
 mod commands;
 mod compare;
 mod content;
@@ -59,6 +61,7 @@ pub use armed::Armed;
 pub use binary::binary;
 pub use by_hand::ByHand;
 pub use cluster::{Cluster, Options, until};
+pub use collector::{Collected, Collector};
 pub use commands::{Ran, run, said};
 pub use compare::equal_both_ways;
 pub use content::{Object, Pool, log_uniform_sizes};

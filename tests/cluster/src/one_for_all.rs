@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-use crate::{Cluster, Options};
+use crate::{Cluster, Collector, Options};
 
 /// A cluster that many tests use at once. It stops when the test's process ends, and its folder
 /// goes, unless one of the tests failed.
@@ -25,10 +25,24 @@ impl Shared {
             let options = Options {
                 gateways: 1,
                 remove: true,
+                // Those that a test asks for, and no others.
+                env: vec![
+                    ("MARRAM_OTLP_ENDPOINT", Self::collector().endpoint()),
+                    ("MARRAM_TRACE_SAMPLE", "0".to_owned()),
+                ],
                 ..Options::default()
             };
             Cluster::start(&dir, &options)
         }))
+    }
+}
+
+impl Shared {
+    /// Where the traces of that cluster go.
+    #[must_use]
+    pub fn collector() -> &'static Collector {
+        static COLLECTOR: OnceLock<Collector> = OnceLock::new();
+        COLLECTOR.get_or_init(Collector::start)
     }
 }
 

@@ -15,6 +15,7 @@ mod api {
     mod metrics;
     mod sizes;
     mod status;
+    mod tracing;
     mod uploads;
     mod versions;
     mod watching;

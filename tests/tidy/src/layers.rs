@@ -43,7 +43,7 @@ pub(crate) const BELOW_L4: [&str; 10] = [
 
 /// The layer table: a crate, its layer, and the crates of the workspace that it may depend on.
 /// It is the picture in ARCHITECTURE.md; change both together, with a decision in docs/decisions/.
-const TABLE: [(&str, u8, &[&str]); 16] = [
+const TABLE: [(&str, u8, &[&str]); 17] = [
     ("marram-types", 0, &[]),
     // Models of the protocols: they stand for themselves and use none of the code.
     ("marram-models", 1, &[]),
@@ -55,21 +55,32 @@ const TABLE: [(&str, u8, &[&str]); 16] = [
         1,
         &["types", "erasure", "placement", "meta"],
     ),
+    // Spans know nothing of what they are about.
+    ("marram-trace", 2, &[]),
     ("marram-proto", 2, &["types"]),
     ("marram-store", 2, &["types"]),
-    ("marram-mesh", 2, &["types", "proto"]),
+    ("marram-mesh", 2, &["types", "trace", "proto"]),
     // Metrics and health know nothing of the cluster: those who have values write them down.
     ("marram-metrics", 2, &[]),
     (
         "marram-raft",
         3,
-        &["types", "placement", "meta", "proto", "store", "mesh"],
+        &[
+            "types",
+            "trace",
+            "placement",
+            "meta",
+            "proto",
+            "store",
+            "mesh",
+        ],
     ),
     (
         "marram-gateway",
         4,
         &[
             "types",
+            "trace",
             "erasure",
             "placement",
             "meta",
@@ -101,6 +112,7 @@ const TABLE: [(&str, u8, &[&str]); 16] = [
         5,
         &[
             "types",
+            "trace",
             "erasure",
             "placement",
             "meta",

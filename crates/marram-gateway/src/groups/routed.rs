@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_raft::{RouteError, Router};
+use marram_trace::{Instrument, Step, begin, fail};
 use marram_types::{GroupId, ReplicaId};
+use tracing::Span;
 
 use super::{Answer, GroupError, Groups};
 
@@ -29,6 +31,12 @@ fn error(group: GroupId, error: &RouteError) -> GroupError {
     }
 }
 
+fn failed(span: &Span, group: GroupId, route: &RouteError) -> GroupError {
+    let error = error(group, route);
+    fail(span, error.to_string());
+    error
+}
+
 #[async_trait]
 impl Groups for Routed {
     async fn propose(
@@ -37,8 +45,10 @@ impl Groups for Routed {
         command: Bytes,
         within: Duration,
     ) -> Result<Bytes, GroupError> {
-        let outcome = self.0.propose(group, command, within).await;
-        outcome.map_err(|e| error(group, &e))
+        let span = begin(|| Step::new("group propose").with("group", u64::from(group.0)));
+        let proposed = self.0.propose(group, command, within);
+        let outcome = proposed.instrument(span.clone()).await;
+        outcome.map_err(|e| failed(&span, group, &e))
     }
 
     async fn query(
@@ -48,8 +58,13 @@ impl Groups for Routed {
         linearizable: bool,
         within: Duration,
     ) -> Result<Answer, GroupError> {
-        let answer = self.0.query(group, query, linearizable, within).await;
-        let (bytes, applied) = answer.map_err(|e| error(group, &e))?;
+        let span = begin(|| {
+            let step = Step::new("group query").with("group", u64::from(group.0));
+            step.with("linearizable", u64::from(linearizable))
+        });
+        let asked = self.0.query(group, query, linearizable, within);
+        let answer = asked.instrument(span.clone()).await;
+        let (bytes, applied) = answer.map_err(|e| failed(&span, group, &e))?;
         Ok(Answer { bytes, applied })
     }
 

@@ -16,6 +16,7 @@ use marram_erasure::{STRIPE_BYTES_MAX, codec_for, encode_window};
 use marram_metrics::Phase;
 use marram_object::{Command, Completed, RunId, RunOutcome, WindowId, WindowWrite, WriteSession};
 use marram_proto::v1;
+use marram_trace::{Step, begin};
 use marram_types::Profile;
 use marram_types::caps::CELL_BYTES_MAX;
 use tokio::sync::OwnedSemaphorePermit;
@@ -234,8 +235,10 @@ impl Writer {
         let padded = window.padded(write.geometry.padded_len());
         let codec = codec_for(write.geometry.profile());
         let began = Instant::now();
+        let span = begin(|| Step::new("encode").with("bytes", padded.len()));
         let encoded = encode_window(&*codec, &write.geometry, &padded)
             .expect("the window is padded to its geometry, and the codec has its profile");
+        drop(span);
         self.core.calls.phase(Phase::Encode, began.elapsed());
         let places = self.core.places();
         for (target, pieces) in write.targets.iter().zip(encoded) {

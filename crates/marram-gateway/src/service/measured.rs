@@ -1,5 +1,5 @@
 //! The layer that counts calls: how many run, how they ended, how long they took, how many bytes went
-//! each way. It is the outermost one, so what authentication refuses counts too.
+//! each way. It begins their spans, too. It is the outermost one, so what authentication refuses counts too.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,13 +10,18 @@ use bytes::{Buf, Bytes};
 use futures::future::{BoxFuture, FutureExt, TryFutureExt};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use marram_metrics::{Call, Calls, Method};
+use marram_trace::{Context as TraceContext, Instrument, begin_call, fail, record};
 use tonic::Code;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower::{Layer, Service};
+use tracing::Span;
 
 /// Where a call's code is, in the headers or in the trailers of its answer.
 const STATUS: &str = "grpc-status";
+/// Where a caller says which trace a call belongs to (W3C trace context).
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
 /// Counts the calls of a service.
 #[derive(Debug, Clone)]
@@ -54,20 +59,41 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let call = self.calls.begin(request.uri().path());
         let method = Arc::clone(call.method());
+        let span = begin_call(method.full_name(), trace_in(request.headers()).as_ref());
         let request = request.map(|body| Body::new(Received { body, method }));
         // A caller that goes away drops the future, and the call with it.
-        let answered = self.inner.call(request);
-        answered.map_ok(|answer| measured(answer, call)).boxed()
+        let answered = span.in_scope(|| self.inner.call(request));
+        let answered = answered.instrument(span.clone());
+        answered
+            .map_ok(|answer| measured(answer, call, span))
+            .boxed()
     }
 }
 
-fn measured(answer: Response<Body>, mut call: Call) -> Response<Body> {
+fn measured(answer: Response<Body>, mut call: Call, span: Span) -> Response<Body> {
     call.began();
     // An answer without a body has its code in the headers.
     if let Some(code) = code_in(answer.headers()) {
-        call.code(code);
+        ended(&mut call, &span, code);
     }
-    answer.map(|body| Body::new(Sent { body, call }))
+    answer.map(|body| Body::new(Sent { body, call, span }))
+}
+
+fn ended(call: &mut Call, span: &Span, code: i32) {
+    call.code(code);
+    record(span, "rpc.grpc.status_code", u64::from(code.unsigned_abs()));
+    if code != 0 {
+        fail(span, format!("{:?}", Code::from_i32(code)));
+    }
+}
+
+/// Which trace the caller says that it belongs to.
+fn trace_in(headers: &HeaderMap) -> Option<TraceContext> {
+    let parent = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let state = headers
+        .get(TRACESTATE)
+        .and_then(|state| state.to_str().ok());
+    TraceContext::parse(parent).map(|context| context.with_state(state))
 }
 
 fn code_in(headers: &HeaderMap) -> Option<i32> {
@@ -111,6 +137,7 @@ impl HttpBody for Received {
 struct Sent {
     body: Body,
     call: Call,
+    span: Span,
 }
 
 impl HttpBody for Sent {
@@ -121,12 +148,16 @@ impl HttpBody for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let this = &mut *self;
+        let polled = this
+            .span
+            .in_scope(|| Pin::new(&mut this.body).poll_frame(cx));
+        let frame = ready!(polled);
         if let Some(Ok(frame)) = &frame {
             if let Some(data) = frame.data_ref() {
-                self.call.sent(data.remaining());
+                this.call.sent(data.remaining());
             } else if let Some(code) = frame.trailers_ref().and_then(code_in) {
-                self.call.code(code);
+                ended(&mut this.call, &this.span, code);
             }
         }
         Poll::Ready(frame)

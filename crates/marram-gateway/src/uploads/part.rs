@@ -12,6 +12,7 @@ use marram_object::StorageClass;
 use marram_proto::v1;
 use marram_proto::v1::put_object_request::Message as Put;
 use marram_proto::v1::upload_part_request::Message;
+use marram_trace::Instrument;
 use marram_types::RequestId;
 use marram_types::caps::{PART_BYTES_MAX, UPLOAD_PARTS_MAX};
 use tokio::sync::OwnedSemaphorePermit;
@@ -111,7 +112,8 @@ where
     // A task of its own: when the caller goes away, it sees the stream break and cleans up, instead
     // of being dropped at whatever point it is.
     let tasks = new.core.tasks.clone();
-    let writing = tasks.spawn(new.write(first.size, first.bytes, upload, place));
+    let writing = new.write(first.size, first.bytes, upload, place);
+    let writing = tasks.spawn(writing.in_current_span());
     writing.await.map_err(|_| PutError::Aborted)?
 }
 

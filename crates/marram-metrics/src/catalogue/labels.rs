@@ -74,6 +74,11 @@ pub(super) const RUNTIME: Label = Label {
     most: 2,
     help: "`main` or `raft`",
 };
+pub(super) const SPAN_FATE: Label = Label {
+    name: "fate",
+    most: 3,
+    help: "`exported`, `dropped` because too many waited, or `failed` because the collector did not take it",
+};
 pub(super) const VERSION: Label = Label {
     name: "version",
     most: 1,

@@ -1,6 +1,6 @@
 //! The process itself. Names that begin with `process_` are those of all Prometheus clients.
 
-use super::labels::{KIND, PROFILE, RUNTIME, VERSION};
+use super::labels::{KIND, PROFILE, RUNTIME, SPAN_FATE, VERSION};
 use super::{Family, From, Kind, Label, Unit};
 
 const fn one(
@@ -117,6 +117,14 @@ pub const RUNTIME_QUEUED: Family = one(
     &[RUNTIME],
     "Tasks that wait for any worker of the runtime",
 );
+/// Spans of traces.
+pub const TRACE_SPANS: Family = one(
+    "marram_trace_spans_total",
+    Kind::Counter,
+    Unit::None,
+    &[SPAN_FATE],
+    "Recorded spans of traces, by what became of them",
+);
 /// What the last scrape cost.
 pub const SCRAPE_DURATION: Family = one(
     "marram_metrics_scrape_seconds",
@@ -155,6 +163,7 @@ pub(super) const PROCESS: &[&Family] = &[
     &RUNTIME_BUSY,
     &RUNTIME_TASKS,
     &RUNTIME_QUEUED,
+    &TRACE_SPANS,
     &SCRAPE_DURATION,
     &SCRAPE_DROPPED,
     &SCRAPE_SOURCES_LATE,

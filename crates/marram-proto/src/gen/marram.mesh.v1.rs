@@ -275,6 +275,15 @@ pub struct RpcError {
     #[prost(uint64, optional, tag = "3")]
     pub leader: ::core::option::Option<u64>,
 }
+/// What may stand in front of the header of any request: no message has a field of this number, so a
+/// peer that does not know it skips it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceField {
+    /// The span that sends the request, where its trace is recorded: 16 bytes trace id, 8 bytes span id, the
+    /// flags, then a tracestate as text.
+    #[prost(bytes = "bytes", tag = "1999")]
+    pub context: ::prost::bytes::Bytes,
+}
 /// Is the peer there?
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PingRequest {}

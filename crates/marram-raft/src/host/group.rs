@@ -25,6 +25,7 @@ use crate::log::{LogStore, to_pos};
 use crate::machine::{Machine, Place, ReadView, Store};
 use crate::network::Network;
 use crate::reads::{self, Confirmed};
+use crate::traced::Traced;
 use crate::types::{Command, Raft, TypeConfig};
 
 /// Entries purged at once, unless fewer are kept.
@@ -45,6 +46,8 @@ pub(super) struct Group {
     pub(super) copy: Mutex<Option<Copying>>,
     /// One membership change at a time: openraft has panicked on rapid ones.
     pub(super) changes: Mutex<()>,
+    /// The recorded proposals on their way.
+    pub(super) traced: Arc<Traced>,
     reads: mpsc::Sender<oneshot::Sender<Confirmed>>,
     proposals: AtomicUsize,
     checkpointed: parking_lot::Mutex<Instant>,
@@ -69,12 +72,14 @@ impl Group {
             .map_err(|source| OpenError::Machine { group, source })?;
         let store = Arc::new(store);
         let settings = raft_config(group, config.timers, config.checkpoint.log_kept)?;
+        let traced = Arc::<Traced>::default();
         let network = Network {
             transport: config.transport.clone(),
             group,
             me: config.replica,
+            traced: Arc::clone(&traced),
         };
-        let log = LogStore::new(config.wal.clone(), group);
+        let log = LogStore::new(config.wal.clone(), group).traced(Arc::clone(&traced));
         let machine = Machine(store.clone());
         let me = config.replica.0;
         let start = async move { Raft::new(me, settings, network, log, machine).await };
@@ -93,6 +98,7 @@ impl Group {
             inbox: Mutex::new(Inbox::new()),
             copy: Mutex::new(None),
             changes: Mutex::new(()),
+            traced,
             reads,
             proposals: AtomicUsize::new(0),
             checkpointed: parking_lot::Mutex::new(Instant::now()),
@@ -108,6 +114,7 @@ impl Group {
         timeout: Duration,
     ) -> Result<Bytes, ProposeError> {
         let _waiting = Waiting::enter(&self.proposals).ok_or(ProposeError::Overloaded)?;
+        let _following = self.traced.follow([stored.clone()]);
         let (responder, outcome) = ProgressResponder::complete_only();
         let sent = self
             .raft

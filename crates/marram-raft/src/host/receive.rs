@@ -11,6 +11,7 @@ use super::RaftHost;
 use super::group::Group;
 use super::incoming::{Incoming, Name};
 use crate::codec;
+use crate::log::stored_form;
 use crate::machine::{self, MachineError, SnapshotData};
 use crate::room::Room;
 use crate::transport::RaftMethod;
@@ -90,6 +91,8 @@ impl RaftHost {
         if !request.entries.is_empty() {
             self.require_room()?;
         }
+        let stored = request.entries.iter().map(stored_form);
+        let _following = group.traced.follow(stored);
         let response = group.raft.append_entries(request).await.map_err(stopped)?;
         Ok(wire::encode(&wire::appended_to_wire(&response)))
     }

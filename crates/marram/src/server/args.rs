@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::settings::File;
+use super::telling::TellingArgs;
 use super::wayback::WaybackArgs;
 use anyhow::{Context, Result};
 use marram_types::config::{ApiLimits, BootstrapConfig, GatewayConfig, ServerConfig};
@@ -132,6 +133,8 @@ pub(crate) struct ServerArgs {
     pub background: BackgroundArgs,
     #[command(flatten)]
     pub upkeep: UpkeepArgs,
+    #[command(flatten)]
+    pub telling: TellingArgs,
     /// End when standard input closes: for supervisors
     #[arg(long, hide = true)]
     pub stop_when_stdin_closes: bool,
@@ -227,6 +230,8 @@ pub(crate) struct GatewayArgs {
         value_name = "HOST:PORT"
     )]
     pub join: Vec<String>,
+    #[command(flatten)]
+    pub telling: TellingArgs,
     /// End when standard input closes: for supervisors
     #[arg(long, hide = true)]
     pub stop_when_stdin_closes: bool,
@@ -238,9 +243,12 @@ pub(crate) struct GatewayArgs {
 /// When the file cannot be read, has an unknown key, or a setting cannot work.
 pub(super) fn server_config(args: &ServerArgs) -> Result<(ServerConfig, File)> {
     let file = File::read(args.config.as_deref())?;
-    let mut config: ServerConfig = toml::Value::Table(laid_over(args, file.table.clone())?)
+    let mut table = file.table.clone();
+    let (log, tracing) = args.telling.over(&mut table)?;
+    let mut config: ServerConfig = toml::Value::Table(laid_over(args, table)?)
         .try_into()
         .context("the settings of the server are not complete or not valid")?;
+    (config.log, config.tracing) = (log, tracing);
     config.api = args.api.over(config.api);
     if let Some(bootstrap) = bootstrap(args)? {
         config.bootstrap = Some(bootstrap);
@@ -331,7 +339,10 @@ fn bootstrap(args: &ServerArgs) -> Result<Option<BootstrapConfig>> {
 /// # Errors
 /// When a setting cannot work.
 pub(super) fn gateway_config(args: &GatewayArgs) -> Result<GatewayConfig> {
+    let (log, tracing) = args.telling.over(&mut toml::Table::new())?;
     let config = GatewayConfig {
+        log,
+        tracing,
         name: args.name.clone(),
         api_listen: args.api_listen,
         api_tls_cert: args.api.api_tls_cert.clone(),

@@ -25,6 +25,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::{logging, otlp};
+
 use super::args::{ServerArgs, server_config};
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
 use super::inspect::{Inspector, Settings};
@@ -81,6 +83,7 @@ pub(super) struct Node {
 
 pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
     let (config, file) = server_config(&args)?;
+    logging::set_format(config.log.format);
     shift_clock(config.name.as_deref());
     let settings = Settings::of(&config, &said, &file);
     let kek = Arc::new(Kek::load(&config.kek_file)?);
@@ -102,6 +105,13 @@ pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
         mesh: listen("the mesh", config.mesh_listen).await?,
         observed: Observed::start("server", config.metrics_listen).await?,
     };
+    otlp::start(
+        &config.tracing,
+        otlp::Origin {
+            kind: "server",
+            name: or_listen(config.name.as_ref(), config.api_listen),
+        },
+    )?;
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
     let within = HAND_OVER_WITHIN + Duration::from_secs(config.api.stop_grace_s) + END_WITHIN;
     tokio::select! {

@@ -6,6 +6,7 @@
 //! cluster    what the cluster decided and says of itself     groups   objects, repairs, Raft
 //! drives     how full they are                           disks    how long operations on files take
 //! mesh       requests, peers, certificates                upkeep   scrub, garbage, replicas compared
+//! traces     what became of recorded spans
 //! ```
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ mod drives;
 mod groups;
 mod mesh;
 mod readiness;
+mod traces;
 mod upkeep;
 
 pub(super) use cluster::Cluster;
@@ -63,6 +65,7 @@ impl Observed {
         };
         observed.add(Process::new(env!("CARGO_PKG_VERSION"), kind));
         observed.add(Runtime::new("main", Handle::current()));
+        observed.add(traces::Traces);
         observed.sources.add(observed.readiness.clone());
         observed.sources.add(observed.calls.clone());
         observed.sources.add(observed.connections.clone());

@@ -16,6 +16,8 @@ use marram_types::config::GatewayConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::{logging, otlp};
+
 use super::addresses;
 use super::args::{GatewayArgs, gateway_config};
 use super::founder::Asking;
@@ -44,11 +46,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let config = gateway_config(&args)?;
+    logging::set_format(config.log.format);
     shift_clock(config.name.as_deref());
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let tls = api_tls(config.api_tls()?)?;
     let listener = listen("the API", config.api_listen).await?;
     let observed = Observed::start("gateway", config.metrics_listen).await?;
+    otlp::start(&config.tracing, origin(&config))?;
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
     let mut own = Own::load_or_make(config.identity.clone())?;
     let joined = tokio::select! {
@@ -96,8 +100,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let witnesses = MeshWitnesses::new(mesh.clone(), Arc::clone(&router), seen.clone());
     tasks.spawn(health::follow(witnesses, health));
     tasks.spawn(view::routes(router, seen));
-    tracing::info!(api = %config.api_listen, "serving");
     tasks.spawn(Arc::clone(&observed.readiness).stop_with(stop.clone()));
+    tracing::info!(api = %config.api_listen, "serving");
     let api = ApiListener {
         socket: listener,
         tls,
@@ -108,6 +112,15 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     tasks.shutdown().await;
     mesh.close();
     served.context("the API cannot be served")
+}
+
+/// What the traces of this process are said to be of.
+fn origin(config: &GatewayConfig) -> otlp::Origin {
+    let name = config.name.clone();
+    otlp::Origin {
+        kind: "gateway",
+        name: name.unwrap_or_else(|| config.api_listen.to_string()),
+    }
 }
 
 /// Has operators see what this gateway knows, and that it serves now.

@@ -11,6 +11,8 @@ use marram_types::config::{BootstrapConfig, ServerConfig};
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
+use super::telling::name_of;
+
 /// How like a known setting an unknown one must be for the known one to be proposed (Jaro-Winkler,
 /// 1 is equal).
 const LIKE_MIN: f64 = 0.8;
@@ -301,6 +303,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("upkeep.scrub_mib_per_s", "scrub_rate", |c| number(c.upkeep.scrub_mib_per_s)),
     setting("upkeep.drive_failed_grace_s", "drive_failed_grace", |c| number(c.upkeep.drive_failed_grace_s)),
     setting("upkeep.drive_away_grace_s", "drive_away_grace", |c| number(c.upkeep.drive_away_grace_s)),
+    setting("log.format", "log_format", |c| Some(name_of(c.log.format).into())),
+    setting("tracing.otlp_endpoint", "otlp_endpoint", |c| text(c.tracing.otlp_endpoint.as_ref())),
+    setting("tracing.sample_per_million", "trace_sample", |c| number(c.tracing.sample_per_million.into())),
     setting("bootstrap.cluster_name", "bootstrap", |c| found(c, |b| Some(b.cluster_name.clone().into()))),
     setting("bootstrap.expected_nodes", "expected_nodes", |c| found(c, |b| number(b.expected_nodes.into()))),
     setting("bootstrap.object_groups", "object_groups", |c| found(c, |b| number(b.object_groups.into()))),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use marram_mesh::{RpcCode, RpcFailure};
 use marram_proto::mesh::v1 as wire;
 use marram_store::{Drive, DriveState, PutError, ReadError, RunHeader};
+use marram_trace::{Instrument, Step, begin, fail};
 use marram_types::{DataId, DriveId, PgId, PoolId, ShardId};
 
 use super::storage::Drives;
@@ -43,7 +44,15 @@ pub(super) async fn write(
         codec: small(request.codec, "codec")?,
         matrix: small(request.matrix, "matrix")?,
     };
-    let put = drive(drives, request.drive)?.put_run(header, bytes).await;
+    let span = begin(|| {
+        let step = Step::new("drive write").with("drive", request.drive);
+        step.with("bytes", bytes.len())
+    });
+    let drive = drive(drives, request.drive)?;
+    let put = drive.put_run(header, bytes).instrument(span.clone()).await;
+    if let Err(error) = &put {
+        fail(&span, put_failure(error).code.as_str_name());
+    }
     put.map(|()| wire::WriteRunResponse {})
         .map_err(|error| put_failure(&error))
 }
@@ -66,10 +75,17 @@ pub(super) async fn read(
 ) -> Result<(wire::ReadShardResponse, Bytes), RpcFailure> {
     let shard = shard_id(request.shard)?;
     let length = small(request.length, "length")?;
-    let bytes = drive(drives, request.drive)?
-        .read(shard, request.offset, length)
-        .await
-        .map_err(|error| read_failure(&error))?;
+    let span = begin(|| {
+        let step = Step::new("drive read").with("drive", request.drive);
+        step.with("bytes", u64::from(request.length))
+    });
+    let drive = drive(drives, request.drive)?;
+    let read = drive.read(shard, request.offset, length);
+    let bytes = read.instrument(span.clone()).await.map_err(|error| {
+        let failure = read_failure(&error);
+        fail(&span, failure.code.as_str_name());
+        failure
+    })?;
     Ok((wire::ReadShardResponse {}, bytes))
 }
 

@@ -63,6 +63,11 @@ scrub_every_s = 26
 scrub_mib_per_s = 27
 drive_failed_grace_s = 28
 drive_away_grace_s = 29
+[log]
+format = "json"
+[tracing]
+otlp_endpoint = "http://collector:4317"
+sample_per_million = 30
 "#;
 
 fn server() -> Command {
