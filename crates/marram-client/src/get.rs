@@ -363,10 +363,7 @@ impl Download {
             generation: self.generation,
         };
         let again = self.client.open(message).await?;
-        // One that was described anew meanwhile has another generation and the same bytes.
-        let (was, is) = (&self.opened.info, &again.info);
-        let same_version = !is.version_id.is_empty() && is.version_id == was.version_id;
-        if is.generation != was.generation && !same_version {
+        if !again.info.is_same_version(&self.opened.info) {
             let message = format!(
                 "m://{}/{key} was replaced while it was being read",
                 self.bucket

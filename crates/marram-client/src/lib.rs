@@ -12,7 +12,7 @@
 //! direct      large objects come from the nodes themselves    nodes   connections to them
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks          tls   who the servers are
-//! bucket, object, put, get, copy, annotate, list, status, admin, identity, inspect, keys, liveness, upkeep   the calls
+//! bucket, object, put, get, ranges, copy, annotate, list, status, admin, identity, inspect, keys, liveness, upkeep   the calls
 //! multipart   large files in parts                  uploads   those under way, listed and ended
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
@@ -54,6 +54,7 @@ mod multipart;
 mod nodes;
 mod object;
 mod put;
+mod ranges;
 mod retry;
 mod source;
 mod status;
@@ -79,6 +80,7 @@ pub use liveness::StatusWatch;
 pub use marram_types::{Grant, GrantError};
 pub use multipart::{MULTIPART_BYTES_MIN, PART_BYTES, PARTS_AT_ONCE};
 pub use put::{PutOptions, Watcher};
+pub use ranges::{RangePiece, RangesDownload};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{

@@ -10,7 +10,7 @@ use marram_types::caps::MIB;
 
 use crate::{
     ByteRange, Client, ClientConfig, CopyOptions, ErrorKind, ListQuery, Preconditions, PutBody,
-    PutOptions, RetryPolicy, VersionQuery, Watcher,
+    PutOptions, ReadConditions, RetryPolicy, VersionQuery, Watcher,
 };
 
 mod direct;
@@ -323,4 +323,36 @@ async fn a_batch_is_repeated_for_what_may_fare_better() {
         .expect_err("too many");
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert_eq!(server.request_ids().len(), 3);
+}
+
+#[tokio::test]
+async fn ranges_go_on_where_they_stopped() {
+    let server = Fake::start().await;
+    let client = client(&[&server], 4);
+    let content = bytes(3 * MIB);
+    client
+        .put("abc", "k", content.clone().into(), PutOptions::default())
+        .await
+        .expect("written");
+    let span = |offset, length| ByteRange::Span { offset, length };
+    let ranges = [span(5, 10), span(100, 1_500_000), span(0, 3 * MIB as u64)];
+    let always = ReadConditions::default();
+    for breaks in 0..4 {
+        server.fail(vec![Fault::BreakAfterChunk; breaks]);
+        let read = client
+            .get_ranges(("abc", "k"), None, &ranges, &always)
+            .await;
+        let read = read.expect("begun").bytes(5_000_000).await.expect("read");
+        let expected = [&content[5..15], &content[100..1_500_100], &content[..]];
+        assert!(read == expected, "{breaks} breaks");
+    }
+    let many = client
+        .get_ranges(("abc", "k"), None, &ranges, &always)
+        .await;
+    let many = many.expect("begun").bytes(1_000_000).await;
+    assert_eq!(many.expect_err("too much").kind(), ErrorKind::Invalid);
+    for bad in [&[][..], &[ByteRange::Last(0)], &vec![span(0, 1); 257]] {
+        let refused = client.get_ranges(("abc", "k"), None, bad, &always).await;
+        assert_eq!(refused.expect_err("refused").kind(), ErrorKind::Invalid);
+    }
 }

@@ -122,6 +122,15 @@ impl ObjectInfo {
     }
 }
 
+impl ObjectInfo {
+    /// Whether both are of one version. One that was described anew meanwhile has another generation
+    /// and the same bytes.
+    pub(crate) fn is_same_version(&self, other: &Self) -> bool {
+        let same_id = !self.version_id.is_empty() && self.version_id == other.version_id;
+        same_id || self.generation == other.generation
+    }
+}
+
 /// What a listing tells of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ObjectSummary {

@@ -12,6 +12,7 @@ mod error;
 pub(crate) mod fetch;
 mod plan;
 mod range;
+mod ranges;
 mod reader;
 mod report;
 
@@ -37,6 +38,7 @@ use emit::Messages;
 use reader::{Reader, Which};
 
 pub(crate) use error::GetError;
+pub(crate) use ranges::run as ranges;
 pub(crate) use report::Reports;
 
 /// Messages that wait for a client beside those in the transport's own windows.

@@ -38,6 +38,12 @@ pub(crate) enum InvalidField {
         bytes: usize,
         max: usize,
     },
+    #[error("{field} has {count} entries: at most {max} are allowed")]
+    TooMany {
+        field: &'static str,
+        count: usize,
+        max: usize,
+    },
     #[error("the object has {size} bytes: at most {OBJECT_BYTES_MAX} are allowed")]
     ObjectTooLarge { size: u64 },
     #[error("the part has {size} bytes: at most {PART_BYTES_MAX} are allowed")]
@@ -67,9 +73,11 @@ impl Fault for InvalidField {
             Self::Bucket(_) => Reason::InvalidBucketName,
             Self::Key(_) => Reason::InvalidKey,
             Self::Profile(_) => Reason::InvalidProfile,
-            Self::TooLong { .. } | Self::Wrong { .. } | Self::Entry { .. } | Self::Tags(_) => {
-                Reason::InvalidArgument
-            }
+            Self::TooLong { .. }
+            | Self::TooMany { .. }
+            | Self::Wrong { .. }
+            | Self::Entry { .. }
+            | Self::Tags(_) => Reason::InvalidArgument,
             Self::ObjectTooLarge { .. } => Reason::ObjectTooLarge,
             Self::PartTooLarge { .. } => Reason::PartTooLarge,
             Self::PartNumber { .. } => Reason::InvalidPartNumber,
@@ -82,6 +90,11 @@ impl Fault for InvalidField {
             Self::TooLong { field, bytes, max } => vec![
                 ("field", (*field).to_owned()),
                 ("bytes", bytes.to_string()),
+                ("max", max.to_string()),
+            ],
+            Self::TooMany { field, count, max } => vec![
+                ("field", (*field).to_owned()),
+                ("count", count.to_string()),
                 ("max", max.to_string()),
             ],
             Self::Key(KeyError::TooLong { bytes }) => vec![

@@ -88,6 +88,10 @@ pub const EVENTS_SCANNED_MAX: usize = 16_384;
 pub const EVENTS_KEPT_MS: u64 = 3_600_000;
 /// Bytes of events that all groups of a cluster keep together at most (rules.md 30).
 pub const EVENTS_KEPT_BYTES: u64 = GIB;
+/// Ranges that one call reads.
+pub const RANGES_PER_CALL_MAX: usize = 256;
+/// Bytes of all ranges of one call together.
+pub const RANGES_BYTES_MAX: u64 = 64 * GIB;
 /// Largest page of a listing.
 pub const LIST_PAGE_MAX: u32 = 1000;
 /// Access keys of one cluster: every gateway holds all of them.

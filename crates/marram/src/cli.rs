@@ -293,9 +293,10 @@ pub(crate) enum AdminUploadsCommand {
 pub(crate) struct CatArgs {
     /// The object, as m://bucket/key
     pub(crate) object: String,
-    /// Only some bytes, the last one included: 0-99, 100- (from there on), -100 (the last ones)
+    /// Only some bytes, the last one included: 0-99, 100- (from there on), -100 (the last ones). Given
+    /// several times, the ranges are written one after the other, all of one version
     #[arg(long, value_name = "A-B", allow_hyphen_values = true)]
-    pub(crate) range: Option<String>,
+    pub(crate) range: Vec<String>,
     /// This version, by its generation as `ls --versions` shows it
     #[arg(long = "version", value_name = "GENERATION")]
     pub(crate) generation: Option<u64>,
@@ -453,6 +454,7 @@ mod tests {
             "marram ls -r --json m://photos/2026/",
             "marram cat m://photos/2026/a.jpg --range 0-99",
             "marram cat m://photos/2026/a.jpg --range -100",
+            "marram cat m://photos/2026/a.jpg --range 0-9 --range -100",
             "marram admin status --json",
             "marram admin drain node-3 --watch",
             "marram admin drain node-3 --cancel --json",

@@ -16,7 +16,7 @@ use crate::paths::make_parents;
 
 mod download;
 mod job;
-pub(crate) use download::{download, write_out};
+pub(crate) use download::{download, write_out, write_ranges};
 pub(crate) use job::{Job, Order, Tally};
 
 /// Jobs that are known before anybody does them.

@@ -3,6 +3,7 @@
 
 mod api {
     mod access;
+    mod annotate;
     mod auth;
     mod bad_uploads;
     mod buckets;

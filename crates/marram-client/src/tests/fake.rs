@@ -11,6 +11,7 @@ use marram_proto::v1::bucket_service_server::{BucketService, BucketServiceServer
 use marram_proto::v1::get_object_response::Message as Answer;
 use marram_proto::v1::object_service_server::{ObjectService, ObjectServiceServer};
 use marram_proto::v1::put_object_request::Message;
+use marram_proto::v1::read_ranges_response::Message as Ranges;
 use marram_types::caps::{API_MESSAGE_BYTES_MAX, MIB};
 use marram_types::{Crc64Nvme, crc32c};
 use tokio::net::TcpListener;
@@ -437,6 +438,50 @@ impl ObjectService for Shared {
         Ok(Response::new(v1::DeleteObjectsResponse { results }))
     }
 
+    type ReadRangesStream = Answers<v1::ReadRangesResponse>;
+
+    /// Chunks of 700,000 bytes; a fault breaks the stream off after one.
+    async fn read_ranges(
+        &self,
+        request: Request<v1::ReadRangesRequest>,
+    ) -> Result<Response<Self::ReadRangesStream>, Status> {
+        let fault = self.meet(&request, None)?;
+        let content = self.state.lock().expect("unpoisoned").content.clone();
+        let mut resolved = Vec::new();
+        let mut messages = Vec::new();
+        for (index, range) in (0..).zip(request.into_inner().ranges) {
+            let start = usize::try_from(range.offset).expect("absolute");
+            let length = usize::try_from(range.length).expect("small");
+            let end = (start + length).min(content.len());
+            resolved.push(v1::ResolvedRange {
+                offset: start as u64,
+                length: (end - start) as u64,
+            });
+            let mut at = start;
+            for data in content[start..end].chunks(700_000) {
+                messages.push(Ok(ranges_message(Ranges::Chunk(v1::RangeChunk {
+                    range: index,
+                    offset: at as u64,
+                    chunk: Some(v1::Chunk {
+                        data: data.to_vec().into(),
+                        crc32c: crc32c(data),
+                    }),
+                }))));
+                at += data.len();
+            }
+        }
+        let header = ranges_message(Ranges::Header(v1::ReadRangesHeader {
+            object: Some(self.info()),
+            ranges: resolved,
+        }));
+        messages.insert(0, Ok(header));
+        if fault == Fault::BreakAfterChunk {
+            messages.truncate(2);
+            messages.push(Err(Status::unavailable("on demand")));
+        }
+        Ok(Response::new(stream::iter(messages).boxed()))
+    }
+
     async fn get_object_tags(
         &self,
         _: Request<v1::GetObjectTagsRequest>,
@@ -504,6 +549,12 @@ impl ObjectService for Shared {
             common_prefixes: Vec::new(),
             next_page_token: next.unwrap_or_default(),
         }))
+    }
+}
+
+fn ranges_message(message: Ranges) -> v1::ReadRangesResponse {
+    v1::ReadRangesResponse {
+        message: Some(message),
     }
 }
 

@@ -112,6 +112,10 @@ fn rows() -> Vec<(&'static str, Rule)> {
             of!(v1::GetObjectRequest, |r| keys(Read, r.bucket, r.key)),
         ),
         (
+            "/marram.v1.ObjectService/ReadRanges",
+            of!(v1::ReadRangesRequest, |r| keys(Read, r.bucket, r.key)),
+        ),
+        (
             "/marram.v1.ObjectService/HeadObject",
             of!(v1::HeadObjectRequest, |r| keys(Read, r.bucket, r.key)),
         ),

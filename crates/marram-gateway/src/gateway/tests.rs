@@ -15,6 +15,7 @@ mod kit;
 mod liveness;
 mod objects;
 mod observed;
+mod ranges;
 mod reencode;
 mod repair;
 mod security;

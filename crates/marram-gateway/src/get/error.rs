@@ -2,6 +2,7 @@
 
 use marram_erasure::GeometryError;
 use marram_object::Unreadable;
+use marram_types::caps::RANGES_BYTES_MAX;
 
 use crate::core::Busy;
 use crate::objects::LookupError;
@@ -17,6 +18,10 @@ pub(crate) enum GetError {
     Lookup(#[from] LookupError),
     #[error("the range begins at or beyond the object's end: it has {size} bytes")]
     Range { size: u64 },
+    #[error("range {index} begins at or beyond the object's end: it has {size} bytes")]
+    OneRange { index: usize, size: u64 },
+    #[error("the ranges have {bytes} bytes together: at most {RANGES_BYTES_MAX} are allowed")]
+    RangesTooLarge { bytes: u64 },
     #[error("bytes of the object cannot be read now: {0}")]
     Unreadable(#[from] Unreadable),
     #[error("the object was replaced while it was read")]
@@ -36,7 +41,8 @@ impl Fault for GetError {
         match self {
             Self::Invalid(error) => error.reason(),
             Self::Lookup(error) => error.reason(),
-            Self::Range { .. } => Reason::RangeNotSatisfiable,
+            Self::Range { .. } | Self::OneRange { .. } => Reason::RangeNotSatisfiable,
+            Self::RangesTooLarge { .. } => Reason::InvalidArgument,
             Self::Unreadable(_) => Reason::DataUnavailable,
             Self::Changed => Reason::ObjectChanged,
             Self::Checksum { .. } => Reason::ObjectChecksumMismatch,
@@ -50,6 +56,14 @@ impl Fault for GetError {
             Self::Invalid(error) => error.details(),
             Self::Lookup(error) => error.details(),
             Self::Range { size } => vec![("size", size.to_string())],
+            Self::OneRange { index, size } => {
+                vec![("range", index.to_string()), ("size", size.to_string())]
+            }
+            Self::RangesTooLarge { bytes } => vec![
+                ("field", "ranges".to_owned()),
+                ("bytes", bytes.to_string()),
+                ("max", RANGES_BYTES_MAX.to_string()),
+            ],
             Self::Unreadable(error) => vec![
                 ("left", error.left.to_string()),
                 ("need", error.need.to_string()),

@@ -50,6 +50,18 @@ impl ObjectService for Objects {
         Ok(framed::hand_over(stream))
     }
 
+    type ReadRangesStream = BoxStream<v1::ReadRangesResponse>;
+
+    async fn read_ranges(
+        &self,
+        request: Request<v1::ReadRangesRequest>,
+    ) -> Result<Response<Self::ReadRangesStream>, Status> {
+        let stream = get::ranges(self.0.clone(), request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(stream))
+    }
+
     async fn read_shard(
         &self,
         request: Request<v1::ReadShardRequest>,

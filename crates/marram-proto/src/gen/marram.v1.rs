@@ -7514,6 +7514,78 @@ pub struct GetObjectHeader {
     #[prost(uint64, tag = "3")]
     pub length: u64,
 }
+/// Asks for some ranges of an object's bytes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadRangesRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The ranges, 1 to 256, in any order; they may overlap. All together have at most 64 GiB.
+    #[prost(message, repeated, tag = "3")]
+    pub ranges: ::prost::alloc::vec::Vec<ByteRange>,
+    /// What must hold of the version.
+    #[prost(message, optional, tag = "4")]
+    pub conditions: ::core::option::Option<ReadConditions>,
+    /// The version wanted; the current one where absent.
+    #[prost(uint64, optional, tag = "5")]
+    pub generation: ::core::option::Option<u64>,
+}
+/// One message of a ReadRanges stream.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadRangesResponse {
+    /// The first message is a header, the following ones are bytes.
+    #[prost(oneof = "read_ranges_response::Message", tags = "1, 2")]
+    pub message: ::core::option::Option<read_ranges_response::Message>,
+}
+/// Nested message and enum types in `ReadRangesResponse`.
+pub mod read_ranges_response {
+    /// The first message is a header, the following ones are bytes.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        /// What is being read.
+        #[prost(message, tag = "1")]
+        Header(super::ReadRangesHeader),
+        /// The next bytes.
+        #[prost(message, tag = "2")]
+        Chunk(super::RangeChunk),
+    }
+}
+/// What is being read.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReadRangesHeader {
+    /// The object: all ranges are of this version.
+    #[prost(message, optional, tag = "1")]
+    pub object: ::core::option::Option<ObjectInfo>,
+    /// What will be sent of each range, in the order of the request.
+    #[prost(message, repeated, tag = "2")]
+    pub ranges: ::prost::alloc::vec::Vec<ResolvedRange>,
+}
+/// A range as it is in the object.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResolvedRange {
+    /// The first byte.
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
+    /// The number of bytes.
+    #[prost(uint64, tag = "2")]
+    pub length: u64,
+}
+/// The next bytes of a range.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RangeChunk {
+    /// Which range, counted from 0 in the order of the request.
+    #[prost(uint32, tag = "1")]
+    pub range: u32,
+    /// Where in the object the bytes begin.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// The bytes.
+    #[prost(message, optional, tag = "3")]
+    pub chunk: ::core::option::Option<Chunk>,
+}
 /// Asks what an object is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeadObjectRequest {
@@ -7974,6 +8046,37 @@ pub mod object_service_client {
                 .insert(GrpcMethod::new("marram.v1.ObjectService", "GetObject"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Reads up to 256 ranges of one version of an object on one stream: a header that tells what each of
+        /// them is, then their bytes, one range after the other in the order of the request. A range that is not
+        /// satisfiable ends the call before any byte, and `range` of the error's metadata tells which it is.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY,
+        /// OBJECT_NOT_FOUND, VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED,
+        /// RANGE_NOT_SATISFIABLE, DATA_UNAVAILABLE, OBJECT_CHANGED, OBJECT_CHECKSUM_MISMATCH.
+        pub async fn read_ranges(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadRangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ReadRangesResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.ObjectService/ReadRanges",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.ObjectService", "ReadRanges"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Reads a part of one shard from the node that has it, with a ticket of a read plan. For clients
         /// that fetch an object from its peers themselves (GetObjectRequest.accept_plan). NOT_FOUND
         /// (SHARD_NOT_FOUND) where the shard is not, or not any more; DATA_LOSS (SHARD_CORRUPT) where it is
@@ -8350,6 +8453,23 @@ pub mod object_service_server {
             &self,
             request: tonic::Request<super::GetObjectRequest>,
         ) -> std::result::Result<tonic::Response<Self::GetObjectStream>, tonic::Status>;
+        /// Server streaming response type for the ReadRanges method.
+        type ReadRangesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ReadRangesResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Reads up to 256 ranges of one version of an object on one stream: a header that tells what each of
+        /// them is, then their bytes, one range after the other in the order of the request. A range that is not
+        /// satisfiable ends the call before any byte, and `range` of the error's metadata tells which it is.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY,
+        /// OBJECT_NOT_FOUND, VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED,
+        /// RANGE_NOT_SATISFIABLE, DATA_UNAVAILABLE, OBJECT_CHANGED, OBJECT_CHECKSUM_MISMATCH.
+        async fn read_ranges(
+            &self,
+            request: tonic::Request<super::ReadRangesRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ReadRangesStream>, tonic::Status>;
         /// Reads a part of one shard from the node that has it, with a ticket of a read plan. For clients
         /// that fetch an object from its peers themselves (GetObjectRequest.accept_plan). NOT_FOUND
         /// (SHARD_NOT_FOUND) where the shard is not, or not any more; DATA_LOSS (SHARD_CORRUPT) where it is
@@ -8647,6 +8767,52 @@ pub mod object_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetObjectSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.ObjectService/ReadRanges" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadRangesSvc<T: ObjectService>(pub Arc<T>);
+                    impl<
+                        T: ObjectService,
+                    > tonic::server::ServerStreamingService<super::ReadRangesRequest>
+                    for ReadRangesSvc<T> {
+                        type Response = super::ReadRangesResponse;
+                        type ResponseStream = T::ReadRangesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadRangesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ObjectService>::read_ranges(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadRangesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -8,18 +8,20 @@ use crate::cli::CatArgs;
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::location::Remote;
-use crate::transfer::write_out;
+use crate::transfer::{write_out, write_ranges};
 
 /// Writes an object, or some of its bytes, to standard output.
 pub(super) async fn run(context: &Context<'_>, args: CatArgs) -> Result<(), Failure> {
     let mut object = Remote::parse_object(&args.object)?;
     object.generation = args.generation;
-    let range = args
-        .range
-        .as_deref()
-        .map(|text| parse_range(text).ok_or(Failure::Usage(BAD_RANGE)))
-        .transpose()?;
-    write_out(&context.client()?, &object, range, io::stdout()).await
+    let parse = |text: &String| parse_range(text).ok_or(Failure::Usage(BAD_RANGE));
+    let ranges: Vec<ByteRange> = args.range.iter().map(parse).collect::<Result<_, _>>()?;
+    let client = context.client()?;
+    match ranges[..] {
+        [] => write_out(&client, &object, None, io::stdout()).await,
+        [range] => write_out(&client, &object, Some(range), io::stdout()).await,
+        _ => write_ranges(&client, &object, &ranges, io::stdout()).await,
+    }
 }
 
 const BAD_RANGE: &str = "the range is not valid; write 0-99 (the last byte included), 100- or -100";

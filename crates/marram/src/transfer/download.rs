@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use marram_client::{ByteRange, Client, Download, ObjectInfo};
+use marram_client::{ByteRange, Client, Download, ObjectInfo, ReadConditions};
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
@@ -64,6 +64,38 @@ pub(crate) async fn write_out(
     let (pieces, rest) = mpsc::channel(WRITE_BEHIND);
     let writer = tokio::task::spawn_blocking(move || write_all(to, rest));
     let fetched = fetch(from, download, &pieces, None).await;
+    drop(pieces);
+    let written = writer.await.unwrap_or_else(|stopped| Err(stopped.into()));
+    written.map_err(Failure::Output)?;
+    fetched
+}
+
+/// Reads ranges of an object, all of one version, to `to`, one after the other.
+pub(crate) async fn write_ranges(
+    client: &Client,
+    from: &Remote,
+    ranges: &[ByteRange],
+    to: impl Write + Send + 'static,
+) -> Result<(), Failure> {
+    let name = (from.bucket.as_str(), from.key.as_str());
+    let always = ReadConditions::default();
+    let begun = client
+        .get_ranges(name, from.generation, ranges, &always)
+        .await;
+    let mut download = begun.map_err(Failure::at(from))?;
+    let (pieces, rest) = mpsc::channel(WRITE_BEHIND);
+    let writer = tokio::task::spawn_blocking(move || write_all(to, rest));
+    let mut fetched = Ok(());
+    while let Some(piece) = download.next().await {
+        match piece {
+            Ok(piece) => {
+                if pieces.send(piece.data).await.is_err() {
+                    break;
+                }
+            }
+            Err(error) => fetched = Err(Failure::at(from)(error)),
+        }
+    }
     drop(pieces);
     let written = writer.await.unwrap_or_else(|stopped| Err(stopped.into()));
     written.map_err(Failure::Output)?;
