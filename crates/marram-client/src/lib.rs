@@ -48,6 +48,7 @@ mod get;
 mod identity;
 mod inspect;
 mod keys;
+mod lifecycle;
 mod list;
 mod liveness;
 mod multipart;
@@ -75,6 +76,7 @@ pub use config::{ClientConfig, ConfigError, Secret};
 pub use copy::{Copied, CopyOptions};
 pub use error::{ClientError, ErrorKind};
 pub use get::Download;
+pub use lifecycle::LifecyclePreview;
 pub use list::{ListQuery, Pages};
 pub use liveness::StatusWatch;
 pub use marram_types::{Grant, GrantError};
@@ -85,12 +87,13 @@ pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
     AbsentNode, AccessKeyChange, AccessKeyInfo, AccessKeySecret, AuditPage, Backup, BackupPiece,
-    BackupPlace, BucketInfo, BucketProfile, BucketUsage, ByteRange, CaInfo, CaRotation, CaStatus,
-    CaStep, CertificateInfo, Check, Checksums, ClusterStatus, Consent, Deletion, Diagnosis,
-    DriveChange, DriveDuty, DriveEntry, DriveScrub, DriveState, DriveStatus, DutyChange,
-    FinalizedVersion, Finding, FolderFacts, FoundedCluster, Founding, FullScrub, GarbageStatus,
-    GroupGarbage, GroupStatus, HandedOver, InspectOptions, JoinRole, JoinTokenInfo, JoinTokenState,
-    LayoutPlan, ListPage, MachineFacts, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty,
+    BackupPlace, BucketInfo, BucketProfile, BucketQuota, BucketUsage, ByteRange, CaInfo,
+    CaRotation, CaStatus, CaStep, CertificateInfo, Check, Checksums, ClusterStatus, Consent,
+    Deletion, Diagnosis, DriveChange, DriveDuty, DriveEntry, DriveScrub, DriveState, DriveStatus,
+    DutyChange, FinalizedVersion, Finding, FolderFacts, FoundedCluster, Founding, FullScrub,
+    GarbageStatus, GroupGarbage, GroupStatus, HandedOver, InspectOptions, JoinRole, JoinTokenInfo,
+    JoinTokenState, LayoutPlan, LifecycleAction, LifecycleItem, LifecyclePage, LifecycleRule,
+    LifecycleTotal, ListPage, MachineFacts, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty,
     NodeHealth, NodeInspection, NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo,
     ObjectSummary, ObjectVersion, PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions,
     ReadConditions, Rebalance, Redundancy, RemovedDrive, RemovedNode, Renewals, RepairLevel,

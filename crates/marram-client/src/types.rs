@@ -11,6 +11,7 @@ mod backup;
 mod identity;
 mod inspect;
 mod keys;
+mod lifecycle;
 mod liveness;
 mod repair;
 mod status;
@@ -30,6 +31,7 @@ pub use inspect::{
     ReplicaFacts, SettingFacts, Severity,
 };
 pub use keys::{AccessKeyChange, AccessKeyInfo, AccessKeySecret};
+pub use lifecycle::{LifecycleAction, LifecycleItem, LifecyclePage, LifecycleRule, LifecycleTotal};
 pub use liveness::{
     HandedOver, MaintenanceNode, NodeCondition, NodeHealth, StopAnswer, WorkStatus,
 };
@@ -42,7 +44,7 @@ pub use upkeep::{
     NodeScan, PausableWork, PauseChange, RemovedDrive, ReplicaComparison, ScrubFindings,
     ScrubStage, ScrubStatus,
 };
-pub use versions::{BucketUsage, Deletion, ObjectVersion, VersionPage, Versioning};
+pub use versions::{BucketQuota, BucketUsage, Deletion, ObjectVersion, VersionPage, Versioning};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,12 +57,15 @@ pub struct BucketInfo {
     pub profile: String,
     /// Whether it keeps the versions that others replace.
     pub versioning: Versioning,
+    /// What it may hold.
+    pub quota: BucketQuota,
 }
 
 impl BucketInfo {
     pub(crate) fn from_wire(bucket: v1::Bucket) -> Self {
         Self {
             versioning: Versioning::from_wire(bucket.versioning()),
+            quota: BucketQuota::from_wire(bucket.quota),
             name: bucket.name,
             created_ms: bucket.created_ms,
             profile: bucket.profile,

@@ -6,7 +6,8 @@ use marram_proto::v1;
 use crate::client::{Client, present};
 use crate::error::ClientError;
 use crate::types::{
-    BucketInfo, BucketUsage, Deletion, ObjectInfo, Preconditions, VersionPage, Versioning,
+    BucketInfo, BucketQuota, BucketUsage, Deletion, ObjectInfo, Preconditions, VersionPage,
+    Versioning,
 };
 
 /// Which versions.
@@ -51,6 +52,27 @@ impl Client {
         let answer = self
             .unary(message, |lane, request| async move {
                 lane.buckets().set_versioning(request).await
+            })
+            .await?;
+        present(answer.bucket, "bucket").map(BucketInfo::from_wire)
+    }
+
+    /// Says what a bucket may hold. Answers when every part of the cluster knows it.
+    ///
+    /// # Errors
+    /// `NotFound`, `Precondition` (members run a release without quotas), and what any call can meet.
+    pub async fn set_quota(
+        &self,
+        bucket: &str,
+        quota: BucketQuota,
+    ) -> Result<BucketInfo, ClientError> {
+        let message = v1::SetQuotaRequest {
+            bucket: bucket.to_owned(),
+            quota: quota.to_wire(),
+        };
+        let answer = self
+            .unary(message, |lane, request| async move {
+                lane.buckets().set_quota(request).await
             })
             .await?;
         present(answer.bucket, "bucket").map(BucketInfo::from_wire)

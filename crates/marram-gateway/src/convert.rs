@@ -18,7 +18,16 @@ pub(crate) fn bucket(record: &BucketRecord) -> v1::Bucket {
         created_ms: ms(record.created_ms),
         profile: record.profile.to_string(),
         versioning: versioning(record.versioning).into(),
+        quota: quota(record),
     }
+}
+
+/// What a bucket may hold.
+pub(crate) fn quota(record: &BucketRecord) -> Option<v1::Quota> {
+    record.quota.map(|quota| v1::Quota {
+        bytes: quota.bytes,
+        objects: quota.objects,
+    })
 }
 
 /// Whether a bucket keeps versions.

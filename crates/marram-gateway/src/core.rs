@@ -41,6 +41,9 @@ pub(crate) const MEMORY_UNIT_BYTES: usize = 64 * 1024;
 /// asking for memory; beyond this many, more are refused, retryably.
 const TRANSFERS_MAX: usize = 1024;
 
+/// Mutations that look for parts of a quota at once: each asks every group.
+const ROOM_MAKERS_MAX: usize = 16;
+
 /// Operators and programs that watch the status through this process at once.
 const WATCHERS_MAX: usize = 32;
 
@@ -82,6 +85,7 @@ pub(crate) struct Core {
     pub(crate) view: watch::Receiver<Arc<ClusterView>>,
     pub(crate) health: watch::Receiver<Arc<ClusterHealth>>,
     pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) room_makers: Semaphore,
     pub(crate) kek: Arc<Kek>,
     pub(crate) name: String,
     pub(crate) calls: Arc<Calls>,
@@ -179,6 +183,7 @@ impl Core {
             nodes: seams.nodes,
             health: seams.health,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            room_makers: Semaphore::new(ROOM_MAKERS_MAX),
             view: seams.view,
             kek: seams.kek,
             name: seams.name,

@@ -1,7 +1,7 @@
 //! What a refusal of the state machine means to a client.
 
 use marram_meta::{
-    DriveRefusal, IdentityRefusal, KeyRefusal, Refusal, UploadRefusal, VersionRefusal,
+    DriveRefusal, IdentityRefusal, KeyRefusal, QuotaRefusal, Refusal, UploadRefusal, VersionRefusal,
 };
 
 use crate::status::{Fault, Reason};
@@ -18,7 +18,9 @@ impl Fault for Refusal {
             Self::BelowFloor { .. } | Self::DataDiscarded | Self::DriveGone { .. } => {
                 Reason::UploadTooOld
             }
-            Self::RequestIdReused | Self::VersioningStays => Reason::InvalidArgument,
+            Self::RequestIdReused | Self::VersioningStays | Self::LifecycleMalformed => {
+                Reason::InvalidArgument
+            }
             Self::ProfileTooWide { .. }
             | Self::ProfileNeedsNodes { .. }
             | Self::TooFewVoters { .. } => Reason::InvalidProfile,
@@ -41,6 +43,8 @@ impl Fault for Refusal {
             Self::Key(refusal) => of_key(refusal),
             Self::Upload(refusal) => of_upload(*refusal),
             Self::Version(refusal) => of_version(*refusal),
+            Self::Quota(QuotaRefusal::Exceeded { .. }) => Reason::QuotaExceeded,
+            Self::Quota(QuotaRefusal::OverLease(_) | QuotaRefusal::NotKnown) => Reason::BucketBusy,
             // Nothing was changed, and the same call will do later.
             Self::DeadlinePassed
             | Self::PoolUnknown { .. }
@@ -69,6 +73,17 @@ impl Fault for Refusal {
                 vec![("generation", generation.0.to_string())]
             }
             Self::Version(refusal) => version_details(*refusal),
+            Self::Quota(QuotaRefusal::Exceeded {
+                what,
+                limit,
+                used,
+                asked,
+            }) => vec![
+                ("what", what.to_string()),
+                ("quota", limit.to_string()),
+                ("used", used.to_string()),
+                ("asked", asked.to_string()),
+            ],
             Self::ProfileTooWide { width, drives } => {
                 vec![("width", width.to_string()), ("drives", drives.to_string())]
             }

@@ -37,6 +37,8 @@ pub(crate) enum Reason {
     BucketNotEmpty,
     BucketBusy,
     TooManyBuckets,
+    QuotaExceeded,
+    InvalidLifecycle,
     ObjectNotFound,
     VersionNotFound,
     IsDeleteMarker,
@@ -94,7 +96,7 @@ enum Retry {
 
 impl Reason {
     /// Every reason; documents and tests go through it.
-    pub(crate) const ALL: [Self; 58] = [
+    pub(crate) const ALL: [Self; 60] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -107,6 +109,8 @@ impl Reason {
         Self::BucketNotEmpty,
         Self::BucketBusy,
         Self::TooManyBuckets,
+        Self::QuotaExceeded,
+        Self::InvalidLifecycle,
         Self::ObjectNotFound,
         Self::VersionNotFound,
         Self::IsDeleteMarker,
@@ -172,6 +176,8 @@ impl Reason {
             Self::BucketNotEmpty => ("BUCKET_NOT_EMPTY", Code::FailedPrecondition, Never),
             Self::BucketBusy => ("BUCKET_BUSY", Code::Unavailable, After(RETRY_SOON)),
             Self::TooManyBuckets => ("TOO_MANY_BUCKETS", Code::ResourceExhausted, Never),
+            Self::QuotaExceeded => ("QUOTA_EXCEEDED", Code::ResourceExhausted, Never),
+            Self::InvalidLifecycle => ("INVALID_LIFECYCLE", Code::InvalidArgument, Never),
             Self::ObjectNotFound => ("OBJECT_NOT_FOUND", Code::NotFound, Never),
             Self::VersionNotFound => ("VERSION_NOT_FOUND", Code::NotFound, Never),
             Self::IsDeleteMarker => ("IS_DELETE_MARKER", Code::FailedPrecondition, Never),

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use marram_meta::{
-    ObjectAnswer, ObjectQuery, Refusal, RootCommand, RootOutcome, Usage, VERSIONING_SINCE,
-    Versioning,
+    BucketRecord, ObjectAnswer, ObjectQuery, Refusal, RootCommand, RootOutcome, Usage,
+    VERSIONING_SINCE, Versioning,
 };
 use marram_proto::v1;
 use marram_types::{BucketId, BucketName, GroupId};
@@ -92,11 +92,17 @@ pub(crate) async fn set(
         _ => return Err(GroupError::Kind(GroupId::ROOT).into()),
     };
     tracing::info!(target: "admin", bucket = %name, %versioning, epoch = changed.epoch, "versioning set");
-    // Awaited on this server's own view: what the caller sends next here is judged by the change.
+    settled(core, &changed)
+        .await
+        .ok_or(VersioningError::Slow(name))
+}
+
+/// The bucket when every object group knows its changed record; none when that takes long. Awaited on this
+/// server's own view: what the caller sends next here is judged by the change.
+pub(crate) async fn settled(core: &Core, changed: &BucketRecord) -> Option<v1::Bucket> {
     let deadline = Instant::now() + SETTLE_TIME;
-    let known = buckets::until_known(core, &name, changed.epoch, deadline).await;
-    let known = known.ok_or(VersioningError::Slow(name))?;
-    Ok(convert::bucket(&known))
+    let known = buckets::until_known(core, &changed.name, changed.epoch, deadline).await;
+    known.as_ref().map(convert::bucket)
 }
 
 /// Says what a bucket holds.
@@ -105,7 +111,8 @@ pub(crate) async fn usage(
     request: v1::GetBucketUsageRequest,
 ) -> Result<v1::GetBucketUsageResponse, VersioningError> {
     let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
-    let bucket = core.bucket(&name).await?.bucket;
+    let record = core.bucket(&name).await?;
+    let bucket = record.bucket;
     let groups = core.object_groups()?;
     let asked = (1..=groups).map(|group| of_group(core, GroupId(group), bucket));
     let all = try_join_all(asked).await?;
@@ -116,6 +123,8 @@ pub(crate) async fn usage(
         noncurrent_versions: usage.noncurrent,
         noncurrent_bytes: usage.noncurrent_bytes,
         delete_markers: usage.markers,
+        upload_bytes: usage.part_bytes,
+        quota: convert::quota(&record),
     })
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use marram_meta::{
-    BucketRecord, ClusterView, ObjectCommand, ObjectOutcome, RootCommand, RootOutcome, Tombstone,
+    Amount, BucketRecord, ClusterView, LeaseCommand, ObjectCommand, ObjectOutcome, Quota,
+    QuotaCommand, RootCommand, RootOutcome, Tombstone,
 };
 use marram_placement::PgRow;
 use marram_types::{BucketId, GroupId, NodeId, PoolId, ReplicaId};
@@ -210,7 +211,14 @@ async fn execute<C: Consensus + ?Sized>(
             for_ms,
             bytes,
         } => return keep_events(consensus, *group, *for_ms, *bytes).await,
-        Step::BucketActive { bucket, epoch } => {
+        Step::BucketActive {
+            bucket,
+            epoch,
+            quota,
+        } => {
+            if let Some((quota, groups)) = quota {
+                tell_leases(consensus, *bucket, *quota, groups).await?;
+            }
             root(
                 consensus,
                 RootCommand::BucketActive {
@@ -347,6 +355,35 @@ async fn fence_bucket<C: Consensus + ?Sized>(
         }
         _ => Ok(Noted::Nothing),
     }
+}
+
+/// Tells the root what the groups hold of a bucket with a new quota, before any of it is shared
+/// (decision 0053).
+async fn tell_leases<C: Consensus + ?Sized>(
+    consensus: &C,
+    bucket: BucketId,
+    quota: Quota,
+    groups: &[GroupId],
+) -> Result<(), ConsensusError> {
+    let settle = LeaseCommand::Settle {
+        bucket,
+        since: quota.since,
+        granted: Amount::default(),
+        give_back: false,
+    };
+    let ask = |group: GroupId| {
+        let asked = consensus.propose_object(group, ObjectCommand::Lease(settle.clone()));
+        async move { asked.await.map(|outcome| (group, outcome)) }
+    };
+    let mut leases = Vec::new();
+    for (group, outcome) in try_join_all(groups.iter().copied().map(ask)).await? {
+        if let ObjectOutcome::Lease { lease, .. } = outcome {
+            leases.push((group, lease));
+        }
+    }
+    let report = QuotaCommand::Report { bucket, leases };
+    root(consensus, RootCommand::Quota(report)).await?;
+    Ok(())
 }
 
 /// Best effort: a group that misses it answers "sealed" instead of "deleted", which keeps writes out

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use marram_meta::{
     BucketRecord, BucketState, ClusterView, DriveDuty, EVENTS_SINCE, GroupRecord, NodeRecord,
-    NodeState, RootCommand, Tombstone,
+    NodeState, Quota, RootCommand, Tombstone,
 };
 use marram_placement::{
     DriveInfo, PgRow, PlanError, Topology, crowded_zone, deal_votes, default_profile, plan_pool,
@@ -70,6 +70,8 @@ pub enum Step {
         bucket: BucketId,
         /// The epoch that the groups hold.
         epoch: u64,
+        /// The quota of which the root is to be told first what the groups hold, and the groups.
+        quota: Option<(Quota, Vec<GroupId>)>,
     },
     /// Every group is sealed and has counted.
     BucketSealed {
@@ -398,7 +400,13 @@ fn bucket_steps(observed: &Observed<'_>, record: &BucketRecord) -> Vec<Step> {
             groups,
         }];
     }
-    vec![Step::BucketActive { bucket, epoch }]
+    let quota = record.quota;
+    let quota = quota.map(|quota| (quota, observed.object_groups().collect()));
+    vec![Step::BucketActive {
+        bucket,
+        epoch,
+        quota,
+    }]
 }
 
 /// A bucket is not in use before every group knows the pools that its objects go to.

@@ -150,6 +150,8 @@ mod tests {
                 profile: "4+2".parse().expect("a profile"),
                 created_ms: 0,
                 versioning: marram_meta::Versioning::Off,
+                quota: None,
+                lifecycle: None,
             },
         );
         Arc::new(view)

@@ -26,9 +26,13 @@ pub const VERSIONING_SINCE: u8 = 3;
 pub const EVENTS_SINCE: u8 = 4;
 /// The version of pauses of repairs and moves, and of upkeep records that tell of them.
 pub const WORK_PAUSES_SINCE: u8 = 4;
+/// The version of commands about quotas, and of bucket records that tell of one.
+pub const QUOTA_SINCE: u8 = 4;
 
 /// The version of commands about tags and metadata of objects that are there.
 pub const TAGS_SINCE: u8 = 4;
+/// The version of commands about what goes by itself, and of bucket records with rules for it.
+pub const LIFECYCLE_SINCE: u8 = 4;
 
 const TIME_AT: std::ops::Range<usize> = 1..9;
 

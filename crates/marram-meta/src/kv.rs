@@ -42,6 +42,9 @@
 //! | 61 | `NoncurrentUploads` | O | upload (16) | generation of the version in `Noncurrent` that it became |
 //! | 62 | `NoncurrentCursors` | O | bucket (8) | how far its `Noncurrent` rows were gone through by its new profile |
 //! | 67 | `Events` | O | index (8), ordinal (4) | what the entry changed about an object |
+//! | 70 | `QuotaLeases` | R | bucket (8) | what each group may hold of the bucket's quota |
+//! | 71 | `Leases` | O | bucket (8) | what the group may hold of the bucket's quota |
+//! | 72 | `Lifecycles` | O | bucket (8) | the group's own copy of the bucket's rules |
 //!
 //! 16 was a table of pools, in no release: the number is not used again.
 
@@ -128,11 +131,17 @@ pub enum Table {
     NoncurrentCursors = 62,
     /// What entries changed about objects, for those who watch (rules.md 30).
     Events = 67,
+    /// Who may hold how much of each bucket's quota (decision 0053).
+    QuotaLeases = 70,
+    /// The group's own part of each bucket's quota.
+    Leases = 71,
+    /// The group's own copies of the rules by which what buckets hold goes by itself (decision 0054).
+    Lifecycles = 72,
 }
 
 impl Table {
     /// Every table, in the order of the numbers. A snapshot holds the tables in this order.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::Meta,
         Self::Requests,
         Self::RequestExpiry,
@@ -169,6 +178,9 @@ impl Table {
         Self::NoncurrentUploads,
         Self::NoncurrentCursors,
         Self::Events,
+        Self::QuotaLeases,
+        Self::Leases,
+        Self::Lifecycles,
     ];
 
     /// The stored number.
@@ -223,6 +235,9 @@ impl Table {
             Self::NoncurrentUploads => "noncurrent_uploads",
             Self::NoncurrentCursors => "noncurrent_cursors",
             Self::Events => "events",
+            Self::QuotaLeases => "quota_leases",
+            Self::Leases => "leases",
+            Self::Lifecycles => "lifecycles",
         }
     }
 }

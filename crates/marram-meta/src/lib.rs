@@ -46,7 +46,7 @@ pub use backup::{
 };
 pub use envelope::{
     COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, Envelope, EnvelopeError,
-    TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, stamp,
+    LIFECYCLE_SINCE, QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -60,10 +60,15 @@ pub use kinds::garbage::GarbageEntry;
 pub use kinds::group::GroupRecord;
 pub use kinds::identity::{IdentityRecord, IdentityRole};
 pub use kinds::layout_state::LayoutState;
+pub use kinds::lifecycle::{
+    DAY_MS, Expiry, Lifecycle, LifecycleError, LifecycleRule, NoncurrentExpiry, RULE_DAYS_MAX,
+    RULE_ID_BYTES_MAX, RULE_KEEPS_MAX, RuleFilter, days_after,
+};
 pub use kinds::node::{NodeDuty, NodeRecord, NodeState};
 pub use kinds::noncurrent::DeleteMarker;
 pub use kinds::object::{Body, VersionRow};
 pub use kinds::part::{PartRanges, PartRow, PartSums, PartTally, PartTotals, PartsBody};
+pub use kinds::quota::{Amount, Lease, Quota, QuotaLeases};
 pub use kinds::ticket::{RepairTicket, TicketReason, TicketReasons, TicketWork};
 pub use kinds::token::{
     TOKEN_TEXT_BYTES_MAX, TOKEN_TTL_MS, TOKENS_MAX, TokenRecord, TokenRole, TokenUse,
@@ -78,8 +83,10 @@ pub use merge::{GroupAsk, ListMerge, MergedPage};
 pub use object::annotate_command::AnnotateCommand;
 pub use object::apply::{adds_data, apply_object, check_object};
 pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Precondition};
+pub use object::expire_command::{Due, DueWhat, ExpireCommand};
+pub use object::lease_command::LeaseCommand;
 pub use object::new_extent::NewExtent;
-pub use object::outcome::{CompletedUpload, ObjectOutcome};
+pub use object::outcome::{CompletedUpload, Expired, ObjectOutcome};
 pub use object::put_ref::etag_matches;
 pub use object::upload_command::{Completion, NewPart, UploadCommand, UploadName};
 pub use object::version_command::VersionCommand;
@@ -87,6 +94,7 @@ pub use query::answer::{
     BeginAnswer, GroupCounters, HeadAnswer, ListEntry, ListItem, ListPage, LiveExtent,
     ObjectAnswer, Reference, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem, TicketsAnswer,
 };
+pub use query::due::{DUE_ROWS_MAX, DueAnswer, DueItem, DuePlace, DueQuery, PastPlace};
 pub use query::events::{EventsAnswer, EventsFound, EventsQuery};
 pub use query::lost::{LOST_COUNTED_MAX, LostTotals};
 pub use query::messages::{ListQuery, ListStart, ObjectQuery};
@@ -101,7 +109,8 @@ pub use refound::{
     INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,
 };
 pub use refusal::{
-    DriveRefusal, IdentityRefusal, KeyRefusal, Malformed, Refusal, UploadRefusal, VersionRefusal,
+    DriveRefusal, IdentityRefusal, KeyRefusal, Malformed, Measure, OverLease, QuotaRefusal,
+    Refusal, UploadRefusal, VersionRefusal,
 };
 pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};
@@ -112,5 +121,6 @@ pub use root::identity::members::{Said, not_said};
 pub use root::key_command::KeyCommand;
 pub use root::outcome::{AdmittedNode, RootOutcome};
 pub use root::query::{RootQuery, answer_root};
+pub use root::quota_command::QuotaCommand;
 pub use stored::StateError;
 pub use view::{ClusterView, view};

@@ -2,6 +2,7 @@
 //! they cross the mesh.
 
 pub(crate) mod answer;
+pub(crate) mod due;
 pub(crate) mod events;
 pub(crate) mod list;
 mod live;

@@ -26,6 +26,7 @@ use crate::root::command::{NodeJoin, RootCommand};
 use crate::root::hold;
 use crate::root::nodes::all_nodes;
 use crate::root::outcome::RootOutcome;
+use crate::root::quota;
 use crate::stored::{StateError, Stored, load, store};
 
 /// How far behind the last index that is known a new log begins: more entries than a group commits
@@ -96,6 +97,7 @@ pub fn refound_root(
         store(kv, Table::Nodes, &node::ser_key(record.node), &record)?;
     }
     hold::clear(kv)?;
+    quota::begin_all_anew(kv)?;
     know_by_name(kv, &join)?;
     let newer_rows = take_newer_rows(kv, rows)?;
     let RootOutcome::NodeAdded { node, drives } =

@@ -4,6 +4,7 @@ mod drive;
 mod identity;
 mod key;
 mod malformed;
+mod quota;
 mod upload;
 mod version;
 
@@ -22,6 +23,7 @@ pub use identity::IdentityRefusal;
 pub(crate) use identity::NAMED_MAX;
 pub use key::KeyRefusal;
 pub use malformed::Malformed;
+pub use quota::{Measure, OverLease, QuotaRefusal};
 pub use upload::UploadRefusal;
 pub use version::VersionRefusal;
 
@@ -285,6 +287,12 @@ pub enum Refusal {
     /// About a version that must be there.
     #[error("{0}")]
     Version(VersionRefusal),
+    /// The bucket's quota stands against it.
+    #[error("{0}")]
+    Quota(QuotaRefusal),
+    /// Rules of a bucket that cannot be. Whoever sends them has checked them before.
+    #[error("the rules of the bucket are not well formed")]
+    LifecycleMalformed,
     /// A node cannot be emptied: too few nodes would be left for a bucket.
     #[error(
         "would leave {left} nodes; profile {profile} of bucket {bucket} needs {}, {}",
@@ -359,6 +367,7 @@ impl Refusal {
                 | Self::NoProfile
                 | Self::LayoutHeld { .. }
                 | Self::Upload(UploadRefusal::Changed)
+                | Self::Quota(QuotaRefusal::OverLease(_) | QuotaRefusal::NotKnown)
         )
     }
 }
@@ -380,6 +389,8 @@ fn encode_grouped<'a>(out: &'a mut Writer, refusal: &Refusal) -> &'a mut Writer 
         Refusal::Identity(refusal) => put_identity(out.u8(60), refusal),
         Refusal::Key(refusal) => refusal.encode(out.u8(160)),
         Refusal::Upload(refusal) => refusal.encode(out.u8(180)),
+        Refusal::Quota(refusal) => refusal.encode(out.u8(196)),
+        Refusal::LifecycleMalformed => out.u8(197),
         Refusal::Version(refusal) => refusal.encode(out.u8(183)),
         Refusal::Drive(refusal) => put_drive(out.u8(45), *refusal),
         _ => unreachable!("encoded by the caller"),
@@ -601,8 +612,6 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
         101 => Refusal::LayoutHeld {
             until_ms: from.varint()?,
         },
-        160 => Refusal::Key(KeyRefusal::decode(from)?),
-        180 => Refusal::Upload(UploadRefusal::decode(from)?),
         60 => Refusal::Identity(IdentityRefusal::decode(from)?),
         40 => Refusal::LeavesTooFew {
             left: from.u16_be()?,
@@ -614,9 +623,13 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError>
     })
 }
 
-/// Refusals about nodes that are away, and versions that are not there.
+/// Refusals about nodes that are away, and those that have files of their own.
 fn decode_more(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError> {
     Ok(match tag {
+        160 => Refusal::Key(KeyRefusal::decode(from)?),
+        180 => Refusal::Upload(UploadRefusal::decode(from)?),
+        196 => Refusal::Quota(QuotaRefusal::decode(from)?),
+        197 => Refusal::LifecycleMalformed,
         110 => Refusal::NodeExcused {
             node: NodeId(from.varint()?),
             until_ms: from.varint()?,

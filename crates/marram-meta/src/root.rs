@@ -1,6 +1,7 @@
 //! The root group: nodes, groups, pools, buckets, access keys, the version gate.
 
 mod absence;
+mod absence_command;
 pub(crate) mod apply;
 mod buckets;
 pub(crate) mod command;
@@ -14,6 +15,8 @@ mod moves;
 pub(crate) mod nodes;
 pub(crate) mod outcome;
 pub(crate) mod query;
+pub(crate) mod quota;
+pub(crate) mod quota_command;
 mod removal;
 pub(crate) mod versions;
 

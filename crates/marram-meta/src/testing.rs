@@ -105,6 +105,8 @@ pub(crate) fn bucket_record(epoch: u64, state: BucketState) -> BucketRecord {
         profile: profile("4+2"),
         created_ms: 5,
         versioning: Versioning::Off,
+        quota: None,
+        lifecycle: None,
     }
 }
 

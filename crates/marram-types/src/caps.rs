@@ -60,6 +60,13 @@ pub const UPLOAD_EXTENTS_MAX: u32 = 65_536;
 /// long.
 pub const DROPPED_PARTS_PER_ENTRY: usize = 128;
 
+/// Rules by which what a bucket holds goes by itself, as in S3.
+pub const LIFECYCLE_RULES_MAX: usize = 1000;
+/// Bytes of them together, as they are kept: every gateway and group holds those of all buckets.
+pub const LIFECYCLE_BYTES_MAX: usize = 64 * KIB;
+/// Versions and uploads that one entry removes because their time has come, so that no apply is long.
+pub const EXPIRED_PER_ENTRY: usize = 100;
+
 /// Most data shards of a profile.
 pub const PROFILE_K_MAX: u8 = 32;
 /// Most parity shards of a profile.

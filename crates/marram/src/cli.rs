@@ -4,8 +4,10 @@ mod admin;
 mod annotate;
 mod identity;
 mod keys;
+mod lifecycle;
 mod liveness;
 mod profile;
+mod quota;
 mod upkeep;
 mod versions;
 mod watch;
@@ -22,7 +24,9 @@ pub(crate) use admin::{
     RebalanceArgs, RemoveArgs,
 };
 pub(crate) use annotate::{DescribeArgs, TagsCommand};
+pub(crate) use lifecycle::{LifecycleArgs, LifecycleCommand};
 pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
+pub(crate) use quota::QuotaArgs;
 pub(crate) use upkeep::{
     DriveCommand, DriveDrainArgs, GcCommand, RepairAction, RepairArgs, ScrubAction, ScrubArgs,
 };
@@ -144,6 +148,10 @@ pub(crate) enum Command {
     Describe(DescribeArgs),
     /// Say or change whether a bucket keeps the versions that others replace
     Versioning(VersioningArgs),
+    /// Say or set by which rules what a bucket holds goes by itself
+    Lifecycle(LifecycleArgs),
+    /// Say or set what a bucket may hold
+    Quota(QuotaArgs),
     /// Move files to, from and between buckets
     Mv(CpArgs),
     /// Make a folder or prefix equal to another one, copying only what differs

@@ -25,7 +25,9 @@ mod completions;
 mod cp;
 mod du;
 mod find;
+mod lifecycle;
 mod ls;
+mod quota;
 mod rm;
 mod stat;
 mod sync;
@@ -179,6 +181,8 @@ async fn dispatch(context: &Context<'_>, command: Command) -> Result<(), Failure
         Command::Tags(command) => annotate::tags(context, command).await,
         Command::Describe(args) => annotate::describe(context, args).await,
         Command::Versioning(args) => versions::versioning(context, args).await,
+        Command::Lifecycle(args) => lifecycle::run(context, args).await,
+        Command::Quota(args) => quota::run(context, args).await,
         Command::Restore(args) => versions::restore(context, args).await,
         Command::Check(command) => check::run(context, command).await,
         Command::Stat(args) => stat::run(context, args).await,

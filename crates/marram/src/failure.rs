@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     Twice(&'static str),
     #[error(transparent)]
     Pattern(#[from] PatternError),
+    #[error("cannot use the rules in {}: {problem}", .path.display())]
+    Rules { path: PathBuf, problem: String },
     #[error("{0:#}")]
     Settings(anyhow::Error),
     #[error("{}: this is a folder; use -r to take everything below it", .0.display())]
@@ -141,6 +143,7 @@ impl Failure {
             | Self::Twice(_)
             | Self::Pattern(_)
             | Self::Settings(_)
+            | Self::Rules { .. }
             | Self::IsFolder(_)
             | Self::NotFolder(_)
             | Self::SamePlace(_) => 2,

@@ -70,6 +70,31 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit - 1])
 }
 
+/// Text that is not a day.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("write a day as year-month-day, for example 2027-01-31")]
+pub(crate) struct DateError;
+
+/// Reads a day: its midnight UTC in milliseconds since 1970.
+pub(crate) fn parse_date(text: &str) -> Result<i64, DateError> {
+    let mut parts = text.splitn(3, '-').map(|part| {
+        let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let number = part.parse::<i64>().ok();
+        number.filter(|_| digits && part.len() <= 4)
+    });
+    let mut next = || parts.next().flatten().ok_or(DateError);
+    let (year, month, day) = (next()?, next()?, next()?);
+    // March begins the year, so that the day that some years have more is the last one.
+    let from_march = year - i64::from(month <= 2);
+    let (era, of_era) = (from_march.div_euclid(400), from_march.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    if civil(days) != (year, month, day) {
+        return Err(DateError);
+    }
+    Ok(days * 86_400_000)
+}
+
 /// A moment in milliseconds since 1970 as `2026-11-23 05:33:11` (UTC).
 pub(crate) fn date(ms: i64) -> String {
     let seconds = ms.div_euclid(1000);
@@ -155,6 +180,32 @@ mod tests {
             "15.9 EiB",
         ];
         assert_eq!(all, want);
+    }
+
+    #[test]
+    fn days_are_read() {
+        for text in [
+            "1970-01-01",
+            "2000-02-29",
+            "2026-11-23",
+            "2027-12-31",
+            "1969-12-31",
+        ] {
+            let ms = parse_date(text).unwrap();
+            assert_eq!(date(ms), format!("{text} 00:00:00"));
+        }
+        for text in [
+            "",
+            "2027",
+            "2027-01",
+            "2027-13-01",
+            "2027-02-30",
+            "2027-00-10",
+            "a-b-c",
+            "2027-01-01x",
+        ] {
+            assert_eq!(parse_date(text), Err(DateError), "{text}");
+        }
     }
 
     #[test]

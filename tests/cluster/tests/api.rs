@@ -12,8 +12,11 @@ mod api {
     mod direct;
     mod doctor;
     mod keys;
+    mod lifecycle;
     mod listing;
     mod metrics;
+    mod quota;
+    mod races;
     mod sizes;
     mod status;
     mod tracing;

@@ -596,6 +596,36 @@ impl BucketService for Shared {
         Err(Status::unimplemented("not needed"))
     }
 
+    async fn set_lifecycle(
+        &self,
+        _: Request<v1::SetLifecycleRequest>,
+    ) -> Result<Response<v1::SetLifecycleResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn get_lifecycle(
+        &self,
+        _: Request<v1::GetLifecycleRequest>,
+    ) -> Result<Response<v1::GetLifecycleResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    type PreviewLifecycleStream = Answers<v1::PreviewLifecycleResponse>;
+
+    async fn preview_lifecycle(
+        &self,
+        _: Request<v1::PreviewLifecycleRequest>,
+    ) -> Result<Response<Self::PreviewLifecycleStream>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn set_quota(
+        &self,
+        _: Request<v1::SetQuotaRequest>,
+    ) -> Result<Response<v1::SetQuotaResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
     async fn get_bucket_usage(
         &self,
         _: Request<v1::GetBucketUsageRequest>,

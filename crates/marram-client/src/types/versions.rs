@@ -44,6 +44,32 @@ impl std::fmt::Display for Versioning {
     }
 }
 
+/// What a bucket may hold at most: older versions count, and parts of uploads; delete markers do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct BucketQuota {
+    /// Bytes; none: as many as there is room for.
+    pub bytes: Option<u64>,
+    /// Versions of objects, current or not; none: as many as there is room for.
+    pub objects: Option<u64>,
+}
+
+impl BucketQuota {
+    pub(crate) fn from_wire(quota: Option<v1::Quota>) -> Self {
+        let quota = quota.unwrap_or_default();
+        Self {
+            bytes: quota.bytes,
+            objects: quota.objects,
+        }
+    }
+
+    pub(crate) fn to_wire(self) -> Option<v1::Quota> {
+        (self != Self::default()).then_some(v1::Quota {
+            bytes: self.bytes,
+            objects: self.objects,
+        })
+    }
+}
+
 /// What a bucket holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct BucketUsage {
@@ -57,6 +83,10 @@ pub struct BucketUsage {
     pub noncurrent_bytes: u64,
     /// Delete markers, current or not.
     pub delete_markers: u64,
+    /// Bytes of the parts of uploads that are under way.
+    pub upload_bytes: u64,
+    /// What the bucket may hold.
+    pub quota: BucketQuota,
 }
 
 impl BucketUsage {
@@ -67,7 +97,22 @@ impl BucketUsage {
             noncurrent_versions: usage.noncurrent_versions,
             noncurrent_bytes: usage.noncurrent_bytes,
             delete_markers: usage.delete_markers,
+            upload_bytes: usage.upload_bytes,
+            quota: BucketQuota::from_wire(usage.quota),
         }
+    }
+
+    /// Bytes that count against the quota.
+    #[must_use]
+    pub fn counted_bytes(&self) -> u64 {
+        let parts = [self.noncurrent_bytes, self.upload_bytes];
+        parts.into_iter().fold(self.bytes, u64::saturating_add)
+    }
+
+    /// Versions that count against the quota.
+    #[must_use]
+    pub fn counted_objects(&self) -> u64 {
+        self.objects.saturating_add(self.noncurrent_versions)
     }
 }
 

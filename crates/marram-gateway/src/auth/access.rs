@@ -147,6 +147,29 @@ fn rows() -> Vec<(&'static str, Rule)> {
     ]
 }
 
+/// What becomes of what a bucket holds, and how much it may hold.
+fn keeping_rows() -> Vec<(&'static str, Rule)> {
+    use Permission::{Admin, List};
+    vec![
+        (
+            "/marram.v1.BucketService/SetLifecycle",
+            of!(v1::SetLifecycleRequest, |r| whole(Admin, r.bucket)),
+        ),
+        (
+            "/marram.v1.BucketService/GetLifecycle",
+            of!(v1::GetLifecycleRequest, |r| whole(List, r.bucket)),
+        ),
+        (
+            "/marram.v1.BucketService/PreviewLifecycle",
+            of!(v1::PreviewLifecycleRequest, |r| whole(List, r.bucket)),
+        ),
+        (
+            "/marram.v1.BucketService/SetQuota",
+            of!(v1::SetQuotaRequest, |r| whole(Admin, r.bucket)),
+        ),
+    ]
+}
+
 fn annotate_rows() -> Vec<(&'static str, Rule)> {
     use Permission::{Read, Write};
     vec![
@@ -210,7 +233,7 @@ const OPERATORS: [&str; 2] = ["/marram.v1.AdminService/", "/marram.v1.IamService
 /// The rule of a method, if the table has it.
 pub(crate) fn listed(path: &str) -> Option<Rule> {
     static TABLE: LazyLock<HashMap<&'static str, Rule>> = LazyLock::new(|| {
-        [rows(), annotate_rows(), upload_rows()]
+        [rows(), keeping_rows(), annotate_rows(), upload_rows()]
             .into_iter()
             .flatten()
             .collect()

@@ -4,13 +4,14 @@
 //! cluster   nodes, redundancy, consensus        work      what is paused, stuck or decided for a while
 //! drives    state, speed, room                  scrubs    whether drives give back what was written
 //! members   releases, clocks, certificates      machines  limits, file systems, what fails together
-//! size      nodes and zones for the profiles
+//! size      nodes and zones for the profiles   quotas    what buckets may hold
 //! ```
 
 mod cluster;
 mod drives;
 mod machines;
 mod members;
+mod quotas;
 mod scrubs;
 mod size;
 mod work;
@@ -42,7 +43,7 @@ const fn check(
 }
 
 /// All of them, what matters most first.
-pub(crate) const CHECKS: [CheckOf; 15] = [
+pub(crate) const CHECKS: [CheckOf; 16] = [
     check("nodes", "Do all nodes answer?", cluster::nodes),
     check(
         "redundancy",
@@ -61,6 +62,11 @@ pub(crate) const CHECKS: [CheckOf; 15] = [
         drives::speed,
     ),
     check("room", "Is there room for data and metadata?", drives::room),
+    check(
+        "quotas",
+        "Do buckets have room within their quotas?",
+        quotas::room,
+    ),
     check(
         "damage",
         "Do drives and replicas hold what was written?",

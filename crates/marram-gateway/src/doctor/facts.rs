@@ -22,6 +22,8 @@ pub(crate) struct Facts {
     pub(crate) scrub: Option<v1::ScrubStatus>,
     /// How much garbage waits; none where nobody could say.
     pub(crate) garbage: Option<v1::GetGarbageResponse>,
+    /// What buckets with a quota hold, as far as groups answered.
+    pub(crate) quotas: Vec<(String, v1::GetBucketUsageResponse)>,
 }
 
 /// What a member said of itself, or why it did not.

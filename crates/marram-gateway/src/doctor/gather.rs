@@ -11,19 +11,28 @@ use marram_types::NodeId;
 use super::facts::{Facts, Told};
 use crate::cluster_status;
 use crate::core::{BucketError, Core};
-use crate::upkeep;
+use crate::{upkeep, versioning};
 
 /// How long a node may take to say what its machine is like.
 const MACHINE_TIME: Duration = Duration::from_secs(4);
 /// Nodes that are asked at once.
 const NODES_AT_ONCE: usize = 32;
+/// Buckets with a quota that are looked at.
+const QUOTAS_MAX: usize = 200;
+/// Those at once.
+const QUOTAS_AT_ONCE: usize = 8;
 
 /// Learns what there is to know. What does not answer in time is left out and told of.
 pub(crate) async fn gather(core: &Core) -> Result<Facts, BucketError> {
     let nodes = inspect_all(core);
     let status = cluster_status::get(core);
-    let (status, nodes, scrub, garbage) =
-        tokio::join!(status, nodes, upkeep::scrub(core), upkeep::garbage(core));
+    let (status, nodes, scrub, garbage, quotas) = tokio::join!(
+        status,
+        nodes,
+        upkeep::scrub(core),
+        upkeep::garbage(core),
+        quotas(core)
+    );
     Ok(Facts {
         now_ms: (core.now_ms)(),
         status: status?,
@@ -31,7 +40,29 @@ pub(crate) async fn gather(core: &Core) -> Result<Facts, BucketError> {
         nodes,
         scrub: scrub.ok().and_then(|answer| answer.scrub),
         garbage: garbage.ok(),
+        quotas,
     })
+}
+
+/// What buckets with a quota hold; those that groups do not answer for are left out.
+async fn quotas(core: &Core) -> Vec<(String, v1::GetBucketUsageResponse)> {
+    let view = core.view();
+    let with_quota = view.buckets.values().filter(|b| b.quota.is_some());
+    let names: Vec<String> = with_quota
+        .take(QUOTAS_MAX)
+        .map(|record| record.name.to_string())
+        .collect();
+    let asked: Vec<_> = names.into_iter().map(|name| used(core, name)).collect();
+    let told: Vec<Option<_>> = stream::iter(asked).buffered(QUOTAS_AT_ONCE).collect().await;
+    told.into_iter().flatten().collect()
+}
+
+async fn used(core: &Core, bucket: String) -> Option<(String, v1::GetBucketUsageResponse)> {
+    let request = v1::GetBucketUsageRequest {
+        bucket: bucket.clone(),
+    };
+    let usage = versioning::usage(core, request).await.ok()?;
+    Some((bucket, usage))
 }
 
 async fn inspect_all(core: &Core) -> BTreeMap<NodeId, Told> {

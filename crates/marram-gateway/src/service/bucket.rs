@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use marram_proto::v1;
 use marram_proto::v1::bucket_service_server::BucketService;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use crate::buckets;
 use crate::core::Core;
-use crate::{status, versioning};
+use crate::{lifecycle, quota, status, versioning};
 
 /// The service of buckets.
 pub(crate) struct Buckets(pub(crate) Arc<Core>);
@@ -68,6 +69,50 @@ impl BucketService for Buckets {
             .await
             .map_err(|error| status::of(&error))?;
         Ok(Response::new(v1::SetVersioningResponse {
+            bucket: Some(bucket),
+        }))
+    }
+
+    async fn set_lifecycle(
+        &self,
+        request: Request<v1::SetLifecycleRequest>,
+    ) -> Result<Response<v1::SetLifecycleResponse>, Status> {
+        let answer = lifecycle::set(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(answer))
+    }
+
+    async fn get_lifecycle(
+        &self,
+        request: Request<v1::GetLifecycleRequest>,
+    ) -> Result<Response<v1::GetLifecycleResponse>, Status> {
+        let answer = lifecycle::get(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(answer))
+    }
+
+    type PreviewLifecycleStream = BoxStream<v1::PreviewLifecycleResponse>;
+
+    async fn preview_lifecycle(
+        &self,
+        request: Request<v1::PreviewLifecycleRequest>,
+    ) -> Result<Response<Self::PreviewLifecycleStream>, Status> {
+        let told = lifecycle::preview(self.0.clone(), request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(told))
+    }
+
+    async fn set_quota(
+        &self,
+        request: Request<v1::SetQuotaRequest>,
+    ) -> Result<Response<v1::SetQuotaResponse>, Status> {
+        let bucket = quota::set(&self.0, request.into_inner())
+            .await
+            .map_err(|error| status::of(&error))?;
+        Ok(Response::new(v1::SetQuotaResponse {
             bucket: Some(bucket),
         }))
     }

@@ -51,6 +51,8 @@ impl Reason {
             Self::BucketNotEmpty => "The bucket holds something and cannot be removed.",
             Self::BucketBusy => "The bucket is being made, changed or removed at this moment.",
             Self::TooManyBuckets => "The cluster has as many buckets as it can have.",
+            Self::QuotaExceeded => "The bucket holds as much as its quota allows. `quota`, `used` and `asked` of the metadata say how much, `what` says whether bytes or objects. Delete something, or have the quota raised.",
+            Self::InvalidLifecycle => "A rule is wrong, or contradicts itself; `rule` and `field` of the metadata say which and where.",
             Self::ObjectNotFound => "There is no object under that key. Where `delete_marker` of the metadata is true it was deleted and versions of it may be there; `generation` names the marker.",
             Self::VersionNotFound => "The key has no version of that generation, or not any more.",
             Self::IsDeleteMarker => "That generation is a delete marker, which has no bytes. Delete it to have the object back.",

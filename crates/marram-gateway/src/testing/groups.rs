@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_meta::{
-    BucketState, ClusterView, Envelope, MemKv, ObjectCommand, ObjectOutcome, RootCommand,
-    RootOutcome, Tombstone, answer_object, answer_root, apply_object, apply_root, stamp, view,
+    Amount, BucketState, ClusterView, Envelope, LeaseCommand, MemKv, ObjectCommand, ObjectOutcome,
+    Quota, QuotaCommand, RootCommand, RootOutcome, Tombstone, answer_object, answer_root,
+    apply_object, apply_root, stamp, view,
 };
 use marram_placement::PoolTable;
-use marram_types::{GroupId, ReplicaId};
+use marram_types::{BucketId, GroupId, ReplicaId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -121,6 +122,23 @@ impl FakeGroups {
         self.fence(&ObjectCommand::LayoutFence { pool, rows });
     }
 
+    /// Tells the root what the groups hold of a bucket with a quota.
+    fn tell_leases(&self, bucket: BucketId, quota: Quota) {
+        let settle = ObjectCommand::Lease(LeaseCommand::Settle {
+            bucket,
+            since: quota.since,
+            granted: Amount::default(),
+            give_back: false,
+        });
+        let leases = (1..).map(GroupId).zip(self.fence(&settle));
+        let leases = leases.filter_map(|(group, outcome)| match outcome {
+            ObjectOutcome::Lease { lease, .. } => Some((group, lease)),
+            _ => None,
+        });
+        let leases = leases.collect();
+        self.root(&RootCommand::Quota(QuotaCommand::Report { bucket, leases }));
+    }
+
     /// What the root group's leader does: brings tombstones and pending bucket records to every
     /// group.
     fn settle(&self) {
@@ -140,6 +158,9 @@ impl FakeGroups {
                 other => panic!("not fenced: {other:?}"),
             });
             let nonempty = left.sum::<u64>() > 0;
+            if let Some(quota) = record.quota {
+                self.tell_leases(bucket, quota);
+            }
             self.root(&match record.state {
                 BucketState::Deleting => RootCommand::BucketSealed {
                     bucket,

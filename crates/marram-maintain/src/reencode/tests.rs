@@ -238,6 +238,8 @@ fn bucket(epoch: u64, wanted: &str) -> ObjectCommand {
         profile: profile(wanted),
         created_ms: 0,
         versioning: marram_meta::Versioning::Off,
+        quota: None,
+        lifecycle: None,
     })
 }
 
@@ -423,6 +425,8 @@ async fn all_versions_of_a_bucket_that_keeps_them_follow() {
     let keeps = |epoch, wanted| match bucket(epoch, wanted) {
         ObjectCommand::BucketFence(record) => ObjectCommand::BucketFence(BucketRecord {
             versioning: marram_meta::Versioning::On,
+            quota: None,
+            lifecycle: None,
             ..record
         }),
         other => panic!("{other:?}"),

@@ -210,6 +210,8 @@ fn a_bucket_is_active_only_after_every_group_knows_it_and_its_pools() {
         profile: "2+1".parse().expect("valid"),
         created_ms: 0,
         versioning: marram_meta::Versioning::Off,
+        quota: None,
+        lifecycle: None,
     };
     view.buckets.insert(record.name.clone(), record.clone());
 
@@ -241,6 +243,8 @@ fn a_deletion_is_taken_back_when_one_group_still_holds_something() {
         profile: "4+2".parse().expect("valid"),
         created_ms: 0,
         versioning: marram_meta::Versioning::Off,
+        quota: None,
+        lifecycle: None,
     };
     view.buckets.insert(record.name.clone(), record.clone());
     assert_eq!(

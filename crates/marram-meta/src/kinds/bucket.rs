@@ -1,13 +1,19 @@
 //! `Buckets`: bucket id -> record; `BucketNames`: name -> bucket id.
 
+use std::sync::Arc;
+
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, BucketName, Profile};
 
+use super::lifecycle::Lifecycle;
+use super::quota::Quota;
 use super::versioning::Versioning;
 use crate::stored::{Stored, deser_u64_key, get_profile, put_profile};
 
-/// Version 1 did not say whether versions are kept. It is still written where they never were.
-const VERSION: u8 = 2;
+/// Version 1 did not say whether versions are kept, version 2 did not tell of a quota, version 3 of
+/// rules. They are still written where there is nothing to say.
+const VERSION: u8 = 4;
+const WITH_QUOTA: u8 = 3;
 
 /// Where a bucket is in its life. The numbers are stored; their order decides between two records
 /// of one epoch (rules.md 12).
@@ -76,6 +82,11 @@ pub struct BucketRecord {
     pub created_ms: u64,
     /// Whether it keeps the versions that others replace.
     pub versioning: Versioning,
+    /// What it may hold; none: anything.
+    pub quota: Option<Quota>,
+    /// By which what it holds goes by itself. The copies of object groups have them in a table of their own:
+    /// every write reads this record.
+    pub lifecycle: Option<Arc<Lifecycle>>,
 }
 
 impl BucketRecord {
@@ -97,16 +108,29 @@ pub(crate) fn deser_id(bytes: &[u8]) -> Result<BucketId, DecodeError> {
 
 impl Stored for BucketRecord {
     fn encode(&self, out: &mut Writer) {
-        let is_plain = self.versioning == Versioning::Off;
-        out.u8(if is_plain { 1 } else { VERSION })
+        let version = match (self.versioning, self.quota, &self.lifecycle) {
+            (_, _, Some(_)) => VERSION,
+            (_, Some(_), None) => WITH_QUOTA,
+            (Versioning::Off, None, None) => 1,
+            (_, None, None) => 2,
+        };
+        out.u8(version)
             .u64_be(self.bucket.0)
             .str(self.name.as_str())
             .varint(self.epoch)
             .u8(self.state as u8);
         put_profile(out, self.profile);
         out.varint(self.created_ms);
-        if !is_plain {
+        if version > 1 {
             out.u8(self.versioning as u8);
+        }
+        match (version, self.quota, &self.lifecycle) {
+            (WITH_QUOTA, Some(quota), _) => quota.encode(out),
+            (VERSION, quota, Some(lifecycle)) => {
+                out.option(quota.as_ref(), |out, quota| quota.encode(out));
+                lifecycle.encode(out);
+            }
+            _ => {}
         }
     }
 
@@ -122,6 +146,15 @@ impl Stored for BucketRecord {
             versioning: match version {
                 1 => Versioning::Off,
                 _ => Versioning::from_byte(from.u8()?)?,
+            },
+            quota: match version {
+                1 | 2 => None,
+                WITH_QUOTA => Some(Quota::decode(from)?),
+                _ => from.option(Quota::decode)?,
+            },
+            lifecycle: match version {
+                VERSION => Some(Arc::new(Lifecycle::decode(from)?)),
+                _ => None,
             },
         })
     }

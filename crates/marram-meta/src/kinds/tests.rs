@@ -201,6 +201,7 @@ proptest! {
             noncurrent: numbers[4],
             noncurrent_bytes: numbers[5],
             markers: numbers[6],
+            part_bytes: numbers[7],
         });
     }
 

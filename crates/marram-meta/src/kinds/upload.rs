@@ -4,13 +4,18 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, Profile, UploadId};
 
 use super::escaped::{escape, unescape};
-use super::object::{get_metadata, put_metadata, tag_bytes};
+use super::object::{get_metadata, put_metadata};
 use super::part::PartTotals;
 use crate::stored::{Stored, get_profile, put_profile};
 
-/// Version 2 ends with tags; without any version 1 is written.
-const VERSION: u8 = 2;
+/// Version 2 ends with tags, version 3 with tags and a byte of its own. Uploads of the earlier ones are not
+/// counted in their bucket's usage, to their end.
+const VERSION: u8 = 3;
+const TAGGED_VERSION: u8 = 2;
 const UNTAGGED_VERSION: u8 = 1;
+
+/// Ends the row of an upload that is counted.
+const COUNTED: u8 = 1;
 
 /// A multipart upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +36,16 @@ pub struct UploadRow {
     pub mixed: bool,
     /// What its parts are together.
     pub totals: PartTotals,
+    /// Its parts are counted in the bucket's usage.
+    pub counted: bool,
+}
+
+impl UploadRow {
+    /// The bytes that the bucket's usage counts of it, of so many.
+    #[must_use]
+    pub(crate) fn counts(&self, bytes: u64) -> u64 {
+        if self.counted { bytes } else { 0 }
+    }
 }
 
 pub(crate) fn ser_key(bucket: BucketId, key: &str, upload: UploadId) -> Vec<u8> {
@@ -60,10 +75,10 @@ pub(crate) fn deser_key(bytes: &[u8]) -> Result<(BucketId, String, UploadId), De
 
 impl Stored for UploadRow {
     fn encode(&self, out: &mut Writer) {
-        let version = if self.tags.is_empty() {
-            UNTAGGED_VERSION
-        } else {
-            VERSION
+        let version = match (self.counted, self.tags.is_empty()) {
+            (true, _) => VERSION,
+            (false, true) => UNTAGGED_VERSION,
+            (false, false) => TAGGED_VERSION,
         };
         out.u8(version)
             .varint(self.created_ms)
@@ -72,7 +87,12 @@ impl Stored for UploadRow {
         put_metadata(out, &self.metadata);
         put_profile(out, self.profile);
         self.totals.encode(out.bool(self.mixed));
-        out.raw(&tag_bytes(&self.tags));
+        if version >= TAGGED_VERSION {
+            put_metadata(out, &self.tags);
+        }
+        if self.counted {
+            out.u8(COUNTED);
+        }
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -86,9 +106,13 @@ impl Stored for UploadRow {
             mixed: from.bool()?,
             totals: PartTotals::decode(from)?,
             tags: Vec::new(),
+            counted: version == VERSION,
         };
-        if version > UNTAGGED_VERSION {
+        if version >= TAGGED_VERSION {
             row.tags = get_metadata(from)?;
+        }
+        if row.counted && from.u8()? != COUNTED {
+            return Err(DecodeError::Invalid("upload row"));
         }
         Ok(row)
     }

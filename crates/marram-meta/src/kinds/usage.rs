@@ -2,11 +2,13 @@
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 
+use super::quota::Amount;
 use crate::stored::Stored;
 
 /// Version 1 did not count versions of another profile, and was never released. Version 3 counts what a
-/// bucket keeps beside its current versions; without any of that version 2 is written.
-const VERSION: u8 = 3;
+/// bucket keeps beside its current versions, version 4 the parts of uploads; without any of that the earlier
+/// one is written.
+const VERSION: u8 = 4;
 const OLDEST: u8 = 2;
 
 /// What a group holds of a bucket.
@@ -28,6 +30,8 @@ pub struct Usage {
     pub noncurrent_bytes: u64,
     /// Delete markers, current or not.
     pub markers: u64,
+    /// Bytes of the parts of uploads that are under way.
+    pub part_bytes: u64,
 }
 
 impl Usage {
@@ -35,6 +39,17 @@ impl Usage {
     #[must_use]
     pub fn versions(&self) -> u64 {
         self.objects + self.noncurrent
+    }
+
+    /// What counts against the bucket's quota: all bytes that were written and not deleted, and
+    /// versions, but no delete markers.
+    #[must_use]
+    pub fn held(&self) -> Amount {
+        let bytes = [self.bytes, self.noncurrent_bytes, self.part_bytes];
+        Amount {
+            bytes: bytes.into_iter().map(u128::from).sum(),
+            objects: u128::from(self.versions()),
+        }
     }
 
     /// Everything that keeps a bucket from being removed (rules.md 12).
@@ -65,23 +80,32 @@ impl Usage {
             noncurrent: with(self.noncurrent, other.noncurrent),
             noncurrent_bytes: with(self.noncurrent_bytes, other.noncurrent_bytes),
             markers: with(self.markers, other.markers),
+            part_bytes: with(self.part_bytes, other.part_bytes),
         }
     }
 }
 
 impl Stored for Usage {
     fn encode(&self, out: &mut Writer) {
-        let is_plain = self.noncurrent == 0 && self.noncurrent_bytes == 0 && self.markers == 0;
-        out.u8(if is_plain { OLDEST } else { VERSION })
+        let keeps = self.noncurrent > 0 || self.noncurrent_bytes > 0 || self.markers > 0;
+        let version = match (self.part_bytes, keeps) {
+            (0, false) => OLDEST,
+            (0, true) => 3,
+            _ => VERSION,
+        };
+        out.u8(version)
             .varint(self.objects)
             .varint(self.bytes)
             .varint(self.narrowed)
             .varint(self.under_protected)
             .varint(self.off_profile);
-        if !is_plain {
+        if version > OLDEST {
             out.varint(self.noncurrent)
                 .varint(self.noncurrent_bytes)
                 .varint(self.markers);
+        }
+        if version == VERSION {
+            out.varint(self.part_bytes);
         }
     }
 
@@ -105,6 +129,9 @@ impl Stored for Usage {
             usage.noncurrent = from.varint()?;
             usage.noncurrent_bytes = from.varint()?;
             usage.markers = from.varint()?;
+        }
+        if version == VERSION {
+            usage.part_bytes = from.varint()?;
         }
         Ok(usage)
     }

@@ -13,7 +13,9 @@ use super::shard::{self, Named};
 use super::upload_command::TAG_PART;
 use super::version_command::VersionCommand;
 use super::witness::{Seen, Witness};
-use super::{annotate, delete, events, fence, floors, gone, profile, put, reencode, upload};
+use super::{
+    annotate, delete, events, expire, fence, floors, gone, profile, put, quota, reencode, upload,
+};
 use crate::envelope::{Envelope, EnvelopeError};
 use crate::kv::KvWrite;
 use crate::refusal::Refusal;
@@ -168,6 +170,8 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
         ObjectCommand::Upload(command) => upload::apply(apply, command),
         ObjectCommand::Version(command) => run_version(apply, command),
         ObjectCommand::Annotate(command) => annotate::apply(apply, command),
+        ObjectCommand::Lease(command) => quota::run(apply, command),
+        ObjectCommand::Expire(command) => expire::apply(apply, command),
         ObjectCommand::JudgeVersions { bucket, after } => {
             profile::judge(apply, *bucket, after.as_ref().map(ObjectKey::as_str))
         }

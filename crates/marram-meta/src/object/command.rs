@@ -6,12 +6,15 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId, PoolId, VersionId};
 
 use super::annotate_command::AnnotateCommand;
+use super::expire_command::{ExpireCommand, TAG_EXPIRE};
+use super::lease_command::LeaseCommand;
 use super::new_extent::{NewExtent, get_new_extents, put_new_extents};
 use super::put_ref::{PutRef, get_precondition, put_precondition};
 use super::upload_command::UploadCommand;
 use super::version_command::VersionCommand;
 use crate::envelope::{
-    COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, TAGS_SINCE, VERSIONING_SINCE,
+    COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, LIFECYCLE_SINCE, QUOTA_SINCE, TAGS_SINCE,
+    VERSIONING_SINCE,
 };
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
@@ -190,6 +193,10 @@ pub enum ObjectCommand {
     Version(VersionCommand),
     /// Changes what is said of a version beside its bytes.
     Annotate(AnnotateCommand),
+    /// Removes what is due of a bucket by its rules.
+    Expire(ExpireCommand),
+    /// Settles the group's part of a bucket's quota.
+    Lease(LeaseCommand),
     /// Judges the next versions of a bucket by its changed profile: counters and tickets follow.
     JudgeVersions {
         /// The bucket.
@@ -208,6 +215,26 @@ pub enum ObjectCommand {
     },
 }
 
+impl ObjectCommand {
+    /// The bucket that a user's command adds something to, and the data that it would commit.
+    #[must_use]
+    pub fn adds_to(&self) -> Option<(BucketId, &[NewExtent])> {
+        match self {
+            Self::Put {
+                bucket, content, ..
+            } => match &content.body {
+                NewBody::Inline { .. } => Some((*bucket, &[])),
+                NewBody::Extents(extents) => Some((*bucket, extents)),
+            },
+            Self::Upload(UploadCommand::Part { name, content }) => {
+                Some((name.bucket, &content.extents))
+            }
+            Self::Upload(UploadCommand::Complete { name, .. }) => Some((name.bucket, &[])),
+            _ => None,
+        }
+    }
+}
+
 fn extents_hint(extents: &[NewExtent]) -> usize {
     let one = |new: &NewExtent| 64 + 8 * new.wrote.len();
     extents.iter().map(one).sum()
@@ -221,6 +248,10 @@ impl Command for ObjectCommand {
             Self::Annotate(_) => TAGS_SINCE,
             Self::Put { content, .. } if !content.tags.is_empty() => TAGS_SINCE,
             Self::Upload(command) if command.has_tags() => TAGS_SINCE,
+            Self::Lease(_) => QUOTA_SINCE,
+            Self::Expire(_) => LIFECYCLE_SINCE,
+            Self::BucketFence(record) if record.lifecycle.is_some() => LIFECYCLE_SINCE,
+            Self::BucketFence(record) if record.quota.is_some() => QUOTA_SINCE,
             Self::BucketFence(record) if record.versioning != Versioning::Off => VERSIONING_SINCE,
             _ => COMMAND_VERSION_OLDEST,
         }
@@ -237,7 +268,9 @@ impl Command for ObjectCommand {
                 let row = |(_, row): &(u16, PgRow)| 32 + 8 * row.drives.len();
                 return 64 + rows.iter().map(row).sum::<usize>();
             }
-            Self::Reencode { extents, .. } => return 64 + extents_hint(extents),
+            Self::Reencode { extents, .. } | Self::Lease(LeaseCommand::GiveUp { extents }) => {
+                return 64 + extents_hint(extents);
+            }
             Self::Upload(command) => return 512 + extents_hint(command.extents()),
             _ => return 256,
         };
@@ -300,6 +333,18 @@ impl Stored for CollectedEntry {
             at: from.varint()?,
             data: DataId::decode(from)?,
         })
+    }
+}
+
+/// Commands that have files of their own.
+fn encode_family(out: &mut Writer, command: &ObjectCommand) {
+    match command {
+        ObjectCommand::Upload(command) => command.encode(out),
+        ObjectCommand::Version(command) => command.encode(out),
+        ObjectCommand::Annotate(command) => command.encode(out),
+        ObjectCommand::Lease(command) => command.encode(out),
+        ObjectCommand::Expire(command) => command.encode(out.u8(TAG_EXPIRE)),
+        _ => unreachable!("encoded by the caller"),
     }
 }
 
@@ -380,13 +425,11 @@ impl Stored for ObjectCommand {
                 out.u8(TAG_HOLD_FLOORS).varint(*until_ms);
             }
             Self::Tombstone(tombstone) => tombstone.encode(out.u8(TAG_TOMBSTONE)),
-            Self::Upload(command) => command.encode(out),
-            Self::Version(command) => command.encode(out),
             Self::KeepEvents { for_ms, bytes } => put_two(out.u8(TAG_KEEP_EVENTS), *for_ms, *bytes),
-            Self::Annotate(command) => command.encode(out),
             Self::JudgeVersions { bucket, after } => {
                 put_last(out.u8(TAG_JUDGE_VERSIONS).u64_be(bucket.0), after.as_ref());
             }
+            family => encode_family(out, family),
         }
     }
 
@@ -450,6 +493,8 @@ impl Stored for ObjectCommand {
             tag if AnnotateCommand::has_tag(tag) => {
                 Self::Annotate(AnnotateCommand::decode(tag, from)?)
             }
+            TAG_EXPIRE => Self::Expire(ExpireCommand::decode(from)?),
+            tag if LeaseCommand::has_tag(tag) => Self::Lease(LeaseCommand::decode(tag, from)?),
             tag if UploadCommand::has_tag(tag) => Self::Upload(UploadCommand::decode(tag, from)?),
             other => return Err(unknown("object command", other)),
         })

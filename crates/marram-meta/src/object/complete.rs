@@ -11,7 +11,7 @@ use super::fence::open_bucket;
 use super::outcome::{CompletedUpload, ObjectOutcome};
 use super::put::nominal;
 use super::upload_command::{Completion, UploadName};
-use super::{drops, profile, upload, usage, versions};
+use super::{drops, profile, quota, upload, usage, versions};
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::object::{Body, VersionRow, ser_key};
 use crate::kinds::part::{PartRanges, PartTotals, PartsBody};
@@ -50,13 +50,20 @@ pub(super) fn apply(
     if totals.bytes != new.size || new.size > OBJECT_BYTES_MAX {
         return Ok(ObjectOutcome::Refused(Malformed::Size.into()));
     }
-    if upload.mixed || upload.profile != record.profile {
+    let parts = usage::of_parts(upload.counts(upload.totals.bytes));
+    let mixed = upload.mixed || upload.profile != record.profile;
+    let mut row = row(apply, name.upload, upload, new, totals);
+    row.numbered = record.versioning == Versioning::On;
+    let freed = versions::freed(apply.kv, &record, name.key.as_str(), current.as_ref())?;
+    let added = usage::of(&row, Shelf::Current);
+    if let Err(refusal) = quota::judge(apply.kv, &record, freed.plus(parts), added)? {
+        return Ok(ObjectOutcome::Refused(refusal));
+    }
+    if mixed {
         // Parts were judged by a profile that the bucket does not have any more.
         profile::begin(apply, &record)?;
     }
-    let mut row = row(apply, name.upload, upload, new, totals);
-    row.numbered = record.versioning == Versioning::On;
-    commit(apply, &record, name, current, &row)?;
+    commit(apply, &record, name, (current, parts), &row)?;
     if left_out.parts > 0 {
         drops::begin(apply, (name.bucket, name.key.as_str()), name.upload)?;
     }
@@ -103,7 +110,7 @@ fn commit(
     apply: &mut Apply<'_>,
     record: &BucketRecord,
     name: &UploadName,
-    current: Option<VersionRow>,
+    (current, parts): (Option<VersionRow>, Usage),
     row: &VersionRow,
 ) -> Result<(), StateError> {
     let key = name.key.as_str();
@@ -111,7 +118,7 @@ fn commit(
     let row_key = ser_key(name.bucket, key);
     store(apply.kv, Table::Objects, &row_key, row)?;
     let counted = usage::of(row, Shelf::Current);
-    usage::change(apply, name.bucket, Usage::default(), counted)?;
+    usage::change(apply, name.bucket, parts, counted)?;
     let upload_key = uploads::ser_key(name.bucket, key, name.upload);
     Ok(apply.kv.delete(Table::Uploads, &upload_key)?)
 }

@@ -51,8 +51,19 @@ pub(super) fn apply(
         Ok(judged) => judged,
         Err(refusal) => return Ok(ObjectOutcome::Refused(refusal)),
     };
+    self::current(apply, &record, key, current)
+}
+
+/// Removes the current version, or marks it as deleted where the bucket keeps versions.
+pub(super) fn current(
+    apply: &mut Apply<'_>,
+    record: &BucketRecord,
+    key: &str,
+    current: Option<VersionRow>,
+) -> Result<ObjectOutcome, StateError> {
+    let bucket = record.bucket;
     let existed = current.is_some();
-    versions::make_way(apply, &mut Layout::default(), &record, key, current)?;
+    versions::make_way(apply, &mut Layout::default(), record, key, current)?;
     if existed {
         apply.kv.delete(Table::Objects, &ser_key(bucket, key))?;
     }

@@ -6,7 +6,7 @@ use marram_placement::PgRow;
 use marram_types::{BucketId, PgId, PoolId};
 
 use super::outcome::ObjectOutcome;
-use super::{drops, profile};
+use super::{drops, profile, quota};
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
 use crate::kinds::layout_row::{self, LayoutRow};
 use crate::kinds::usage::Usage;
@@ -43,7 +43,8 @@ pub(super) fn bucket(
     let held = match held {
         Some(held) if !record.is_newer_than(&held) => held,
         held => {
-            store(apply.kv, Table::Buckets, &key, record)?;
+            take(apply, record)?;
+            quota::follow(apply, record)?;
             if record.state == BucketState::Deleted {
                 profile::end(apply, record.bucket)?;
                 drops::begin_bucket(apply, record.bucket)?;
@@ -53,7 +54,7 @@ pub(super) fn bucket(
             record.clone()
         }
     };
-    if held.state == BucketState::Deleted && usage == Usage::default() {
+    if held.state == BucketState::Deleted && usage.left() == 0 {
         apply.kv.delete(Table::Usage, &key)?;
     }
     Ok(ObjectOutcome::Fenced {
@@ -61,6 +62,23 @@ pub(super) fn bucket(
         epoch: held.epoch,
         state: held.state,
     })
+}
+
+/// Keeps a record. Its rules have a table of their own, because every write reads the record.
+fn take(apply: &mut Apply<'_>, record: &BucketRecord) -> Result<(), StateError> {
+    let key = bucket::ser_key(record.bucket);
+    let lean = BucketRecord {
+        lifecycle: None,
+        ..record.clone()
+    };
+    store(apply.kv, Table::Buckets, &key, &lean)?;
+    match &record.lifecycle {
+        Some(rules) if record.state != BucketState::Deleted => {
+            store(apply.kv, Table::Lifecycles, &key, rules.as_ref())?;
+        }
+        _ => apply.kv.delete(Table::Lifecycles, &key)?,
+    }
+    Ok(())
 }
 
 /// Takes the rows that are newer than the group's copies. All rows of an entry or none: a refusal

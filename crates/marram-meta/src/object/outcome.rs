@@ -5,6 +5,7 @@ use marram_types::{DriveId, Generation, UploadId, VersionId};
 
 use crate::kinds::bucket::BucketState;
 use crate::kinds::noncurrent::{get_place, put_place};
+use crate::kinds::quota::{Amount, Lease};
 use crate::refusal::{Refusal, unknown};
 use crate::stored::Stored;
 
@@ -47,6 +48,55 @@ impl Stored for CompletedUpload {
             crc64: from.u64_be()?,
             etag: from.str()?.to_owned(),
             under_protected: from.bool()?,
+        })
+    }
+}
+
+/// What went because its time had come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Current versions.
+    pub current: u64,
+    /// Versions that were not.
+    pub noncurrent: u64,
+    /// Delete markers.
+    pub markers: u64,
+    /// Uploads.
+    pub uploads: u64,
+    /// Bytes of the versions and of the uploads' parts. Those of a current version that is kept, marked as
+    /// deleted, count too.
+    pub bytes: u64,
+}
+
+impl Expired {
+    /// The sum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            current: self.current + other.current,
+            noncurrent: self.noncurrent + other.noncurrent,
+            markers: self.markers + other.markers,
+            uploads: self.uploads + other.uploads,
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+impl Stored for Expired {
+    fn encode(&self, out: &mut Writer) {
+        for count in [self.current, self.noncurrent, self.markers, self.uploads] {
+            out.varint(count);
+        }
+        out.varint(self.bytes);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            current: from.varint()?,
+            noncurrent: from.varint()?,
+            markers: from.varint()?,
+            uploads: from.varint()?,
+            bytes: from.varint()?,
         })
     }
 }
@@ -161,6 +211,15 @@ pub enum ObjectOutcome {
         /// An extent survives fewer losses than the bucket asks for; a ticket was filed.
         under_protected: bool,
     },
+    /// What went of what was due.
+    Expired(Expired),
+    /// The group's part of a quota, and what it holds.
+    Lease {
+        /// The lease.
+        lease: Lease,
+        /// What the group holds of the bucket.
+        held: Amount,
+    },
     /// Parts that nothing wants were taken out of use.
     PartsDropped {
         /// There are no more.
@@ -219,6 +278,11 @@ fn encode_versions(out: &mut Writer, outcome: &ObjectOutcome) {
         }
         Of::VersionDeleted { existed, marker } => {
             out.u8(176).bool(*existed).bool(*marker);
+        }
+        Of::Expired(done) => done.encode(out.u8(199)),
+        Of::Lease { lease, held } => {
+            lease.encode(out.u8(197));
+            held.encode(out);
         }
         Of::NoncurrentJudged { after, done } => {
             put_place(out.u8(177), after.as_ref());
@@ -355,6 +419,11 @@ impl Stored for ObjectOutcome {
             179 => Self::Annotated {
                 generation: Generation(from.varint()?),
                 modified_ms: from.varint()?,
+            },
+            199 => Self::Expired(Expired::decode(from)?),
+            197 => Self::Lease {
+                lease: Lease::decode(from)?,
+                held: Amount::decode(from)?,
             },
             177 => Self::NoncurrentJudged {
                 after: get_place(from)?,

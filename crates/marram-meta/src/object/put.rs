@@ -8,7 +8,7 @@ use super::extents::{History, adopt, history, settle};
 use super::fence::open_bucket;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
-use super::{usage, versions};
+use super::{quota, usage, versions};
 use crate::kinds::data_ref::DataRef;
 use crate::kinds::extent::{Extent, ser_chunk, ser_chunk_key};
 use crate::kinds::inline;
@@ -51,20 +51,17 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
         Err(refusal) => return Ok(ObjectOutcome::Refused(refusal)),
     };
     let protection = protection(put, record.profile, &extents);
+    let counted = counted(put, protection);
+    let freed = versions::freed(apply.kv, &record, put.key, current.as_ref())?;
+    if let Err(refusal) = quota::judge(apply.kv, &record, freed, counted)? {
+        return Ok(ObjectOutcome::Refused(refusal));
+    }
     let generation = Generation(apply.index + apply.state.generation_offset);
     versions::make_way(apply, &mut layout, &record, put.key, current)?;
     let data = write_body(apply, put, &extents, protection)?;
     let mut row = row(put, &data, generation, apply.now_ms(), protection);
     row.numbered = record.versioning == Versioning::On;
     apply.kv.put(Table::Objects, &row_key, &row.ser_value())?;
-    let counted = Usage {
-        objects: 1,
-        bytes: put.size,
-        narrowed: u64::from(protection.narrowed),
-        under_protected: u64::from(protection.under_protected),
-        off_profile: u64::from(protection.off_profile),
-        ..Usage::default()
-    };
     usage::change(apply, put.bucket, Usage::default(), counted)?;
     Ok(ObjectOutcome::Committed {
         version: put.version,
@@ -73,6 +70,18 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
         narrowed: protection.narrowed,
         under_protected: protection.under_protected,
     })
+}
+
+/// What is counted of the new version.
+fn counted(put: &PutRef<'_>, protection: Protection) -> Usage {
+    Usage {
+        objects: 1,
+        bytes: put.size,
+        narrowed: u64::from(protection.narrowed),
+        under_protected: u64::from(protection.under_protected),
+        off_profile: u64::from(protection.off_profile),
+        ..Usage::default()
+    }
 }
 
 /// Whether the put was applied before, under whatever request (placement-protocol.md 10): its

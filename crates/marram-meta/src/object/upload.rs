@@ -12,10 +12,12 @@ use super::fence::open_bucket;
 use super::outcome::ObjectOutcome;
 use super::put::nominal;
 use super::upload_command::{NewPart, UploadCommand, UploadName};
+use super::{quota, usage};
 use crate::kinds::data_ref::DataRef;
 use crate::kinds::object::{self, VersionRow};
 use crate::kinds::part::{self, PartRow, PartTotals};
 use crate::kinds::upload::{UploadRow, ser_key};
+use crate::kinds::usage::Usage;
 use crate::kv::Table;
 use crate::layout::Layout;
 use crate::live;
@@ -77,6 +79,7 @@ fn create(
         profile: record.profile,
         mixed: false,
         totals: PartTotals::default(),
+        counted: true,
     };
     // Ids are drawn at random, so only a repeated entry finds the row.
     if apply.kv.get(Table::Uploads, &key)?.is_none() {
@@ -180,6 +183,12 @@ fn put_part(
     if totals.extents > UPLOAD_EXTENTS_MAX {
         return Ok(refused(UploadRefusal::TooManyExtents));
     }
+    let counted = |part: PartTotals| usage::of_parts(upload.counts(part.bytes));
+    let (freed, added) = (counted(before), counted(row.totals()));
+    if let Err(refusal) = quota::judge(apply.kv, &record, freed, added)? {
+        return Ok(refused(refusal));
+    }
+    usage::change(apply, name.bucket, freed, added)?;
     for extent in old.iter().flat_map(|old| &old.extents) {
         displace_extent(apply, &mut layout, extent)?;
     }
@@ -220,15 +229,22 @@ fn abort(apply: &mut Apply<'_>, name: &UploadName) -> Result<ObjectOutcome, Stat
     if let Err(refusal) = open_bucket(apply.kv, name.bucket)? {
         return Ok(refused(refusal));
     }
-    if let Err(refusal) = find(apply, name)? {
-        return Ok(refused(refusal));
-    }
-    end(apply, name)?;
+    let upload = match find(apply, name)? {
+        Ok(upload) => upload,
+        Err(refusal) => return Ok(refused(refusal)),
+    };
+    end(apply, name, &upload)?;
     Ok(ObjectOutcome::Done)
 }
 
-/// Ends an upload; its parts are taken out of use by later entries.
-pub(super) fn end(apply: &mut Apply<'_>, name: &UploadName) -> Result<(), StateError> {
+/// Ends an upload; its parts are taken out of use by later entries, and not counted any more.
+pub(super) fn end(
+    apply: &mut Apply<'_>,
+    name: &UploadName,
+    upload: &UploadRow,
+) -> Result<(), StateError> {
+    let parts = usage::of_parts(upload.counts(upload.totals.bytes));
+    usage::change(apply, name.bucket, parts, Usage::default())?;
     let key = ser_key(name.bucket, name.key.as_str(), name.upload);
     apply.kv.delete(Table::Uploads, &key)?;
     drops::begin(apply, (name.bucket, name.key.as_str()), name.upload)

@@ -55,4 +55,13 @@ pub(super) const MARKER: Usage = Usage {
     noncurrent: 0,
     noncurrent_bytes: 0,
     markers: 1,
+    part_bytes: 0,
 };
+
+/// What is counted of the parts of an upload that is under way.
+pub(super) fn of_parts(bytes: u64) -> Usage {
+    Usage {
+        part_bytes: bytes,
+        ..Usage::default()
+    }
+}

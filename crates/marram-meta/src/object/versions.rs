@@ -64,6 +64,29 @@ pub(super) fn make_way(
     }
 }
 
+/// What of the usage goes when something new is written over a key, by [`make_way`]. Nothing is looked at
+/// where the bucket has no quota, the only one who asks.
+pub(super) fn freed(
+    kv: &dyn KvRead,
+    record: &BucketRecord,
+    key: &str,
+    current: Option<&VersionRow>,
+) -> Result<Usage, StateError> {
+    if record.quota.is_none() {
+        return Ok(Usage::default());
+    }
+    Ok(match (record.versioning, current) {
+        (Versioning::On, _) | (Versioning::Off, None) => Usage::default(),
+        (Versioning::Off, Some(row)) => usage::of(row, Shelf::Current),
+        (Versioning::Suspended, Some(row)) if !row.numbered => usage::of(row, Shelf::Current),
+        (Versioning::Suspended, _) => match null_version(kv, (record.bucket, key))? {
+            Some(Past::Version(row)) => usage::of(&row, Shelf::Noncurrent),
+            Some(Past::Marker(_)) => usage::MARKER,
+            None => Usage::default(),
+        },
+    })
+}
+
 /// Displaces the current version. Its row stays, for the caller to write over or to remove.
 fn remove_current(
     apply: &mut Apply<'_>,
@@ -154,14 +177,22 @@ fn remove_null(
     layout: &mut Layout,
     (bucket, key): Name<'_>,
 ) -> Result<(), StateError> {
-    let Some(pointer) = apply.kv.get(Table::NullVersions, &ser_key(bucket, key))? else {
-        return Ok(());
+    match null_version(apply.kv, (bucket, key))? {
+        None => Ok(()),
+        Some(what) => forget(apply, layout, (bucket, key), &what),
+    }
+}
+
+/// The null version of a key, if it is not current.
+fn null_version(kv: &dyn KvRead, (bucket, key): Name<'_>) -> Result<Option<Past>, StateError> {
+    let Some(pointer) = kv.get(Table::NullVersions, &ser_key(bucket, key))? else {
+        return Ok(None);
     };
     let generation =
         past::deser_generation(&pointer).map_err(StateError::corrupt(Table::NullVersions))?;
     let row_key = past::ser_key(bucket, key, generation);
-    let what = load(apply.kv, Table::Noncurrent, &row_key)?.ok_or_else(live::dangling)?;
-    forget(apply, layout, (bucket, key), &what)
+    let what = load(kv, Table::Noncurrent, &row_key)?.ok_or_else(live::dangling)?;
+    Ok(Some(what))
 }
 
 /// Has the data of a version refer to its row, wherever it lies from now on. That of parts refers to the

@@ -5,6 +5,7 @@ use marram_placement::PgRow;
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DriveId, Generation, Profile, VersionId};
 
+use super::due::DueAnswer;
 use super::events::EventsAnswer;
 use super::lost::LostTotals;
 use super::named::NamedAnswer;
@@ -16,6 +17,7 @@ use crate::kinds::extent::Extent;
 use crate::kinds::garbage::GarbageEntry;
 use crate::kinds::noncurrent::{get_place, put_place};
 use crate::kinds::object::VersionRow;
+use crate::kinds::quota::Lease;
 use crate::kinds::ticket::RepairTicket;
 use crate::kinds::usage::Usage;
 use crate::refusal::unknown;
@@ -228,6 +230,15 @@ pub enum ObjectAnswer {
     Begin(BeginAnswer),
     /// To `Usage`.
     Usage(Usage),
+    /// To `Due`.
+    Due(DueAnswer),
+    /// To `Lease`; none: the bucket has no quota here.
+    Lease {
+        /// What the group holds.
+        usage: Usage,
+        /// Its part of the quota.
+        lease: Option<Lease>,
+    },
     /// To `Status`.
     Status(GroupCounters),
     /// To `Garbage`.
@@ -304,6 +315,11 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
                 .varint(begin.time_ms);
         }
         ObjectAnswer::Usage(usage) => usage.encode(out.u8(4)),
+        ObjectAnswer::Due(found) => found.encode(out.u8(199)),
+        ObjectAnswer::Lease { usage, lease } => {
+            usage.encode(out.u8(197));
+            out.option(lease.as_ref(), |out, lease| lease.encode(out));
+        }
         ObjectAnswer::Status(counters) => {
             out.u8(5)
                 .varint(counters.applied)
@@ -393,6 +409,11 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
             time_ms: from.varint()?,
         }),
         4 => ObjectAnswer::Usage(Usage::decode(from)?),
+        199 => ObjectAnswer::Due(DueAnswer::decode(from)?),
+        197 => ObjectAnswer::Lease {
+            usage: Usage::decode(from)?,
+            lease: from.option(Lease::decode)?,
+        },
         5 => ObjectAnswer::Status(GroupCounters {
             applied: from.varint()?,
             time_ms: from.varint()?,

@@ -3,6 +3,7 @@
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId};
 
+use super::due::DueQuery;
 use super::events::EventsQuery;
 use super::named::NamedCursor;
 use super::uploads::{UploadQuery, UploadsQuery};
@@ -118,6 +119,13 @@ pub enum ObjectQuery {
         /// The bucket; none: all.
         bucket: Option<BucketId>,
     },
+    /// What the group holds of a bucket, and its part of the bucket's quota.
+    Lease {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// What of a bucket is due by its rules.
+    Due(DueQuery),
     /// What the group holds beside objects: floors, queues.
     Status,
     /// Garbage whose shards may be deleted now (rules.md 27, 28), by the index at which its write
@@ -277,6 +285,10 @@ fn encode_uploads(out: &mut Writer, query: &ObjectQuery) {
             );
         }
         ObjectQuery::ListVersions(query) => query.encode(out.u8(81)),
+        ObjectQuery::Due(query) => query.encode(out.u8(199)),
+        ObjectQuery::Lease { bucket } => {
+            out.u8(197).u64_be(bucket.0);
+        }
         ObjectQuery::JudgingNoncurrent => {
             out.u8(82);
         }
@@ -370,6 +382,10 @@ impl Stored for ObjectQuery {
             },
             2 => Self::List(ListQuery::decode(from)?),
             3 => Self::Begin {
+                bucket: BucketId(from.u64_be()?),
+            },
+            199 => Self::Due(DueQuery::decode(from)?),
+            197 => Self::Lease {
                 bucket: BucketId(from.u64_be()?),
             },
             4 => Self::Usage {

@@ -11,6 +11,7 @@ use super::answer::{
     BeginAnswer, GroupCounters, HeadAnswer, ObjectAnswer, TAG_HEAD, TICKETS_COUNTED_MAX, VERSION,
     encode_head_rest,
 };
+use super::due::due;
 use super::events::events;
 use super::list::list;
 use super::live::{live, queue, reference, rows, tickets};
@@ -84,6 +85,11 @@ pub fn answer(
             time_ms: GroupState::load(kv)?.time_ms,
         }),
         ObjectQuery::Usage { bucket } => ObjectAnswer::Usage(usage(kv, *bucket)?),
+        ObjectQuery::Due(query) => ObjectAnswer::Due(due(kv, query)?),
+        ObjectQuery::Lease { bucket } => ObjectAnswer::Lease {
+            usage: usage(kv, Some(*bucket))?,
+            lease: load(kv, Table::Leases, &bucket::ser_key(*bucket))?,
+        },
         ObjectQuery::Status => ObjectAnswer::Status(counters(kv)?),
         ObjectQuery::Garbage { after, limit } => {
             ObjectAnswer::Garbage(garbage(kv, *after, *limit)?)

@@ -9,13 +9,13 @@ use proptest::prelude::*;
 use crate::stored::Stored;
 use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
-    BeginAnswer, DeleteMarker, Event, EventKind, EventPlace, EventsAnswer, EventsFound,
-    EventsQuery, Extent, GarbageEntry, GarbageTotals, GroupCounters, HeadAnswer, ListEntry,
-    ListItem, ListMerge, ListPage, ListQuery, ListStart, LiveExtent, LostTotals, NamedCursor,
-    ObjectAnswer, ObjectQuery, OnDrive, OnDriveAnswer, PartItem, PartRow, Reference, RowsAnswer,
-    TicketItem, TicketWork, TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName,
-    UploadQuery, UploadRow, UploadsAnswer, UploadsQuery, Usage, VersionAnswer, VersionEntry,
-    VersionRow, answer,
+    BeginAnswer, DeleteMarker, DueAnswer, DuePlace, DueQuery, Event, EventKind, EventPlace,
+    EventsAnswer, EventsFound, EventsQuery, Extent, GarbageEntry, GarbageTotals, GroupCounters,
+    HeadAnswer, Lease, Lifecycle, ListEntry, ListItem, ListMerge, ListPage, ListQuery, ListStart,
+    LiveExtent, LostTotals, NamedCursor, ObjectAnswer, ObjectQuery, OnDrive, OnDriveAnswer,
+    PartItem, PartRow, PastPlace, Reference, RowsAnswer, TicketItem, TicketWork, TicketsAnswer,
+    UploadAnswer, UploadFound, UploadItem, UploadName, UploadQuery, UploadRow, UploadsAnswer,
+    UploadsQuery, Usage, VersionAnswer, VersionEntry, VersionRow, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -576,4 +576,48 @@ fn a_listing_keeps_to_its_bucket() {
     }
     let by_name: BTreeMap<_, _> = [("a", 1)].into();
     assert_eq!(by_name.len(), group.kv.len(crate::Table::Objects));
+}
+
+/// What is asked and answered about quotas and rules.
+#[test]
+fn leases_and_what_is_due_round_trip() {
+    let queries = [
+        ObjectQuery::Lease { bucket: BUCKET },
+        ObjectQuery::Due(DueQuery {
+            bucket: BUCKET,
+            now_ms: 7,
+            rules: Some(Lifecycle::default()),
+            from: DuePlace::Uploads(Some(("k".to_owned(), UploadId(3)))),
+            rows: 9,
+        }),
+    ];
+    for query in queries {
+        assert_eq!(ObjectQuery::decode(&query.encode()), Ok(query));
+    }
+    let place = PastPlace {
+        key: "k".to_owned(),
+        generation: Generation(4),
+        written_ms: 5,
+        versions: 6,
+    };
+    let answers = [
+        ObjectAnswer::Lease {
+            usage: Usage {
+                part_bytes: 3,
+                ..Usage::default()
+            },
+            lease: Some(Lease {
+                since: 2,
+                ..Lease::default()
+            }),
+        },
+        ObjectAnswer::Due(DueAnswer {
+            items: Vec::new(),
+            rows: 5,
+            next: Some(DuePlace::Noncurrent(Some(place))),
+        }),
+    ];
+    for answer in answers {
+        assert_eq!(ObjectAnswer::decode(&answer.encode().into()), Ok(answer));
+    }
 }

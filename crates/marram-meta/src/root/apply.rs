@@ -6,7 +6,9 @@ use marram_types::{Crc64Nvme, GroupId, Profile, ReplicaId};
 
 use super::command::RootCommand;
 use super::outcome::RootOutcome;
-use super::{absence, buckets, drives, hold, identity, keys, moves, nodes, removal, versions};
+use super::{
+    absence, buckets, drives, hold, identity, keys, moves, nodes, quota, removal, versions,
+};
 use crate::envelope::{COMMAND_VERSION, Envelope, EnvelopeError};
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::cluster::{self, ClusterRecord};
@@ -109,8 +111,9 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         RootCommand::RemoveNode { node, tombstone } => removal::remove(apply, node, tombstone),
         RootCommand::Identity(command) => identity::run(apply, command),
         RootCommand::Keys(command) => keys::run(apply, command),
-        RootCommand::SetVersioning { name, versioning } => {
-            buckets::set_versioning(apply, &name, versioning)
+        RootCommand::Quota(command) => quota::run(apply, &cluster, command),
+        command @ (RootCommand::SetVersioning { .. } | RootCommand::SetLifecycle { .. }) => {
+            buckets::set(apply, command)
         }
         RootCommand::Drives(command) => {
             let ran = drives::run(apply, &command)?;

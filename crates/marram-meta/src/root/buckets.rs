@@ -7,23 +7,26 @@
 //!                                              |                         |
 //!                                          Changing <-- something left --+-- empty --> gone
 //! ```
-//! A new profile, and a change of versioning, is a record with a higher epoch too: Active
+//! A new profile, a change of versioning, a quota, and rules are a record with a higher epoch too: Active
 //! --SetBucketProfile--> Changing.
 //! Pending states (Creating, Changing, Deleting) are brought to every object group by the root's
 //! leader, which may stop at any moment: the record says what is still to be done.
 
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
 use marram_placement::pool_of;
 use marram_types::caps::BUCKETS_MAX;
 use marram_types::{BucketId, BucketName, GroupId, NodeId, Profile};
 
 use super::apply::{Ran, count};
+use super::command::RootCommand;
 use super::nodes::all_nodes;
 use super::outcome::RootOutcome;
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
 use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::{self, GroupRecord};
+use crate::kinds::lifecycle::Lifecycle;
 use crate::kinds::node::NodeRecord;
 use crate::kinds::pool;
 use crate::kinds::versioning::Versioning;
@@ -59,6 +62,8 @@ pub(super) fn create(
         profile,
         created_ms: apply.now_ms(),
         versioning: Versioning::Off,
+        quota: None,
+        lifecycle: None,
     };
     let key = bucket::ser_key(record.bucket);
     apply
@@ -169,7 +174,10 @@ pub(super) fn delete(apply: &mut Apply<'_>, name: &BucketName) -> Ran {
 }
 
 /// The record of a bucket that takes changes, or why there is none.
-fn open(kv: &dyn KvRead, name: &BucketName) -> Result<Result<BucketRecord, Refusal>, StateError> {
+pub(super) fn open(
+    kv: &dyn KvRead,
+    name: &BucketName,
+) -> Result<Result<BucketRecord, Refusal>, StateError> {
     let Some(id) = kv.get(Table::BucketNames, name.as_str().as_bytes())? else {
         return Ok(Err(Refusal::NoSuchBucket));
     };
@@ -184,7 +192,10 @@ fn open(kv: &dyn KvRead, name: &BucketName) -> Result<Result<BucketRecord, Refus
 }
 
 /// Writes a changed record, to be brought to every object group.
-fn change(apply: &mut Apply<'_>, mut record: BucketRecord) -> Result<RootOutcome, KvError> {
+pub(super) fn change(
+    apply: &mut Apply<'_>,
+    mut record: BucketRecord,
+) -> Result<RootOutcome, KvError> {
     record.epoch += 1;
     if record.state == BucketState::Active {
         record.state = BucketState::Changing;
@@ -192,13 +203,18 @@ fn change(apply: &mut Apply<'_>, mut record: BucketRecord) -> Result<RootOutcome
     put(apply, record)
 }
 
+/// Changes how a bucket keeps what it holds.
+pub(super) fn set(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
+    match command {
+        RootCommand::SetVersioning { name, versioning } => set_versioning(apply, &name, versioning),
+        RootCommand::SetLifecycle { name, lifecycle } => set_lifecycle(apply, &name, lifecycle),
+        _ => unreachable!("the caller knows what it sends here"),
+    }
+}
+
 /// Has a bucket keep versions, or not any more. Once it kept some they are there, and a bucket whose
 /// versioning is off has none: so there is no way back to that.
-pub(super) fn set_versioning(
-    apply: &mut Apply<'_>,
-    name: &BucketName,
-    versioning: Versioning,
-) -> Ran {
+fn set_versioning(apply: &mut Apply<'_>, name: &BucketName, versioning: Versioning) -> Ran {
     let mut record = match open(apply.kv, name)? {
         Ok(record) => record,
         Err(refusal) => return Ok(Err(refusal)),
@@ -210,6 +226,23 @@ pub(super) fn set_versioning(
         return Ok(Err(Refusal::VersioningStays));
     }
     record.versioning = versioning;
+    Ok(Ok(change(apply, record)?))
+}
+
+/// Says by which rules what a bucket holds goes by itself.
+fn set_lifecycle(apply: &mut Apply<'_>, name: &BucketName, lifecycle: Lifecycle) -> Ran {
+    if lifecycle.check().is_err() {
+        return Ok(Err(Refusal::LifecycleMalformed));
+    }
+    let mut record = match open(apply.kv, name)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let lifecycle = (!lifecycle.rules.is_empty()).then(|| Arc::new(lifecycle));
+    if record.lifecycle == lifecycle {
+        return Ok(Ok(RootOutcome::Bucket(record)));
+    }
+    record.lifecycle = lifecycle;
     Ok(Ok(change(apply, record)?))
 }
 
@@ -254,7 +287,7 @@ pub(super) fn leaves_too_few(
     ))
 }
 
-fn all_buckets(kv: &dyn KvRead) -> Result<Vec<BucketRecord>, StateError> {
+pub(super) fn all_buckets(kv: &dyn KvRead) -> Result<Vec<BucketRecord>, StateError> {
     let mut found = Vec::new();
     let all = (Bound::Unbounded, Bound::Unbounded);
     kv.scan(Table::Buckets, all.0, all.1, &mut |_, bytes| {
@@ -289,6 +322,9 @@ pub(super) fn sealed(apply: &mut Apply<'_>, bucket: BucketId, epoch: u64, nonemp
         return Ok(Ok(put(apply, record)?));
     }
     apply.kv.delete(Table::Buckets, &bucket::ser_key(bucket))?;
+    apply
+        .kv
+        .delete(Table::QuotaLeases, &bucket::ser_key(bucket))?;
     apply
         .kv
         .delete(Table::BucketNames, record.name.as_str().as_bytes())?;

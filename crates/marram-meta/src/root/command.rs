@@ -4,17 +4,22 @@ use marram_placement::{PoolTable, SlotMove};
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, ReplicaId};
 
+use super::absence_command;
 use super::drive_command::{self, DriveCommand};
 use super::key_command::{self, KeyCommand};
-use crate::envelope::{COMMAND_VERSION_OLDEST, Command, VERSIONING_SINCE, WORK_PAUSES_SINCE};
+use super::quota_command::{self, QuotaCommand};
+use crate::envelope::{
+    COMMAND_VERSION_OLDEST, Command, LIFECYCLE_SINCE, QUOTA_SINCE, VERSIONING_SINCE,
+    WORK_PAUSES_SINCE,
+};
 use crate::kinds::absence::Pause;
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::bucket::get_name;
 use crate::kinds::cluster::ClusterRecord;
 use crate::kinds::group::GroupRecord;
+use crate::kinds::lifecycle::Lifecycle;
 use crate::kinds::node::{NodeDuty, get_fingerprint};
 use crate::kinds::versioning::Versioning;
-use crate::refusal::unknown;
 use crate::root::identity::command::IdentityCommand;
 use crate::stored::{Stored, get_profile, put_profile};
 
@@ -268,6 +273,15 @@ pub enum RootCommand {
     Drives(DriveCommand),
     /// Access keys.
     Keys(KeyCommand),
+    /// Says by which rules what a bucket holds goes by itself, pending until every object group knows them.
+    SetLifecycle {
+        /// The bucket's name.
+        name: BucketName,
+        /// The rules; none: nothing goes.
+        lifecycle: Lifecycle,
+    },
+    /// What buckets may hold.
+    Quota(QuotaCommand),
     /// Gives a bucket another profile, pending until every object group knows it; its versions are
     /// encoded anew in the background.
     SetBucketProfile {
@@ -329,6 +343,8 @@ impl Command for RootCommand {
             Self::Drives(DriveCommand::SetPaused { work, .. }) if work.is_newer() => {
                 WORK_PAUSES_SINCE
             }
+            Self::Quota(_) => QUOTA_SINCE,
+            Self::SetLifecycle { .. } => LIFECYCLE_SINCE,
             _ => COMMAND_VERSION_OLDEST,
         }
     }
@@ -400,6 +416,10 @@ impl Stored for RootCommand {
             Self::Drives(command) => command.encode(out),
             Self::Identity(command) => command.encode(out),
             Self::Keys(command) => command.encode(out),
+            Self::Quota(command) => command.encode(out),
+            Self::SetLifecycle { name, lifecycle } => {
+                lifecycle.encode(out.u8(108).str(name.as_str()));
+            }
             layout => encode_layout(out, layout),
         }
     }
@@ -448,6 +468,13 @@ impl Stored for RootCommand {
                 Self::Drives(DriveCommand::decode(tag, from)?)
             }
             tag if key_command::TAGS.contains(&tag) => Self::Keys(KeyCommand::decode(tag, from)?),
+            108 => Self::SetLifecycle {
+                name: get_name(from)?,
+                lifecycle: Lifecycle::decode(from)?,
+            },
+            tag if quota_command::TAGS.contains(&tag) => {
+                Self::Quota(QuotaCommand::decode(tag, from)?)
+            }
             tag @ 21..=29 => Self::Identity(IdentityCommand::decode(tag, from)?),
             layout => return decode_layout(layout, from),
         })
@@ -503,61 +530,8 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::SetVersioning { name, versioning } => {
             out.u8(104).str(name.as_str()).u8(*versioning as u8);
         }
-        absence => encode_absence(out, absence),
+        absence => absence_command::encode(out, absence),
     }
-}
-
-/// Commands about nodes that are away.
-fn encode_absence(out: &mut Writer, command: &RootCommand) {
-    match command {
-        RootCommand::GiveUp { node, rebuild } => {
-            out.u8(30).varint(node.0).bool(*rebuild);
-        }
-        RootCommand::TakeBack { node } => {
-            out.u8(31).varint(node.0);
-        }
-        RootCommand::Pause {
-            nodes,
-            pause,
-            ttl_ms,
-        } => {
-            out.u8(32)
-                .list(nodes, |out, node| {
-                    out.varint(node.0);
-                })
-                .u8(*pause as u8)
-                .varint(*ttl_ms);
-        }
-        RootCommand::EndPause { node, pause, only } => {
-            out.u8(33).varint(node.0).u8(*pause as u8);
-            out.option(only.as_ref(), |out, until_ms| {
-                out.varint(*until_ms);
-            });
-        }
-        _ => unreachable!("the other commands are encoded before"),
-    }
-}
-
-fn decode_absence(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeError> {
-    let node = |from: &mut Reader<'_>| from.varint().map(NodeId);
-    Ok(match tag {
-        30 => RootCommand::GiveUp {
-            node: node(from)?,
-            rebuild: from.bool()?,
-        },
-        31 => RootCommand::TakeBack { node: node(from)? },
-        32 => RootCommand::Pause {
-            nodes: from.list(node)?,
-            pause: Pause::from_byte(from.u8()?)?,
-            ttl_ms: from.varint()?,
-        },
-        33 => RootCommand::EndPause {
-            node: node(from)?,
-            pause: Pause::from_byte(from.u8()?)?,
-            only: from.option(Reader::varint)?,
-        },
-        other => return Err(unknown("root command", other)),
-    })
 }
 
 fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeError> {
@@ -625,7 +599,7 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
             name: get_name(from)?,
             versioning: Versioning::from_byte(from.u8()?)?,
         },
-        other => return decode_absence(other, from),
+        other => return absence_command::decode(other, from),
     })
 }
 

@@ -4,6 +4,7 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DriveId, NodeId, ReplicaId};
 
 use crate::kinds::bucket::BucketRecord;
+use crate::kinds::quota::QuotaLeases;
 use crate::refusal::{Refusal, unknown};
 use crate::stored::{Stored, get_drives, put_drives};
 
@@ -60,6 +61,8 @@ pub enum RootOutcome {
         /// The node; none: a gateway.
         node: Option<AdmittedNode>,
     },
+    /// The leases of a bucket's quota.
+    Leases(QuotaLeases),
     /// Nothing was changed.
     Refused(Refusal),
 }
@@ -96,6 +99,7 @@ impl Stored for RootOutcome {
             }
             Self::Bucket(record) => record.encode(out.u8(4)),
             Self::BucketRemoved(record) => record.encode(out.u8(5)),
+            Self::Leases(leases) => leases.encode(out.u8(105)),
             Self::Refused(refusal) => refusal.encode(out.u8(6)),
             Self::Admitted { name, node } => {
                 out.u8(20).str(name).option(node.as_ref(), |out, node| {
@@ -124,6 +128,7 @@ impl Stored for RootOutcome {
             },
             4 => Self::Bucket(BucketRecord::decode(from)?),
             5 => Self::BucketRemoved(BucketRecord::decode(from)?),
+            105 => Self::Leases(QuotaLeases::decode(from)?),
             6 => Self::Refused(Refusal::decode(from)?),
             7 => Self::Moved {
                 applied: u32::try_from(from.varint()?)

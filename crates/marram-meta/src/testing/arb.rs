@@ -11,10 +11,11 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::{
-    Absence, AccessKeyRecord, Body, BucketRecord, BucketState, ClusterRecord, DriveDuty,
-    DriveRecord, Extent, GroupRecord, Lost, NewBody, NewExtent, NewVersion, NodeDuty, NodeRecord,
-    NodeState, OldSecret, PartRanges, PartRow, PartSums, PartTally, PartTotals, PartsBody, Pause,
-    Precondition, RepairTicket, TicketReasons, UploadRow, VersionRow, Versioning,
+    Absence, AccessKeyRecord, Amount, Body, BucketRecord, BucketState, ClusterRecord, DriveDuty,
+    DriveRecord, Expiry, Extent, GroupRecord, Lease, Lifecycle, LifecycleRule, Lost, NewBody,
+    NewExtent, NewVersion, NodeDuty, NodeRecord, NodeState, NoncurrentExpiry, OldSecret,
+    PartRanges, PartRow, PartSums, PartTally, PartTotals, PartsBody, Pause, Precondition, Quota,
+    RepairTicket, RuleFilter, TicketReasons, UploadRow, VersionRow, Versioning,
 };
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
@@ -211,6 +212,7 @@ pub(crate) fn upload_row() -> impl Strategy<Value = UploadRow> {
             mixed: rest.1,
             totals: rest.2,
             tags: rest.3,
+            counted: n[0] % 2 == 0,
         })
 }
 
@@ -315,19 +317,92 @@ pub(crate) fn bucket() -> impl Strategy<Value = BucketRecord> {
         any::<u64>(),
         bucket_state(),
         profile(),
-        (any::<u64>(), versioning()),
+        (
+            any::<u64>(),
+            versioning(),
+            option::of(quota()),
+            option::of(lifecycle()),
+        ),
     )
         .prop_map(
-            |(bucket, name, epoch, state, profile, (created_ms, versioning))| BucketRecord {
-                bucket: BucketId(bucket),
-                name,
-                epoch,
-                state,
-                profile,
-                created_ms,
-                versioning,
+            |(bucket, name, epoch, state, profile, (created_ms, versioning, quota, lifecycle))| {
+                BucketRecord {
+                    bucket: BucketId(bucket),
+                    name,
+                    epoch,
+                    state,
+                    profile,
+                    created_ms,
+                    versioning,
+                    quota,
+                    lifecycle: lifecycle.map(std::sync::Arc::new),
+                }
             },
         )
+}
+
+pub(crate) fn quota() -> impl Strategy<Value = Quota> {
+    (
+        option::of(any::<u64>()),
+        option::of(any::<u64>()),
+        any::<u64>(),
+    )
+        .prop_map(|(bytes, objects, since)| Quota {
+            bytes,
+            objects,
+            since,
+        })
+}
+
+pub(crate) fn lifecycle() -> impl Strategy<Value = Lifecycle> {
+    let expire = prop_oneof![
+        any::<u32>().prop_map(Expiry::AfterDays),
+        any::<u64>().prop_map(Expiry::OnDate),
+    ];
+    let noncurrent = any::<[u32; 2]>().prop_map(|[after_days, keep_newest]| NoncurrentExpiry {
+        after_days,
+        keep_newest,
+    });
+    let sizes = (option::of(any::<u64>()), option::of(any::<u64>()));
+    let filter = (text(), sizes, metadata());
+    let filter = filter.prop_map(|(prefix, (larger_than, smaller_than), tags)| RuleFilter {
+        prefix,
+        larger_than,
+        smaller_than,
+        tags,
+    });
+    let rule = (
+        (text(), any::<bool>(), filter),
+        (option::of(expire), option::of(noncurrent), any::<bool>()),
+        option::of(any::<u32>()),
+    );
+    let rule = rule.prop_map(
+        |((id, enabled, filter), actions, abort_after_days)| LifecycleRule {
+            id,
+            enabled,
+            filter,
+            expire: actions.0,
+            noncurrent: actions.1,
+            expired_markers: actions.2,
+            abort_after_days,
+        },
+    );
+    vec(rule, 0..4).prop_map(|rules| Lifecycle { rules })
+}
+
+pub(crate) fn amount() -> impl Strategy<Value = Amount> {
+    any::<[u128; 2]>().prop_map(Amount::of)
+}
+
+pub(crate) fn lease() -> impl Strategy<Value = Lease> {
+    (any::<u64>(), amount(), amount(), amount()).prop_map(|(since, granted, claimed, returned)| {
+        Lease {
+            since,
+            granted,
+            claimed,
+            returned,
+        }
+    })
 }
 
 pub(crate) fn versioning() -> impl Strategy<Value = Versioning> {

@@ -119,6 +119,11 @@ pub(super) const FINDING: Label = Label {
     most: 4,
     help: "`damaged`, `unreadable`, `gone` or `missing`",
 };
+pub(super) const ACTION: Label = Label {
+    name: "action",
+    most: 4,
+    help: "`expire`, `expire_noncurrent`, `remove_marker` or `abort_upload`",
+};
 pub(super) const WORK: Label = Label {
     name: "work",
     most: 4,

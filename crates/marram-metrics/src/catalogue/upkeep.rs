@@ -1,6 +1,6 @@
 //! What a server does for its own drives and replicas in the background.
 
-use super::labels::{DRIVE, FINDING, WORK};
+use super::labels::{ACTION, DRIVE, FINDING, GROUP, WORK};
 use super::{Family, From, Kind, Label, Unit};
 
 const fn gauge(
@@ -73,6 +73,33 @@ pub const GARBAGE_WAITING: Family = gauge(
     "Shards that nobody referred to at the last search and that have to wait, because they may still \
      be committed or read",
 );
+/// What went by rules.
+pub const LIFECYCLE_EXPIRED: Family = Family {
+    name: "marram_lifecycle_expired_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[ACTION],
+    from: From::Servers,
+    help: "Versions, delete markers and uploads that went by the rules of their buckets, in groups that \
+           this server led",
+};
+/// How large it was.
+pub const LIFECYCLE_EXPIRED_SIZE: Family = Family {
+    name: "marram_lifecycle_expired_bytes_total",
+    kind: Kind::Counter,
+    unit: Unit::Bytes,
+    labels: &[],
+    from: From::Servers,
+    help: "Bytes of them; those of an object that is only hidden by a delete marker count too",
+};
+/// When it was looked for last.
+pub const LIFECYCLE_WALKED: Family = gauge(
+    "marram_lifecycle_last_walk_end_seconds",
+    Unit::Seconds,
+    &[GROUP],
+    "When the last walk ended through all that a group, which this server leads, has of buckets with \
+     rules, in seconds since 1970; 0 before the first. A walk begins every hour",
+);
 /// Replicas that differ.
 pub const REPLICAS_DIFFERENT: Family = gauge(
     "marram_raft_replicas_different",
@@ -101,4 +128,7 @@ pub(super) const UPKEEP: &[&Family] = &[
     &GARBAGE_REMOVED,
     &GARBAGE_WAITING,
     &PAUSED,
+    &LIFECYCLE_EXPIRED,
+    &LIFECYCLE_EXPIRED_SIZE,
+    &LIFECYCLE_WALKED,
 ];

@@ -5522,6 +5522,213 @@ pub struct UpdateObjectMetadataResponse {
     #[prost(int64, tag = "2")]
     pub modified_ms: i64,
 }
+/// The rules by which what a bucket holds goes by itself. Times are those of S3: so many days after a version was
+/// written, or ceased to be current, rounded up to the next midnight UTC.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Lifecycle {
+    /// At most 1000, of 64 KiB together, each with an id of its own.
+    #[prost(message, repeated, tag = "1")]
+    pub rules: ::prost::alloc::vec::Vec<LifecycleRule>,
+}
+/// A rule: what it is for, and what becomes of it when.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LifecycleRule {
+    /// Names it within the bucket: 1 to 255 bytes.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// A rule that is not does nothing.
+    #[prost(bool, tag = "2")]
+    pub enabled: bool,
+    /// What it is for; absent: everything in the bucket.
+    #[prost(message, optional, tag = "3")]
+    pub filter: ::core::option::Option<LifecycleFilter>,
+    /// Current versions go so many days after they were written: for good, or by a delete marker where the
+    /// bucket keeps versions. Not together with `expire_on_ms`.
+    #[prost(uint32, optional, tag = "4")]
+    pub expire_after_days: ::core::option::Option<u32>,
+    /// They go from this day on, whenever they were written: its midnight UTC, in milliseconds since 1970. A day
+    /// in the past is one that has come.
+    #[prost(int64, optional, tag = "5")]
+    pub expire_on_ms: ::core::option::Option<i64>,
+    /// When versions go that are not current.
+    #[prost(message, optional, tag = "6")]
+    pub noncurrent: ::core::option::Option<NoncurrentExpiration>,
+    /// Delete markers go of which no version of their key is left. Only with a filter by prefix.
+    #[prost(bool, tag = "7")]
+    pub expired_delete_markers: bool,
+    /// Uploads that are not completed are ended so many days after they began. Only with a filter by prefix.
+    #[prost(uint32, optional, tag = "8")]
+    pub abort_uploads_after_days: ::core::option::Option<u32>,
+}
+/// Which objects a rule is for: those of which all of it holds.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LifecycleFilter {
+    /// Keys that begin so; empty: all.
+    #[prost(string, tag = "1")]
+    pub prefix: ::prost::alloc::string::String,
+    /// Objects of more bytes than this.
+    #[prost(uint64, optional, tag = "2")]
+    pub larger_than: ::core::option::Option<u64>,
+    /// Objects of fewer bytes than this.
+    #[prost(uint64, optional, tag = "3")]
+    pub smaller_than: ::core::option::Option<u64>,
+    /// Objects that have all of these tags.
+    #[prost(map = "string, string", tag = "4")]
+    pub tags: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// When versions go that are not current.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NoncurrentExpiration {
+    /// So many days after a newer version or a delete marker took their place.
+    #[prost(uint32, tag = "1")]
+    pub after_days: u32,
+    /// The newest so many of each key stay, whatever their age: at most 100.
+    #[prost(uint32, tag = "2")]
+    pub keep_newest: u32,
+}
+/// Asks for other rules.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetLifecycleRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// All its rules from now on; absent, or without any: nothing goes by itself.
+    #[prost(message, optional, tag = "2")]
+    pub lifecycle: ::core::option::Option<Lifecycle>,
+}
+/// Every part of the cluster knows the rules.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLifecycleResponse {}
+/// Asks for a bucket's rules.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLifecycleRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+}
+/// A bucket's rules.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetLifecycleResponse {
+    /// In the order in which they were given, which is that in which they are tried.
+    #[prost(message, optional, tag = "1")]
+    pub lifecycle: ::core::option::Option<Lifecycle>,
+}
+/// Asks what would go.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewLifecycleRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// By these rules; absent: by those that the bucket has.
+    #[prost(message, optional, tag = "2")]
+    pub lifecycle: ::core::option::Option<Lifecycle>,
+    /// At this time, in milliseconds since 1970; 0: now.
+    #[prost(int64, tag = "3")]
+    pub at_ms: i64,
+}
+/// A part of what would go; the last message has the totals.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewLifecycleResponse {
+    /// What would go, as it was found.
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<LifecycleItem>,
+    /// By rule and action, in the last message only.
+    #[prost(message, repeated, tag = "2")]
+    pub totals: ::prost::alloc::vec::Vec<LifecycleTotal>,
+}
+/// Something that would go.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LifecycleItem {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// What would become of it.
+    #[prost(enumeration = "LifecycleAction", tag = "2")]
+    pub action: i32,
+    /// Of the version or delete marker.
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
+    /// The upload, where it is one.
+    #[prost(string, tag = "4")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// The id of the rule.
+    #[prost(string, tag = "5")]
+    pub rule: ::prost::alloc::string::String,
+    /// Bytes of the version, or of the upload's parts.
+    #[prost(uint64, tag = "6")]
+    pub bytes: u64,
+}
+/// How much would go by a rule in one way.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LifecycleTotal {
+    /// The id of the rule.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    /// What would become of it.
+    #[prost(enumeration = "LifecycleAction", tag = "2")]
+    pub action: i32,
+    /// Versions, markers or uploads.
+    #[prost(uint64, tag = "3")]
+    pub count: u64,
+    /// Their bytes.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+}
+/// What becomes of something that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LifecycleAction {
+    /// Not said.
+    Unspecified = 0,
+    /// The current version goes, or is hidden by a delete marker.
+    Expire = 1,
+    /// A version goes that is not current.
+    ExpireNoncurrent = 2,
+    /// A delete marker goes.
+    RemoveMarker = 3,
+    /// An upload is ended.
+    AbortUpload = 4,
+}
+impl LifecycleAction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LIFECYCLE_ACTION_UNSPECIFIED",
+            Self::Expire => "LIFECYCLE_ACTION_EXPIRE",
+            Self::ExpireNoncurrent => "LIFECYCLE_ACTION_EXPIRE_NONCURRENT",
+            Self::RemoveMarker => "LIFECYCLE_ACTION_REMOVE_MARKER",
+            Self::AbortUpload => "LIFECYCLE_ACTION_ABORT_UPLOAD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LIFECYCLE_ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "LIFECYCLE_ACTION_EXPIRE" => Some(Self::Expire),
+            "LIFECYCLE_ACTION_EXPIRE_NONCURRENT" => Some(Self::ExpireNoncurrent),
+            "LIFECYCLE_ACTION_REMOVE_MARKER" => Some(Self::RemoveMarker),
+            "LIFECYCLE_ACTION_ABORT_UPLOAD" => Some(Self::AbortUpload),
+            _ => None,
+        }
+    }
+}
+/// What a bucket may hold at most. Older versions count, and the parts of uploads that are under way;
+/// delete markers do not.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Quota {
+    /// Bytes; absent: as many as there is room for.
+    #[prost(uint64, optional, tag = "1")]
+    pub bytes: ::core::option::Option<u64>,
+    /// Versions of objects, current or not; absent: as many as there is room for.
+    #[prost(uint64, optional, tag = "2")]
+    pub objects: ::core::option::Option<u64>,
+}
 /// A bucket.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Bucket {
@@ -5537,6 +5744,9 @@ pub struct Bucket {
     /// Whether it keeps the versions that others replace.
     #[prost(enumeration = "Versioning", tag = "4")]
     pub versioning: i32,
+    /// What it may hold; absent: anything.
+    #[prost(message, optional, tag = "5")]
+    pub quota: ::core::option::Option<Quota>,
 }
 /// Asks for a new bucket.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5625,6 +5835,23 @@ pub struct SetVersioningResponse {
     #[prost(message, optional, tag = "1")]
     pub bucket: ::core::option::Option<Bucket>,
 }
+/// Asks for a bucket's quota.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetQuotaRequest {
+    /// The name.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// From now on; absent: it may hold anything.
+    #[prost(message, optional, tag = "2")]
+    pub quota: ::core::option::Option<Quota>,
+}
+/// Every part of the cluster knows the quota.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetQuotaResponse {
+    /// The bucket.
+    #[prost(message, optional, tag = "1")]
+    pub bucket: ::core::option::Option<Bucket>,
+}
 /// Asks what a bucket holds.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetBucketUsageRequest {
@@ -5650,6 +5877,12 @@ pub struct GetBucketUsageResponse {
     /// Delete markers, current or not.
     #[prost(uint64, tag = "5")]
     pub delete_markers: u64,
+    /// Bytes of the parts of uploads that are under way.
+    #[prost(uint64, tag = "6")]
+    pub upload_bytes: u64,
+    /// What the bucket may hold; absent: anything. The bytes of 2, 4 and 6 count, and the versions of 1 and 3.
+    #[prost(message, optional, tag = "7")]
+    pub quota: ::core::option::Option<Quota>,
 }
 /// Whether a bucket keeps the versions that others replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -5923,6 +6156,123 @@ pub mod bucket_service_client {
                 .insert(GrpcMethod::new("marram.v1.BucketService", "SetVersioning"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says what a bucket may hold. Answers when every part of the cluster knows it. A quota below what the
+        /// bucket holds removes nothing: deleting always works, and nothing that makes it larger does.
+        /// FAILED_PRECONDITION (VERSION_GATE_CLOSED) while members of the cluster run a release without
+        /// quotas, or its version was not raised since.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED, METADATA_FULL.
+        pub async fn set_quota(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetQuotaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetQuotaResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.BucketService/SetQuota",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.BucketService", "SetQuota"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives a bucket these rules by which what it holds goes by itself, and no others. Answers when every part
+        /// of the cluster knows them; what is due then goes within minutes, what becomes due within an hour. Nothing goes
+        /// any more by a rule that was taken away.
+        /// FAILED_PRECONDITION (VERSION_GATE_CLOSED) while members of the cluster run a release without
+        /// lifecycles, or its version was not raised since.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_LIFECYCLE, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED,
+        /// METADATA_FULL.
+        pub async fn set_lifecycle(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetLifecycleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetLifecycleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.BucketService/SetLifecycle",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.BucketService", "SetLifecycle"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells a bucket's rules.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND.
+        pub async fn get_lifecycle(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetLifecycleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLifecycleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.BucketService/GetLifecycle",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.BucketService", "GetLifecycle"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says what would go by a bucket's rules, or by others, now or at another time, and removes nothing. The
+        /// bucket is walked through while the caller reads.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_LIFECYCLE, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY.
+        pub async fn preview_lifecycle(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PreviewLifecycleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::PreviewLifecycleResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.BucketService/PreviewLifecycle",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.BucketService", "PreviewLifecycle"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Says what a bucket holds, from counters: cheap, whatever its size.
         ///
         /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY.
@@ -6020,6 +6370,64 @@ pub mod bucket_service_server {
             request: tonic::Request<super::SetVersioningRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetVersioningResponse>,
+            tonic::Status,
+        >;
+        /// Says what a bucket may hold. Answers when every part of the cluster knows it. A quota below what the
+        /// bucket holds removes nothing: deleting always works, and nothing that makes it larger does.
+        /// FAILED_PRECONDITION (VERSION_GATE_CLOSED) while members of the cluster run a release without
+        /// quotas, or its version was not raised since.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED, METADATA_FULL.
+        async fn set_quota(
+            &self,
+            request: tonic::Request<super::SetQuotaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetQuotaResponse>,
+            tonic::Status,
+        >;
+        /// Gives a bucket these rules by which what it holds goes by itself, and no others. Answers when every part
+        /// of the cluster knows them; what is due then goes within minutes, what becomes due within an hour. Nothing goes
+        /// any more by a rule that was taken away.
+        /// FAILED_PRECONDITION (VERSION_GATE_CLOSED) while members of the cluster run a release without
+        /// lifecycles, or its version was not raised since.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_LIFECYCLE, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED,
+        /// METADATA_FULL.
+        async fn set_lifecycle(
+            &self,
+            request: tonic::Request<super::SetLifecycleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetLifecycleResponse>,
+            tonic::Status,
+        >;
+        /// Tells a bucket's rules.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND.
+        async fn get_lifecycle(
+            &self,
+            request: tonic::Request<super::GetLifecycleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLifecycleResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the PreviewLifecycle method.
+        type PreviewLifecycleStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::PreviewLifecycleResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Says what would go by a bucket's rules, or by others, now or at another time, and removes nothing. The
+        /// bucket is walked through while the caller reads.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_LIFECYCLE, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY.
+        async fn preview_lifecycle(
+            &self,
+            request: tonic::Request<super::PreviewLifecycleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::PreviewLifecycleStream>,
             tonic::Status,
         >;
         /// Says what a bucket holds, from counters: cheap, whatever its size.
@@ -6331,6 +6739,189 @@ pub mod bucket_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.BucketService/SetQuota" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetQuotaSvc<T: BucketService>(pub Arc<T>);
+                    impl<
+                        T: BucketService,
+                    > tonic::server::UnaryService<super::SetQuotaRequest>
+                    for SetQuotaSvc<T> {
+                        type Response = super::SetQuotaResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetQuotaRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BucketService>::set_quota(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetQuotaSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.BucketService/SetLifecycle" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetLifecycleSvc<T: BucketService>(pub Arc<T>);
+                    impl<
+                        T: BucketService,
+                    > tonic::server::UnaryService<super::SetLifecycleRequest>
+                    for SetLifecycleSvc<T> {
+                        type Response = super::SetLifecycleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetLifecycleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BucketService>::set_lifecycle(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetLifecycleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.BucketService/GetLifecycle" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetLifecycleSvc<T: BucketService>(pub Arc<T>);
+                    impl<
+                        T: BucketService,
+                    > tonic::server::UnaryService<super::GetLifecycleRequest>
+                    for GetLifecycleSvc<T> {
+                        type Response = super::GetLifecycleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetLifecycleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BucketService>::get_lifecycle(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetLifecycleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.BucketService/PreviewLifecycle" => {
+                    #[allow(non_camel_case_types)]
+                    struct PreviewLifecycleSvc<T: BucketService>(pub Arc<T>);
+                    impl<
+                        T: BucketService,
+                    > tonic::server::ServerStreamingService<
+                        super::PreviewLifecycleRequest,
+                    > for PreviewLifecycleSvc<T> {
+                        type Response = super::PreviewLifecycleResponse;
+                        type ResponseStream = T::PreviewLifecycleStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PreviewLifecycleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BucketService>::preview_lifecycle(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PreviewLifecycleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -7989,7 +8580,7 @@ pub mod object_service_client {
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_TOO_LARGE,
         /// SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, DRIVES_FULL,
-        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
+        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         pub async fn put_object(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::PutObjectRequest>,
@@ -8203,7 +8794,8 @@ pub mod object_service_client {
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
         /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
-        /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
+        /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED,
+        /// OUTCOME_UNKNOWN.
         pub async fn copy_object(
             &mut self,
             request: impl tonic::IntoRequest<super::CopyObjectRequest>,
@@ -8427,7 +9019,7 @@ pub mod object_service_server {
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_TOO_LARGE,
         /// SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, DRIVES_FULL,
-        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
+        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         async fn put_object(
             &self,
             request: tonic::Request<tonic::Streaming<super::PutObjectRequest>>,
@@ -8534,7 +9126,8 @@ pub mod object_service_server {
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
         /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
-        /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, OUTCOME_UNKNOWN.
+        /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED,
+        /// OUTCOME_UNKNOWN.
         async fn copy_object(
             &self,
             request: tonic::Request<super::CopyObjectRequest>,
@@ -9772,7 +10365,7 @@ pub mod upload_service_client {
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
         /// UPLOAD_COMPLETED, INVALID_PART_NUMBER, PART_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
         /// OBJECT_CHECKSUM_MISMATCH, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD,
-        /// METADATA_FULL, OUTCOME_UNKNOWN.
+        /// METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         pub async fn upload_part(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::UploadPartRequest>,
@@ -9858,7 +10451,7 @@ pub mod upload_service_client {
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
         /// UPLOAD_COMPLETED, UPLOAD_CHANGED, INVALID_PART_NUMBER, INVALID_PART_ORDER, INVALID_PART,
         /// PART_TOO_SMALL, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, METADATA_FULL,
-        /// OUTCOME_UNKNOWN.
+        /// QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         pub async fn complete_upload(
             &mut self,
             request: impl tonic::IntoRequest<super::CompleteUploadRequest>,
@@ -9944,7 +10537,7 @@ pub mod upload_service_server {
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
         /// UPLOAD_COMPLETED, INVALID_PART_NUMBER, PART_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
         /// OBJECT_CHECKSUM_MISMATCH, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD,
-        /// METADATA_FULL, OUTCOME_UNKNOWN.
+        /// METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         async fn upload_part(
             &self,
             request: tonic::Request<tonic::Streaming<super::UploadPartRequest>>,
@@ -9979,7 +10572,7 @@ pub mod upload_service_server {
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
         /// UPLOAD_COMPLETED, UPLOAD_CHANGED, INVALID_PART_NUMBER, INVALID_PART_ORDER, INVALID_PART,
         /// PART_TOO_SMALL, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, METADATA_FULL,
-        /// OUTCOME_UNKNOWN.
+        /// QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         async fn complete_upload(
             &self,
             request: tonic::Request<super::CompleteUploadRequest>,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use marram_client::ListQuery;
+use marram_client::{BucketQuota, ListQuery};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::cli::DuArgs;
 use crate::commands::Context;
@@ -87,6 +88,14 @@ pub(super) async fn run(context: &Context<'_>, args: DuArgs) -> Result<(), Failu
             sums.add(&place.key, &object.key, object.size)?;
         }
     }
+    // Beside the listing, which has current versions only: what counts, and how much may.
+    let quota = match place.key.is_empty() {
+        true => {
+            let usage = context.client()?.bucket_usage(&place.bucket).await;
+            Some(usage.map_err(Failure::at(&place))?)
+        }
+        false => None,
+    };
     // As of `du`: what is inside goes before the whole.
     for (prefix, sum) in sums.of.iter().rev() {
         if context.output.json {
@@ -103,6 +112,17 @@ pub(super) async fn run(context: &Context<'_>, args: DuArgs) -> Result<(), Failu
             context
                 .output
                 .line(&format!("{bytes:>10}  {objects:>9}  {}", printable(&uri)))?;
+        }
+    }
+    if let Some(usage) = quota.filter(|usage| usage.quota != BucketQuota::default()) {
+        if context.output.json {
+            let (bucket, quota) = (&place.bucket, usage.quota);
+            let told = json!({ "bucket": bucket, "quota": quota, "usage": usage });
+            context.output.value(&told)?;
+        } else {
+            context
+                .output
+                .line(&format!("quota: {}", super::quota::sentence(&usage)))?;
         }
     }
     Ok(())

@@ -11,8 +11,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use marram_maintain::{
-    Comparisons, DriveScrub, Pace, ScanReport, ScrubFindings, ScrubHandle, ScrubStage, Scrubber,
-    Shards, Verdict, compare_replicas,
+    Comparisons, DriveScrub, LifecycleClock, LifecycleReport, LifecycleWorker, Pace, ScanReport,
+    ScrubFindings, ScrubHandle, ScrubStage, Scrubber, Shards, Verdict, compare_replicas,
 };
 use marram_meta::{ClusterView, Pausable};
 use marram_proto::mesh::v1 as wire;
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::gc;
+use super::lifetime::now_ms;
 use super::local::Local;
 use super::observe::UpkeepSource;
 use super::storage::Drives;
@@ -40,11 +41,16 @@ pub(super) use states::hash_at;
 /// How often the replicas of a group compare their state, where drives are not scrubbed more often.
 const COMPARE_EVERY: Duration = Duration::from_hours(1);
 
+/// How often what buckets hold is walked through by their rules, where no rule changes. What is due was due at
+/// a midnight; what comes to be so at other times has a day's grace behind it.
+const WALK_EVERY: Duration = Duration::from_hours(1);
+
 /// What can be asked of the work in the background.
 pub(super) struct Upkeep {
     scrub: Arc<ScrubHandle>,
     scan: watch::Receiver<ScanReport>,
     comparisons: Comparisons,
+    lifecycle: watch::Receiver<LifecycleReport>,
     view: watch::Receiver<Arc<ClusterView>>,
     scrub_every_s: u64,
 }
@@ -87,11 +93,19 @@ pub(super) fn spawn<S: Shards>(
         COMPARE_EVERY.min(Duration::from_secs(config.upkeep.scrub_every_s)),
         Arc::clone(&comparisons),
     ));
+    let clock = LifecycleClock {
+        steady: tokio::time::Instant::now,
+        now_ms,
+    };
+    let worker = LifecycleWorker::new(Arc::clone(&local), view.clone(), WALK_EVERY, clock);
+    let lifecycle = worker.report();
+    tasks.spawn(worker.run());
     tasks.spawn(keep_drives(config.clone(), local, drives));
     Upkeep {
         scrub,
         scan,
         comparisons,
+        lifecycle,
         view,
         scrub_every_s: config.upkeep.scrub_every_s,
     }
@@ -104,6 +118,7 @@ impl Upkeep {
             scrub: Arc::clone(&self.scrub),
             scan: self.scan.clone(),
             comparisons: Arc::clone(&self.comparisons),
+            lifecycle: self.lifecycle.clone(),
         }
     }
 

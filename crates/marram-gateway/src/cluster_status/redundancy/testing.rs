@@ -69,6 +69,8 @@ pub(crate) fn view(nodes: u64, drives: u64, voters: u64, profile: &str) -> Clust
         profile,
         created_ms: 1,
         versioning: marram_meta::Versioning::Off,
+        quota: None,
+        lifecycle: None,
     };
     view.buckets.insert(name, bucket);
     view

@@ -138,6 +138,7 @@ pub(in crate::doctor) fn facts(nodes: u64) -> Facts {
         status,
         scrub: Some(v1::ScrubStatus::default()),
         garbage: Some(v1::GetGarbageResponse::default()),
+        quotas: Vec::new(),
     }
 }
 

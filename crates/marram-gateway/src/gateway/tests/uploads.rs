@@ -51,7 +51,7 @@ async fn send(
     Ok(answer.into_inner().part.unwrap())
 }
 
-async fn part(
+pub(super) async fn part(
     client: &mut Client,
     upload: &str,
     number: u32,
@@ -60,7 +60,7 @@ async fn part(
     send(client, part_header(upload, number, data), data).await
 }
 
-async fn begin(client: &mut Client) -> String {
+pub(super) async fn begin(client: &mut Client) -> String {
     let request = v1::CreateUploadRequest {
         bucket: "bucket".to_owned(),
         key: "k".to_owned(),
@@ -73,7 +73,7 @@ async fn begin(client: &mut Client) -> String {
     created.into_inner().upload_id
 }
 
-fn completion(upload: &str, parts: &[&v1::UploadedPart]) -> v1::CompleteUploadRequest {
+pub(super) fn completion(upload: &str, parts: &[&v1::UploadedPart]) -> v1::CompleteUploadRequest {
     let named = |part: &&v1::UploadedPart| v1::CompletedPart {
         part_number: part.part_number,
         etag: part.etag.clone(),
@@ -88,7 +88,7 @@ fn completion(upload: &str, parts: &[&v1::UploadedPart]) -> v1::CompleteUploadRe
     }
 }
 
-async fn complete(
+pub(super) async fn complete(
     client: &mut Client,
     request: v1::CompleteUploadRequest,
 ) -> Result<v1::CompleteUploadResponse, Status> {

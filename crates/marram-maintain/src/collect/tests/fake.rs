@@ -119,6 +119,8 @@ fn bucket() -> BucketRecord {
         profile: profile(),
         created_ms: 5,
         versioning: Versioning::Off,
+        quota: None,
+        lifecycle: None,
     }
 }
 
@@ -318,6 +320,8 @@ impl World {
         self.run(&ObjectCommand::BucketFence(BucketRecord {
             epoch: 2,
             versioning: Versioning::On,
+            quota: None,
+            lifecycle: None,
             ..bucket()
         }));
     }

@@ -399,6 +399,8 @@ fn bucket_record() -> BucketRecord {
         profile: "2+1".parse().unwrap(),
         created_ms: 5,
         versioning: Versioning::Off,
+        quota: None,
+        lifecycle: None,
     }
 }
 
@@ -479,6 +481,8 @@ impl Fake {
         let bucket = BucketRecord {
             epoch: 2,
             versioning: Versioning::On,
+            quota: None,
+            lifecycle: None,
             ..bucket_record()
         };
         for group in (1..=GROUPS).map(GroupId) {

@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
-    AnnotateCommand, CollectedEntry, CompletedUpload, Completion, NewPart, ObjectCommand,
-    ObjectOutcome, Refusal, Tombstone, UploadCommand, UploadName, UploadRefusal, VersionCommand,
+    AnnotateCommand, CollectedEntry, CompletedUpload, Completion, Due, DueWhat, ExpireCommand,
+    Expired, LeaseCommand, Measure, NewPart, ObjectCommand, ObjectOutcome, OverLease, QuotaRefusal,
+    Refusal, Tombstone, UploadCommand, UploadName, UploadRefusal, VersionCommand,
 };
 
 fn object_command() -> impl Strategy<Value = ObjectCommand> {
@@ -57,6 +58,8 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
         (any::<u64>(), any::<u64>())
             .prop_map(|(for_ms, bytes)| ObjectCommand::KeepEvents { for_ms, bytes }),
         annotate_command().prop_map(ObjectCommand::Annotate),
+        lease_command().prop_map(ObjectCommand::Lease),
+        expire_command().prop_map(ObjectCommand::Expire),
     ]
 }
 
@@ -88,6 +91,77 @@ fn annotate_command() -> impl Strategy<Value = AnnotateCommand> {
                     precondition,
                 }
             }),
+    ]
+}
+
+fn lease_command() -> impl Strategy<Value = LeaseCommand> {
+    let settle = (any::<[u64; 2]>(), arb::amount(), any::<bool>());
+    prop_oneof![
+        settle.prop_map(
+            |([bucket, since], granted, give_back)| LeaseCommand::Settle {
+                bucket: BucketId(bucket),
+                since,
+                granted,
+                give_back,
+            }
+        ),
+        vec(arb::new_extent(), 0..4).prop_map(|extents| LeaseCommand::GiveUp { extents }),
+    ]
+}
+
+fn expire_command() -> impl Strategy<Value = ExpireCommand> {
+    let what = prop_oneof![
+        any::<u64>().prop_map(|n| DueWhat::Current(Generation(n))),
+        any::<[u64; 2]>().prop_map(|[generation, next]| DueWhat::Noncurrent {
+            generation: Generation(generation),
+            next: Generation(next),
+        }),
+        any::<u64>().prop_map(|n| DueWhat::Marker(Generation(n))),
+        any::<u128>().prop_map(|n| DueWhat::Upload(UploadId(n))),
+    ];
+    let due = (arb::key(), what).prop_map(|(key, what)| Due { key, what });
+    (any::<u64>(), vec(due, 0..5)).prop_map(|(bucket, due)| ExpireCommand {
+        bucket: BucketId(bucket),
+        due,
+    })
+}
+
+fn quota_outcome() -> impl Strategy<Value = ObjectOutcome> {
+    let over = (arb::quota(), arb::amount(), arb::amount(), arb::amount());
+    let refusal = prop_oneof![
+        over.prop_map(|(quota, granted, lack, asked)| {
+            QuotaRefusal::OverLease(Box::new(OverLease {
+                quota,
+                granted,
+                lack,
+                asked,
+            }))
+        }),
+        (any::<[u64; 3]>(), any::<bool>()).prop_map(|([limit, used, asked], bytes)| {
+            QuotaRefusal::Exceeded {
+                what: if bytes {
+                    Measure::Bytes
+                } else {
+                    Measure::Objects
+                },
+                limit,
+                used,
+                asked,
+            }
+        }),
+        Just(QuotaRefusal::NotKnown),
+    ];
+    prop_oneof![
+        (arb::lease(), arb::amount())
+            .prop_map(|(lease, held)| ObjectOutcome::Lease { lease, held }),
+        any::<[u64; 5]>().prop_map(|n| ObjectOutcome::Expired(Expired {
+            current: n[0],
+            noncurrent: n[1],
+            markers: n[2],
+            uploads: n[3],
+            bytes: n[4],
+        })),
+        refusal.prop_map(|refusal| ObjectOutcome::Refused(refusal.into())),
     ]
 }
 
@@ -305,6 +379,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
             Refusal::RequestIdReused,
             Refusal::DataDiscarded,
             Refusal::VersioningStays,
+            Refusal::LifecycleMalformed,
         ])
     })
 }
@@ -387,6 +462,7 @@ fn outcome() -> impl Strategy<Value = ObjectOutcome> {
             .prop_map(|(after, done)| ObjectOutcome::Judged { after, done }),
         upload_outcome(),
         version_outcome(),
+        quota_outcome(),
         refusal().prop_map(ObjectOutcome::Refused),
         layout_refusal().prop_map(ObjectOutcome::Refused),
     ]

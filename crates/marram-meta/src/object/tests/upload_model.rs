@@ -25,7 +25,8 @@ use crate::testing::{
     Group, data, delete, delete_version, extent, profile, request, versioned, wrote,
 };
 use crate::{
-    Body, ObjectCommand, ObjectOutcome, UploadCommand, Usage, VersionAnswer, VersionRow, Versioning,
+    Body, ObjectCommand, ObjectOutcome, UploadCommand, UploadRow, Usage, VersionAnswer, VersionRow,
+    Versioning,
 };
 
 const KEYS: [&str; 2] = ["a", "b"];
@@ -475,6 +476,9 @@ impl Run {
                 },
             });
         }
+        each(&self.group, Table::Uploads, |_, value| {
+            wanted.part_bytes += UploadRow::deser_value(value).unwrap().totals.bytes;
+        });
         assert_eq!(usage(&self.group), wanted);
     }
 

@@ -132,7 +132,11 @@ fn with_parts(last: u16) -> Group {
 fn parts_become_the_object_where_they_lie() {
     let mut group = with_parts(3);
     assert_eq!(head(&group, "a"), None, "nothing partial is visible");
-    assert_eq!(usage(&group), Usage::default());
+    let parts = Usage {
+        part_bytes: 3 * (8 << 20),
+        ..Usage::default()
+    };
+    assert_eq!(usage(&group), parts);
     let references = group.kv.len(Table::DataRefs);
     let rows = group.kv.len(Table::UploadParts);
     let command = complete(&group, "a", 1, &[1, 2, 3], 50);

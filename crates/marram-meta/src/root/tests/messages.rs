@@ -1,7 +1,7 @@
 //! Root commands and outcomes are read back as written.
 
 use marram_placement::SlotMove;
-use marram_types::{BucketId, DriveId, Grant, NodeId, PoolId, ReplicaId};
+use marram_types::{BucketId, DriveId, Grant, GroupId, NodeId, PoolId, ReplicaId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -10,8 +10,8 @@ use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
     AdmittedNode, DriveCommand, DriveJoin, DriveRefusal, IdentityCommand, IdentityRefusal,
-    KeyCommand, NewToken, Newcomer, NodeJoin, Pausable, Refusal, RootCommand, RootOutcome,
-    TokenRole,
+    KeyCommand, NewToken, Newcomer, NodeJoin, Pausable, QuotaCommand, Refusal, RootCommand,
+    RootOutcome, TokenRole,
 };
 
 fn node_join() -> impl Strategy<Value = NodeJoin> {
@@ -72,6 +72,40 @@ fn root_command() -> impl Strategy<Value = RootCommand> {
         node().prop_map(|node| RootCommand::AcceptNarrower { node }),
         (arb::bucket_name(), arb::versioning())
             .prop_map(|(name, versioning)| RootCommand::SetVersioning { name, versioning }),
+        quota_command().prop_map(RootCommand::Quota),
+        (arb::bucket_name(), arb::lifecycle())
+            .prop_map(|(name, lifecycle)| RootCommand::SetLifecycle { name, lifecycle }),
+    ]
+}
+
+fn quota_command() -> impl Strategy<Value = QuotaCommand> {
+    let limit = || option::of(any::<u64>());
+    let leases = vec((any::<u16>().prop_map(GroupId), arb::lease()), 0..4);
+    prop_oneof![
+        (arb::bucket_name(), limit(), limit()).prop_map(|(name, bytes, objects)| {
+            QuotaCommand::Set {
+                name,
+                bytes,
+                objects,
+            }
+        }),
+        (
+            any::<[u64; 2]>(),
+            any::<u16>(),
+            arb::amount(),
+            arb::amount()
+        )
+            .prop_map(|([bucket, since], group, seen, lack)| QuotaCommand::Ask {
+                bucket: BucketId(bucket),
+                group: GroupId(group),
+                since,
+                seen,
+                lack,
+            }),
+        (any::<u64>(), leases).prop_map(|(bucket, leases)| QuotaCommand::Report {
+            bucket: BucketId(bucket),
+            leases,
+        }),
     ]
 }
 

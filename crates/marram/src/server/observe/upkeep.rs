@@ -3,10 +3,12 @@
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use marram_maintain::{Comparisons, DriveScrub, ScanReport, ScrubFindings, ScrubHandle, Verdict};
+use marram_maintain::{
+    Comparisons, DriveScrub, LifecycleReport, ScanReport, ScrubFindings, ScrubHandle, Verdict,
+};
 use marram_metrics::catalogue::{
-    GARBAGE_REMOVED, GARBAGE_SCANS, GARBAGE_WAITING, REPLICAS_DIFFERENT, SCRUB_ENDED, SCRUB_FOUND,
-    SCRUB_READ, SCRUB_STUCK,
+    GARBAGE_REMOVED, GARBAGE_SCANS, GARBAGE_WAITING, LIFECYCLE_EXPIRED, LIFECYCLE_EXPIRED_SIZE,
+    LIFECYCLE_WALKED, REPLICAS_DIFFERENT, SCRUB_ENDED, SCRUB_FOUND, SCRUB_READ, SCRUB_STUCK,
 };
 use marram_metrics::{Sheet, Source};
 use marram_types::DriveId;
@@ -20,6 +22,8 @@ pub(in crate::server) struct UpkeepSource {
     pub scan: watch::Receiver<ScanReport>,
     /// The replicas of the groups that it leads, compared.
     pub comparisons: Comparisons,
+    /// What went by the rules of buckets.
+    pub lifecycle: watch::Receiver<LifecycleReport>,
 }
 
 #[async_trait]
@@ -32,6 +36,7 @@ impl Source for UpkeepSource {
         sheet.set(&GARBAGE_SCANS, &[], scan.scans);
         sheet.set(&GARBAGE_REMOVED, &[], scan.removed + scan.cleaned);
         sheet.set(&GARBAGE_WAITING, &[], scan.waiting);
+        write_lifecycle(sheet, &self.lifecycle.borrow());
         let compared = self.comparisons.lock();
         let compared = compared.unwrap_or_else(PoisonError::into_inner);
         let different = compared.values().map(|one| match &one.verdict {
@@ -39,6 +44,24 @@ impl Source for UpkeepSource {
             Verdict::Equal(_) | Verdict::Unknown => 0,
         });
         sheet.set(&REPLICAS_DIFFERENT, &[], different.sum::<usize>() as u64);
+    }
+}
+
+fn write_lifecycle(sheet: &mut Sheet, report: &LifecycleReport) {
+    let done = report.expired;
+    let counts = [
+        ("expire", done.current),
+        ("expire_noncurrent", done.noncurrent),
+        ("remove_marker", done.markers),
+        ("abort_upload", done.uploads),
+    ];
+    for (action, count) in counts {
+        sheet.set(&LIFECYCLE_EXPIRED, &[action], count);
+    }
+    sheet.set(&LIFECYCLE_EXPIRED_SIZE, &[], done.bytes);
+    for (group, ended_ms) in &report.ended_ms {
+        let group = group.0.to_string();
+        sheet.set(&LIFECYCLE_WALKED, &[&group], ended_ms / 1000);
     }
 }
 

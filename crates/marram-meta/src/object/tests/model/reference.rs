@@ -483,6 +483,8 @@ impl Model {
             ObjectCommand::HoldFloors { .. } => unreachable!("this model has no backups"),
             ObjectCommand::Tombstone(_) => ObjectOutcome::Done,
             ObjectCommand::JudgeVersions { .. } => unreachable!("the profile stays"),
+            ObjectCommand::Expire(_) => unreachable!("this bucket has no rules"),
+            ObjectCommand::Lease(_) => unreachable!("quotas have a model of their own"),
             ObjectCommand::Put { .. }
             | ObjectCommand::Delete { .. }
             | ObjectCommand::Annotate(_)
@@ -606,6 +608,7 @@ impl Model {
             noncurrent: noncurrent as u64,
             noncurrent_bytes: past.map(|o| o.size).sum(),
             markers: (self.past.len() - noncurrent) as u64,
+            part_bytes: 0,
         }
     }
 }
