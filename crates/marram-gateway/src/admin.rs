@@ -168,7 +168,9 @@ impl Fault for AdminError {
             Self::Gate(error) => error.details(),
             Self::List(error) => error.details(),
             Self::Lookup(error) => error.details(),
-            Self::NoGroup(group) => vec![("group", group.to_string())],
+            Self::NoGroup(group) => {
+                vec![("group", group.to_string()), ("field", "group".to_owned())]
+            }
             Self::NoCopy { group, .. } | Self::Copy { group, .. } => {
                 vec![("group", group.to_string())]
             }

@@ -19,6 +19,7 @@ use crate::status::{Fault, Reason};
 
 #[cfg(test)]
 pub(crate) use access::listed;
+pub(crate) use first::FIRST_MESSAGE_WITHIN;
 pub(crate) use guarded::Guard;
 pub(crate) use layer::{AuthLayer, HEALTH_PREFIX};
 
@@ -27,9 +28,9 @@ const AUDIENCE: &str = "marram";
 /// How far the clocks of client and server may differ, in seconds.
 const CLOCK_SKEW_S: u64 = 60;
 /// Longest life of a token, in seconds: a captured one is soon worthless.
-const LIFETIME_S_MAX: u64 = 5 * 60;
+pub(crate) const LIFETIME_S_MAX: u64 = 5 * 60;
 /// Longest token accepted; ours have about 250 bytes.
-const TOKEN_BYTES_MAX: usize = 2048;
+pub(crate) const TOKEN_BYTES_MAX: usize = 2048;
 
 /// Who was authenticated; an extension of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use marram_proto::v1::copy_object_response::Message as Told;
 use marram_proto::v1::get_object_response::Message as Got;
 use marram_proto::v1::put_object_request::Message as Put;
 use marram_trace::Instrument;
+use marram_types::{BucketName, ObjectKey};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,6 +26,7 @@ use tonic::codegen::BoxStream;
 
 use crate::auth::{Caller, Guard};
 use crate::core::Core;
+use crate::validate::InvalidField;
 use crate::{get, put, status, validate};
 
 /// How often a copy tells how far it is.
@@ -41,6 +43,7 @@ pub(crate) async fn run(
     request: v1::CopyObjectRequest,
 ) -> Result<BoxStream<v1::CopyObjectResponse>, Status> {
     let mut header = target(&request)?;
+    source(&request).map_err(|error| status::of(&error))?;
     let read = v1::GetObjectRequest {
         bucket: request.source_bucket,
         key: request.source_key,
@@ -98,6 +101,15 @@ fn target(request: &v1::CopyObjectRequest) -> Result<v1::PutObjectHeader, Status
     };
     validate::put_header(header.clone()).map_err(|error| status::of(&error))?;
     Ok(header)
+}
+
+/// Checks the names of the source, which have other names here than in a read.
+fn source(request: &v1::CopyObjectRequest) -> Result<(), InvalidField> {
+    let bucket = BucketName::new(request.source_bucket.as_str()).map_err(InvalidField::from);
+    bucket.map_err(|error| error.named("source_bucket"))?;
+    let key = ObjectKey::new(request.source_key.as_str()).map_err(InvalidField::from);
+    key.map_err(|error| error.named("source_key"))?;
+    Ok(())
 }
 
 /// Whether an entity tag is the MD5 of the bytes, which a copy keeps.

@@ -31,21 +31,21 @@ use crate::status::{Fault, Reason};
 const BUCKET_WAIT: Duration = Duration::from_secs(2);
 /// Object bytes of all uploads of this process that may be in memory, in units of 64 KiB: beyond
 /// it uploads wait for one another instead of for the machine's memory.
-const UPLOAD_UNITS_MAX: usize = 4096;
+pub(crate) const UPLOAD_UNITS_MAX: usize = 4096;
 /// The same for downloads.
-const DOWNLOAD_UNITS_MAX: usize = 4096;
+pub(crate) const DOWNLOAD_UNITS_MAX: usize = 4096;
 /// The unit of both.
 pub(crate) const MEMORY_UNIT_BYTES: usize = 64 * 1024;
 
 /// Transfers that need more than their row, of this process at once. Each may hold a window without
 /// asking for memory; beyond this many, more are refused, retryably.
-const TRANSFERS_MAX: usize = 1024;
+pub(crate) const TRANSFERS_MAX: usize = 1024;
 
 /// Mutations that look for parts of a quota at once: each asks every group.
 const ROOM_MAKERS_MAX: usize = 16;
 
 /// Operators and programs that watch the status through this process at once.
-const WATCHERS_MAX: usize = 32;
+pub(crate) const WATCHERS_MAX: usize = 32;
 
 /// Memory that uploads and downloads share among them, in units of [`MEMORY_UNIT_BYTES`].
 pub(crate) struct Memory {

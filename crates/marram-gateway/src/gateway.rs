@@ -35,7 +35,7 @@ use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects, U
 
 pub(crate) mod connections;
 pub(crate) mod following;
-mod transport;
+pub(crate) mod transport;
 
 pub use transport::ApiListener;
 pub(crate) use transport::serve_until;

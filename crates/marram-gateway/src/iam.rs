@@ -2,7 +2,7 @@
 
 use marram_meta::{AccessKeyRecord, KeyCommand, Refusal, RootCommand, RootOutcome};
 use marram_proto::{WireGrantError, v1};
-use marram_types::caps::SECRET_OVERLAP_MS_MAX;
+use marram_types::caps::{KEY_NOTE_BYTES_MAX, SECRET_OVERLAP_MS_MAX};
 use marram_types::{Grant, GroupId};
 use rand::RngExt;
 
@@ -10,7 +10,7 @@ use crate::core::Core;
 use crate::groups::GroupError;
 use crate::secret::WrapError;
 use crate::status::{Fault, Reason};
-use crate::validate::InvalidField;
+use crate::validate::{InvalidField, short};
 
 /// Letters of ids: no two look alike.
 const ID_ALPHABET: &[u8] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
@@ -25,8 +25,11 @@ const SECRET_CHARS: usize = 40;
 pub(crate) enum IamError {
     #[error(transparent)]
     Invalid(#[from] InvalidField),
-    #[error("grants: {0}")]
-    Grant(#[from] WireGrantError),
+    #[error("{field}: {error}")]
+    Grant {
+        field: &'static str,
+        error: WireGrantError,
+    },
     #[error("{0}")]
     Refused(Refusal),
     #[error(transparent)]
@@ -39,7 +42,7 @@ impl Fault for IamError {
     fn reason(&self) -> Reason {
         match self {
             Self::Invalid(error) => error.reason(),
-            Self::Grant(_) => Reason::InvalidArgument,
+            Self::Grant { .. } => Reason::InvalidArgument,
             Self::Refused(refusal) => refusal.reason(),
             Self::Group(error) => error.reason(),
             Self::Wrap(_) => Reason::Internal,
@@ -51,8 +54,8 @@ impl Fault for IamError {
             Self::Invalid(error) => error.details(),
             Self::Refused(refusal) => refusal.details(),
             Self::Group(error) => error.details(),
-            Self::Grant(error) => {
-                let field = format!("grants.{}", error.field());
+            Self::Grant { field, error } => {
+                let field = format!("{field}.{}", error.field());
                 vec![("field", field.trim_end_matches('.').to_owned())]
             }
             Self::Wrap(_) => Vec::new(),
@@ -80,9 +83,10 @@ fn end(expires_ms: i64) -> Result<Option<u64>, IamError> {
     Ok((at != 0).then_some(at))
 }
 
-fn grants(wire: &[v1::Grant]) -> Result<Vec<Grant>, IamError> {
+fn grants(field: &'static str, wire: &[v1::Grant]) -> Result<Vec<Grant>, IamError> {
     let read = wire.iter().map(Grant::try_from);
-    Ok(read.collect::<Result<_, _>>()?)
+    let read = read.collect::<Result<_, _>>();
+    read.map_err(|error| IamError::Grant { field, error })
 }
 
 fn wire_key(key: &AccessKeyRecord, now_ms: u64) -> v1::AccessKey {
@@ -128,11 +132,12 @@ pub(crate) async fn create(
     if expires_ms.is_some_and(|end| end <= (core.now_ms)()) {
         return Err(wrong("expires_ms", "it must not be over already"));
     }
+    short("note", &request.note, KEY_NOTE_BYTES_MAX)?;
     let id = format!("MK{}", drawn(ID_ALPHABET, ID_CHARS));
     let secret = drawn(SECRET_ALPHABET, SECRET_CHARS);
     let command = KeyCommand::Create {
         wrapped_secret: core.kek.wrap(&id, &secret)?,
-        grants: grants(&request.grants)?,
+        grants: grants("grants", &request.grants)?,
         expires_ms,
         note: request.note,
         id: id.clone(),
@@ -181,8 +186,8 @@ pub(crate) async fn update(
     let command = KeyCommand::Update {
         disabled: request.disabled,
         expires: request.expires_ms.map(end).transpose()?,
-        add: grants(&request.add_grants)?,
-        remove: grants(&request.remove_grants)?,
+        add: grants("add_grants", &request.add_grants)?,
+        remove: grants("remove_grants", &request.remove_grants)?,
         id: request.id.clone(),
     };
     decide(core, command).await?;

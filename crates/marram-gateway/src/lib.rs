@@ -28,6 +28,7 @@
 //! token           page tokens                       ticket    shard tickets
 //! tls             the API's certificate
 //! versioning      what buckets keep, and hold       pace      waits
+//! limits          of the API, in one table
 //! convert, refusal, hex
 //! ```
 
@@ -50,6 +51,7 @@ mod hex;
 mod iam;
 mod layout;
 mod lifecycle;
+mod limits;
 mod nodes;
 mod objects;
 mod pace;
@@ -76,6 +78,7 @@ mod testing;
 
 pub use authority::{AuthorityError, open_authority, wrap_authority};
 pub use gateway::{ApiListener, Gateway, GatewayDeps, ServeError, calls};
+pub use limits::{Limit, LimitGroup, limits};
 pub use reencode::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
 pub use secret::{Kek, KekError, UnwrapError, WrapError};
 pub use status::{ReasonInfo, reasons};

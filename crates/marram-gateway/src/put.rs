@@ -32,7 +32,7 @@ use tonic::Status;
 use crate::core::Core;
 use crate::validate::{self, PutHeader};
 use commit::Content;
-use upload::STALL_MAX;
+pub(crate) use upload::STALL_MAX;
 
 pub(crate) use cleanup::abandon;
 pub(crate) use error::PutError;

@@ -104,6 +104,9 @@ impl Fault for Refusal {
                 ("voters", voters.to_string()),
                 ("needed", needed.to_string()),
             ],
+            Self::VersioningStays => vec![("field", "versioning".to_owned())],
+            Self::RequestIdReused => vec![("field", "request_id".to_owned())],
+            Self::Key(KeyRefusal::TooManyGrants) => vec![("field", "grants".to_owned())],
             _ => Vec::new(),
         }
     }

@@ -159,6 +159,20 @@ impl Reason {
         Self::Internal,
     ];
 
+    /// The field of a request that is wrong where nothing else is said.
+    fn field(self) -> Option<&'static str> {
+        match self {
+            Self::InvalidBucketName => Some("bucket"),
+            Self::InvalidKey => Some("key"),
+            Self::InvalidProfile => Some("profile"),
+            Self::InvalidPageToken => Some("page_token"),
+            Self::ObjectTooLarge | Self::PartTooLarge | Self::SizeMismatch => Some("size"),
+            Self::InvalidPartNumber => Some("part_number"),
+            Self::InvalidPartOrder => Some("parts"),
+            _ => None,
+        }
+    }
+
     /// The table: name on the wire, code, retry.
     #[rustfmt::skip]
     fn row(self) -> (&'static str, Code, Retry) {
@@ -239,8 +253,15 @@ pub(crate) trait Fault: std::error::Error {
     }
 }
 
+/// The details of an error, and the field of the request that is wrong: the one that the error names, else
+/// the one that all errors of this reason are about.
 fn metadata(fault: &impl Fault) -> HashMap<String, String> {
-    let details = fault.details().into_iter();
+    let usual = fault
+        .reason()
+        .field()
+        .map(|field| ("field", field.to_owned()));
+    // Of two of one name the later one counts.
+    let details = usual.into_iter().chain(fault.details());
     details
         .map(|(name, value)| (name.to_owned(), value))
         .collect()

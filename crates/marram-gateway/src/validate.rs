@@ -19,7 +19,7 @@ use crate::status::{Fault, Reason};
 /// Media type of objects that came without one.
 const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
 /// Longest entity tag in a precondition; ours have about 40 bytes.
-const ETAG_BYTES_MAX: usize = 256;
+pub(crate) const ETAG_BYTES_MAX: usize = 256;
 /// Bytes of the random part of a request id.
 const REQUEST_CLIENT_BYTES: usize = 16;
 
@@ -63,6 +63,11 @@ pub(crate) enum InvalidField {
     },
     #[error("tags is not valid: {0}")]
     Tags(#[from] TagError),
+    #[error("{field}: {error}")]
+    In {
+        field: &'static str,
+        error: Box<InvalidField>,
+    },
     #[error("a chunk's bytes do not have the checksum that came with them")]
     ChunkChecksum,
 }
@@ -81,6 +86,7 @@ impl Fault for InvalidField {
             Self::ObjectTooLarge { .. } => Reason::ObjectTooLarge,
             Self::PartTooLarge { .. } => Reason::PartTooLarge,
             Self::PartNumber { .. } => Reason::InvalidPartNumber,
+            Self::In { error, .. } => error.reason(),
             Self::ChunkChecksum => Reason::ChunkChecksumMismatch,
         }
     }
@@ -115,8 +121,21 @@ impl Fault for InvalidField {
                 vec![("field", (*field).to_owned()), ("name", name.clone())]
             }
             Self::Tags(_) => vec![("field", "tags".to_owned())],
+            Self::In { field, error } => {
+                let mut details = error.details();
+                details.push(("field", (*field).to_owned()));
+                details
+            }
             Self::Bucket(_) | Self::Key(_) | Self::Profile(_) | Self::ChunkChecksum => Vec::new(),
         }
+    }
+}
+
+impl InvalidField {
+    /// The same in a field of another name.
+    pub(crate) fn named(self, field: &'static str) -> Self {
+        let error = Box::new(self);
+        Self::In { field, error }
     }
 }
 

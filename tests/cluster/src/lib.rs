@@ -21,6 +21,8 @@
 //! commands  the command line, with the cluster's keys
 //! compare   drives and metadata, both ways
 //! raw       requests that the client would never send
+//! any_method  calls of any method of the API with any bytes
+//! made_up   messages that nobody would send
 //! exposition   metrics and health, as operators ask for them
 //! collector a collector of traces
 //! memory    resident memory of a process
@@ -33,6 +35,7 @@
     reason = "a harness of tests: a panic is how a test fails"
 )]
 
+mod any_method;
 mod armed;
 mod binary;
 mod by_hand;
@@ -46,6 +49,7 @@ mod exposition;
 mod faults;
 mod layout;
 mod load;
+mod made_up;
 mod memory;
 mod objects;
 mod one_for_all;
@@ -57,6 +61,7 @@ mod scratch;
 mod server;
 mod wires;
 
+pub use any_method::{api_methods, call};
 pub use armed::Armed;
 pub use binary::binary;
 pub use by_hand::ByHand;
@@ -70,6 +75,7 @@ pub use exposition::{Family, http_get, read_page};
 pub use faults::{Faults, fault_seed};
 pub use layout::{Slots, moved, moves_begun, settled, slots, total_slots};
 pub use load::{Done, Load};
+pub use made_up::MadeUp;
 pub use memory::{own_bytes, peak_resident_bytes, reset_peak, resident_bytes};
 pub use objects::{get, put, put_all, verify, verify_all};
 pub use one_for_all::Shared;

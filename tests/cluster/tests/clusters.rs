@@ -43,10 +43,11 @@ mod liveness {
     mod slow;
 }
 
-/// Limits that must hold: full drives, space that comes back, memory for one large object.
+/// Limits that must hold: full drives, space that comes back, memory for one large object and for strange messages.
 mod limits {
     mod full;
     mod memory;
+    mod strange;
 }
 
 /// What was acknowledged survives: any two nodes lost, all of them killed in mid-write, shards

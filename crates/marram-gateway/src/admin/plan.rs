@@ -51,7 +51,7 @@ pub(crate) async fn rebalance(
     let view = core.fresh_view().await?;
     if !request.plan_id.is_empty() {
         let given: PlanId = request.plan_id.parse().map_err(|()| InvalidField::Wrong {
-            field: "plan",
+            field: "plan_id",
             rule: "it is an id as a plan of the layout says it",
         })?;
         if let Some(changed) = given.changed_since(&PlanId::of(&view)) {
@@ -137,16 +137,19 @@ fn check(request: &v1::PlanLayoutRequest) -> Result<(), InvalidField> {
     let wrong = |field, rule| Err(InvalidField::Wrong { field, rule });
     let named = request.without.len() + request.add.len();
     if named > NODES_MAX || request.with.len() > NODES_MAX {
-        return wrong("nodes", "at most 256 may change and 256 may come");
+        return wrong("with", "at most 256 may change and 256 may come");
     }
     let gone: BTreeSet<&String> = request.without.iter().collect();
     if request.add.iter().any(|node| gone.contains(node)) {
-        return wrong("nodes", "a node cannot both go and be added");
+        return wrong("add", "a node cannot both go and be added");
     }
     for node in &request.with {
         let drives = &node.drive_capacity_bytes;
         if drives.is_empty() || drives.len() > DRIVES_MAX || drives.contains(&0) {
-            return wrong("drives", "a node has 1 to 64 drives, none of them empty");
+            return wrong(
+                "drive_capacity_bytes",
+                "a node has 1 to 64 drives, none of them empty",
+            );
         }
         if node.zone.len() > 255 {
             return wrong("zone", "it has at most 255 bytes");

@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 /// How long a call may wait with its first message.
-const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 /// Flag and length before a message.
 const PREFIX_BYTES: usize = 5;
 
@@ -57,7 +57,11 @@ impl http_body::Body for Replayed {
 
 /// Takes the first message. The body that comes back gives all of it again.
 pub(crate) async fn take(body: Body) -> Result<(Bytes, Body), FirstError> {
-    let taken = tokio::time::timeout(FIRST_MESSAGE_WITHIN, read(body)).await;
+    take_within(FIRST_MESSAGE_WITHIN, body).await
+}
+
+async fn take_within(limit: Duration, body: Body) -> Result<(Bytes, Body), FirstError> {
+    let taken = tokio::time::timeout(limit, read(body)).await;
     taken.map_err(|_| FirstError::Late)?
 }
 
@@ -99,4 +103,30 @@ fn whole(seen: &Bytes) -> Result<Option<Bytes>, FirstError> {
     }
     let message = PREFIX_BYTES..PREFIX_BYTES + len;
     Ok((message.end <= seen.len()).then(|| seen.slice(message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A caller who sends nothing.
+    struct Silent;
+
+    impl http_body::Body for Silent {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_without_a_message_is_given_up() {
+        let taken = take_within(Duration::from_millis(10), Body::new(Silent)).await;
+        assert!(matches!(taken, Err(FirstError::Late)));
+    }
 }

@@ -9,13 +9,24 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::get;
-use crate::core::Core;
-use crate::status;
+use crate::core::{Core, WATCHERS_MAX};
+use crate::status::{self, Fault, Reason};
 
 /// How often it is looked whether anything has changed: a status asks every node.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Messages that wait for a watcher that reads slowly; it misses what changed meanwhile.
 const WAITING_MAX: usize = 2;
+
+/// As many watch as may.
+#[derive(Debug, thiserror::Error)]
+#[error("this server has {WATCHERS_MAX} watches of the status already; ask another one")]
+struct TooManyWatches;
+
+impl Fault for TooManyWatches {
+    fn reason(&self) -> Reason {
+        Reason::Overloaded
+    }
+}
 
 /// What a watcher reads.
 pub(crate) type Watching = ReceiverStream<Result<v1::WatchClusterStatusResponse, Status>>;
@@ -23,9 +34,7 @@ pub(crate) type Watching = ReceiverStream<Result<v1::WatchClusterStatusResponse,
 /// Begins to watch. Ends when the watcher goes away, and with this server.
 pub(crate) async fn watch(core: Arc<Core>) -> Result<Watching, Status> {
     let place = core.watchers.clone().try_acquire_owned();
-    let place = place.map_err(|_| {
-        Status::resource_exhausted("this server has as many watchers as it may; ask another one")
-    })?;
+    let place = place.map_err(|_| status::of(&TooManyWatches))?;
     let first = get(&core).await.map_err(|error| status::of(&error))?;
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let mut view = core.view.clone();

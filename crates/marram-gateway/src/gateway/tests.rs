@@ -13,6 +13,7 @@ mod grants;
 mod identity;
 mod kit;
 mod lifecycle;
+mod limits;
 mod liveness;
 mod objects;
 mod observed;

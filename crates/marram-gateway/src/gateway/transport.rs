@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use marram_metrics::Connections;
-use marram_types::caps::MIB;
+use marram_types::caps::{KIB, MIB};
 use marram_types::config::ApiLimits;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -29,7 +29,9 @@ const STREAM_WINDOW_BYTES: u32 = 4 * MIB as u32;
 /// Unread bytes of one connection that a client may have sent.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * MIB as u32;
 /// Calls at once on one connection.
-const STREAMS_MAX: u32 = 1024;
+pub(crate) const STREAMS_MAX: u32 = 1024;
+/// Headers of a call: names, values and 32 bytes for each, as HTTP/2 counts them (RFC 9113, 6.5.2).
+pub(crate) const HEADER_BYTES_MAX: usize = 16 * KIB;
 /// A silent connection is asked whether it is still there, so that a client that vanished does not
 /// hold an upload's memory.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -52,6 +54,7 @@ fn transport(age: Duration) -> Server {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
+        .http2_max_header_list_size(HEADER_BYTES_MAX as u32)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
         .max_connection_age(age)

@@ -67,7 +67,8 @@ impl Fault for UploadError {
                 ("expected", mismatch.expected.clone()),
                 ("found", mismatch.found.clone()),
             ],
-            Self::Stalled | Self::Order(_) => Vec::new(),
+            Self::Order(_) => vec![("field", "message".to_owned())],
+            Self::Stalled => Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod drives;
 mod duties;
 mod identity;
 mod keys;
+mod limits;
 mod messages;
 mod moves;
 mod wayback;
