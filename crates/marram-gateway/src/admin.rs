@@ -63,6 +63,10 @@ pub(crate) enum AdminError {
     #[error("{name} works: there is nothing to rebuild. Drain it to move what it has elsewhere")]
     Works { name: String },
     #[error(
+        "{name} is in maintenance, and waited for: end that first with `marram admin maintenance --end {name}`"
+    )]
+    Excused { name: String },
+    #[error(
         "what {name} had cannot be rebuilt: {left} nodes are left that keep data, and {width} shards need a \
          place each. Add a node"
     )]
@@ -129,6 +133,7 @@ impl Fault for AdminError {
             | Self::OldPlan(_)
             | Self::NoRoom { .. }
             | Self::Works { .. }
+            | Self::Excused { .. }
             | Self::CannotHold { .. } => Reason::NodeBusy,
             Self::Gate(error) => error.reason(),
             Self::Refused { refusal, .. } => refusal.reason(),
@@ -153,6 +158,7 @@ impl Fault for AdminError {
             Self::Held { name, .. }
             | Self::NoRoom { name, .. }
             | Self::Works { name }
+            | Self::Excused { name }
             | Self::CannotHold { name, .. }
             | Self::NotHanded { name, .. }
             | Self::NotInspected { name, .. } => {

@@ -17,6 +17,7 @@ mod api {
     mod metrics;
     mod quota;
     mod races;
+    mod repair;
     mod sizes;
     mod status;
     mod tracing;

@@ -208,6 +208,9 @@ async fn of_node(
     if core.drives.is_up(node) || matches!(by_peers, Health::Up | Health::Slow) {
         return Err(AdminError::Works { name });
     }
+    if record.absence.maintenance_until_ms.is_some() {
+        return Err(AdminError::Excused { name });
+    }
     let drives: Vec<DriveId> = record.present_drives().map(|held| held.drive).collect();
     refuse_unheld(view, &name, &drives)?;
     let rebuild = true;

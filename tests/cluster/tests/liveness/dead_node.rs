@@ -6,7 +6,7 @@ use std::time::Duration;
 use marram_client::{Client, ClusterStatus, NodeHealth, NodeStatus};
 use marram_cluster_tests::{
     Cluster, Object, Options, Pool, Scratch, equal_both_ways, log_uniform_sizes, put_all, room,
-    run, until, verify_all,
+    run, said, until, verify_all,
 };
 
 const BUCKET: &str = "dead-node";
@@ -121,11 +121,11 @@ async fn what_a_dead_node_had_is_rebuilt_and_it_is_used_again_when_it_returns() 
 /// Within its maintenance a node is waited for, and no longer.
 async fn excused(cluster: &Cluster, client: &Client) {
     let begin = ["admin", "maintenance", "node-4", "--ttl", "1h", "--json"];
-    let said = run(cluster, &begin).done().json_lines();
-    assert_eq!(said[0]["name"], "node-4");
+    let begun = run(cluster, &begin).done().json_lines();
+    assert_eq!(begun[0]["name"], "node-4");
     assert!(
-        said[0]["until_ms"].as_u64().expect("a time") > 0,
-        "{said:?}"
+        begun[0]["until_ms"].as_u64().expect("a time") > 0,
+        "{begun:?}"
     );
     cluster.kill(&[4]);
     see(
@@ -143,7 +143,22 @@ async fn excused(cluster: &Cluster, client: &Client) {
         },
     )
     .await;
+    let refused = run(cluster, &["admin", "repair", "start", "node-4"]);
+    assert!(
+        refused.code == 1 && refused.err.contains("maintenance"),
+        "{}",
+        refused.err
+    );
+    let waits = said(cluster, &["admin", "repair"]);
+    assert_eq!(waits["nodes"][0]["node"], "node-4", "{waits}");
+    assert!(waits["nodes"][0]["rebuild_in_ms"].is_null(), "{waits}");
+    assert!(
+        waits["levels"][0]["placement_groups"].as_u64() > Some(0),
+        "{waits}"
+    );
     let _said = run(cluster, &["admin", "maintenance", "node-4", "--end"]).done();
+    // The grace is over, or an operator says so: whoever comes first.
+    let _started = run(cluster, &["admin", "repair", "start", "node-4"]).done();
     see(client, "node-4 is given up", |status| {
         node(status, "node-4").condition.rebuilt_elsewhere
     })

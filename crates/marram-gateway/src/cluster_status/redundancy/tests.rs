@@ -91,3 +91,29 @@ fn a_cluster_without_a_majority_says_so() {
         "{text}"
     );
 }
+
+/// What a lost node had is on drives of the others, two shards of one placement group on one of them.
+#[test]
+fn shards_that_came_to_share_a_node_are_not_full_redundancy() {
+    let mut shared = view(6, 2, 5, "4+2");
+    let mut pools = shared.pools.values_mut();
+    let row = &mut pools.next().unwrap().rows[0];
+    // The other drive of the node that has the second shard.
+    row.drives[0] = DriveId(row.drives[1].0 ^ 1);
+    let lacks = |view: &ClusterView| {
+        let reports = BTreeMap::new();
+        let standing = Standing::default();
+        let facts = Facts::new(view, &reports, Some(Usage::default()), |_| true);
+        facts.with_work(&standing, Some((0, 0))).lacks()
+    };
+    let said = lacks(&shared);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("1 placement group has several shards on one node"),
+        "{said:?}"
+    );
+    assert_eq!(lacks(&view(6, 2, 5, "4+2")), Vec::<String>::new());
+    for small in [view(1, 6, 1, "4+2"), view(3, 2, 3, "4+2")] {
+        assert_eq!(lacks(&small), Vec::<String>::new(), "by its size");
+    }
+}

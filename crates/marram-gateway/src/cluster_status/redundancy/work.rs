@@ -1,6 +1,10 @@
 //! What lacks until every object has all of its shards where they belong, and what is being done.
 
+use std::collections::BTreeMap;
+
 use marram_meta::{DriveDuty, NodeDuty, NodeRecord, NodeState, Pausable};
+use marram_placement::PgRow;
+use marram_types::NodeId;
 
 use super::Facts;
 use super::sentences::plural;
@@ -42,6 +46,14 @@ impl Facts<'_> {
             }
             None => all.push("Not every metadata group says what waits for repair.".to_owned()),
         }
+        let sharing = self.sharing_a_node();
+        if sharing > 0 {
+            let what = plural(sharing, "placement group has", "placement groups have");
+            all.push(format!(
+                "{what} several shards on one node, because nodes are gone: they survive fewer losses until \
+                 those return or others come."
+            ));
+        }
         if self.usage.is_some_and(|usage| usage.under_protected > 0) {
             all.push("Some versions survive fewer losses than asked for.".to_owned());
         }
@@ -57,6 +69,23 @@ impl Facts<'_> {
             ));
         }
         all
+    }
+
+    /// Placement groups with more shards on a node than the members would have to take if all of them did: what
+    /// was rebuilt on other drives of too few nodes (rules.md 19). Smaller clusters have it so by their size.
+    fn sharing_a_node(&self) -> u64 {
+        let members = self.view.nodes.values();
+        let members = members.filter(|node| node.state == NodeState::Active);
+        let members = members.count().max(1);
+        let shares = |row: &&PgRow| {
+            let mut held: BTreeMap<NodeId, usize> = BTreeMap::new();
+            let homes = row.drives.iter().filter_map(|drive| self.nodes.get(drive));
+            homes.for_each(|node| *held.entry(*node).or_default() += 1);
+            let most = row.drives.len().div_ceil(members);
+            held.values().any(|held| *held > most)
+        };
+        let rows = self.view.pools.values().flat_map(|table| &table.rows);
+        rows.filter(shares).count() as u64
     }
 
     /// What lacks, and what is being done beside it.

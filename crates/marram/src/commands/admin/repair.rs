@@ -69,14 +69,15 @@ async fn watch(context: &Context<'_>) -> Result<(), Failure> {
 
 fn started_text(started: &RepairStart) -> String {
     let node = printable(&started.node);
-    let what = match started.drive_id {
-        None => node,
-        Some(drive) => format!("drive {drive} of {node}"),
+    let (what, until) = match started.drive_id {
+        None => (node, " until it returns"),
+        // One that failed does not.
+        Some(drive) => (format!("drive {drive} of {node}"), ""),
     };
     match (started.unchanged, started.slots) {
         (true, 0) => format!("{what} was given up before; all that it had is elsewhere"),
         (true, slots) => format!("{what} was given up before; {slots} slots are to be rebuilt"),
-        (false, slots) => format!("{what} is given up until it returns; {slots} slots are rebuilt"),
+        (false, slots) => format!("{what} is given up{until}; {slots} slots are rebuilt"),
     }
 }
 

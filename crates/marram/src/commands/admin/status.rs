@@ -91,6 +91,11 @@ pub(super) fn verdict(status: &ClusterStatus, paint: Paint) -> String {
             .critical("UNKNOWN: this server does not say what the state means for the data.");
     };
     let left = known.tolerated_losses;
+    if left < 0 && status.groups.len() == 1 {
+        return paint.warning(
+            "BEING FOUNDED: the cluster takes objects when as many nodes have joined as are expected.",
+        );
+    }
     if left < 0 {
         return paint.critical(
             "DATA OUT OF REACH: some objects may not be readable until nodes that are away come back.",
@@ -448,6 +453,9 @@ mod tests {
                 "{left} {whole}"
             );
         }
+        let mut founded = status(-1, false);
+        founded.groups.truncate(1);
+        assert!(said(&founded).starts_with("BEING FOUNDED"));
         let mut reduced = status(1, false);
         reduced.nodes.push(node(NodeState::Away));
         assert!(said(&reduced).starts_with("REDUCED"));
