@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tracing::callsite::Identifier;
 
 /// Lines of one place in the code that are written in [`WINDOW`]; more are left out and counted.
-const LINES_MAX: u32 = 50;
+const LINES_MAX: u32 = 200;
 /// See [`LINES_MAX`].
 const WINDOW: Duration = Duration::from_secs(10);
 
