@@ -12,6 +12,7 @@ use marram_proto::v1::bucket_service_client::BucketServiceClient;
 use marram_proto::v1::iam_service_client::IamServiceClient;
 use marram_proto::v1::object_service_client::ObjectServiceClient;
 use marram_proto::v1::upload_service_client::UploadServiceClient;
+use marram_proto::v1::watch_service_client::WatchServiceClient;
 use marram_types::caps::{API_MESSAGE_BYTES_MAX, KEYS_MESSAGE_BYTES_MAX};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
@@ -91,6 +92,10 @@ impl Lane {
 
     pub(crate) fn uploads(&self) -> UploadServiceClient<Channel> {
         stub!(self, UploadServiceClient)
+    }
+
+    pub(crate) fn watches(&self) -> WatchServiceClient<Channel> {
+        stub!(self, WatchServiceClient)
     }
 
     pub(crate) fn iam(&self) -> IamServiceClient<Channel> {

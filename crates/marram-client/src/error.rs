@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Precondition,
     /// The range begins beyond the object's end.
     RangeNotSatisfiable,
+    /// What happened behind the revision is not known any more.
+    Compacted,
     /// The drives are full, or a limit is reached; waiting does not help.
     Exhausted,
     /// No server could do it now; it may work later. A change may still have been made when the
@@ -72,6 +74,7 @@ impl fmt::Display for ErrorKind {
             Self::Invalid => "invalid request",
             Self::Precondition => "precondition failed",
             Self::RangeNotSatisfiable => "range not satisfiable",
+            Self::Compacted => "compacted away",
             Self::Exhausted => "out of space or over a limit",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timed out",
@@ -250,6 +253,7 @@ fn kind_of(code: Code, reason: Option<&str>) -> ErrorKind {
     match (code, reason) {
         (_, Some("OUTCOME_UNKNOWN")) => ErrorKind::OutcomeUnknown,
         (_, Some("OVERLOADED")) => ErrorKind::Unavailable,
+        (_, Some("REVISION_COMPACTED")) => ErrorKind::Compacted,
         (Code::NotFound, _) => ErrorKind::NotFound,
         (Code::AlreadyExists, _) => ErrorKind::AlreadyExists,
         (Code::Unauthenticated | Code::PermissionDenied, _) => ErrorKind::Denied,

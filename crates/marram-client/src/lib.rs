@@ -13,6 +13,7 @@
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks          tls   who the servers are
 //! bucket, object, put, get, ranges, copy, annotate, list, status, admin, identity, inspect, keys, liveness, upkeep   the calls
+//! watch       what happens to objects, over the loss of servers
 //! multipart   large files in parts                  uploads   those under way, listed and ended
 //! source      where the bytes of an upload come from
 //! types       what the cluster tells, without a protobuf type
@@ -66,6 +67,7 @@ mod upkeep;
 mod upload;
 mod uploads;
 mod versions;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -94,12 +96,13 @@ pub use types::{
     GarbageStatus, GroupGarbage, GroupStatus, HandedOver, InspectOptions, JoinRole, JoinTokenInfo,
     JoinTokenState, LayoutPlan, LifecycleAction, LifecycleItem, LifecyclePage, LifecycleRule,
     LifecycleTotal, ListPage, MachineFacts, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty,
-    NodeHealth, NodeInspection, NodePlan, NodeScan, NodeState, NodeStatus, ObjectInfo,
-    ObjectSummary, ObjectVersion, PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions,
-    ReadConditions, Rebalance, Redundancy, RemovedDrive, RemovedNode, Renewals, RepairLevel,
-    RepairStart, RepairStatus, ReplicaComparison, ReplicaFacts, ScrubFindings, ScrubStage,
-    ScrubStatus, SettingFacts, Severity, ShardComparison, ShardDifference, StopAnswer, UploadInfo,
-    VersionPage, Versioning, WorkStatus,
+    NodeHealth, NodeInspection, NodePlan, NodeScan, NodeState, NodeStatus, ObjectEvent,
+    ObjectEventKind, ObjectInfo, ObjectSummary, ObjectVersion, PausableWork, PauseChange,
+    PlannedNode, PoolPlan, Preconditions, ReadConditions, Rebalance, Redundancy, RemovedDrive,
+    RemovedNode, Renewals, RepairLevel, RepairStart, RepairStatus, ReplicaComparison, ReplicaFacts,
+    ScrubFindings, ScrubStage, ScrubStatus, SettingFacts, Severity, ShardComparison,
+    ShardDifference, StopAnswer, UploadInfo, VersionPage, Versioning, WatchBatch, WorkStatus,
 };
 pub use uploads::UploadPages;
 pub use versions::{VersionPages, VersionQuery};
+pub use watch::{ObjectWatch, WatchOptions};

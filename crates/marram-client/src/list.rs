@@ -84,6 +84,7 @@ impl Pages {
                 .map(ObjectSummary::from_wire)
                 .collect(),
             prefixes: answer.common_prefixes,
+            revision: Some(answer.revision).filter(|revision| !revision.is_empty()),
         }))
     }
 }

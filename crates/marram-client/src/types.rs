@@ -17,6 +17,7 @@ mod repair;
 mod status;
 mod upkeep;
 mod versions;
+mod watch;
 pub use admin::{
     BucketProfile, Consent, DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan,
     Rebalance, RemovedNode, ShardComparison, ShardDifference,
@@ -45,6 +46,7 @@ pub use upkeep::{
     ScrubStage, ScrubStatus,
 };
 pub use versions::{BucketQuota, BucketUsage, Deletion, ObjectVersion, VersionPage, Versioning};
+pub use watch::{ObjectEvent, ObjectEventKind, WatchBatch};
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -197,6 +199,8 @@ pub struct ListPage {
     pub objects: Vec<ObjectSummary>,
     /// The prefixes that the delimiter rolled up.
     pub prefixes: Vec<String>,
+    /// Of the first page: who watches from here on hears of every change that no page shows.
+    pub revision: Option<String>,
 }
 
 /// What must hold of the key's present version for a change to be made; judged at the moment of

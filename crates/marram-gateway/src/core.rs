@@ -8,7 +8,7 @@ use marram_meta::{
     BucketRecord, BucketState, ClusterView, Envelope, ObjectAnswer, ObjectCommand, ObjectOutcome,
     ObjectQuery, Refusal, RootCommand, RootOutcome,
 };
-use marram_metrics::{Calls, Verdict};
+use marram_metrics::{Calls, Verdict, Watchers};
 use marram_types::{BucketName, ClusterHealth, GroupId, NodeId, ObjectKey, RequestId};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -26,6 +26,7 @@ use crate::pace;
 use crate::places::Places;
 use crate::secret::Kek;
 use crate::status::{Fault, Reason};
+use crate::watch::Watch;
 
 /// How long an operation waits for a bucket that is being made, or unsealed (rules.md 12).
 const BUCKET_WAIT: Duration = Duration::from_secs(2);
@@ -100,6 +101,8 @@ pub(crate) struct Core {
     pub(crate) conditions: Conditions,
     /// Shards that reads found damaged or gone.
     pub(crate) reports: Reports,
+    /// Those who watch objects.
+    pub(crate) watch: Watch,
     places: Mutex<Arc<Places>>,
     standing: Mutex<Option<Arc<Standing>>>,
 }
@@ -170,6 +173,7 @@ pub(crate) struct Seams {
     pub(crate) kek: Arc<Kek>,
     pub(crate) name: String,
     pub(crate) calls: Arc<Calls>,
+    pub(crate) watchers: Arc<Watchers>,
     pub(crate) ready: watch::Receiver<Arc<Verdict>>,
     pub(crate) now_ms: fn() -> u64,
 }
@@ -197,6 +201,7 @@ impl Core {
             group_time: GroupTime::default(),
             conditions: Conditions::default(),
             reports: Reports::default(),
+            watch: Watch::new(seams.watchers),
             places,
             standing: Mutex::default(),
         }

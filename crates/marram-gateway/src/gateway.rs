@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use marram_mesh::Mesh;
 use marram_meta::ClusterView;
-use marram_metrics::{Calls, Verdict};
+use marram_metrics::{Calls, Verdict, Watchers};
 use marram_proto::FILE_DESCRIPTOR_SET;
 use marram_proto::v1::admin_service_server::AdminServiceServer;
 use marram_proto::v1::bucket_service_server::BucketServiceServer;
 use marram_proto::v1::iam_service_server::IamServiceServer;
 use marram_proto::v1::object_service_server::ObjectServiceServer;
 use marram_proto::v1::upload_service_server::UploadServiceServer;
+use marram_proto::v1::watch_service_server::WatchServiceServer;
 use marram_raft::Router;
 use marram_types::ClusterHealth;
 use marram_types::caps::API_MESSAGE_BYTES_MAX;
@@ -31,7 +32,7 @@ use crate::groups::Routed;
 use crate::nodes::MeshNodes;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
-use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects, Uploads};
+use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects, Uploads, Watches};
 
 pub(crate) mod connections;
 pub(crate) mod following;
@@ -44,10 +45,11 @@ pub(crate) use transport::serve_until;
 type Served = Services<Stack<FramedLayer, Stack<AuthLayer, Stack<MeasuredLayer, Identity>>>>;
 
 /// The services whose health is the readiness of the process.
-pub(crate) const SERVICES: [&str; 5] = [
+pub(crate) const SERVICES: [&str; 6] = [
     <ObjectServiceServer<Objects> as NamedService>::NAME,
     <UploadServiceServer<Uploads> as NamedService>::NAME,
     <BucketServiceServer<Buckets> as NamedService>::NAME,
+    <WatchServiceServer<Watches> as NamedService>::NAME,
     <IamServiceServer<Iam> as NamedService>::NAME,
     <AdminServiceServer<Admin> as NamedService>::NAME,
 ];
@@ -68,6 +70,8 @@ pub struct GatewayDeps {
     pub name: String,
     /// Where calls are counted, made by [`calls`].
     pub calls: Arc<Calls>,
+    /// Where those are counted who watch objects.
+    pub watchers: Arc<Watchers>,
     /// Whether this process is ready: gRPC health says the same.
     pub ready: watch::Receiver<Arc<Verdict>>,
 }
@@ -117,6 +121,7 @@ impl Gateway {
             kek: deps.kek,
             name: deps.name,
             calls: deps.calls,
+            watchers: deps.watchers,
             ready: deps.ready,
             now_ms,
         })
@@ -223,6 +228,7 @@ fn services(
             .add_service(objects.clone())
             .add_service(UploadServiceServer::new(Uploads(core.clone())))
             .add_service(BucketServiceServer::new(Buckets(core.clone())))
+            .add_service(WatchServiceServer::new(Watches(core.clone())))
             .add_service(IamServiceServer::new(Iam(core.clone())))
             .add_service(AdminServiceServer::new(Admin(core.clone())))
     })

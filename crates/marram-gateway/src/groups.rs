@@ -98,6 +98,19 @@ pub(crate) trait Groups: Send + Sync {
         within: Duration,
     ) -> Result<Answer, GroupError>;
 
+    /// Asks any replica of a group, preferably one on this server, once it has applied `at_least`, or else
+    /// when the time is over; that it has is for the caller to see.
+    ///
+    /// # Errors
+    /// When no replica answered in time.
+    async fn query_at(
+        &self,
+        group: GroupId,
+        query: Bytes,
+        at_least: u64,
+        within: Duration,
+    ) -> Result<Answer, GroupError>;
+
     /// The replica that leads a group, as far as this server knows.
     fn leader(&self, group: GroupId) -> Option<ReplicaId>;
 }

@@ -72,6 +72,7 @@ mod uploads;
 mod validate;
 mod versioning;
 mod waiting;
+mod watch;
 
 #[cfg(test)]
 mod testing;

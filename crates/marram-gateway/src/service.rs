@@ -7,6 +7,7 @@ mod iam;
 mod measured;
 mod object;
 mod upload;
+mod watch;
 
 pub(crate) use admin::Admin;
 pub(crate) use bucket::Buckets;
@@ -15,3 +16,4 @@ pub(crate) use iam::Iam;
 pub(crate) use measured::MeasuredLayer;
 pub(crate) use object::Objects;
 pub(crate) use upload::Uploads;
+pub(crate) use watch::Watches;

@@ -30,6 +30,9 @@ pub(crate) enum Reason {
     InvalidKey,
     InvalidArgument,
     InvalidPageToken,
+    InvalidRevision,
+    RevisionCompacted,
+    WatchMoved,
     SizeMismatch,
     ObjectTooLarge,
     BucketExists,
@@ -96,12 +99,15 @@ enum Retry {
 
 impl Reason {
     /// Every reason; documents and tests go through it.
-    pub(crate) const ALL: [Self; 60] = [
+    pub(crate) const ALL: [Self; 63] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
         Self::InvalidArgument,
         Self::InvalidPageToken,
+        Self::InvalidRevision,
+        Self::RevisionCompacted,
+        Self::WatchMoved,
         Self::SizeMismatch,
         Self::ObjectTooLarge,
         Self::BucketExists,
@@ -183,6 +189,9 @@ impl Reason {
             Self::InvalidKey => ("INVALID_KEY", Code::InvalidArgument, Never),
             Self::InvalidArgument => ("INVALID_ARGUMENT", Code::InvalidArgument, Never),
             Self::InvalidPageToken => ("INVALID_PAGE_TOKEN", Code::InvalidArgument, Never),
+            Self::InvalidRevision => ("INVALID_REVISION", Code::InvalidArgument, Never),
+            Self::RevisionCompacted => ("REVISION_COMPACTED", Code::OutOfRange, Never),
+            Self::WatchMoved => ("WATCH_MOVED", Code::Unavailable, After(RETRY_SOON)),
             Self::SizeMismatch => ("SIZE_MISMATCH", Code::InvalidArgument, Never),
             Self::ObjectTooLarge => ("OBJECT_TOO_LARGE", Code::InvalidArgument, Never),
             Self::BucketExists => ("BUCKET_EXISTS", Code::AlreadyExists, Never),

@@ -11,7 +11,7 @@ use marram_meta::{
     AccessKeyRecord, COMMAND_VERSION, ClusterRecord, DriveJoin, FOUNDER, GroupRecord, NodeJoin,
     RootCommand, RootOutcome,
 };
-use marram_metrics::{Condition, Verdict};
+use marram_metrics::{Condition, Verdict, Watchers};
 use marram_placement::{DriveInfo, Topology, default_profile, plan_pool};
 use marram_types::config::ApiLimits;
 use marram_types::{ClusterHealth, ClusterId, GroupId, NodeId};
@@ -50,6 +50,7 @@ pub(crate) struct Cluster {
     pub(crate) peers: Arc<FakeNodes>,
     pub(crate) health: watch::Sender<Arc<ClusterHealth>>,
     pub(crate) ready: watch::Sender<Arc<Verdict>>,
+    pub(crate) watchers: Arc<Watchers>,
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) addr: std::net::SocketAddr,
     pub(crate) core: Arc<Core>,
@@ -151,6 +152,7 @@ impl Cluster {
         let ready = watch::Sender::new(Arc::new(Verdict { conditions }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
+        let watchers: Arc<Watchers> = Arc::default();
         let gateway = Gateway::over(Seams {
             groups: groups.clone(),
             drives: drives.clone(),
@@ -160,6 +162,7 @@ impl Cluster {
             kek,
             name: "gateway-1".to_owned(),
             calls: Arc::new(crate::calls()),
+            watchers: Arc::clone(&watchers),
             ready: ready.subscribe(),
             now_ms,
         });
@@ -176,6 +179,7 @@ impl Cluster {
             peers,
             health,
             ready,
+            watchers,
             nodes,
             addr,
             core,

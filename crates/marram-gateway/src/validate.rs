@@ -323,5 +323,10 @@ pub(crate) fn list_texts(request: &v1::ListObjectsRequest) -> Result<(), Invalid
     short("start_after", &request.start_after, KEY_BYTES_MAX)
 }
 
+/// Checks the prefix of a watch.
+pub(crate) fn watched_prefix(prefix: &str) -> Result<(), InvalidField> {
+    short("prefix", prefix, KEY_BYTES_MAX)
+}
+
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 //! catalogue   every family that exists: name, kind, labels, meaning; docs/metrics.md is made of it
 //! sheet       the samples of one scrape, checked against the catalogue
 //! sources     who fills it      text   how it is written
-//! histogram, calls, connections   what is counted where it happens
+//! histogram, calls, connections, watchers   what is counted where it happens
 //! process     what Linux and the runtime say of this process
 //! health      whether it is ready, and why not
 //! listener    /metrics, /livez, /readyz
@@ -26,6 +26,7 @@ mod process;
 mod sheet;
 mod sources;
 mod text;
+mod watchers;
 
 pub use calls::{Call, Calls, Method, Phase};
 pub use connections::{Connections, Open};
@@ -37,3 +38,4 @@ pub use process::{Process, Runtime};
 pub use sheet::Sheet;
 pub use sources::{Source, Sources};
 pub use text::Format;
+pub use watchers::{Ended, Watchers, Watching};

@@ -316,6 +316,26 @@ impl RaftHost {
         Ok((Bytes::from(answer), applied))
     }
 
+    /// Answers an encoded query from what is applied here, once that is `at_least`, or else when `wait`
+    /// is over.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn query_at(
+        &self,
+        group: GroupId,
+        query: &[u8],
+        at_least: u64,
+        wait: Duration,
+    ) -> Result<(Bytes, u64), QueryError> {
+        if let Some(mut applied) = self.applied_watch(group) {
+            let reached = applied.wait_for(|applied| *applied >= at_least);
+            // What it has by then is the answer: whoever asks sees the index of its view.
+            let _ = tokio::time::timeout(wait, reached).await;
+        }
+        self.query(group, query, false).await
+    }
+
     /// Follows the applied index of a group; `None` when this node has no replica of it.
     #[must_use]
     pub fn applied_watch(&self, group: GroupId) -> Option<watch::Receiver<u64>> {

@@ -206,6 +206,50 @@ impl Router {
         }
     }
 
+    /// Asks a replica, one on this node where there is one, and returns the encoded answer with the index
+    /// of the view: as soon as that replica has applied `at_least`, or else after `wait`, whatever it has
+    /// by then.
+    ///
+    /// # Errors
+    /// See [`RouteError`]; never `OutcomeUnknown`.
+    pub async fn query_at(
+        &self,
+        group: GroupId,
+        query: Bytes,
+        at_least: u64,
+        wait: Duration,
+    ) -> Result<(Bytes, u64), RouteError> {
+        let here = { self.host.as_ref() }.filter(|host| host.applied_watch(group).is_some());
+        if let Some(host) = here
+            && let Ok(answer) = host.query_at(group, &query, at_least, wait).await
+        {
+            return Ok(answer);
+        }
+        let until = Instant::now() + wait;
+        let mut search = self.search(group, wait + ATTEMPT_TIMEOUT);
+        loop {
+            let target = self.pick(&mut search)?;
+            if self.local(target).is_some() {
+                let error =
+                    CallError::Unavailable("this node's replica does not answer".to_owned());
+                search = self.after(search, target, error).await?;
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let asked = self
+                .remote
+                .query_at(target, group, query.clone(), at_least, left);
+            match asked.await {
+                Ok(answer) => return Ok(answer),
+                Err(CallError::Unknown) => {
+                    let error = CallError::Unavailable("the answer was lost".to_owned());
+                    search = self.after(search, target, error).await?;
+                }
+                Err(error) => search = self.after(search, target, error).await?,
+            }
+        }
+    }
+
     fn search(&self, group: GroupId, timeout: Duration) -> Search {
         Search {
             group,

@@ -91,6 +91,18 @@ pub const EVENTS_PAGE_MAX: u32 = 1000;
 pub const EVENTS_PAGE_BYTES_MAX: usize = 512 * KIB;
 /// Events that a group looks through for one answer.
 pub const EVENTS_SCANNED_MAX: usize = 16_384;
+/// Watchers of one server at once.
+pub const WATCHERS_MAX: usize = 16_384;
+/// Events in one message to a watcher.
+pub const WATCH_MESSAGE_EVENTS_MAX: usize = 200;
+/// How often a watcher hears something where nothing happens, in milliseconds, unless it asks otherwise.
+pub const WATCH_BOOKMARK_MS: u32 = 60_000;
+/// As often as it may ask for.
+pub const WATCH_BOOKMARK_MS_MIN: u32 = 1000;
+/// As rarely as it may ask for.
+pub const WATCH_BOOKMARK_MS_MAX: u32 = 600_000;
+/// After about so long a watch ends, to be taken up again, in milliseconds: 15 minutes.
+pub const WATCH_AGE_MS: u64 = 15 * 60 * 1000;
 /// How long groups keep events for those who watch, in milliseconds (rules.md 30).
 pub const EVENTS_KEPT_MS: u64 = 3_600_000;
 /// Bytes of events that all groups of a cluster keep together at most (rules.md 30).

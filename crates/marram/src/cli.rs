@@ -160,6 +160,8 @@ pub(crate) enum Command {
     Find(FindArgs),
     /// Say how many objects and bytes there are, in all and by folder
     Du(DuArgs),
+    /// Print what happens to the objects of a bucket, as it happens
+    Watch(WatchArgs),
     /// Multipart uploads that are under way: list them, end them
     #[command(subcommand)]
     Uploads(UploadsCommand),
@@ -237,6 +239,22 @@ pub(crate) struct LsArgs {
     /// List all versions and delete markers with their generations, the newest of each key first
     #[arg(long)]
     pub(crate) versions: bool,
+}
+
+/// Arguments of `watch`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// m://bucket or m://bucket/prefix
+    pub(crate) location: String,
+    /// Go on behind this revision, which a watch said; from now on if not given
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) from: Option<String>,
+    /// End after so many events
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// How often a revision comes where nothing happens (with --json), 1s to 10m [default: 30s]
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) bookmarks: Option<Duration>,
 }
 
 /// Arguments of `cp` and `mv`.

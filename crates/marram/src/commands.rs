@@ -33,6 +33,7 @@ mod stat;
 mod sync;
 mod uploads;
 mod versions;
+mod watch;
 
 /// How long work that nobody waits for may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(1);
@@ -189,6 +190,7 @@ async fn dispatch(context: &Context<'_>, command: Command) -> Result<(), Failure
         Command::Sync(args) => sync::run(context, args).await,
         Command::Find(args) => find::run(context, args).await,
         Command::Du(args) => du::run(context, args).await,
+        Command::Watch(args) => watch::run(context, args).await,
         Command::Uploads(command) => uploads::run(context, command).await,
         Command::Admin(command) => admin::run(context, command).await,
         Command::Bench(args) => bench::run(context, args).await,

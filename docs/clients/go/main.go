@@ -1,4 +1,4 @@
-// Puts, gets and lists an object. See ../README.md.
+// Puts, gets, lists and watches an object. See ../README.md.
 package main
 
 import (
@@ -48,6 +48,8 @@ func main() {
 	signed := token(os.Getenv("MARRAM_ACCESS_KEY"), os.Getenv("MARRAM_SECRET_KEY"))
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+signed)
 	objects := pb.NewObjectServiceClient(conn)
+	before, err := objects.ListObjects(ctx, &pb.ListObjectsRequest{Bucket: bucket, Prefix: key})
+	check(err)
 
 	// A send that fails says only that the call is over; the answer says why.
 	put, err := objects.PutObject(ctx)
@@ -82,5 +84,20 @@ func main() {
 	check(err)
 	for _, found := range page.Objects {
 		fmt.Println("list", found.Key, found.Size)
+	}
+
+	since := &pb.WatchObjectsRequest{Bucket: bucket, Prefix: key, Revision: before.Revision}
+	watch, err := pb.NewWatchServiceClient(conn).WatchObjects(ctx, since)
+	check(err)
+	for {
+		message, err := watch.Recv()
+		check(err)
+		// Without a change a message comes too, now and then.
+		if len(message.Events) > 0 {
+			event := message.Events[0]
+			kind := strings.TrimPrefix(event.Kind.String(), "OBJECT_EVENT_KIND_")
+			fmt.Println("watch", strings.ToLower(kind), event.Key, event.Size)
+			return
+		}
 	}
 }

@@ -1,10 +1,10 @@
-"""Puts, gets and lists an object. See ../README.md."""
+"""Puts, gets, lists and watches an object. See ../README.md."""
 
 import base64, hashlib, hmac, json, os, sys, time
 
 import google_crc32c
 import grpc
-from marram.v1 import common_pb2, object_pb2 as pb, object_pb2_grpc
+from marram.v1 import common_pb2, object_pb2 as pb, object_pb2_grpc, watch_pb2, watch_pb2_grpc
 
 
 def token(key, secret):
@@ -29,6 +29,7 @@ signed = token(os.environ["MARRAM_ACCESS_KEY"], os.environ["MARRAM_SECRET_KEY"])
 call = {"metadata": [("authorization", "Bearer " + signed)], "timeout": 30}
 with grpc.insecure_channel(os.environ["MARRAM_ENDPOINT"].split(",")[0]) as channel:
     objects = object_pb2_grpc.ObjectServiceStub(channel)
+    before = objects.ListObjects(pb.ListObjectsRequest(bucket=bucket, prefix=key), **call)
 
     put = objects.PutObject(upload(bucket, key, text.encode()), **call).object
     print("put", put.key, put.size)
@@ -39,3 +40,13 @@ with grpc.insecure_channel(os.environ["MARRAM_ENDPOINT"].split(",")[0]) as chann
     page = objects.ListObjects(pb.ListObjectsRequest(bucket=bucket, prefix=key), **call)
     for found in page.objects:
         print("list", found.key, found.size)
+
+    watches = watch_pb2_grpc.WatchServiceStub(channel)
+    since = watch_pb2.WatchObjectsRequest(bucket=bucket, prefix=key, revision=before.revision)
+    for message in watches.WatchObjects(since, **call):
+        # Without a change a message comes too, now and then.
+        for event in message.events[:1]:
+            kind = watch_pb2.ObjectEventKind.Name(event.kind).removeprefix("OBJECT_EVENT_KIND_")
+            print("watch", kind.lower(), event.key, event.size)
+        if message.events:
+            break

@@ -1,8 +1,8 @@
-//! Puts, gets and lists an object. See docs/clients/README.md.
+//! Puts, gets, lists and watches an object. See docs/clients/README.md.
 
 use std::env::var;
 
-use marram_client::{Client, ClientConfig, ListQuery, PutBody, PutOptions};
+use marram_client::{Client, ClientConfig, ListQuery, PutBody, PutOptions, WatchOptions};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,6 +13,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         var("MARRAM_SECRET_KEY")?,
     );
     let client = Client::connect(config)?;
+
+    let before = client.list(&bucket, ListQuery::all(&key)).next().await?;
 
     let body = PutBody::from(text.into_bytes());
     let object = client
@@ -33,5 +35,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("list {} {}", object.key, object.size);
         }
     }
-    Ok(())
+
+    let options = WatchOptions {
+        prefix: key,
+        from: before.and_then(|page| page.revision),
+        ..WatchOptions::default()
+    };
+    let mut watch = client.watch(&bucket, options);
+    loop {
+        // Without a change a message comes too, now and then.
+        if let Some(event) = watch.next().await?.events.first() {
+            println!("watch {} {} {}", event.kind.name(), event.key, event.size);
+            return Ok(());
+        }
+    }
 }

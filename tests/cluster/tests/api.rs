@@ -15,6 +15,7 @@ mod api {
     mod lifecycle;
     mod listing;
     mod metrics;
+    mod object_watch;
     mod quota;
     mod races;
     mod repair;

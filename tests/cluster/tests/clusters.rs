@@ -58,6 +58,7 @@ mod losses {
     mod flipped_bits;
     mod leader;
     mod paused;
+    mod watched;
 }
 
 /// Objects are encoded anew: widened, narrowed, given another profile.

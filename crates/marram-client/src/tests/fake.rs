@@ -524,8 +524,8 @@ impl ObjectService for Shared {
                 key: format!("{}{number}", message.prefix),
                 ..v1::ObjectInfo::default()
             }],
-            common_prefixes: Vec::new(),
             next_page_token: next.unwrap_or_default(),
+            ..v1::ListObjectsResponse::default()
         }))
     }
 
@@ -546,8 +546,8 @@ impl ObjectService for Shared {
                 delete_marker: number == 1,
                 ..v1::ObjectVersion::default()
             }],
-            common_prefixes: Vec::new(),
             next_page_token: next.unwrap_or_default(),
+            ..v1::ListObjectVersionsResponse::default()
         }))
     }
 }

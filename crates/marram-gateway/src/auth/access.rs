@@ -142,6 +142,10 @@ fn rows() -> Vec<(&'static str, Rule)> {
                 List, r.bucket, r.prefix
             )),
         ),
+        (
+            "/marram.v1.WatchService/WatchObjects",
+            of!(v1::WatchObjectsRequest, |r| keys(List, r.bucket, r.prefix)),
+        ),
         // The ticket is bound to the access key and its grants.
         ("/marram.v1.ObjectService/ReadShard", Rule::AnyKey),
     ]

@@ -6,6 +6,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
@@ -48,6 +49,12 @@ impl Guard {
         let error = lacking(&view, &self.caller, &self.needs, now_ms)?;
         tracing::info!(key = %self.caller.access_key, %error, "a call was cut");
         Some(status::of(&error))
+    }
+
+    /// How long until the key ends by itself, if it does.
+    pub(crate) fn ends_within(&self) -> Option<Duration> {
+        let left = self.expires_ms?.saturating_sub((self.now_ms)());
+        Some(Duration::from_millis(left))
     }
 
     /// A request's body under guard: it fails where the call may not go on.

@@ -24,6 +24,7 @@ mod repair;
 mod security;
 mod uploads;
 mod versions;
+mod watching;
 
 pub(crate) use kit::{reason, token_of};
 pub(crate) use security::methods;

@@ -68,6 +68,18 @@ impl Groups for Routed {
         Ok(Answer { bytes, applied })
     }
 
+    async fn query_at(
+        &self,
+        group: GroupId,
+        query: Bytes,
+        at_least: u64,
+        within: Duration,
+    ) -> Result<Answer, GroupError> {
+        let answer = self.0.query_at(group, query, at_least, within).await;
+        let (bytes, applied) = answer.map_err(|e| error(group, &e))?;
+        Ok(Answer { bytes, applied })
+    }
+
     fn leader(&self, group: GroupId) -> Option<ReplicaId> {
         self.0.leader(group)
     }

@@ -1,5 +1,7 @@
 //! A page of keys: every group's share, merged (rules.md 29).
 
+use std::collections::BTreeMap;
+
 use futures::future::try_join_all;
 use marram_meta::{ListItem, ListMerge, ListPage, ListQuery, ListStart, ObjectAnswer, ObjectQuery};
 use marram_proto::v1;
@@ -7,10 +9,11 @@ use marram_types::{BucketName, GroupId};
 
 use crate::convert;
 use crate::core::{BucketError, Core};
-use crate::groups::GroupError;
+use crate::groups::{GroupError, QUERY_TIME};
 use crate::status::{Fault, Reason};
 use crate::token::{self, Question, TokenError};
 use crate::validate::{self, InvalidField};
+use crate::watch::{Revision, seal_revision};
 
 /// Why keys could not be listed.
 #[derive(Debug, thiserror::Error)]
@@ -67,19 +70,34 @@ pub(crate) async fn list(
         delimiter: request.delimiter.clone(),
         limit,
     };
-    let (items, next_page_token) = merged(core, &question, query, ObjectQuery::List).await?;
-    Ok(response(items, next_page_token))
+    let begins = request.page_token.is_empty();
+    let merged = merged(core, &question, query, ObjectQuery::List).await?;
+    let revision = merged.revision.filter(|_| begins);
+    let mut answer = response(merged.items, merged.next_page_token);
+    answer.revision = revision.unwrap_or_default();
+    Ok(answer)
 }
 
-/// A page of all groups' items, and the token of the next one. `ask` makes a group's question.
+/// A page of all groups' items.
+pub(super) struct Merged {
+    pub(super) items: Vec<ListItem>,
+    /// The token of the next page; empty where there is none.
+    pub(super) next_page_token: String,
+    /// How far each group was when it was first asked, as a token: what happened until then is in this
+    /// page and in those that follow it.
+    pub(super) revision: Option<String>,
+}
+
+/// Merges a page of all groups' items. `ask` makes a group's question.
 pub(super) async fn merged(
     core: &Core,
     question: &Question<'_>,
     query: ListQuery,
     ask: fn(ListQuery) -> ObjectQuery,
-) -> Result<(Vec<ListItem>, String), ListError> {
+) -> Result<Merged, ListError> {
     let groups = core.object_groups()?;
     let mut merge = ListMerge::new(usize::from(groups), query.limit, &query.start);
+    let mut first_asked: BTreeMap<usize, u64> = BTreeMap::new();
     loop {
         let asks = merge.asks();
         if asks.is_empty() {
@@ -93,14 +111,22 @@ pub(super) async fn merged(
             });
             async move { Ok::<_, GroupError>((asked.group, page(core, asked.group, query).await?)) }
         });
-        for (group, page) in try_join_all(pages).await? {
+        for (group, (page, applied)) in try_join_all(pages).await? {
+            first_asked.entry(group).or_insert(applied);
             merge.feed(group, page);
         }
     }
     let merged = merge.finish();
     let next = merged.next.map(|next| next.encode());
     let token = next.map(|next| token::seal(&core.kek, question, &next));
-    Ok((merged.items, token.unwrap_or_default()))
+    // A page of nothing but what its start leaves out asks nobody.
+    let all = first_asked.len() == usize::from(groups);
+    let revision = all.then(|| Revision::behind(first_asked.into_values()));
+    Ok(Merged {
+        items: merged.items,
+        next_page_token: token.unwrap_or_default(),
+        revision: revision.map(|revision| seal_revision(&core.kek, &revision)),
+    })
 }
 
 /// Where the page begins: the token's place, else after the key asked for.
@@ -120,13 +146,21 @@ fn start(
     })
 }
 
-/// One group's page. Each is behind a confirmation of its own, so it shows every change that ended
+/// One group's page, and its applied index. Each is behind a confirmation of its own, so it shows every change that ended
 /// before the question.
-async fn page(core: &Core, index: usize, query: ObjectQuery) -> Result<ListPage, GroupError> {
+async fn page(
+    core: &Core,
+    index: usize,
+    query: ObjectQuery,
+) -> Result<(ListPage, u64), GroupError> {
     let number = u16::try_from(index).expect("groups are counted by a u16");
     let group = GroupId(number + 1);
-    match core.ask(group, &query, true).await? {
-        ObjectAnswer::List(page) => Ok(page),
+    let asked = core
+        .groups
+        .query(group, query.encode().into(), true, QUERY_TIME);
+    let answer = asked.await?;
+    match ObjectAnswer::decode(&answer.bytes)? {
+        ObjectAnswer::List(page) => Ok((page, answer.applied)),
         _ => Err(GroupError::Kind(group)),
     }
 }

@@ -78,13 +78,15 @@ pub(crate) async fn list_versions(
         delimiter: request.delimiter.clone(),
         limit,
     };
-    let (items, next_page_token) =
-        merged(core, &question, query, ObjectQuery::ListVersions).await?;
+    let begins = request.page_token.is_empty();
+    let merged = merged(core, &question, query, ObjectQuery::ListVersions).await?;
+    let revision = merged.revision.filter(|_| begins);
     let mut answer = v1::ListObjectVersionsResponse {
-        next_page_token,
+        next_page_token: merged.next_page_token,
+        revision: revision.unwrap_or_default(),
         ..v1::ListObjectVersionsResponse::default()
     };
-    for item in items {
+    for item in merged.items {
         match item {
             ListItem::Version(entry) => answer.versions.push(convert::version(entry)),
             ListItem::Prefix(prefix) => answer.common_prefixes.push(prefix),

@@ -33,6 +33,8 @@ pub(crate) struct FakeGroups {
     groups: Mutex<Vec<Group>>,
     view: watch::Sender<Arc<ClusterView>>,
     silent: Mutex<HashSet<GroupId>>,
+    /// Something was applied.
+    applied: watch::Sender<()>,
     /// The view that the gateway does not see yet, while it lags.
     unseen: Mutex<Option<Arc<ClusterView>>>,
 }
@@ -47,6 +49,7 @@ impl FakeGroups {
             groups: Mutex::new((0..=object_groups).map(|_| group()).collect()),
             view: watch::Sender::default(),
             silent: Mutex::default(),
+            applied: watch::Sender::default(),
             unseen: Mutex::default(),
         }
     }
@@ -79,7 +82,10 @@ impl FakeGroups {
         let state = &mut groups[usize::from(group.0)];
         state.index += 10;
         if group != GroupId::ROOT {
-            return apply_object(&mut state.kv, state.index, &sealed).unwrap();
+            let outcome = apply_object(&mut state.kv, state.index, &sealed).unwrap();
+            drop(groups);
+            self.applied.send_replace(());
+            return outcome;
         }
         let outcome = apply_root(&mut state.kv, state.index, &sealed).unwrap();
         let new = Arc::new(view(&state.kv).unwrap());
@@ -212,6 +218,21 @@ impl Groups for FakeGroups {
             bytes: bytes.into(),
             applied: state.index,
         })
+    }
+
+    async fn query_at(
+        &self,
+        group: GroupId,
+        query: Bytes,
+        at_least: u64,
+        within: Duration,
+    ) -> Result<Answer, GroupError> {
+        let mut applied = self.applied.subscribe();
+        let index = || self.groups.lock()[usize::from(group.0)].index;
+        let reached = applied.wait_for(|_| index() >= at_least);
+        // In time or not, it answers.
+        let _ = tokio::time::timeout(within, reached).await;
+        self.query(group, query, false, within).await
     }
 
     fn leader(&self, _group: GroupId) -> Option<ReplicaId> {

@@ -9,7 +9,7 @@ use prost_types::{
 };
 
 /// The files whose services make the API, in the order of the page.
-const SERVICES: [&str; 5] = ["bucket", "object", "upload", "iam", "admin"];
+const SERVICES: [&str; 6] = ["bucket", "object", "upload", "watch", "iam", "admin"];
 const PACKAGE: &str = ".marram.v1.";
 // Numbers of fields in descriptors, of which paths of comments are made.
 const FILE_MESSAGES: i32 = 4;

@@ -29,6 +29,7 @@ pub(crate) fn query(bytes: &'static [u8]) -> wire::QueryRequest {
         group: 1,
         query: Bytes::from_static(bytes),
         linearizable: true,
+        ..wire::QueryRequest::default()
     }
 }
 

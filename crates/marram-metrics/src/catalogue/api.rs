@@ -1,6 +1,6 @@
 //! Calls that applications make.
 
-use super::labels::{CODE, DIRECTION, METHOD, PHASE, SERVICE};
+use super::labels::{CODE, DIRECTION, METHOD, PHASE, SERVICE, WATCH_END};
 use super::{Family, From, Kind, Unit};
 
 /// From a tenth of what a local read takes to what a client waits at most.
@@ -140,6 +140,45 @@ pub const API_HANDSHAKES_FAILED: Family = Family {
            newer ones",
 };
 
+/// Watchers.
+pub const WATCHERS: Family = Family {
+    name: "marram_watchers",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Those who watch objects through this process now",
+};
+/// What they were told.
+pub const WATCH_EVENTS: Family = Family {
+    name: "marram_watch_events_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Events that watchers were told; one that three watch counts three times",
+};
+/// Of those that are behind.
+pub const WATCH_READS: Family = Family {
+    name: "marram_watch_reads_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Pages that watchers read from the tables of groups for themselves, because they began at an \
+           earlier revision or read too slowly: many of them say that watchers do not keep up",
+};
+/// Why they stopped.
+pub const WATCHES_ENDED: Family = Family {
+    name: "marram_watches_ended_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[WATCH_END],
+    from: From::All,
+    help: "Watches that ended; `compacted` are those that fell behind what groups keep and must list \
+           again",
+};
+
 /// What calls spend their time with.
 pub const API_PHASE: Family = Family {
     name: "marram_api_phase_seconds",
@@ -167,4 +206,8 @@ pub(super) const API: &[&Family] = &[
     &API_CONNECTIONS,
     &API_CONNECTIONS_REFUSED,
     &API_HANDSHAKES_FAILED,
+    &WATCHERS,
+    &WATCH_EVENTS,
+    &WATCH_READS,
+    &WATCHES_ENDED,
 ];

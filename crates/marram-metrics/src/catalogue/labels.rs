@@ -39,6 +39,11 @@ pub(super) const PHASE: Label = Label {
     most: 5,
     help: "`auth`, `begin`, `encode`, `drive` or `commit`",
 };
+pub(super) const WATCH_END: Label = Label {
+    name: "reason",
+    most: 6,
+    help: "`left`, `moved`, `denied`, `compacted`, `bucket` or `failed`",
+};
 pub(super) const DRIVE: Label = Label {
     name: "drive",
     most: 64,

@@ -352,6 +352,12 @@ pub struct QueryRequest {
     /// Whether the answer must contain every write that ended before the question.
     #[prost(bool, tag = "3")]
     pub linearizable: bool,
+    /// Where it need not be: the replica answers when it has applied this index ...
+    #[prost(uint64, tag = "4")]
+    pub at_least: u64,
+    /// ... or so many milliseconds later.
+    #[prost(uint32, tag = "5")]
+    pub wait_ms: u32,
 }
 /// The answer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -8412,6 +8412,9 @@ pub struct ListObjectsResponse {
     /// Where the next page begins; empty on the last page.
     #[prost(string, tag = "3")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// Of the first page only: whoever watches from here hears of every change that no page shows.
+    #[prost(string, tag = "4")]
+    pub revision: ::prost::alloc::string::String,
 }
 /// Asks for a page of versions.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8450,6 +8453,9 @@ pub struct ListObjectVersionsResponse {
     /// Where the next page begins; empty on the last page.
     #[prost(string, tag = "3")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// Of the first page only: whoever watches from here hears of every change that no page shows.
+    #[prost(string, tag = "4")]
+    pub revision: ::prost::alloc::string::String,
 }
 /// A version or delete marker.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10981,6 +10987,467 @@ pub mod upload_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "marram.v1.UploadService";
     impl<T> tonic::server::NamedService for UploadServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Asks for what happens.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchObjectsRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// Only keys that begin so.
+    #[prost(string, tag = "2")]
+    pub prefix: ::prost::alloc::string::String,
+    /// From here on: a revision that a list or a watch returned. Empty: from now on.
+    #[prost(string, tag = "3")]
+    pub revision: ::prost::alloc::string::String,
+    /// How often a message comes where nothing happens, in milliseconds, 1,000 to 600,000; 0 means 60,000.
+    #[prost(uint32, tag = "4")]
+    pub bookmark_interval_ms: u32,
+}
+/// What happened.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchObjectsResponse {
+    /// The changes; of each key in their order. None in a bookmark.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<ObjectEvent>,
+    /// Where to go on from when this message was dealt with.
+    #[prost(string, tag = "2")]
+    pub revision: ::prost::alloc::string::String,
+}
+/// A change of an object. The last event of a key that is not about a noncurrent version says whether there
+/// is an object.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ObjectEvent {
+    /// What happened.
+    #[prost(enumeration = "ObjectEventKind", tag = "1")]
+    pub kind: i32,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The version or delete marker that it is about; of DELETED the generation of the deletion.
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
+    /// Bytes of the version; 0 where it is about none.
+    #[prost(uint64, tag = "4")]
+    pub size: u64,
+    /// The version's entity tag, quotes included; empty where it is about none.
+    #[prost(string, tag = "5")]
+    pub etag: ::prost::alloc::string::String,
+    /// When it happened, in milliseconds since 1970, by the leader's clock.
+    #[prost(uint64, tag = "6")]
+    pub time_ms: u64,
+    /// It is about a delete marker.
+    #[prost(bool, tag = "7")]
+    pub is_delete_marker: bool,
+    /// It is about a null version, one that was written while its bucket kept no versions. A key has at
+    /// most one; the next one replaces it, and no other event says so.
+    #[prost(bool, tag = "8")]
+    pub is_null_version: bool,
+    /// It is about a version that was not the current one.
+    #[prost(bool, tag = "9")]
+    pub is_noncurrent: bool,
+}
+/// What kind of change it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ObjectEventKind {
+    /// Never told.
+    Unspecified = 0,
+    /// A new version is the current one: it was put, copied, or completed from parts.
+    Put = 1,
+    /// The metadata or tags of a version were changed, and its bytes were not.
+    Metadata = 2,
+    /// An earlier version is the current one again, because a newer version or a delete marker was removed.
+    Restored = 3,
+    /// The object is gone: there is no current version, and no delete marker was written.
+    Deleted = 4,
+    /// A delete marker was written: the object is gone, and versions of it are there.
+    DeleteMarker = 5,
+    /// A version or delete marker was removed for good. Where that made another one the current one, or
+    /// none, an event of its own follows.
+    VersionDeleted = 6,
+}
+impl ObjectEventKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "OBJECT_EVENT_KIND_UNSPECIFIED",
+            Self::Put => "OBJECT_EVENT_KIND_PUT",
+            Self::Metadata => "OBJECT_EVENT_KIND_METADATA",
+            Self::Restored => "OBJECT_EVENT_KIND_RESTORED",
+            Self::Deleted => "OBJECT_EVENT_KIND_DELETED",
+            Self::DeleteMarker => "OBJECT_EVENT_KIND_DELETE_MARKER",
+            Self::VersionDeleted => "OBJECT_EVENT_KIND_VERSION_DELETED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "OBJECT_EVENT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "OBJECT_EVENT_KIND_PUT" => Some(Self::Put),
+            "OBJECT_EVENT_KIND_METADATA" => Some(Self::Metadata),
+            "OBJECT_EVENT_KIND_RESTORED" => Some(Self::Restored),
+            "OBJECT_EVENT_KIND_DELETED" => Some(Self::Deleted),
+            "OBJECT_EVENT_KIND_DELETE_MARKER" => Some(Self::DeleteMarker),
+            "OBJECT_EVENT_KIND_VERSION_DELETED" => Some(Self::VersionDeleted),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod watch_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Watching objects: what happens to them, as it happens.
+    #[derive(Debug, Clone)]
+    pub struct WatchServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl WatchServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> WatchServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> WatchServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            WatchServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Tells what happens to the objects of a bucket whose keys begin with a prefix. Needs `list` there.
+        ///
+        /// The order is that of the changes of each key; of two keys nothing is promised. Every change is told
+        /// at least once: after a break the watch is taken up again, at any server, from the `revision` of the
+        /// last message that was read, and a change may come again only then. To know everything without a gap,
+        /// list, and watch from the `revision` of the list's first page.
+        ///
+        /// The first message says that the watch has begun, and from where. Where nothing happens a message
+        /// without events, a bookmark, comes at the interval asked for: its revision is newer in every group of
+        /// the cluster, so that whoever is told nothing for long does not fall behind what is kept. Groups keep
+        /// events for an hour, or 1 GiB of them together; work on data in the background makes none.
+        ///
+        /// The stream ends with OK every 15 minutes or so, give or take a fifth, because servers close
+        /// connections at an age: go on from the last revision. It ends with UNAVAILABLE (WATCH_MOVED) when the
+        /// server stops, with NOT_FOUND (BUCKET_NOT_FOUND) after the last event of a bucket that was removed,
+        /// and with PERMISSION_DENIED within a second of the grant. OUT_OF_RANGE (REVISION_COMPACTED) says that
+        /// events behind the revision are gone, also after a restore from a backup: list again;
+        /// `revision` of the error's metadata is where the cluster is now. Who reads slowly is not cut: it is
+        /// told from the tables of the groups at its own speed, as long as these go back far enough.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_ARGUMENT, INVALID_REVISION, BUCKET_NOT_FOUND, BUCKET_BUSY,
+        /// REVISION_COMPACTED, WATCH_MOVED, VERSION_GATE_CLOSED, OVERLOADED.
+        pub async fn watch_objects(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchObjectsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchObjectsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.WatchService/WatchObjects",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.WatchService", "WatchObjects"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod watch_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with WatchServiceServer.
+    #[async_trait]
+    pub trait WatchService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the WatchObjects method.
+        type WatchObjectsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchObjectsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Tells what happens to the objects of a bucket whose keys begin with a prefix. Needs `list` there.
+        ///
+        /// The order is that of the changes of each key; of two keys nothing is promised. Every change is told
+        /// at least once: after a break the watch is taken up again, at any server, from the `revision` of the
+        /// last message that was read, and a change may come again only then. To know everything without a gap,
+        /// list, and watch from the `revision` of the list's first page.
+        ///
+        /// The first message says that the watch has begun, and from where. Where nothing happens a message
+        /// without events, a bookmark, comes at the interval asked for: its revision is newer in every group of
+        /// the cluster, so that whoever is told nothing for long does not fall behind what is kept. Groups keep
+        /// events for an hour, or 1 GiB of them together; work on data in the background makes none.
+        ///
+        /// The stream ends with OK every 15 minutes or so, give or take a fifth, because servers close
+        /// connections at an age: go on from the last revision. It ends with UNAVAILABLE (WATCH_MOVED) when the
+        /// server stops, with NOT_FOUND (BUCKET_NOT_FOUND) after the last event of a bucket that was removed,
+        /// and with PERMISSION_DENIED within a second of the grant. OUT_OF_RANGE (REVISION_COMPACTED) says that
+        /// events behind the revision are gone, also after a restore from a backup: list again;
+        /// `revision` of the error's metadata is where the cluster is now. Who reads slowly is not cut: it is
+        /// told from the tables of the groups at its own speed, as long as these go back far enough.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_ARGUMENT, INVALID_REVISION, BUCKET_NOT_FOUND, BUCKET_BUSY,
+        /// REVISION_COMPACTED, WATCH_MOVED, VERSION_GATE_CLOSED, OVERLOADED.
+        async fn watch_objects(
+            &self,
+            request: tonic::Request<super::WatchObjectsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchObjectsStream>,
+            tonic::Status,
+        >;
+    }
+    /// Watching objects: what happens to them, as it happens.
+    #[derive(Debug)]
+    pub struct WatchServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> WatchServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for WatchServiceServer<T>
+    where
+        T: WatchService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/marram.v1.WatchService/WatchObjects" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchObjectsSvc<T: WatchService>(pub Arc<T>);
+                    impl<
+                        T: WatchService,
+                    > tonic::server::ServerStreamingService<super::WatchObjectsRequest>
+                    for WatchObjectsSvc<T> {
+                        type Response = super::WatchObjectsResponse;
+                        type ResponseStream = T::WatchObjectsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchObjectsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WatchService>::watch_objects(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchObjectsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for WatchServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "marram.v1.WatchService";
+    impl<T> tonic::server::NamedService for WatchServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -52,6 +52,20 @@ pub trait RemoteCall: Send + Sync + 'static {
         timeout: Duration,
     ) -> Result<Bytes, CallError>;
 
+    /// Asks on another node, whose replica answers when it has applied `at_least`, or when `wait` is
+    /// over.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    async fn query_at(
+        &self,
+        target: ReplicaId,
+        group: GroupId,
+        query: Bytes,
+        at_least: u64,
+        wait: Duration,
+    ) -> Result<(Bytes, u64), CallError>;
+
     /// Asks on another node; the answer and the index of its view.
     ///
     /// # Errors

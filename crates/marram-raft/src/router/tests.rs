@@ -43,6 +43,18 @@ impl RemoteCall for Direct {
         }
     }
 
+    async fn query_at(
+        &self,
+        target: ReplicaId,
+        group: GroupId,
+        query: Bytes,
+        at_least: u64,
+        wait: Duration,
+    ) -> Result<(Bytes, u64), CallError> {
+        let host = self.host(target)?;
+        Ok(host.query_at(group, &query, at_least, wait).await?)
+    }
+
     async fn query(
         &self,
         target: ReplicaId,
@@ -189,4 +201,38 @@ async fn a_lost_answer_is_asked_for_again_and_unknown_at_the_end() {
         matches!(never_sent, Err(RouteError::Unavailable { .. })),
         "{never_sent:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_an_index_is_answered_when_it_is_applied() {
+    let cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    let remote = direct(&cluster, 0);
+    let far = Router::new(None, remote.clone());
+    far.set_voters(voters(&cluster));
+    let near = Router::new(Some(leader.clone()), remote);
+    let index = leader.status(GROUP).expect("it has a replica").applied;
+    let short = Duration::from_millis(50);
+    let query = || Bytes::from_static(b"a");
+    for router in [&far, &near] {
+        let (_, applied) = router
+            .query_at(GROUP, query(), index + 100, short)
+            .await
+            .expect("an answer, though not what was waited for");
+        assert!(applied < index + 100);
+    }
+    let waiting = [far, near].map(|router| {
+        tokio::spawn(async move { router.query_at(GROUP, query(), index + 1, PATIENCE).await })
+    });
+    tokio::time::sleep(short).await;
+    assert!(waiting.iter().all(|asked| !asked.is_finished()));
+    leader
+        .propose(GROUP, &put("a", "1"), PATIENCE)
+        .await
+        .expect("taken");
+    for asked in waiting {
+        let (value, applied) = asked.await.expect("no panic").expect("an answer");
+        assert!(applied > index);
+        assert_eq!(value.as_ref(), b"1");
+    }
 }

@@ -419,6 +419,7 @@ fn gateway(observed: &Observed, node: &Node, kek: &Arc<Kek>) -> Gateway {
         kek: Arc::clone(kek),
         name: node.mesh.certificate().name.to_string(),
         calls: Arc::clone(&observed.calls),
+        watchers: Arc::clone(&observed.watchers),
         ready: observed.readiness.subscribe(),
     })
 }

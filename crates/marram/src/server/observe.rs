@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use marram_gateway::calls;
-use marram_metrics::{Calls, Connections, Listener, Process, Runtime, Source, Sources, serve};
+use marram_metrics::{
+    Calls, Connections, Listener, Process, Runtime, Source, Sources, Watchers, serve,
+};
 use tokio::runtime::Handle;
 
 use super::lifetime::listen;
@@ -44,6 +46,8 @@ pub(super) struct Observed {
     pub calls: Arc<Calls>,
     /// Where its connections are.
     pub connections: Arc<Connections>,
+    /// Where those are who watch objects.
+    pub watchers: Arc<Watchers>,
     sources: Arc<Sources>,
     address: SocketAddr,
 }
@@ -60,6 +64,7 @@ impl Observed {
             readiness: Arc::default(),
             calls: Arc::new(calls()),
             connections: Arc::default(),
+            watchers: Arc::default(),
             sources: Arc::default(),
             address,
         };
@@ -69,6 +74,7 @@ impl Observed {
         observed.sources.add(observed.readiness.clone());
         observed.sources.add(observed.calls.clone());
         observed.sources.add(observed.connections.clone());
+        observed.sources.add(observed.watchers.clone());
         let listener = Listener {
             sources: Arc::clone(&observed.sources),
             ready: observed.readiness.subscribe(),

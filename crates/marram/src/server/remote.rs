@@ -58,6 +58,9 @@ fn call_error(error: mesh::CallError, is_command: bool) -> CallError {
     }
 }
 
+/// What a call may take beyond what the other side waits.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
+
 #[async_trait]
 impl RemoteCall for MeshCalls {
     async fn propose(
@@ -81,6 +84,32 @@ impl RemoteCall for MeshCalls {
             .map_err(|e| call_error(e, true))
     }
 
+    async fn query_at(
+        &self,
+        target: ReplicaId,
+        group: GroupId,
+        query: Bytes,
+        at_least: u64,
+        wait: Duration,
+    ) -> Result<(Bytes, u64), CallError> {
+        let node = self.node(target)?;
+        let request = wire::QueryRequest {
+            group: u32::from(group.0),
+            query,
+            at_least,
+            wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+            ..wire::QueryRequest::default()
+        };
+        let timeout = wait + ON_THE_WAY;
+        let answer = self
+            .mesh
+            .call::<mesh::Query>(node, request, Bytes::new(), timeout)
+            .await;
+        answer
+            .map(|(r, _)| (r.answer, r.applied))
+            .map_err(|e| call_error(e, false))
+    }
+
     async fn query(
         &self,
         target: ReplicaId,
@@ -94,6 +123,7 @@ impl RemoteCall for MeshCalls {
             group: u32::from(group.0),
             query,
             linearizable,
+            ..wire::QueryRequest::default()
         };
         let answer = self
             .mesh

@@ -77,6 +77,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         kek,
         name: certificate.name.to_string(),
         calls: Arc::clone(&observed.calls),
+        watchers: Arc::clone(&observed.watchers),
         ready: observed.readiness.subscribe(),
     });
     observe(&observed, &mesh, (&seen, &health), tls.clone());

@@ -32,6 +32,8 @@ const VIEW_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How long a peer's proposal may wait for its quorum here; the peer asks again elsewhere.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(3);
+/// Longest time for which a peer that asks may wait for something to be applied.
+const QUERY_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The services of a storage node.
 pub(super) struct NodeService {
@@ -228,11 +230,18 @@ impl NodeService {
 
     async fn query(&self, request: wire::QueryRequest) -> Result<wire::QueryResponse, RpcFailure> {
         let group = group(request.group)?;
-        let (answer, applied) = self
-            .host
-            .query(group, &request.query, request.linearizable)
-            .await
-            .map_err(|error| Local::read_failure(&error))?;
+        let answer = if request.wait_ms == 0 {
+            self.host
+                .query(group, &request.query, request.linearizable)
+                .await
+        } else {
+            let wait = Duration::from_millis(request.wait_ms.into()).min(QUERY_WAIT_MAX);
+            let query = self
+                .host
+                .query_at(group, &request.query, request.at_least, wait);
+            query.await
+        };
+        let (answer, applied) = answer.map_err(|error| Local::read_failure(&error))?;
         Ok(wire::QueryResponse { answer, applied })
     }
 

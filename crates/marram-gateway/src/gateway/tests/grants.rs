@@ -15,7 +15,7 @@ fn grant(text: &str) -> v1::Grant {
 }
 
 /// A key with these grants and a client that uses it.
-async fn key(
+pub(super) async fn key(
     cluster: &Cluster,
     admin: &mut Client,
     grants: &[&str],
@@ -32,7 +32,7 @@ async fn key(
     (made, client)
 }
 
-fn id(made: &v1::CreateAccessKeyResponse) -> String {
+pub(super) fn id(made: &v1::CreateAccessKeyResponse) -> String {
     made.key.as_ref().unwrap().id.clone()
 }
 

@@ -10,6 +10,7 @@ use marram_proto::v1::iam_service_client::IamServiceClient;
 use marram_proto::v1::object_service_client::ObjectServiceClient;
 use marram_proto::v1::put_object_request::Message;
 use marram_proto::v1::upload_service_client::UploadServiceClient;
+use marram_proto::v1::watch_service_client::WatchServiceClient;
 use marram_types::{Crc64Nvme, crc32c};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
@@ -59,6 +60,7 @@ pub(super) struct Client {
     pub(super) admin: AdminServiceClient<Signed>,
     pub(super) iam: IamServiceClient<Signed>,
     pub(super) uploads: UploadServiceClient<Signed>,
+    pub(super) watch: WatchServiceClient<Signed>,
 }
 
 pub(crate) fn reason(status: &Status) -> String {
@@ -126,6 +128,7 @@ impl Client {
             buckets: BucketServiceClient::with_interceptor(channel.clone(), signer.clone()),
             iam: IamServiceClient::with_interceptor(channel.clone(), signer.clone()),
             uploads: UploadServiceClient::with_interceptor(channel.clone(), signer.clone()),
+            watch: WatchServiceClient::with_interceptor(channel.clone(), signer.clone()),
             admin: AdminServiceClient::with_interceptor(channel, signer),
         }
     }

@@ -2,7 +2,7 @@
 //! beside what the machine itself can do in the same run.
 //!
 //! ```text
-//! cargo run --release -p marram-cluster-tests --bin figures -- repair|reads|growth [--folder DIR] [--mib N]
+//! cargo run --release -p marram-cluster-tests --bin figures -- repair|reads|growth|watchers [--folder DIR] [--mib N]
 //! ```
 //!
 //! `marram` is taken from the same profile, and built if need be. The folder's default is the one for
@@ -19,6 +19,7 @@ mod io;
 mod machine;
 mod reads;
 mod repair;
+mod watchers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,12 +47,13 @@ fn main() -> ExitCode {
         "repair" => runtime.block_on(repair::run(scratch.path(), mib.unwrap_or(1024))),
         "reads" => runtime.block_on(reads::run(scratch.path(), mib.unwrap_or(4096))),
         "growth" => runtime.block_on(growth::run(scratch.path())),
+        "watchers" => runtime.block_on(watchers::run(scratch.path())),
         _ => return usage(),
     }
     ExitCode::SUCCESS
 }
 
 fn usage() -> ExitCode {
-    eprintln!("figures repair|reads|growth [--folder DIR] [--mib N]");
+    eprintln!("figures repair|reads|growth|watchers [--folder DIR] [--mib N]");
     ExitCode::from(2)
 }
