@@ -142,19 +142,19 @@ fn rows() -> Vec<(&'static str, Rule)> {
                 List, r.bucket, r.prefix
             )),
         ),
-        (
-            "/marram.v1.WatchService/WatchObjects",
-            of!(v1::WatchObjectsRequest, |r| keys(List, r.bucket, r.prefix)),
-        ),
         // The ticket is bound to the access key and its grants.
         ("/marram.v1.ObjectService/ReadShard", Rule::AnyKey),
     ]
 }
 
-/// What becomes of what a bucket holds, and how much it may hold.
+/// What becomes of what a bucket holds, how much it may hold, and what happens in it.
 fn keeping_rows() -> Vec<(&'static str, Rule)> {
     use Permission::{Admin, List};
     vec![
+        (
+            "/marram.v1.WatchService/WatchObjects",
+            of!(v1::WatchObjectsRequest, |r| keys(List, r.bucket, r.prefix)),
+        ),
         (
             "/marram.v1.BucketService/SetLifecycle",
             of!(v1::SetLifecycleRequest, |r| whole(Admin, r.bucket)),
