@@ -174,12 +174,12 @@ impl LifecycleRule {
         match self.expire {
             Some(Expiry::AfterDays(n)) if days(n) => return Some(("expire_after_days", DAYS)),
             Some(Expiry::OnDate(ms)) if ms % DAY_MS != 0 => {
-                return Some(("expire_on", "write the midnight UTC that begins a day"));
+                return Some(("expire_on_ms", "write the midnight UTC that begins a day"));
             }
             _ => {}
         }
         if self.noncurrent.is_some_and(|of| days(of.after_days)) {
-            return Some(("noncurrent_after_days", DAYS));
+            return Some(("noncurrent.after_days", DAYS));
         }
         if self
             .noncurrent
@@ -209,7 +209,7 @@ impl LifecycleRule {
             && self.noncurrent.is_none()
             && self.abort_after_days.is_none()
             && !self.expired_markers;
-        does_nothing.then_some(("actions", "say what the rule does: it does nothing"))
+        does_nothing.then_some(("rules", "say what the rule does: it does nothing"))
     }
 }
 

@@ -177,7 +177,7 @@ async fn what_is_wrong_with_rules_is_said_with_rule_and_field() {
         wrong(vec![days.clone(), days.clone()]).await,
         pair("days", "id")
     );
-    assert_eq!(wrong(vec![rule("idle")]).await, pair("idle", "actions"));
+    assert_eq!(wrong(vec![rule("idle")]).await, pair("idle", "rules"));
     let before = v1::LifecycleRule {
         expire_on_ms: Some(-5),
         ..rule("before")

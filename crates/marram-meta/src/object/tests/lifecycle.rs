@@ -394,7 +394,7 @@ fn filtered(filter: RuleFilter) -> LifecycleRule {
 #[test]
 fn rules_that_cannot_be_are_refused_with_rule_and_field() {
     assert_eq!(check(vec![after(1)]), Ok(()));
-    assert_eq!(field(rule("x")), "actions");
+    assert_eq!(field(rule("x")), "rules");
     assert_eq!(field(after(0)), "expire_after_days");
     assert_eq!(field(after(36_501)), "expire_after_days");
     let named = |id: String| LifecycleRule { id, ..after(1) };
@@ -404,7 +404,7 @@ fn rules_that_cannot_be_are_refused_with_rule_and_field() {
         expire: Some(Expiry::OnDate(DAY_MS + 1)),
         ..rule("x")
     };
-    assert_eq!(field(odd), "expire_on");
+    assert_eq!(field(odd), "expire_on_ms");
     let kept = LifecycleRule {
         noncurrent: Some(NoncurrentExpiry {
             after_days: 1,
