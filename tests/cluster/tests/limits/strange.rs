@@ -160,6 +160,8 @@ async fn too_long(raw: &Raw) {
         let refused = match status.code() {
             Code::OutOfRange => true,
             Code::InvalidArgument => status.message().contains("at most 1114112"),
+            // The answer may be lost where the connection ends under the rest of the message.
+            Code::Cancelled | Code::Unavailable => status.message().contains("cancel"),
             _ => false,
         };
         assert!(refused, "{name}: {status:?}");
