@@ -211,6 +211,9 @@ async fn who_waits_for_an_index_is_answered_when_it_is_applied() {
     let far = Router::new(None, remote.clone());
     far.set_voters(voters(&cluster));
     let near = Router::new(Some(leader.clone()), remote);
+    // Behind it there is nothing of the election left that would count as what is waited for.
+    let first = leader.propose(GROUP, &put("b", "0"), PATIENCE).await;
+    first.expect("taken");
     let index = leader.status(GROUP).expect("it has a replica").applied;
     let short = Duration::from_millis(50);
     let query = || Bytes::from_static(b"a");
