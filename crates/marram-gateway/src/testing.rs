@@ -141,6 +141,7 @@ impl Cluster {
         groups.root(&bootstrap(&kek));
         let nodes = form(&groups, count);
         let drives = Arc::new(FakeDrives::default());
+        drives.know(groups.view());
         for node in groups.view().borrow().nodes.values() {
             for drive in &node.drives {
                 drives.add(drive.drive, node.node);

@@ -1,12 +1,15 @@
 //! Drives in memory, with faults at will.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use marram_meta::{ClusterView, Pausable};
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, PoolId, ShardId};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::drives::{
     CopyAsk, CopyPiece, DriveError, DriveHealth, DriveReport, Drives, NodeReport, Part, Place, Run,
@@ -29,6 +32,8 @@ struct State {
     /// Runs until a node goes down.
     fuse: Option<(NodeId, usize)>,
     reads: usize,
+    /// What their nodes know of the cluster, and act by at once.
+    view: Option<watch::Receiver<Arc<ClusterView>>>,
 }
 
 /// All drives.
@@ -36,6 +41,11 @@ struct State {
 pub(crate) struct FakeDrives(Mutex<State>);
 
 impl FakeDrives {
+    /// Their nodes know this.
+    pub(crate) fn know(&self, view: watch::Receiver<Arc<ClusterView>>) {
+        self.0.lock().view = Some(view);
+    }
+
     pub(crate) fn stop(&self, node: NodeId) {
         self.0.lock().down.insert(node);
     }
@@ -322,9 +332,21 @@ impl Drives for FakeDrives {
         _start_scrub: bool,
         _within: Duration,
     ) -> Result<marram_proto::mesh::v1::UpkeepResponse, DriveError> {
-        if self.0.lock().down.contains(&node) {
+        let state = self.0.lock();
+        if state.down.contains(&node) {
             return Err(DriveError::Away);
         }
-        Ok(marram_proto::mesh::v1::UpkeepResponse::default())
+        let view = state.view.as_ref().map(|view| view.borrow().clone());
+        let paused = |work| {
+            view.as_ref()
+                .is_some_and(|v| v.upkeep.paused(work).is_some())
+        };
+        Ok(marram_proto::mesh::v1::UpkeepResponse {
+            garbage_paused: paused(Pausable::Garbage),
+            scrub_paused: paused(Pausable::Scrub),
+            repair_paused: paused(Pausable::Repair),
+            moves_paused: paused(Pausable::Moves),
+            ..Default::default()
+        })
     }
 }
