@@ -3,16 +3,14 @@
 use bytes::Bytes;
 use marram_proto::v1;
 use marram_proto::v1::get_object_response::Message;
-use marram_types::{Crc64Nvme, crc32c};
+use marram_types::Crc64Nvme;
 use tonic::{Status, Streaming};
 
 use crate::client::{Client, Lane, present, repeatable, within};
 use crate::direct::Direct;
 use crate::error::{ClientError, ErrorKind};
+use crate::goes_on::{Failures, verified};
 use crate::types::{ByteRange, ObjectInfo, ReadConditions};
-
-/// How often a read begins again behind bytes that did not match their checksum.
-const CORRUPT_MAX: u32 = 3;
 
 /// An object, or a part of it, on its way here.
 ///
@@ -31,9 +29,7 @@ pub struct Download {
     delivered: u64,
     /// Over the whole object; `None` for a part of one.
     checksum: Option<Crc64Nvme>,
-    /// Failures since bytes came last.
-    failed: u32,
-    corrupt: u32,
+    failures: Failures,
     over: bool,
 }
 
@@ -133,8 +129,7 @@ impl Client {
             length: opened.length,
             delivered: 0,
             checksum: whole.then(Crc64Nvme::default),
-            failed: 0,
-            corrupt: 0,
+            failures: Failures::default(),
             over: false,
             opened,
         })
@@ -291,17 +286,13 @@ impl Download {
         if chunk.data.len() as u64 > self.length - self.delivered {
             return Err(protocol("the server sent more bytes than it said"));
         }
-        if crc32c(&chunk.data) != chunk.crc32c {
-            let message = "a chunk does not match its checksum";
-            return Err(ClientError::new(ErrorKind::Corrupt, message));
-        }
-        Ok(chunk.data)
+        verified(chunk)
     }
 
     /// Counts a chunk; the last one of an object only when the whole matches its checksum.
     fn accept(&mut self, piece: Bytes) -> Result<Bytes, ClientError> {
         self.delivered += piece.len() as u64;
-        self.failed = 0;
+        self.failures.none_since();
         if let Some(checksum) = &mut self.checksum {
             checksum.update(&piece);
             if self.delivered == self.length && checksum.value() != self.opened.info.crc64nvme {
@@ -330,19 +321,8 @@ impl Download {
 
     /// Opens the rest at another server, or gives up with `error`.
     async fn resume(&mut self, error: ClientError) -> Result<(), ClientError> {
-        self.failed += 1;
-        let corrupt = error.kind() == ErrorKind::Corrupt;
-        self.corrupt += u32::from(corrupt);
-        let error = error.after(self.failed);
-        if !(repeatable(&error) || corrupt && self.corrupt <= CORRUPT_MAX) {
-            return Err(error);
-        }
-        self.client.avoid(self.opened.server);
-        let Some(delay) = self.client.pause(self.failed, &error) else {
-            return Err(error);
-        };
-        tracing::debug!(%error, ?delay, delivered = self.delivered, "reading on elsewhere");
-        tokio::time::sleep(delay).await;
+        let server = self.opened.server;
+        self.failures.wait(&self.client, server, error).await?;
         self.reopen(self.client.accepts_plans()).await
     }
 

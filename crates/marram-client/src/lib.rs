@@ -13,6 +13,7 @@
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks          tls   who the servers are
 //! bucket, object, put, get, ranges, copy, annotate, list, status, admin, identity, inspect, keys, liveness, upkeep   the calls
+//! goes_on     reads that go on at another server
 //! watch       what happens to objects, over the loss of servers
 //! multipart   large files in parts                  uploads   those under way, listed and ended
 //! source      where the bytes of an upload come from
@@ -46,6 +47,7 @@ mod direct;
 mod endpoints;
 mod error;
 mod get;
+mod goes_on;
 mod identity;
 mod inspect;
 mod keys;

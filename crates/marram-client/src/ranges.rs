@@ -6,15 +6,12 @@ use bytes::Bytes;
 use marram_proto::v1;
 use marram_proto::v1::read_ranges_response::Message;
 use marram_types::caps::RANGES_PER_CALL_MAX;
-use marram_types::crc32c;
 use tonic::{Status, Streaming};
 
 use crate::client::{Client, Lane, present, repeatable, within};
 use crate::error::{ClientError, ErrorKind};
+use crate::goes_on::{Failures, verified};
 use crate::types::{ByteRange, ObjectInfo, ReadConditions};
-
-/// How often a read begins again behind bytes that did not match their checksum.
-const CORRUPT_MAX: u32 = 3;
 
 /// The next bytes of one of several ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +39,7 @@ pub struct RangesDownload {
     opened: Opened,
     /// The range that is being read, and where in the object its next byte is.
     at: (usize, u64),
-    /// Failures since bytes came last.
-    failed: u32,
-    corrupt: u32,
+    failures: Failures,
     over: bool,
 }
 
@@ -96,8 +91,7 @@ impl Client {
             at: (0, opened.ranges[0].start),
             ranges: opened.ranges.clone(),
             opened,
-            failed: 0,
-            corrupt: 0,
+            failures: Failures::default(),
             over: false,
         })
     }
@@ -211,7 +205,7 @@ impl RangesDownload {
                 Ok(data) => {
                     let (range, offset) = self.at;
                     self.at.1 += data.len() as u64;
-                    self.failed = 0;
+                    self.failures.none_since();
                     return Ok(Some(RangePiece {
                         range,
                         offset,
@@ -242,28 +236,13 @@ impl RangesDownload {
         if !is_it || chunk.data.len() as u64 > left {
             return Err(protocol("the server sent other bytes than it said"));
         }
-        if crc32c(&chunk.data) != chunk.crc32c {
-            let message = "a chunk does not match its checksum";
-            return Err(ClientError::new(ErrorKind::Corrupt, message));
-        }
-        Ok(chunk.data)
+        verified(chunk)
     }
 
     /// Opens the rest at another server, or gives up with `error`.
     async fn resume(&mut self, error: ClientError) -> Result<(), ClientError> {
-        self.failed += 1;
-        let corrupt = error.kind() == ErrorKind::Corrupt;
-        self.corrupt += u32::from(corrupt);
-        let error = error.after(self.failed);
-        if !(repeatable(&error) || corrupt && self.corrupt <= CORRUPT_MAX) {
-            return Err(error);
-        }
-        self.client.avoid(self.opened.server);
-        let Some(delay) = self.client.pause(self.failed, &error) else {
-            return Err(error);
-        };
-        tracing::debug!(%error, ?delay, range = self.at.0, "reading ranges on elsewhere");
-        tokio::time::sleep(delay).await;
+        let server = self.opened.server;
+        self.failures.wait(&self.client, server, error).await?;
         self.reopen().await
     }
 
