@@ -27,7 +27,9 @@
 //! shards          parts of shards, for clients that read from the nodes themselves
 //! token           page tokens                       ticket    shard tickets
 //! tls             the API's certificate
-//! versioning      what buckets keep, and hold       pace      waits
+//! versioning      what buckets keep, and hold       quota     how much they may hold
+//! lifecycle       what goes by itself               decision  one way to change a bucket
+//! watch           who hears of changes              pace      waits
 //! limits          of the API, in one table
 //! convert, refusal, hex
 //! ```
@@ -41,6 +43,7 @@ mod cluster_status;
 mod convert;
 mod copy;
 mod core;
+mod decision;
 mod doctor;
 mod drives;
 mod gateway;

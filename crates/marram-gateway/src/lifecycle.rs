@@ -8,18 +8,18 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use marram_meta::{
     BucketRecord, DueAnswer, DueItem, DuePlace, DueQuery, DueWhat, LIFECYCLE_SINCE, Lifecycle,
-    LifecycleError, ObjectAnswer, ObjectQuery, Refusal, RootCommand, RootOutcome,
+    LifecycleError, ObjectAnswer, ObjectQuery, RootCommand,
 };
 use marram_proto::v1;
 use marram_types::{BucketName, GroupId};
 use tonic::Status;
 use tonic::codegen::BoxStream;
 
-use crate::core::{BucketError, Core, GateClosed};
+use crate::core::{BucketError, Core};
+use crate::decision::{DecisionError, decide};
 use crate::groups::GroupError;
 use crate::status::{self, Fault, Reason};
 use crate::validate::InvalidField;
-use crate::versioning;
 
 /// Rows of a group that are looked at for one message: all of them may be due, with keys of the largest
 /// size.
@@ -29,7 +29,7 @@ const ROWS_PER_MESSAGE: u32 = 500;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LifecycleFault {
     #[error(transparent)]
-    Invalid(#[from] InvalidField),
+    Decision(#[from] DecisionError),
     #[error(transparent)]
     Rules(#[from] LifecycleError),
     #[error("rule `{rule}`: {field}: {problem}")]
@@ -38,34 +38,37 @@ pub(crate) enum LifecycleFault {
         field: &'static str,
         problem: &'static str,
     },
-    #[error(transparent)]
-    Gate(#[from] GateClosed),
-    #[error(transparent)]
-    Bucket(#[from] BucketError),
-    #[error(transparent)]
-    Group(#[from] GroupError),
-    #[error("{0}")]
-    Refused(Refusal),
-    #[error("the rules of bucket {0} are being made known; try again")]
-    Slow(BucketName),
+}
+
+impl From<InvalidField> for LifecycleFault {
+    fn from(error: InvalidField) -> Self {
+        Self::Decision(error.into())
+    }
+}
+
+impl From<BucketError> for LifecycleFault {
+    fn from(error: BucketError) -> Self {
+        Self::Decision(error.into())
+    }
+}
+
+impl From<GroupError> for LifecycleFault {
+    fn from(error: GroupError) -> Self {
+        Self::Decision(error.into())
+    }
 }
 
 impl Fault for LifecycleFault {
     fn reason(&self) -> Reason {
         match self {
-            Self::Invalid(error) => error.reason(),
+            Self::Decision(error) => error.reason(),
             Self::Rules(_) | Self::Contradiction { .. } => Reason::InvalidLifecycle,
-            Self::Gate(error) => error.reason(),
-            Self::Bucket(error) => error.reason(),
-            Self::Group(error) => error.reason(),
-            Self::Refused(refusal) => refusal.reason(),
-            Self::Slow(_) => Reason::BucketBusy,
         }
     }
 
     fn details(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Invalid(error) => error.details(),
+            Self::Decision(error) => error.details(),
             Self::Rules(LifecycleError::Rule { rule, field, .. })
             | Self::Contradiction { rule, field, .. } => {
                 vec![("rule", rule.clone()), ("field", (*field).to_owned())]
@@ -74,11 +77,6 @@ impl Fault for LifecycleFault {
                 vec![("rule", id.clone()), ("field", "id".to_owned())]
             }
             Self::Rules(_) => vec![("field", "rules".to_owned())],
-            Self::Gate(error) => error.details(),
-            Self::Bucket(error) => error.details(),
-            Self::Group(error) => error.details(),
-            Self::Refused(refusal) => refusal.details(),
-            Self::Slow(name) => vec![("bucket", name.to_string())],
         }
     }
 }
@@ -90,24 +88,13 @@ pub(crate) async fn set(
 ) -> Result<v1::SetLifecycleResponse, LifecycleFault> {
     let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
     let lifecycle = rules::read(request.lifecycle.unwrap_or_default())?;
-    core.pass_gate(LIFECYCLE_SINCE)?;
-    core.bucket(&name).await?;
-    let count = lifecycle.rules.len();
+    let what = format!("lifecycle of {} rules", lifecycle.rules.len());
     let command = RootCommand::SetLifecycle {
         name: name.clone(),
         lifecycle,
     };
-    // Not tied to a request id: the same decision again changes nothing.
-    let changed: BucketRecord = match core.root_decision(&command).await? {
-        RootOutcome::Bucket(record) => record,
-        RootOutcome::Refused(refusal) => return Err(LifecycleFault::Refused(refusal)),
-        _ => return Err(GroupError::Kind(GroupId::ROOT).into()),
-    };
-    tracing::info!(target: "admin", bucket = %name, rules = count, epoch = changed.epoch, "lifecycle set");
-    match versioning::settled(core, &changed).await {
-        Some(_) => Ok(v1::SetLifecycleResponse {}),
-        None => Err(LifecycleFault::Slow(name)),
-    }
+    decide(core, name, LIFECYCLE_SINCE, &command, &what).await?;
+    Ok(v1::SetLifecycleResponse {})
 }
 
 /// A bucket's rules as the root has them.

@@ -8,90 +8,38 @@
 use futures::future::try_join_all;
 use futures::{StreamExt, stream};
 use marram_meta::{
-    Amount, BucketRecord, Lease, LeaseCommand, Measure, ObjectAnswer, ObjectCommand, ObjectOutcome,
-    ObjectQuery, OverLease, QUOTA_SINCE, Quota, QuotaCommand, QuotaLeases, QuotaRefusal, Refusal,
-    RootCommand, RootOutcome, Usage,
+    Amount, Lease, LeaseCommand, Measure, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery,
+    OverLease, QUOTA_SINCE, Quota, QuotaCommand, QuotaLeases, QuotaRefusal, RootCommand,
+    RootOutcome, Usage,
 };
 use marram_proto::v1;
 use marram_types::{BucketId, BucketName, GroupId};
 
-use crate::core::{BucketError, Core, GateClosed};
+use crate::core::Core;
+use crate::decision::{DecisionError, decide};
 use crate::groups::GroupError;
-use crate::status::{Fault, Reason};
 use crate::validate::InvalidField;
-use crate::versioning;
 
 /// Groups that are told to give back at once.
 const RECLAIMS_AT_ONCE_MAX: usize = 16;
-
-/// Why a bucket's quota was not set.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum QuotaError {
-    #[error(transparent)]
-    Invalid(#[from] InvalidField),
-    #[error(transparent)]
-    Gate(#[from] GateClosed),
-    #[error(transparent)]
-    Bucket(#[from] BucketError),
-    #[error(transparent)]
-    Group(#[from] GroupError),
-    #[error("{0}")]
-    Refused(Refusal),
-    #[error("the quota of bucket {0} is being made known; try again")]
-    Slow(BucketName),
-}
-
-impl Fault for QuotaError {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Invalid(error) => error.reason(),
-            Self::Gate(error) => error.reason(),
-            Self::Bucket(error) => error.reason(),
-            Self::Group(error) => error.reason(),
-            Self::Refused(refusal) => refusal.reason(),
-            Self::Slow(_) => Reason::BucketBusy,
-        }
-    }
-
-    fn details(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::Invalid(error) => error.details(),
-            Self::Gate(error) => error.details(),
-            Self::Bucket(error) => error.details(),
-            Self::Group(error) => error.details(),
-            Self::Refused(refusal) => refusal.details(),
-            Self::Slow(name) => vec![("bucket", name.to_string())],
-        }
-    }
-}
 
 /// Says what a bucket may hold; answers when every object group knows it (rules.md 11).
 pub(crate) async fn set(
     core: &Core,
     request: v1::SetQuotaRequest,
-) -> Result<v1::Bucket, QuotaError> {
+) -> Result<v1::Bucket, DecisionError> {
     let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
     let quota = request.quota.unwrap_or_default();
-    core.pass_gate(QUOTA_SINCE)?;
-    core.bucket(&name).await?;
+    let limit =
+        |limit: Option<u64>| limit.map_or_else(|| "any".to_owned(), |most| most.to_string());
+    let (bytes, objects) = (limit(quota.bytes), limit(quota.objects));
     let command = RootCommand::Quota(QuotaCommand::Set {
         name: name.clone(),
         bytes: quota.bytes,
         objects: quota.objects,
     });
-    // Not tied to a request id: the same decision again changes nothing.
-    let changed: BucketRecord = match core.root_decision(&command).await? {
-        RootOutcome::Bucket(record) => record,
-        RootOutcome::Refused(refusal) => return Err(QuotaError::Refused(refusal)),
-        _ => return Err(GroupError::Kind(GroupId::ROOT).into()),
-    };
-    tracing::info!(
-        target: "admin", bucket = %name, bytes = quota.bytes, objects = quota.objects,
-        epoch = changed.epoch, "quota set"
-    );
-    versioning::settled(core, &changed)
-        .await
-        .ok_or(QuotaError::Slow(name))
+    let what = format!("quota of {bytes} bytes and {objects} objects");
+    decide(core, name, QUOTA_SINCE, &command, &what).await
 }
 
 /// What came of looking for a part of a quota.
