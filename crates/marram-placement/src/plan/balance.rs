@@ -176,7 +176,14 @@ impl Balancer<'_, '_> {
         let mut search = Search::new(from);
         while let Some(drive) = search.queue.pop_front() {
             let used = search.path(drive);
-            for row in self.rows_of(drive) {
+            let rows = self.rows_of(drive);
+            for row in &rows {
+                if used.iter().all(|(_, step)| step.row != *row) {
+                    let looked_at = self.widen_for_nothing(&mut search, drive, *row);
+                    *steps = steps.saturating_sub(looked_at);
+                }
+            }
+            for row in rows {
                 if used.iter().any(|(_, step)| step.row == row) {
                     continue;
                 }
@@ -195,6 +202,24 @@ impl Balancer<'_, '_> {
             }
         }
         false
+    }
+
+    /// Adds the drives that left a row to the search, where they may return in the place of `drive`: what
+    /// leaves costs as much as what returns saves, so this way to them is the best there is. Of a drive that
+    /// gives, the slots that a saturated newcomer got from the wrong drives are put right so.
+    fn widen_for_nothing(&mut self, search: &mut Search, drive: usize, row: usize) -> usize {
+        self.draft.view_without(row, drive, &mut self.view);
+        let crowd = self.view.added(self.domains(), drive);
+        let step = Step { before: drive, row };
+        let left = self.draft.origin(row);
+        for next in left.iter().filter(|d| **d != NONE) {
+            let reached = !self.view.drives.contains(next)
+                && self.view.added(self.draft.domains, *next) <= crowd;
+            if reached {
+                search.see(*next, step);
+            }
+        }
+        left.len()
     }
 
     /// Adds the drives that may take the place of `drive` in a row to the search; how many it looked at.

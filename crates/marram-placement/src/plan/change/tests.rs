@@ -405,3 +405,17 @@ fn the_largest_cluster() {
         1
     );
 }
+
+/// A node of a third of all weight has a shard of every row of three. Where the last rows have only drives that
+/// gave enough already, rows before them are given by others, and nothing moves twice.
+#[test]
+fn a_node_that_comes_into_every_row_moves_nothing_else() {
+    let weights: [&[u64]; 6] = [&[3], &[2], &[4], &[2, 3], &[2], &[2]];
+    let nodes = weights.map(|weights| (0, weights.to_vec()));
+    let mut cluster = Cluster::new(&nodes);
+    let table = plan_rows(&cluster.topology, 3, 512).expect("fits");
+    let node = cluster.add_node(0, &[4, 5]);
+    let plan = checked(&table, &cluster.topology);
+    assert_eq!(plan.after.nodes[&node].slots, 512);
+    assert_eq!(plan.moves.len(), 512);
+}
