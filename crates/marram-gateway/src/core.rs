@@ -76,6 +76,12 @@ impl Memory {
     pub(crate) fn transfer(&self) -> Result<OwnedSemaphorePermit, Busy> {
         self.transfers.clone().try_acquire_owned().map_err(|_| Busy)
     }
+
+    /// Places that no transfer has.
+    #[cfg(test)]
+    pub(crate) fn places_left(&self) -> usize {
+        self.transfers.available_permits()
+    }
 }
 
 /// What every operation shares.

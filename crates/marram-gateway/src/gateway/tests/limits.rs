@@ -154,15 +154,15 @@ async fn transfers_have_a_limit_and_so_have_calls_of_a_connection() {
     let held: Vec<_> = (0..TRANSFERS_MAX)
         .map(|number| hold(&full, number))
         .collect();
-    let data = content(9_000, 2);
-    let refused = tokio::time::timeout(SOON, async {
-        loop {
-            if let Err(status) = other.put("one more", &data).await {
-                return status;
-            }
+    // One more before all of them have begun would take a place from one of them.
+    let begun = tokio::time::timeout(SOON, async {
+        while cluster.core.memory.places_left() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    let refused = refused.await.expect("all of them have begun");
+    begun.await.expect("all of them have begun");
+    let data = content(9_000, 2);
+    let refused = other.put("one more", &data).await.expect_err("refused");
     assert_eq!(
         (refused.code(), reason(&refused).as_str()),
         (Code::ResourceExhausted, "OVERLOADED")
