@@ -57,6 +57,7 @@ mod liveness;
 mod multipart;
 mod nodes;
 mod object;
+mod process;
 mod put;
 mod ranges;
 mod retry;
@@ -97,13 +98,14 @@ pub use types::{
     DutyChange, FinalizedVersion, Finding, FolderFacts, FoundedCluster, Founding, FullScrub,
     GarbageStatus, GroupGarbage, GroupStatus, HandedOver, InspectOptions, JoinRole, JoinTokenInfo,
     JoinTokenState, LayoutPlan, LifecycleAction, LifecycleItem, LifecyclePage, LifecycleRule,
-    LifecycleTotal, ListPage, MachineFacts, MaintenanceNode, NewJoinToken, NodeCondition, NodeDuty,
-    NodeHealth, NodeInspection, NodePlan, NodeScan, NodeState, NodeStatus, ObjectEvent,
-    ObjectEventKind, ObjectInfo, ObjectSummary, ObjectVersion, PausableWork, PauseChange,
-    PlannedNode, PoolPlan, Preconditions, ReadConditions, Rebalance, Redundancy, RemovedDrive,
-    RemovedNode, Renewals, RepairLevel, RepairStart, RepairStatus, ReplicaComparison, ReplicaFacts,
-    ScrubFindings, ScrubStage, ScrubStatus, SettingFacts, Severity, ShardComparison,
-    ShardDifference, StopAnswer, UploadInfo, VersionPage, Versioning, WatchBatch, WorkStatus,
+    LifecycleTotal, ListPage, LogLevel, LogLevelChange, MachineFacts, MaintenanceNode,
+    NewJoinToken, NodeCondition, NodeDuty, NodeHealth, NodeInspection, NodePlan, NodeScan,
+    NodeState, NodeStatus, ObjectEvent, ObjectEventKind, ObjectInfo, ObjectSummary, ObjectVersion,
+    PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions, ReadConditions, Rebalance,
+    Redundancy, RemovedDrive, RemovedNode, Renewals, RepairLevel, RepairStart, RepairStatus,
+    ReplicaComparison, ReplicaFacts, ScrubFindings, ScrubStage, ScrubStatus, SettingFacts,
+    Severity, ShardComparison, ShardDifference, StopAnswer, UploadInfo, VersionPage, Versioning,
+    WatchBatch, WorkStatus,
 };
 pub use uploads::UploadPages;
 pub use versions::{VersionPages, VersionQuery};

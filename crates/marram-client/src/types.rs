@@ -13,6 +13,7 @@ mod inspect;
 mod keys;
 mod lifecycle;
 mod liveness;
+mod process;
 mod repair;
 mod status;
 mod upkeep;
@@ -36,6 +37,7 @@ pub use lifecycle::{LifecycleAction, LifecycleItem, LifecyclePage, LifecycleRule
 pub use liveness::{
     HandedOver, MaintenanceNode, NodeCondition, NodeHealth, StopAnswer, WorkStatus,
 };
+pub use process::{LogLevel, LogLevelChange};
 pub use repair::{AbsentNode, RepairLevel, RepairStart, RepairStatus};
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,

@@ -45,6 +45,8 @@ pub(crate) enum AdminError {
     NotHanded { name: String, error: NodeError },
     #[error("{name} does not say how it is: {error}")]
     NotInspected { name: String, error: InspectError },
+    #[error("filter is not valid: {0}")]
+    Filter(String),
     #[error("several nodes are named {0:?}: give the id of one, as the cluster's status has it")]
     Ambiguous(String),
     #[error(
@@ -126,7 +128,7 @@ impl Fault for AdminError {
             }
             Self::Silent(_) | Self::NotInspected { .. } => Reason::DataUnavailable,
             Self::NotHanded { .. } => Reason::MetadataUnavailable,
-            Self::Ambiguous(_) => Reason::InvalidArgument,
+            Self::Ambiguous(_) | Self::Filter(_) => Reason::InvalidArgument,
             Self::TooManyShards(_) => Reason::Overloaded,
             Self::Answers(_)
             | Self::Held { .. }
@@ -164,6 +166,7 @@ impl Fault for AdminError {
             | Self::NotInspected { name, .. } => {
                 vec![("node", name.clone())]
             }
+            Self::Filter(_) => vec![("field", "filter".to_owned())],
             Self::NoZone(zone) => vec![("zone", zone.clone())],
             Self::Refused { name, refusal } => {
                 let mut details = refusal.details();

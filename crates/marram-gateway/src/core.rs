@@ -24,6 +24,7 @@ use crate::layout::Standing;
 use crate::nodes::Nodes;
 use crate::pace;
 use crate::places::Places;
+use crate::process::OwnProcess;
 use crate::secret::Kek;
 use crate::status::{Fault, Reason};
 use crate::watch::Watch;
@@ -95,6 +96,7 @@ pub(crate) struct Core {
     pub(crate) room_makers: Semaphore,
     pub(crate) kek: Arc<Kek>,
     pub(crate) name: String,
+    pub(crate) process: Arc<dyn OwnProcess>,
     pub(crate) calls: Arc<Calls>,
     pub(crate) ready: watch::Receiver<Arc<Verdict>>,
     pub(crate) now_ms: fn() -> u64,
@@ -178,6 +180,7 @@ pub(crate) struct Seams {
     pub(crate) health: watch::Receiver<Arc<ClusterHealth>>,
     pub(crate) kek: Arc<Kek>,
     pub(crate) name: String,
+    pub(crate) process: Arc<dyn OwnProcess>,
     pub(crate) calls: Arc<Calls>,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) ready: watch::Receiver<Arc<Verdict>>,
@@ -197,6 +200,7 @@ impl Core {
             view: seams.view,
             kek: seams.kek,
             name: seams.name,
+            process: seams.process,
             calls: seams.calls,
             ready: seams.ready,
             now_ms: seams.now_ms,

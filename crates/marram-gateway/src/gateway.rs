@@ -30,6 +30,7 @@ use crate::core::{Core, Seams};
 use crate::drives::Meshed;
 use crate::groups::Routed;
 use crate::nodes::MeshNodes;
+use crate::process::OwnProcess;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
 use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects, Uploads, Watches};
@@ -68,6 +69,8 @@ pub struct GatewayDeps {
     pub kek: Arc<Kek>,
     /// The server's name, for `answered_by` in the status.
     pub name: String,
+    /// This process, as an operator asks it.
+    pub process: Arc<dyn OwnProcess>,
     /// Where calls are counted, made by [`calls`].
     pub calls: Arc<Calls>,
     /// Where those are counted who watch objects.
@@ -120,6 +123,7 @@ impl Gateway {
             view: deps.view,
             kek: deps.kek,
             name: deps.name,
+            process: deps.process,
             calls: deps.calls,
             watchers: deps.watchers,
             ready: deps.ready,

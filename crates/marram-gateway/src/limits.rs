@@ -7,7 +7,7 @@ use marram_types::caps;
 use marram_types::config::ApiLimits;
 
 use crate::gateway::transport;
-use crate::{auth, core, put, validate};
+use crate::{auth, core, process, put, validate};
 
 /// A limit of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct LimitGroup {
 const VALIDATE: &str = "crates/marram-gateway/src/validate/tests.rs";
 const LIMITS: &str = "crates/marram-gateway/src/gateway/tests/limits.rs";
 const ANNOTATE: &str = "crates/marram-gateway/src/gateway/tests/annotate.rs";
+const PROCESS: &str = "crates/marram-gateway/src/gateway/tests/process.rs";
 const RANGES: &str = "crates/marram-gateway/src/gateway/tests/ranges.rs";
 const UPLOADS: &str = "crates/marram-gateway/src/gateway/tests/uploads.rs";
 const WHOLE: &str = "crates/marram-gateway/src/uploads/whole/tests.rs";
@@ -345,6 +346,18 @@ fn calls() -> Vec<Limit> {
                 "tests/cluster/tests/limits/memory.rs",
                 "a_large_object_costs_little_memory",
             ),
+        ),
+        limit(
+            "filter of what a process logs",
+            bytes(process::FILTER_BYTES_MAX),
+            "INVALID_ARGUMENT",
+            (PROCESS, "what_cannot_be_logged_is_refused_with_its_field"),
+        ),
+        limit(
+            "time for which a process logs something else",
+            time(Duration::from_millis(process::FOR_MS_MAX)),
+            "INVALID_ARGUMENT",
+            (PROCESS, "what_cannot_be_logged_is_refused_with_its_field"),
         ),
         limit(
             "watches of the cluster's status on a server",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use marram_mesh::{HandOver, Inspect, Mesh};
+use marram_mesh::{CallError, HandOver, Inspect, LogLevel, Mesh, RpcCode};
 use marram_proto::mesh::v1 as wire;
 use marram_proto::v1;
 use marram_types::{GroupId, NodeId};
@@ -18,6 +18,17 @@ pub(crate) struct NodeError(pub(crate) String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct InspectError(pub(crate) String);
+
+/// A node does not log what it was told to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogLevelError {
+    /// The filter is none, for this reason.
+    #[error("{0}")]
+    Refused(String),
+    /// The node does not answer.
+    #[error("{0}")]
+    Silent(String),
+}
 
 /// What became of the leaderships of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +55,14 @@ pub(crate) trait Nodes: Send + Sync {
         asked: v1::InspectNodeRequest,
         within: Duration,
     ) -> Result<v1::NodeInspection, InspectError>;
+
+    /// Asks what a node logs, after a change where there is one.
+    async fn log_level(
+        &self,
+        node: NodeId,
+        change: Option<v1::SetLogLevelRequest>,
+        within: Duration,
+    ) -> Result<v1::LogLevel, LogLevelError>;
 }
 
 /// The nodes through the mesh.
@@ -82,5 +101,23 @@ impl Nodes for MeshNodes {
             .map_err(|error| InspectError(error.to_string()))?;
         let empty = || InspectError("it answered nothing".to_owned());
         answer.inspection.ok_or_else(empty)
+    }
+
+    async fn log_level(
+        &self,
+        node: NodeId,
+        change: Option<v1::SetLogLevelRequest>,
+        within: Duration,
+    ) -> Result<v1::LogLevel, LogLevelError> {
+        let request = wire::LogLevelRequest { set: change };
+        let call = self.0.call::<LogLevel>(node, request, Bytes::new(), within);
+        let (answer, _) = call.await.map_err(|error| match error {
+            CallError::Failed(failure) if failure.code == RpcCode::Refused => {
+                LogLevelError::Refused(failure.message)
+            }
+            other => LogLevelError::Silent(other.to_string()),
+        })?;
+        let empty = || LogLevelError::Silent("it answered nothing".to_owned());
+        answer.level.ok_or_else(empty)
     }
 }

@@ -27,7 +27,7 @@ use crate::secret::Kek;
 
 pub(crate) use drives::FakeDrives;
 pub(crate) use groups::{FakeGroups, now_ms};
-pub(crate) use nodes::FakeNodes;
+pub(crate) use nodes::{FakeNodes, FakeProcess};
 
 pub(crate) const ACCESS_KEY: &str = "MKTEST";
 pub(crate) const SECRET: &str = "a secret of the tests";
@@ -162,6 +162,7 @@ impl Cluster {
             view: groups.view(),
             kek,
             name: "gateway-1".to_owned(),
+            process: Arc::new(FakeProcess),
             calls: Arc::new(crate::calls()),
             watchers: Arc::clone(&watchers),
             ready: ready.subscribe(),

@@ -35,7 +35,8 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::ClusterHealth
         | Method::HandOver
         | Method::ListShards
-        | Method::Inspect => matches!(role, PeerRole::Node | PeerRole::Gateway),
+        | Method::Inspect
+        | Method::LogLevel => matches!(role, PeerRole::Node | PeerRole::Gateway),
         Method::RaftAppend
         | Method::RaftVote
         | Method::RaftPreVote
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out a second time: (method, node, gateway, unknown, stranger).
-    const CELLS: [(Method, bool, bool, bool, bool); 29] = [
+    const CELLS: [(Method, bool, bool, bool, bool); 30] = [
         (Method::Unspecified, false, false, false, false),
         (Method::Ping, true, true, true, false),
         (Method::Join, false, false, false, true),
@@ -103,6 +104,7 @@ mod tests {
         (Method::ClusterHealth, true, true, false, false),
         (Method::HandOver, true, true, false, false),
         (Method::Inspect, true, true, false, false),
+        (Method::LogLevel, true, true, false, false),
     ];
 
     #[test]

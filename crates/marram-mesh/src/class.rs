@@ -47,6 +47,7 @@ impl Class {
             | Method::StateHash
             | Method::ListShards
             | Method::Inspect
+            | Method::LogLevel
             | Method::Reencode => Some(Self::Control),
             Method::WriteRun | Method::ReadShard | Method::DumpGroup => Some(Self::Bulk),
         }

@@ -60,8 +60,9 @@ pub use mesh::{Mesh, MeshOptions};
 pub use peers::{GatewayEntry, Peer, PeerEntry, PeerTable};
 pub use rpc::{
     CallError, CleanShards, ClusterHealth, DriveStats, DropShards, DumpGroup, HandOver, Inspect,
-    Join, ListShards, LookShards, Ping, Propose, Query, ReadShard, Reencode, Renew, RenewReplica,
-    RestoreShards, RootView, Rpc, RpcFailure, Service, StateHash, Upkeep, Witness, WriteRun,
+    Join, ListShards, LogLevel, LookShards, Ping, Propose, Query, ReadShard, Reencode, Renew,
+    RenewReplica, RestoreShards, RootView, Rpc, RpcFailure, Service, StateHash, Upkeep, Witness,
+    WriteRun,
 };
 pub use stranger::{StrangerError, call_as_stranger};
 pub use words::PeerWord;

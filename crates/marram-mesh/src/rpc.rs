@@ -125,6 +125,10 @@ rpc!(
     /// What a node says of itself and its machine.
     Inspect, InspectRequest, InspectResponse
 );
+rpc!(
+    /// What a node logs, and what it shall log.
+    LogLevel, LogLevelRequest, LogLevelResponse
+);
 
 /// What a peer answered instead of a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! The log of a long-running process: which lines there are, in which form, and how often the same one.
 //!
 //! ```text
+//! level      which lines are logged, and until when
 //! line       an event as text or as JSON, with the call that it belongs to
 //! repeats    how often the same line may be written
 //! ```
@@ -14,6 +15,7 @@ use std::time::Instant;
 
 use marram_trace::{CallInfo, OwnSpans, Recorder};
 use marram_types::config::LogFormat;
+use parking_lot::Mutex;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::{Context, SubscriberExt};
@@ -23,9 +25,12 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::recent;
 
+mod level;
 mod line;
 mod repeats;
 
+use level::FilterError;
+pub(crate) use level::{Change, Level};
 pub(crate) use line::Line;
 use repeats::Repeats;
 
@@ -37,14 +42,24 @@ const USUAL: &str = "info,openraft=error";
 const REMOVED: &str = "removed";
 
 static JSON: AtomicBool = AtomicBool::new(false);
-static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+static FILTER: OnceLock<Filter> = OnceLock::new();
+
+/// What is logged, and the hold on it.
+struct Filter {
+    handle: reload::Handle<EnvFilter, Registry>,
+    level: Mutex<Level>,
+}
 
 /// Begins to log to standard error, and to keep the newest lines in memory. `RUST_LOG` chooses what is
 /// logged.
 pub(crate) fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));
+    let (filter, text) = match (EnvFilter::try_from_default_env(), std::env::var("RUST_LOG")) {
+        (Ok(filter), Ok(text)) => (filter, text),
+        _ => (EnvFilter::new(USUAL), USUAL.to_owned()),
+    };
     let (filter, handle) = reload::Layer::new(filter);
-    let _first = FILTER.set(handle);
+    let level = Mutex::new(Level::new(text));
+    let _first = FILTER.set(Filter { handle, level });
     let lines = Lines {
         colours: std::io::stderr().is_terminal(),
         repeats: Repeats::default(),
@@ -58,6 +73,59 @@ pub(crate) fn start() {
 /// In which form lines are written from now on.
 pub(crate) fn set_format(format: LogFormat) {
     JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
+
+/// What is not logged as it was wished.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LevelError {
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    #[error("this process keeps no log")]
+    NoLog,
+}
+
+/// What is logged now, after a change where there is one. Needs a runtime, in which what is for a while ends.
+pub(crate) fn level(change: Option<Change>) -> Result<Level, LevelError> {
+    let filter = FILTER.get().ok_or(LevelError::NoLog)?;
+    let mut level = filter.level.lock();
+    let Some(change) = change else {
+        return Ok(level.clone());
+    };
+    let now = Instant::now();
+    let next = level.after(change.checked()?, now);
+    filter.apply(&mut level, next.clone())?;
+    drop(level);
+    tracing::warn!(target: "admin", filter = next.now(), then = next.then(), "log level set");
+    if let Some(time) = next.ends_in(now) {
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            filter.end();
+        });
+    }
+    Ok(next)
+}
+
+impl Filter {
+    /// Has `next` in force.
+    fn apply(&self, level: &mut Level, next: Level) -> Result<(), LevelError> {
+        if next.now() != level.now() {
+            // What the process started with went by other rules.
+            let wanted = level::parse(next.now()).unwrap_or_else(|_| EnvFilter::new(next.now()));
+            self.handle.reload(wanted).map_err(|_| LevelError::NoLog)?;
+        }
+        *level = next;
+        Ok(())
+    }
+
+    /// Ends what was for a while, when its time is over.
+    fn end(&self) {
+        let mut level = self.level.lock();
+        let next = level.at(Instant::now());
+        if next != *level && self.apply(&mut level, next.clone()).is_ok() {
+            drop(level);
+            tracing::warn!(target: "admin", filter = next.now(), "the log level is as before");
+        }
+    }
 }
 
 /// Writes events to standard error, and keeps them.

@@ -49,6 +49,7 @@ mod node;
 mod observe;
 mod own;
 mod pace;
+mod process;
 mod reencode;
 mod remote;
 mod renew;

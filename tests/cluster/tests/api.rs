@@ -16,6 +16,7 @@ mod api {
     mod listing;
     mod metrics;
     mod object_watch;
+    mod process;
     mod quota;
     mod races;
     mod repair;

@@ -17,6 +17,7 @@ mod limits;
 mod liveness;
 mod objects;
 mod observed;
+mod process;
 mod quota;
 mod ranges;
 mod reencode;

@@ -13,6 +13,7 @@ use crate::cluster_status::watching::Watching;
 use crate::cluster_status::{self, ok_to_stop, watching};
 use crate::core::Core;
 use crate::doctor;
+use crate::process;
 use crate::status;
 use crate::upkeep;
 
@@ -316,6 +317,20 @@ impl AdminService for Admin {
         request: Request<v1::InspectNodeRequest>,
     ) -> Result<Response<v1::InspectNodeResponse>, Status> {
         answered(doctor::inspect(&self.0, request.into_inner()).await)
+    }
+
+    async fn get_log_level(
+        &self,
+        request: Request<v1::GetLogLevelRequest>,
+    ) -> Result<Response<v1::GetLogLevelResponse>, Status> {
+        answered(process::log_level(&self.0, request.into_inner()).await)
+    }
+
+    async fn set_log_level(
+        &self,
+        request: Request<v1::SetLogLevelRequest>,
+    ) -> Result<Response<v1::SetLogLevelResponse>, Status> {
+        answered(process::set_log_level(&self.0, request.into_inner()).await)
     }
 }
 

@@ -8,7 +8,8 @@ use marram_proto::v1;
 use marram_types::{GroupId, NodeId};
 use parking_lot::Mutex;
 
-use crate::nodes::{HandedOver, InspectError, NodeError, Nodes};
+use crate::nodes::{HandedOver, InspectError, LogLevelError, NodeError, Nodes};
+use crate::process::OwnProcess;
 
 /// All nodes.
 #[derive(Default)]
@@ -16,6 +17,8 @@ pub(crate) struct FakeNodes {
     pub(crate) leads: Mutex<HashMap<NodeId, Vec<GroupId>>>,
     /// What they say of themselves; those that are not here do not answer.
     pub(crate) said: Mutex<HashMap<NodeId, v1::NodeInspection>>,
+    /// What they log; those that are not here do not answer, and `wrong` is no filter to any of them.
+    pub(crate) logs: Mutex<HashMap<NodeId, v1::LogLevel>>,
 }
 
 #[async_trait]
@@ -38,5 +41,39 @@ impl Nodes for FakeNodes {
     ) -> Result<v1::NodeInspection, InspectError> {
         let said = self.said.lock().get(&node).cloned();
         said.ok_or_else(|| InspectError("it does not answer".to_owned()))
+    }
+
+    async fn log_level(
+        &self,
+        node: NodeId,
+        change: Option<v1::SetLogLevelRequest>,
+        _within: Duration,
+    ) -> Result<v1::LogLevel, LogLevelError> {
+        let mut logs = self.logs.lock();
+        let silent = || LogLevelError::Silent("it does not answer".to_owned());
+        let level = logs.get_mut(&node).ok_or_else(silent)?;
+        if let Some(change) = change {
+            if change.filter == "wrong" {
+                return Err(LogLevelError::Refused("part \"wrong\"".to_owned()));
+            }
+            level.filter = change.filter;
+            level.ends_in_ms = change.for_ms;
+        }
+        Ok(level.clone())
+    }
+}
+
+/// The process of the gateway under test: it logs `info`, whatever it is told.
+pub(crate) struct FakeProcess;
+
+impl OwnProcess for FakeProcess {
+    fn log_level(
+        &self,
+        _change: Option<v1::SetLogLevelRequest>,
+    ) -> Result<v1::LogLevel, LogLevelError> {
+        Ok(v1::LogLevel {
+            filter: "info".to_owned(),
+            ..v1::LogLevel::default()
+        })
     }
 }

@@ -262,6 +262,20 @@ pub struct InspectResponse {
     #[prost(message, optional, tag = "1")]
     pub inspection: ::core::option::Option<super::super::v1::NodeInspection>,
 }
+/// Asks what a node logs, or changes it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogLevelRequest {
+    /// The change; nothing is changed without it. The node's name in it does not matter.
+    #[prost(message, optional, tag = "1")]
+    pub set: ::core::option::Option<super::super::v1::SetLogLevelRequest>,
+}
+/// What it logs now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogLevelResponse {
+    /// By which filter.
+    #[prost(message, optional, tag = "1")]
+    pub level: ::core::option::Option<super::super::v1::LogLevel>,
+}
 /// The header of an error.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RpcError {
@@ -675,6 +689,8 @@ pub enum Method {
     ListShards = 76,
     /// What a node says of itself and its machine. InspectRequest, InspectResponse; see inspect.proto.
     Inspect = 84,
+    /// What a node logs, and what it shall log. LogLevelRequest, LogLevelResponse; see inspect.proto.
+    LogLevel = 85,
 }
 impl Method {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -712,6 +728,7 @@ impl Method {
             Self::StateHash => "METHOD_STATE_HASH",
             Self::ListShards => "METHOD_LIST_SHARDS",
             Self::Inspect => "METHOD_INSPECT",
+            Self::LogLevel => "METHOD_LOG_LEVEL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -746,6 +763,7 @@ impl Method {
             "METHOD_STATE_HASH" => Some(Self::StateHash),
             "METHOD_LIST_SHARDS" => Some(Self::ListShards),
             "METHOD_INSPECT" => Some(Self::Inspect),
+            "METHOD_LOG_LEVEL" => Some(Self::LogLevel),
             _ => None,
         }
     }

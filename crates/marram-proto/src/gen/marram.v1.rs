@@ -275,6 +275,61 @@ impl Severity {
         }
     }
 }
+/// Asks what a process logs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLogLevelRequest {
+    /// The node's name or id, or the name of the gateway that is asked.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+}
+/// What it logs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLogLevelResponse {
+    /// By which filter.
+    #[prost(message, optional, tag = "1")]
+    pub level: ::core::option::Option<LogLevel>,
+}
+/// Changes what a process logs, until it ends or for a while.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLogLevelRequest {
+    /// The node's name or id, or the name of the gateway that is asked.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Parts with commas between them: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`) for everything,
+    /// or `target=level` for a part of the program, such as `info,openraft=error`.
+    #[prost(string, tag = "2")]
+    pub filter: ::prost::alloc::string::String,
+    /// For so many milliseconds, at most a day; then it logs again what it logged before. 0: until the process
+    /// ends.
+    #[prost(uint64, tag = "3")]
+    pub for_ms: u64,
+    /// To what the process logged when it started, instead of a filter.
+    #[prost(bool, tag = "4")]
+    pub reset: bool,
+}
+/// What it logs now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLogLevelResponse {
+    /// By which filter.
+    #[prost(message, optional, tag = "1")]
+    pub level: ::core::option::Option<LogLevel>,
+}
+/// What a process logs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogLevel {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The filter that is in force.
+    #[prost(string, tag = "2")]
+    pub filter: ::prost::alloc::string::String,
+    /// In how many milliseconds it ends; 0 where it stays.
+    #[prost(uint64, tag = "3")]
+    pub ends_in_ms: u64,
+    /// The filter that comes then; the same as the one in force where that stays.
+    #[prost(string, tag = "4")]
+    pub then: ::prost::alloc::string::String,
+}
 /// Asks a server with empty drives to found a cluster.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BootstrapRequest {
@@ -3140,6 +3195,57 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("marram.v1.AdminService", "InspectNode"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says what a node logs.
+        pub async fn get_log_level(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetLogLevelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLogLevelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/GetLogLevel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "GetLogLevel"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes what a node logs while it runs, until it ends or for a while. A filter that is none is refused with
+        /// the part of it that is wrong.
+        pub async fn set_log_level(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetLogLevelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetLogLevelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/SetLogLevel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "SetLogLevel"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3469,6 +3575,23 @@ pub mod admin_service_server {
             request: tonic::Request<super::InspectNodeRequest>,
         ) -> std::result::Result<
             tonic::Response<super::InspectNodeResponse>,
+            tonic::Status,
+        >;
+        /// Says what a node logs.
+        async fn get_log_level(
+            &self,
+            request: tonic::Request<super::GetLogLevelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLogLevelResponse>,
+            tonic::Status,
+        >;
+        /// Changes what a node logs while it runs, until it ends or for a while. A filter that is none is refused with
+        /// the part of it that is wrong.
+        async fn set_log_level(
+            &self,
+            request: tonic::Request<super::SetLogLevelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetLogLevelResponse>,
             tonic::Status,
         >;
     }
@@ -5211,6 +5334,96 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = InspectNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/GetLogLevel" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetLogLevelSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::GetLogLevelRequest>
+                    for GetLogLevelSvc<T> {
+                        type Response = super::GetLogLevelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetLogLevelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::get_log_level(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetLogLevelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/SetLogLevel" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetLogLevelSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::SetLogLevelRequest>
+                    for SetLogLevelSvc<T> {
+                        type Response = super::SetLogLevelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetLogLevelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::set_log_level(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetLogLevelSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

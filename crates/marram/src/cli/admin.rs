@@ -8,7 +8,7 @@ use super::keys::KeyCommand;
 use super::liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 use super::profile::BucketCommand;
 use super::upkeep::{DriveCommand, GcCommand, RepairArgs, ScrubArgs};
-use super::watch::{BundleArgs, DoctorArgs, TopArgs};
+use super::watch::{BundleArgs, DoctorArgs, LogLevelArgs, TopArgs};
 use super::wayback::{AuditArgs, BackupCommand};
 use crate::units::parse_size;
 
@@ -30,6 +30,8 @@ pub(crate) enum AdminCommand {
     /// Collect what a maintainer needs into one file: status, findings, settings, metrics and log lines
     /// of every node. No secrets
     SupportBundle(BundleArgs),
+    /// Say what nodes log, or have them log something else, while they run and without a restart
+    LogLevel(LogLevelArgs),
     /// Say whether nodes may stop now, all at once, with every object still readable and writable;
     /// the exit code is 1 when they may not
     OkToStop(OkToStopArgs),

@@ -39,3 +39,23 @@ pub(crate) struct BundleArgs {
     #[arg(long, value_name = "N", default_value_t = 2000)]
     pub(crate) log_lines: u32,
 }
+
+/// Arguments of `admin log-level`.
+#[derive(Debug, Args)]
+pub(crate) struct LogLevelArgs {
+    /// What to log from now on: a level (off, error, warn, info, debug, trace), or target=level for a part of
+    /// the program, with commas between them, such as 'info,openraft=error'
+    pub(crate) filter: Option<String>,
+    /// A node's name or id, or the name of the gateway that is called; may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Vec<String>,
+    /// All nodes
+    #[arg(long, conflicts_with = "node")]
+    pub(crate) all: bool,
+    /// Log again what was logged before after this time, at most a day
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration, requires = "filter")]
+    pub(crate) time: Option<Duration>,
+    /// Log what was logged when the process started
+    #[arg(long, conflicts_with = "filter")]
+    pub(crate) reset: bool,
+}

@@ -8,6 +8,7 @@ mod doctor;
 mod drives;
 mod identity;
 mod keys;
+mod log_level;
 mod nodes;
 mod profile;
 mod repair;
@@ -28,6 +29,7 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Doctor(args) => doctor::run(context, args).await,
         AdminCommand::Top(args) => top::run(context, args).await,
         AdminCommand::SupportBundle(args) => bundle::run(context, args).await,
+        AdminCommand::LogLevel(args) => log_level::run(context, args).await,
         AdminCommand::OkToStop(args) => stopping::ok_to_stop(context, args).await,
         AdminCommand::Maintenance(args) => stopping::maintenance(context, args).await,
         AdminCommand::TransferLeader(args) => stopping::transfer_leader(context, args).await,

@@ -39,6 +39,7 @@ use super::observe::{
     keep_history,
 };
 use super::own::Own;
+use super::process::Process;
 use super::reencode::{DrivePace, MeshReencoders};
 use super::remote::MeshCalls;
 use super::renew::{Renewer, keep_renewed};
@@ -418,6 +419,7 @@ fn gateway(observed: &Observed, node: &Node, kek: &Arc<Kek>) -> Gateway {
         health: node.health.subscribe(),
         kek: Arc::clone(kek),
         name: node.mesh.certificate().name.to_string(),
+        process: Arc::new(Process),
         calls: Arc::clone(&observed.calls),
         watchers: Arc::clone(&observed.watchers),
         ready: observed.readiness.subscribe(),

@@ -27,6 +27,7 @@ use super::lifetime::{api_tls, listen, shift_clock, stop_when_told};
 use super::newcomer::{Answer, Asks, ask_until_admitted};
 use super::observe::{Cluster, Facts, Observed, Peers, Readiness};
 use super::own::Own;
+use super::process::Process;
 use super::remote::MeshCalls;
 use super::renew::{AskServers, keep_renewed};
 use super::view;
@@ -63,11 +64,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let mesh = own.mesh(None)?;
     let (sender, seen) = watch::channel(Arc::new(ClusterView::default()));
     view::publish(&mesh, &sender, joined);
-    let calls = Arc::new(MeshCalls {
-        mesh: mesh.clone(),
-        view: seen.clone(),
-    });
-    let router = Arc::new(Router::new(None, calls));
+    let router = router(&mesh, &seen);
     let health = watch::Sender::default();
     let gateway = Gateway::new(GatewayDeps {
         mesh: mesh.clone(),
@@ -76,6 +73,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         health: health.subscribe(),
         kek,
         name: certificate.name.to_string(),
+        process: Arc::new(Process),
         calls: Arc::clone(&observed.calls),
         watchers: Arc::clone(&observed.watchers),
         ready: observed.readiness.subscribe(),
@@ -113,6 +111,15 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     tasks.shutdown().await;
     mesh.close();
     served.context("the API cannot be served")
+}
+
+/// The way to the metadata groups: this process has no replica of any.
+fn router(mesh: &Mesh, view: &watch::Receiver<Arc<ClusterView>>) -> Arc<Router> {
+    let calls = Arc::new(MeshCalls {
+        mesh: mesh.clone(),
+        view: view.clone(),
+    });
+    Arc::new(Router::new(None, calls))
 }
 
 /// What the traces of this process are said to be of.

@@ -20,6 +20,7 @@ use super::inspect::Inspector;
 use super::issuer::Issuer;
 use super::local::Local;
 use super::observe::Requests;
+use super::process;
 use super::reencode;
 use super::shards;
 use super::storage::Drives;
@@ -134,6 +135,10 @@ impl NodeService {
                 let asked = request.asked.unwrap_or_default();
                 let inspection = Some(self.inspector.answer(asked).await);
                 answer(&wire::InspectResponse { inspection })
+            }
+            Method::LogLevel => {
+                let request: wire::LogLevelRequest = parse(header)?;
+                answer(&process::log_level(request.set)?)
             }
             Method::ListShards => answer(&shards::list(&self.drives, parse(header)?).await?),
         }
