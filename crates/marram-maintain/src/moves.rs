@@ -1,11 +1,12 @@
 //! What moves next of what is planned, by the root group's view alone: pure, so that every situation
 //! is a test.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use marram_meta::{ClusterView, DriveRecord, Pausable};
-use marram_placement::{Move, Phase, PoolPlan, PoolTable, SlotMove, Standing};
+use marram_placement::{Move, PgRow, Phase, PoolPlan, PoolTable, SlotMove, Standing};
 use marram_types::{DriveId, NodeId};
 
 /// Moves of one pool that are begun at once, where nothing is known of how long they take.
@@ -57,8 +58,15 @@ impl Homes {
     }
 }
 
+/// How many slots of a row lie on drives that nothing comes from any more. A slot without a drive is none of
+/// them: what uses the row does without it.
+pub(crate) fn lost_slots(row: &PgRow, homes: &Homes) -> usize {
+    let gone = |drive: &&DriveId| !drive.is_vacant() && homes.standing(**drive) == Standing::Gone;
+    row.drives.iter().filter(gone).count()
+}
+
 /// The moves of a plan to begin now, at most one of a placement group: first what is away from
-/// fenced nodes, because it lacks redundancy, then what leaves draining ones.
+/// fenced nodes, because it lacks redundancy, those rows first that lost most; then what leaves draining ones.
 pub(crate) fn choose(
     plan: &PoolPlan,
     table: &PoolTable,
@@ -68,7 +76,11 @@ pub(crate) fn choose(
 ) -> Vec<SlotMove> {
     let mut ordered = plan.moves.clone();
     ordered.retain(is_wanted);
-    ordered.sort_by_key(|m| (homes.standing(m.from), m.pg, m.slot));
+    ordered.sort_by_key(|m| {
+        let row = table.rows.get(usize::from(m.pg));
+        let lost = row.map_or(0, |row| lost_slots(row, homes));
+        (homes.standing(m.from), Reverse(lost), m.pg, m.slot)
+    });
     let mut chosen: BTreeMap<u16, SlotMove> = BTreeMap::new();
     for planned in ordered {
         if chosen.len() >= most {

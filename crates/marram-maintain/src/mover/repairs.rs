@@ -8,8 +8,8 @@ use std::time::Instant;
 use futures::StreamExt;
 use futures::stream;
 use marram_meta::{
-    ClusterView, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Pausable, TicketItem,
-    TicketWork, TicketsAnswer,
+    ClusterView, LiveExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Pausable,
+    TicketItem, TicketWork, TicketsAnswer,
 };
 use marram_placement::Places;
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId};
@@ -83,7 +83,7 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         }
         self.up = up;
         let homes = Homes::of(&view);
-        let lost = self.lost(&view).await;
+        let lost = self.lost(&view, &homes).await;
         let mut seen = lost.seen;
         let mut repaired = self.repair_some(lost.ordered(), &homes).await;
         let (strayed, done) = self.strayed(&view, &homes).await;
@@ -101,7 +101,11 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
     }
 
     /// The extents that lack most, of all groups.
-    async fn lost(&self, view: &ClusterView) -> Lost {
+    async fn lost(&self, view: &ClusterView, homes: &Homes) -> Lost {
+        let is_away = |drive: DriveId| {
+            let node = homes.node(drive);
+            node.is_none_or(|node| self.work.shards.is_dead(node))
+        };
         let mut lost = Lost::default();
         let now = Instant::now();
         for group in view.groups.keys().filter(|group| **group != GroupId::ROOT) {
@@ -112,7 +116,7 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
                 lost.seen += page.tickets.len();
                 for item in page.tickets {
                     if !self.later.waits(&item.ticket.data, now) {
-                        lost.add((*group, index, item));
+                        lost.add((*group, index, item), is_away);
                     }
                 }
                 if !more || !self.work.leads() {
@@ -217,15 +221,15 @@ fn last_of(page: &TicketsAnswer) -> Option<(TicketWork, DataId)> {
 pub(super) struct Lost {
     /// How many there are.
     pub(super) seen: usize,
-    /// By how many more shards may be lost.
+    /// By how many more shards may be lost, those at drives that are away taken as lost.
     found: BTreeMap<i16, Vec<Found>>,
     held: usize,
 }
 
 impl Lost {
     /// Takes one in, and leaves out the least urgent where there are too many.
-    pub(super) fn add(&mut self, one: Found) {
-        let spare = one.2.extent.extent.spare();
+    pub(super) fn add(&mut self, one: Found, is_away: impl Fn(DriveId) -> bool) {
+        let spare = spare(&one.2.extent, is_away);
         self.found.entry(spare).or_default().push(one);
         self.held += 1;
         while self.held > LOST_AT_ONCE_MAX {
@@ -244,6 +248,15 @@ impl Lost {
     pub(super) fn ordered(self) -> Vec<Found> {
         self.found.into_values().flatten().collect()
     }
+}
+
+/// How many more shards of an extent may be lost: what is marked missing is lost, and so, for as long as it
+/// lasts, is what lies on a drive that is away.
+fn spare(live: &LiveExtent, is_away: impl Fn(DriveId) -> bool) -> i16 {
+    let places = (0_u8..).zip(&live.places);
+    let away = places.filter(|(shard, at)| !live.extent.is_missing(*shard) && is_away(**at));
+    let away = i16::try_from(away.count()).expect("at most 64");
+    live.extent.spare() - away
 }
 
 /// The repair of one extent.

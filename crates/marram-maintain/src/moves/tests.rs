@@ -61,6 +61,54 @@ fn a_tombstoned_and_a_fenced_node_are_emptied_first() {
     assert!(planned(&view, &table).empties);
 }
 
+/// Two nodes are lost: rows that lost a slot on both may lose no more, and are rebuilt before all others.
+#[test]
+fn rows_that_lost_most_are_rebuilt_first() {
+    let (mut view, table) = cluster(8);
+    let lost = [DriveId(103), DriveId(106)];
+    for id in [3, 6] {
+        duty(&mut view, id, NodeDuty::Fenced);
+    }
+    let homes = Homes::of(&view);
+    let of = |pg: u16| {
+        let drives = &table.rows[usize::from(pg)].drives;
+        lost.iter().filter(|lost| drives.contains(lost)).count()
+    };
+    let rows = 0..u16::try_from(table.rows.len()).unwrap();
+    let twice: BTreeSet<u16> = rows.clone().filter(|pg| of(*pg) == 2).collect();
+    let once = rows.filter(|pg| of(*pg) == 1).count();
+    assert!(twice.len() > 2 && once > 24, "{twice:?}, {once} once");
+    assert_ne!(twice.iter().next(), Some(&0), "the first row is no such");
+    let plan = planned(&view, &table);
+    let all = |_: &SlotMove| true;
+    let first = choose(&plan, &table, &homes, |_| true, (all, twice.len()));
+    let first: BTreeSet<u16> = first.iter().map(|m| m.pg).collect();
+    assert_eq!(first, twice);
+    let more = choose(&plan, &table, &homes, |_| true, (all, twice.len() + 24));
+    assert!(twice.iter().all(|pg| more.iter().any(|m| m.pg == *pg)));
+    assert_eq!(more.len(), twice.len() + 24);
+}
+
+/// A slot that has no drive is not lost: what waits to be widened comes after what may lose no more.
+#[test]
+fn slots_without_a_drive_are_filled_after_lost_ones_are_rebuilt() {
+    let (mut view, mut table) = cluster(8);
+    let rows = table.rows.iter_mut();
+    for row in rows.filter(|row| !row.drives.contains(&DriveId(103))) {
+        row.drives[0] = DriveId::vacant(0);
+    }
+    duty(&mut view, 3, NodeDuty::Fenced);
+    let homes = Homes::of(&view);
+    let lost = table.rows.iter().filter(|row| lost_slots(row, &homes) == 1);
+    let lost = lost.count();
+    assert!((1..table.rows.len()).contains(&lost));
+    let plan = planned(&view, &table);
+    let all = |_: &SlotMove| true;
+    let first = choose(&plan, &table, &homes, |_| true, (all, lost));
+    assert_eq!(first.len(), lost);
+    assert!(first.iter().all(|m| m.from == DriveId(103)), "{first:?}");
+}
+
 #[test]
 fn what_a_move_needs() {
     let (mut view, _) = cluster(5);
