@@ -14,6 +14,7 @@ mod background;
 mod founding;
 mod tracing;
 mod upkeep;
+mod watch;
 
 pub use api_limits::ApiLimits;
 pub use api_tls::ApiTlsFiles;
@@ -21,6 +22,7 @@ pub use background::BackgroundConfig;
 pub use founding::{BootstrapConfig, Founding};
 pub use tracing::{LogConfig, LogFormat, TracingConfig};
 pub use upkeep::UpkeepConfig;
+pub use watch::WatchConfig;
 
 /// Most drives of one node.
 pub const DRIVES_PER_NODE_MAX: usize = 64;
@@ -116,6 +118,9 @@ pub struct ServerConfig {
     /// When drives are read through, and when they are given up.
     #[serde(default)]
     pub upkeep: UpkeepConfig,
+    /// What is kept for those who watch objects.
+    #[serde(default)]
+    pub watch: WatchConfig,
     /// What is logged how.
     #[serde(default)]
     pub log: LogConfig,
@@ -444,6 +449,7 @@ impl ServerConfig {
         self.check_gc()?;
         self.background.validate()?;
         self.upkeep.validate()?;
+        self.watch.validate()?;
         self.tracing.validate()?;
         self.check_founding()
     }
@@ -556,6 +562,7 @@ mod tests {
             repair_grace_s: default_repair_grace_s(),
             background: BackgroundConfig::default(),
             upkeep: UpkeepConfig::default(),
+            watch: WatchConfig::default(),
             log: LogConfig::default(),
             tracing: TracingConfig::default(),
             narrow_grace_s: default_narrow_grace_s(),
