@@ -8441,7 +8441,8 @@ pub struct DeleteObjectResponse {
     /// A delete marker was written, or, with a generation, one was removed.
     #[prost(bool, tag = "2")]
     pub delete_marker: bool,
-    /// The generation of the marker, or of what was removed; 0 where neither is there.
+    /// The generation of the marker; with a generation, that of what was removed; else that of the deletion
+    /// itself, as its event tells it. 0 where nothing was there.
     #[prost(uint64, tag = "3")]
     pub generation: u64,
 }
@@ -8568,7 +8569,8 @@ pub struct DeleteResult {
     /// A delete marker was written, or, with a generation, one was removed.
     #[prost(bool, tag = "3")]
     pub delete_marker: bool,
-    /// The generation of the marker, or of what was removed; 0 where neither is there.
+    /// The generation of the marker; with a generation, that of what was removed; else that of the deletion
+    /// itself, as its event tells it. 0 where nothing was there.
     #[prost(uint64, tag = "4")]
     pub generation: u64,
 }
