@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::consensus::{Consensus, ConsensusError};
 use crate::fault::fault_point;
-use crate::observed::{Fences, Observed};
+use crate::observed::{EventsKept, Fences, Observed};
 use crate::steps::{Step, next_steps};
 
 /// How often the controller looks when nothing changes.
@@ -34,18 +34,24 @@ pub struct Controller<C> {
     fences: Fences,
     nodes_seen: usize,
     last_join: Instant,
+    events: EventsKept,
 }
 
 impl<C: Consensus> Controller<C> {
-    /// A controller that watches `view`.
+    /// A controller that watches `view`, and has groups keep events as `events` says.
     #[must_use]
-    pub fn new(consensus: Arc<C>, view: watch::Receiver<Arc<ClusterView>>) -> Self {
+    pub fn new(
+        consensus: Arc<C>,
+        view: watch::Receiver<Arc<ClusterView>>,
+        events: EventsKept,
+    ) -> Self {
         Self {
             consensus,
             view,
             fences: Fences::default(),
             nodes_seen: 0,
             last_join: Instant::now(),
+            events,
         }
     }
 
@@ -85,6 +91,7 @@ impl<C: Consensus> Controller<C> {
             up: &up,
             quiet: self.last_join.elapsed(),
             fences: &self.fences,
+            events: self.events,
         };
         let steps = match next_steps(&observed) {
             Ok(mut steps) => {

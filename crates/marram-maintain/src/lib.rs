@@ -55,7 +55,7 @@ pub use health::{Decisions, Patience, Warden, Witnesses, Word, Words, decide, ve
 pub use leaders::{HandedOver, hand_over_all, spread_leaders};
 pub use lifecycle::{LifecycleClock, LifecycleReport, LifecycleWorker};
 pub use mover::{Mover, MoverProgress, MoverWaits};
-pub use observed::{Fences, Observed};
+pub use observed::{EventsKept, Fences, Observed};
 pub use pace::{Foreground, Lane, Pace, PaceSettings};
 pub use reencode::{Reencode, Reencoders, Reencoding, ReencodingError};
 pub use scan::{HeldShard, OwnDriveError, OwnDrives, ScanReport, Scanner};

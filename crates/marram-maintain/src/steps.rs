@@ -11,7 +11,6 @@ use marram_placement::{
     DriveInfo, PgRow, PlanError, Topology, crowded_zone, deal_votes, default_profile, plan_pool,
     pool_of, relieves, voters_for, votes_in,
 };
-use marram_types::caps::{EVENTS_KEPT_BYTES, EVENTS_KEPT_MS};
 use marram_types::{BucketId, GroupId, NodeId, PoolId, Profile, ReplicaId};
 
 use crate::observed::Observed;
@@ -353,8 +352,8 @@ fn events(observed: &Observed<'_>) -> Vec<Step> {
     let Some(cluster) = cluster.filter(|cluster| cluster.version >= EVENTS_SINCE) else {
         return Vec::new();
     };
-    let for_ms = EVENTS_KEPT_MS;
-    let bytes = EVENTS_KEPT_BYTES / u64::from(cluster.object_groups.max(1));
+    let for_ms = observed.events.for_ms;
+    let bytes = observed.events.bytes / u64::from(cluster.object_groups.max(1));
     observed
         .object_groups()
         .filter(|group| !observed.fences.keeps_events(*group, for_ms, bytes))

@@ -34,6 +34,7 @@ mod addresses;
 mod args;
 mod catch_up;
 mod config;
+mod events;
 mod founder;
 mod gc;
 mod groups;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::events::EventArgs;
 use super::settings::File;
 use super::telling::TellingArgs;
 use super::wayback::WaybackArgs;
@@ -134,6 +135,8 @@ pub(crate) struct ServerArgs {
     #[command(flatten)]
     pub upkeep: UpkeepArgs,
     #[command(flatten)]
+    pub events: EventArgs,
+    #[command(flatten)]
     pub telling: TellingArgs,
     /// End when standard input closes: for supervisors
     #[arg(long, hide = true)]
@@ -263,6 +266,8 @@ fn laid_over(args: &ServerArgs, mut table: toml::Table) -> Result<toml::Table> {
     table.insert("background".to_owned(), background);
     let upkeep = args.upkeep.over(table.remove("upkeep"))?;
     table.insert("upkeep".to_owned(), upkeep);
+    let watch = args.events.over(table.remove("watch"))?;
+    table.insert("watch".to_owned(), watch);
     let mut set = |key: &str, value: Option<toml::Value>| {
         if let Some(value) = value {
             table.insert(key.to_owned(), value);

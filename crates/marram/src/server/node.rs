@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use marram_gateway::{ApiListener, ApiTls, Gateway, GatewayDeps, Kek, open_authority};
 use marram_maintain::{
-    Controller, Mover, MoverWaits, Pace, Patience, Reencode, Warden, hand_over_all, keep_voters,
-    spread_leaders,
+    Controller, EventsKept, Mover, MoverWaits, Pace, Patience, Reencode, Warden, hand_over_all,
+    keep_voters, spread_leaders,
 };
 use marram_mesh::{Mesh, Peer, Role};
 use marram_meta::ClusterView;
@@ -578,7 +578,12 @@ fn maintain(
     tasks: &mut tokio::task::JoinSet<()>,
 ) {
     let (local, view) = (&node.local, &node.view);
-    tasks.spawn(Controller::new(Arc::clone(local), view.clone()).run());
+    let events = EventsKept {
+        for_ms: config.watch.events_kept_s.saturating_mul(1000),
+        bytes: config.watch.events_kept_mib.saturating_mul(1 << 20),
+    };
+    let controller = Controller::new(Arc::clone(local), view.clone(), events);
+    tasks.spawn(controller.run());
     let waits = MoverWaits {
         narrow: Duration::from_secs(config.narrow_grace_s),
         balance: Duration::from_secs(config.balance_quiet_s),

@@ -303,6 +303,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("upkeep.scrub_mib_per_s", "scrub_rate", |c| number(c.upkeep.scrub_mib_per_s)),
     setting("upkeep.drive_failed_grace_s", "drive_failed_grace", |c| number(c.upkeep.drive_failed_grace_s)),
     setting("upkeep.drive_away_grace_s", "drive_away_grace", |c| number(c.upkeep.drive_away_grace_s)),
+    setting("watch.events_kept_s", "events_kept", |c| number(c.watch.events_kept_s)),
+    setting("watch.events_kept_mib", "events_kept_mib", |c| number(c.watch.events_kept_mib)),
     setting("log.format", "log_format", |c| Some(name_of(c.log.format).into())),
     setting("tracing.otlp_endpoint", "otlp_endpoint", |c| text(c.tracing.otlp_endpoint.as_ref())),
     setting("tracing.sample_per_million", "trace_sample", |c| number(c.tracing.sample_per_million.into())),

@@ -63,6 +63,9 @@ scrub_every_s = 26
 scrub_mib_per_s = 27
 drive_failed_grace_s = 28
 drive_away_grace_s = 29
+[watch]
+events_kept_s = 31
+events_kept_mib = 32
 [log]
 format = "json"
 [tracing]
