@@ -45,6 +45,7 @@ mod liveness {
 
 /// Limits that must hold: full drives, space that comes back, memory for one large object and for strange messages.
 mod limits {
+    mod events;
     mod full;
     mod memory;
     mod strange;
@@ -59,6 +60,17 @@ mod losses {
     mod leader;
     mod paused;
     mod watched;
+}
+
+/// Calls that race through two gateways while random nodes are killed, paused and cut off.
+mod races {
+    mod buckets;
+    mod copies;
+    mod counters;
+    mod expiry;
+    mod kit;
+    mod multipart;
+    mod quota;
 }
 
 /// Objects are encoded anew: widened, narrowed, given another profile.
