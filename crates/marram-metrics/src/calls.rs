@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::Source;
 use crate::catalogue::{
     API_ANSWER_BEGAN, API_CALL_DURATION, API_CALLS, API_CALLS_RUNNING, API_OBJECT, API_PHASE,
-    API_RECEIVED, API_SENT, READ_HEDGES, READ_HEDGES_WON,
+    API_RECEIVED, API_SENT, QUOTA_ROOM, READ_HEDGES, READ_HEDGES_WON,
 };
 use crate::histogram::Histogram;
 use crate::sheet::Sheet;
@@ -53,7 +53,24 @@ pub struct Calls {
     phases: [Histogram; PHASES.len()],
     hedges: AtomicU64,
     hedges_won: AtomicU64,
+    quota: [AtomicU64; QUOTA_FOUND.len()],
 }
+
+/// What is found for a write that does not fit into its group's part of a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaFound {
+    /// More of the quota that no group had.
+    Free,
+    /// What other groups gave back.
+    Reclaimed,
+    /// Nothing yet.
+    Later,
+    /// All of it is used.
+    Full,
+}
+
+/// In the order of [`QuotaFound`].
+const QUOTA_FOUND: [&str; 4] = ["free", "reclaimed", "later", "full"];
 
 /// A part of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +121,7 @@ impl Calls {
             phases: std::array::from_fn(|_| Histogram::of(&API_PHASE)),
             hedges: AtomicU64::new(0),
             hedges_won: AtomicU64::new(0),
+            quota: Default::default(),
         }
     }
 
@@ -122,6 +140,17 @@ impl Calls {
     /// A part of a call took so long.
     pub fn phase(&self, phase: Phase, took: Duration) {
         self.phases[phase as usize].observe_time(took);
+    }
+
+    /// A write did not fit into its group's part of a quota, and this was found.
+    pub fn quota_room(&self, found: QuotaFound) {
+        self.quota[found as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often this was found.
+    #[must_use]
+    pub fn quota_rooms(&self, found: QuotaFound) -> u64 {
+        self.quota[found as usize].load(Ordering::Relaxed)
     }
 
     /// So many parts of shards are asked beside late ones.
@@ -251,6 +280,9 @@ impl Source for Calls {
         let (hedges, won) = self.hedges();
         sheet.set(&READ_HEDGES, &[], hedges);
         sheet.set(&READ_HEDGES_WON, &[], won);
+        for (found, count) in QUOTA_FOUND.iter().zip(&self.quota) {
+            sheet.set(&QUOTA_ROOM, &[found], count.load(Ordering::Relaxed));
+        }
         for (name, phase) in PHASES.iter().zip(&self.phases) {
             sheet.set_histogram(&API_PHASE, &[name], phase);
         }

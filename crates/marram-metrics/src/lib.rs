@@ -28,7 +28,7 @@ mod sources;
 mod text;
 mod watchers;
 
-pub use calls::{Call, Calls, Method, Phase};
+pub use calls::{Call, Calls, Method, Phase, QuotaFound};
 pub use connections::{Connections, Open};
 pub use documents::documents;
 pub use health::{Condition, Verdict};

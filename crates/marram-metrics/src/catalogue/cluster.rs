@@ -47,7 +47,7 @@ pub const GROUP_OBJECTS: Family = Family {
     unit: Unit::None,
     labels: &[GROUP],
     from: From::Leaders,
-    help: "Objects in a group",
+    help: "Objects in a group: current versions",
 };
 /// Their bytes.
 pub const GROUP_OBJECT: Family = Family {
@@ -56,7 +56,43 @@ pub const GROUP_OBJECT: Family = Family {
     unit: Unit::Bytes,
     labels: &[GROUP],
     from: From::Leaders,
-    help: "Sizes of the objects in a group together, without parity and copies",
+    help: "Sizes of the objects in a group together: of current versions, without parity and copies",
+};
+/// Versions that are kept.
+pub const GROUP_NONCURRENT: Family = Family {
+    name: "marram_group_noncurrent_versions",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Versions in a group that are kept and not current",
+};
+/// Their bytes.
+pub const GROUP_NONCURRENT_SIZE: Family = Family {
+    name: "marram_group_noncurrent_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Sizes of the versions in a group that are not current together, without parity and copies",
+};
+/// What hides them.
+pub const GROUP_MARKERS: Family = Family {
+    name: "marram_group_delete_markers",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Delete markers in a group, current or not",
+};
+/// Uploads.
+pub const GROUP_UPLOAD_SIZE: Family = Family {
+    name: "marram_group_upload_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Sizes of the parts of uploads under way in a group together, without parity and copies",
 };
 /// Under-protected.
 pub const GROUP_UNDER_PROTECTED: Family = Family {
@@ -65,7 +101,7 @@ pub const GROUP_UNDER_PROTECTED: Family = Family {
     unit: Unit::None,
     labels: &[GROUP],
     from: From::Leaders,
-    help: "Objects with fewer parity shards than their bucket asks for",
+    help: "Versions, current or not, with fewer parity shards than their bucket asks for",
 };
 /// Narrowed.
 pub const GROUP_NARROWED: Family = Family {
@@ -74,7 +110,8 @@ pub const GROUP_NARROWED: Family = Family {
     unit: Unit::None,
     labels: &[GROUP],
     from: From::Leaders,
-    help: "Objects with fewer data shards than their bucket asks for, and all parity shards",
+    help: "Versions, current or not, with fewer data shards than their bucket asks for, and all parity \
+           shards",
 };
 /// Repairs.
 pub const GROUP_REPAIRS: Family = Family {
@@ -183,6 +220,10 @@ pub(super) const CLUSTER: &[&Family] = &[
     &GROUP_REENCODINGS,
     &GROUP_OBJECTS,
     &GROUP_OBJECT,
+    &GROUP_NONCURRENT,
+    &GROUP_NONCURRENT_SIZE,
+    &GROUP_MARKERS,
+    &GROUP_UPLOAD_SIZE,
     &MOVES_UNDER_WAY,
     &MOVES_WAITING,
     &MOVES_TO_GO,

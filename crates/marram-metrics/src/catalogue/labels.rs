@@ -44,6 +44,11 @@ pub(super) const WATCH_END: Label = Label {
     most: 6,
     help: "`left`, `moved`, `denied`, `compacted`, `bucket` or `failed`",
 };
+pub(super) const QUOTA_RESULT: Label = Label {
+    name: "found",
+    most: 4,
+    help: "`free`, `reclaimed`, `later` or `full`",
+};
 pub(super) const DRIVE: Label = Label {
     name: "drive",
     most: 64,

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use marram_mesh::Mesh;
 use marram_meta::{ClusterView, ObjectAnswer, ObjectQuery};
 use marram_metrics::catalogue::{
-    GROUP_GARBAGE, GROUP_GARBAGE_AGE, GROUP_GARBAGE_SIZE, GROUP_NARROWED, GROUP_OBJECT,
-    GROUP_OBJECTS, GROUP_REENCODINGS, GROUP_REPAIRS, GROUP_UNDER_PROTECTED, RAFT_APPLIED,
-    RAFT_CHECKPOINT, RAFT_COMMITTED, RAFT_HAS_LEADER, RAFT_LAG, RAFT_LAST, RAFT_ROLE, RAFT_TERM,
-    RAFT_VOTERS,
+    GROUP_GARBAGE, GROUP_GARBAGE_AGE, GROUP_GARBAGE_SIZE, GROUP_MARKERS, GROUP_NARROWED,
+    GROUP_NONCURRENT, GROUP_NONCURRENT_SIZE, GROUP_OBJECT, GROUP_OBJECTS, GROUP_REENCODINGS,
+    GROUP_REPAIRS, GROUP_UNDER_PROTECTED, GROUP_UPLOAD_SIZE, RAFT_APPLIED, RAFT_CHECKPOINT,
+    RAFT_COMMITTED, RAFT_HAS_LEADER, RAFT_LAG, RAFT_LAST, RAFT_ROLE, RAFT_TERM, RAFT_VOTERS,
 };
 use marram_metrics::{Sheet, Source};
 use marram_proto::v1::ReplicaFacts;
@@ -69,6 +69,10 @@ impl Groups {
         if let Some(ObjectAnswer::Usage(usage)) = self.ask(group, usage).await {
             sheet.set(&GROUP_OBJECTS, &labels, usage.objects);
             sheet.set(&GROUP_OBJECT, &labels, usage.bytes);
+            sheet.set(&GROUP_NONCURRENT, &labels, usage.noncurrent);
+            sheet.set(&GROUP_NONCURRENT_SIZE, &labels, usage.noncurrent_bytes);
+            sheet.set(&GROUP_MARKERS, &labels, usage.markers);
+            sheet.set(&GROUP_UPLOAD_SIZE, &labels, usage.part_bytes);
             sheet.set(&GROUP_NARROWED, &labels, usage.narrowed);
             sheet.set(&GROUP_UNDER_PROTECTED, &labels, usage.under_protected);
         }
