@@ -448,6 +448,8 @@ pub(crate) enum BenchKind {
     Get,
     /// Seven reads to three writes
     Mixed,
+    /// List a page of up to 1000 of the objects that were written before
+    List,
 }
 
 /// Arguments of `bench`.
@@ -465,6 +467,9 @@ pub(crate) struct BenchArgs {
     /// How long, for example 10s or 2m
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub(crate) duration: Duration,
+    /// How long requests are made before they count, for example 2s
+    #[arg(long, default_value = "0s", value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) warm_up: Duration,
     /// How many requests, instead of a time
     #[arg(long, conflicts_with = "duration")]
     pub(crate) count: Option<u64>,
@@ -518,6 +523,7 @@ mod tests {
         "marram rm m://b/a --if-generation-match 17",
         "marram tags rm m://b/a --if-generation-match 17",
         "marram sync a m://b --checksum",
+        "marram bench list --objects 5000 --warm-up 2s --duration 20s --json",
         "marram sync a m://b --delete --dry-run",
         "marram versioning m://photos",
         "marram versioning m://photos on",

@@ -372,3 +372,42 @@ fn trees_are_compared_by_their_bytes() {
     assert_eq!(copied(&back), 1);
     assert!(fs::read(&changed).expect("read") == vec![2; 70_000]);
 }
+
+#[test]
+fn a_benchmark_counts_what_it_does() {
+    let cluster = Shared::cluster();
+    let _ = run(&cluster, &["mb", "m://measured"]).done();
+    let go = |kind: &str, more: &[&str]| {
+        let all = [
+            "bench", kind, "--bucket", "measured", "--size", "4KiB", "--json",
+        ];
+        let all = [&all[..], &["--objects", "50", "--concurrency", "4"], more].concat();
+        run(&cluster, &all).done().json_lines()[0].clone()
+    };
+    for (kind, parts) in [
+        ("put", &["put"][..]),
+        ("get", &["get"]),
+        ("mixed", &["put", "get"]),
+        ("list", &["list"]),
+    ] {
+        let said = go(kind, &["--count", "40", "--warm-up", "200ms"]);
+        let mut all = 0;
+        for part in ["put", "get", "list"] {
+            let told = &said[part];
+            assert_eq!(told.is_null(), !parts.contains(&part), "{kind}: {said}");
+            if told.is_null() {
+                continue;
+            }
+            all += told["requests"].as_u64().expect("a number");
+            assert_eq!(told["failed"], 0);
+            let ms = |name: &str| told["latency"][name].as_f64().expect("a number");
+            assert!(ms("p50_ms") > 0.0 && ms("p50_ms") <= ms("p99_ms"), "{told}");
+            assert!(ms("p99_ms") <= ms("p999_ms"), "{told}");
+        }
+        assert_eq!(all, 40, "{kind}: those before do not count: {said}");
+    }
+    let late = go("put", &["--duration", "300ms"]);
+    assert!(late["seconds"].as_f64().expect("a number") >= 0.3, "{late}");
+    let left = run(&cluster, &["ls", "-r", "m://measured"]).done();
+    assert_eq!(left.text(), "", "it takes its objects away");
+}
