@@ -51,7 +51,7 @@ pub use consensus::{Consensus, ConsensusError, Members};
 pub use controller::Controller;
 pub use drives::{DriveGraces, Found, OwnDrive, drive_commands, drives_to_close};
 pub use fault::fault_point;
-pub use health::{Decisions, Patience, Warden, Witnesses, Word, Words, decide, verdicts};
+pub use health::{Decisions, Holds, Patience, Warden, Witnesses, Word, Words, decide, verdicts};
 pub use leaders::{HandedOver, hand_over_all, spread_leaders};
 pub use lifecycle::{LifecycleClock, LifecycleReport, LifecycleWorker};
 pub use mover::{Mover, MoverProgress, MoverWaits};

@@ -26,6 +26,8 @@ pub const VERSIONING_SINCE: u8 = 3;
 pub const EVENTS_SINCE: u8 = 4;
 /// The version of pauses of repairs and moves, and of upkeep records that tell of them.
 pub const WORK_PAUSES_SINCE: u8 = 4;
+/// The version of commands that make rows narrower whose nodes were given up.
+pub const NARROW_SINCE: u8 = 4;
 /// The version of commands about quotas, and of bucket records that tell of one.
 pub const QUOTA_SINCE: u8 = 4;
 

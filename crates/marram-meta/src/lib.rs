@@ -46,7 +46,8 @@ pub use backup::{
 };
 pub use envelope::{
     COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, Envelope, EnvelopeError,
-    LIFECYCLE_SINCE, QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, stamp,
+    LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE,
+    stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};

@@ -76,6 +76,7 @@ mod races {
 /// Objects are encoded anew: widened, narrowed, given another profile.
 mod reencode {
     mod fewer_nodes;
+    mod many_drives;
     mod profile;
     mod settle;
     mod widen;

@@ -7,7 +7,7 @@ use marram_meta::{
     ClusterView, DriveCommand, DriveDuty, DriveRecord, LostTotals, NodeDuty, NodeRecord,
     ObjectAnswer, ObjectQuery, Pausable, RootCommand,
 };
-use marram_placement::{PoolPlan, Standing};
+use marram_placement::Standing;
 use marram_proto::v1;
 use marram_types::{ClusterHealth, DriveId, GroupId, Health, NodeId};
 
@@ -278,7 +278,7 @@ fn refuse_unheld(view: &ClusterView, name: &str, without: &[DriveId]) -> Result<
         }
     }
     for table in view.pools.values() {
-        if PoolPlan::of(table, &seats)?.unplaced.is_empty() {
+        if view.plan_of(table, &seats)?.unplaced.is_empty() {
             continue;
         }
         let keeps = |node: &&NodeRecord| {

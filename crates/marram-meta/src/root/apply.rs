@@ -141,6 +141,7 @@ fn run_layout(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
     }
     match command {
         RootCommand::StartMoves { pool, moves } => moves::start(apply, pool, &moves),
+        RootCommand::NarrowRows { pool, moves } => moves::narrow(apply, pool, &moves),
         RootCommand::CutMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::cut),
         RootCommand::EndMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::end),
         RootCommand::SetBucketProfile { name, profile } => {

@@ -9,7 +9,7 @@ use super::drive_command::{self, DriveCommand};
 use super::key_command::{self, KeyCommand};
 use super::quota_command::{self, QuotaCommand};
 use crate::envelope::{
-    COMMAND_VERSION_OLDEST, Command, LIFECYCLE_SINCE, QUOTA_SINCE, VERSIONING_SINCE,
+    COMMAND_VERSION_OLDEST, Command, LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE, VERSIONING_SINCE,
     WORK_PAUSES_SINCE,
 };
 use crate::kinds::absence::Pause;
@@ -223,6 +223,15 @@ pub enum RootCommand {
         /// What moves where.
         moves: Vec<SlotMove>,
     },
+    /// Begins to take slots out of use (rules.md 19): such whose drive or node is gone, given up ones
+    /// included, or drained with narrower stripes accepted, and such that share a node with another slot of
+    /// their row. Each applies alone, if its row is stable and its slot where the plan found it.
+    NarrowRows {
+        /// The pool.
+        pool: PoolId,
+        /// The slots, each on its way to no drive.
+        moves: Vec<SlotMove>,
+    },
     /// Sends readers of these placement groups to the new places. Only when every object group was
     /// fenced at the Dual phase and everything was copied and verified.
     CutMoves {
@@ -340,6 +349,7 @@ impl Command for RootCommand {
     fn version(&self) -> u8 {
         match self {
             Self::SetVersioning { .. } => VERSIONING_SINCE,
+            Self::NarrowRows { .. } => NARROW_SINCE,
             Self::Drives(DriveCommand::SetPaused { work, .. }) if work.is_newer() => {
                 WORK_PAUSES_SINCE
             }
@@ -356,7 +366,9 @@ impl Command for RootCommand {
     fn size_hint(&self) -> usize {
         match self {
             Self::CreatePool(table) => 64 + 8 * table.rows.len() * usize::from(table.width),
-            Self::StartMoves { moves, .. } => 64 + 16 * moves.len(),
+            Self::StartMoves { moves, .. } | Self::NarrowRows { moves, .. } => {
+                64 + 16 * moves.len()
+            }
             Self::CutMoves { pgs, .. }
             | Self::EndMoves { pgs, .. }
             | Self::CancelMoves { pgs, .. } => 64 + 8 * pgs.len(),
@@ -503,12 +515,8 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::BuryNode { node, if_epoch } => {
             put_epoch(out.u8(56).varint(node.0), *if_epoch);
         }
-        RootCommand::StartMoves { pool, moves } => {
-            out.u8(17).u16_be(pool.0).list(moves, |out, planned| {
-                out.u16_be(planned.pg).u8(planned.slot);
-                out.varint(planned.from.0).varint(planned.to.0);
-            });
-        }
+        RootCommand::StartMoves { pool, moves } => put_moves(out.u8(17), *pool, moves),
+        RootCommand::NarrowRows { pool, moves } => put_moves(out.u8(115), *pool, moves),
         RootCommand::CutMoves { pool, pgs } => put_steps(out.u8(18), *pool, pgs),
         RootCommand::EndMoves { pool, pgs } => put_steps(out.u8(19), *pool, pgs),
         RootCommand::CancelMoves { pool, pgs } => put_steps(out.u8(20), *pool, pgs),
@@ -561,14 +569,11 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
         },
         17 => RootCommand::StartMoves {
             pool: PoolId(from.u16_be()?),
-            moves: from.list(|from| {
-                Ok(SlotMove {
-                    pg: from.u16_be()?,
-                    slot: from.u8()?,
-                    from: DriveId(from.varint()?),
-                    to: DriveId(from.varint()?),
-                })
-            })?,
+            moves: from.list(get_move)?,
+        },
+        115 => RootCommand::NarrowRows {
+            pool: PoolId(from.u16_be()?),
+            moves: from.list(get_move)?,
         },
         50 => RootCommand::RenewReplica {
             node: node(from)?,
@@ -607,6 +612,22 @@ fn put_epoch(out: &mut Writer, epoch: Option<u64>) {
     out.option(epoch.as_ref(), |out, epoch| {
         out.varint(*epoch);
     });
+}
+
+fn put_moves(out: &mut Writer, pool: PoolId, moves: &[SlotMove]) {
+    out.u16_be(pool.0).list(moves, |out, planned| {
+        out.u16_be(planned.pg).u8(planned.slot);
+        out.varint(planned.from.0).varint(planned.to.0);
+    });
+}
+
+fn get_move(from: &mut Reader<'_>) -> Result<SlotMove, DecodeError> {
+    Ok(SlotMove {
+        pg: from.u16_be()?,
+        slot: from.u8()?,
+        from: DriveId(from.varint()?),
+        to: DriveId(from.varint()?),
+    })
 }
 
 fn put_steps(out: &mut Writer, pool: PoolId, pgs: &[(u16, u64)]) {

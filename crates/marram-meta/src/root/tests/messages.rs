@@ -175,8 +175,12 @@ fn layout_command() -> impl Strategy<Value = RootCommand> {
                 if_epoch,
             }
         ),
-        (pool(), vec(planned, 0..4))
-            .prop_map(|(pool, moves)| RootCommand::StartMoves { pool, moves }),
+        (pool(), vec(planned, 0..4), any::<bool>()).prop_map(
+            |(pool, moves, narrow)| match narrow {
+                true => RootCommand::NarrowRows { pool, moves },
+                false => RootCommand::StartMoves { pool, moves },
+            }
+        ),
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::CutMoves { pool, pgs }),
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::EndMoves { pool, pgs }),
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::CancelMoves { pool, pgs }),
