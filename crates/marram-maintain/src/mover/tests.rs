@@ -1,6 +1,7 @@
 //! The mover over the real state machines and drives in memory: whatever fails, what rows claim is
 //! there all the time, and in the end everything is where it belongs.
 
+mod busy;
 mod fake;
 mod full;
 mod order;

@@ -45,6 +45,10 @@ pub(super) struct State {
     pub(super) down: BTreeSet<NodeId>,
     /// How many shards a drive takes; it is full then.
     pub(super) limits: BTreeMap<DriveId, usize>,
+    /// Nodes that answer and do nothing.
+    pub(super) busy: BTreeSet<NodeId>,
+    /// How often one of them was asked.
+    pub(super) turned_away: usize,
     uploads: Vec<Upload>,
     random: u64,
     sequence: u64,
@@ -418,6 +422,8 @@ impl Fake {
             disks: BTreeMap::new(),
             down: BTreeSet::new(),
             limits: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            turned_away: 0,
             uploads: Vec::new(),
             random: seed,
             sequence: 0,
@@ -548,6 +554,10 @@ impl Fake {
     fn check(state: &mut State, node: NodeId, (pg, epoch): (PgId, u64)) -> Result<(), ShardsError> {
         if state.down.contains(&node) || state.fails() {
             return Err(ShardsError::Away);
+        }
+        if state.busy.contains(&node) {
+            state.turned_away += 1;
+            return Err(ShardsError::Busy);
         }
         match state.row(pg).epoch {
             known if known < epoch => Err(ShardsError::Behind),
