@@ -31,6 +31,7 @@ use crate::machine::{self, MachineError, ReadView};
 use crate::room::Room;
 use crate::traced;
 use crate::transport::Transport;
+use crate::trouble::{self, Trouble};
 
 mod answers;
 mod copy;
@@ -123,15 +124,30 @@ pub enum OpenError {
     /// The timers do not fit together.
     #[error("the Raft timers are not valid: {0}")]
     Timers(#[from] openraft::ConfigError),
-    /// Log and state machine do not fit together, or one cannot be read. The node must not vote
-    /// with them: it needs a fresh replica id (rules.md 2).
+    /// Log and state machine do not fit together, or one cannot be read. Where they are damaged the node
+    /// must not vote with them: it needs a fresh replica id (rules.md 2).
     #[error("group {group}: Raft cannot start: {reason}")]
     Raft {
         /// The group.
         group: GroupId,
         /// What openraft says.
         reason: String,
+        /// What stands behind it.
+        trouble: Trouble,
     },
+}
+
+impl OpenError {
+    /// What stands behind it.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Io(error) => trouble::behind(error),
+            Self::Machine { source, .. } => source.trouble(),
+            Self::Timers(_) => Trouble::Other,
+            Self::Raft { trouble, .. } => *trouble,
+        }
+    }
 }
 
 /// All replicas of one node.

@@ -15,6 +15,7 @@
 //! log        openraft's log over the shared write-ahead log
 //! machine    openraft's state machine over redb: apply, checkpoints, snapshots
 //! network    openraft's network over the transport
+//! trouble    whether files are damaged, or their drive fails
 //! traced     which proposals belong to a recorded trace
 //! wire       messages between peers and openraft's
 //! offline    groups that nobody runs: read for a way back, seeded for a new beginning
@@ -38,6 +39,7 @@ mod router;
 mod testing;
 mod traced;
 mod transport;
+mod trouble;
 mod types;
 mod wire;
 
@@ -53,4 +55,5 @@ pub use offline::{OfflineError, OfflineGroup, OfflineReplica, SeedAt};
 pub use room::Room;
 pub use router::{CallError, RemoteCall, RouteError, Router};
 pub use transport::{RaftMethod, Transport, TransportError};
+pub use trouble::Trouble;
 pub use wire::WireError;

@@ -9,7 +9,7 @@ use marram_store::wal::LogPos;
 use marram_types::caps::PROPOSALS_WAITING_MAX;
 use marram_types::{GroupId, ReplicaId};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::errors::{ClientWriteError, Fatal, ForwardToLeader};
 use openraft::impls::ProgressResponder;
 use openraft::{Instant as _, RaftMetrics, ServerState};
 use tokio::runtime::Handle;
@@ -26,6 +26,7 @@ use crate::machine::{Machine, Place, ReadView, Store};
 use crate::network::Network;
 use crate::reads::{self, Confirmed};
 use crate::traced::Traced;
+use crate::trouble::{self, Trouble};
 use crate::types::{Command, Raft, TypeConfig};
 
 /// Entries purged at once, unless fewer are kept.
@@ -85,8 +86,16 @@ impl Group {
         let start = async move { Raft::new(me, settings, network, log, machine).await };
         let raft = match handle.spawn(start).await {
             Ok(Ok(raft)) => raft,
-            Ok(Err(error)) => return Err(cannot_start(group, &error)),
-            Err(error) => return Err(cannot_start(group, &error)),
+            Ok(Err(error)) => {
+                let trouble = match &error {
+                    Fatal::StorageError(fault) => trouble::behind(fault),
+                    // It met what it holds impossible: log and state do not fit together.
+                    Fatal::Panicked => Trouble::Damaged,
+                    Fatal::Stopped => Trouble::Other,
+                };
+                return Err(cannot_start(group, &error, trouble));
+            }
+            Err(error) => return Err(cannot_start(group, &error, Trouble::Damaged)),
         };
         let (reads, waiting) = mpsc::channel(READS_WAITING_MAX);
         let confirm = handle.spawn(reads::run(raft.clone(), store.clone(), waiting));
@@ -305,10 +314,11 @@ impl Drop for Group {
     }
 }
 
-fn cannot_start(group: GroupId, error: &dyn std::error::Error) -> OpenError {
+fn cannot_start(group: GroupId, error: &dyn std::error::Error, trouble: Trouble) -> OpenError {
     OpenError::Raft {
         group,
         reason: error.to_string(),
+        trouble,
     }
 }
 
