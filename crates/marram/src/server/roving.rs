@@ -30,6 +30,7 @@ use super::own::Own;
 use super::process::Process;
 use super::remote::MeshCalls;
 use super::renew::{AskServers, keep_renewed};
+use super::tasks::{Fate, Tasks};
 use super::view;
 
 /// How long a server holds the answer back when nothing is new. A change of keys or settings is
@@ -79,27 +80,21 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         ready: observed.readiness.subscribe(),
     });
     observe(&observed, &mesh, (&seen, &health), tls.clone());
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(follow(
-        mesh.clone(),
-        config.join.clone(),
-        sender,
-        stop.clone(),
-    ));
-    tasks.spawn(keep_renewed(
-        own,
-        mesh.clone(),
-        seen.clone(),
-        AskServers {
-            mesh: mesh.clone(),
-            servers: config.join.clone(),
-            view: seen.clone(),
-        },
-    ));
+    let mut tasks = Tasks::default();
+    let (servers, seen_by) = (config.join.clone(), seen.clone());
+    let feed = follow(mesh.clone(), servers.clone(), sender, stop.clone());
+    tasks.spawn("feed", feed);
+    let ask = AskServers {
+        mesh: mesh.clone(),
+        servers,
+        view: seen.clone(),
+    };
+    tasks.spawn("certificate", keep_renewed(own, mesh.clone(), seen_by, ask));
     let witnesses = MeshWitnesses::new(mesh.clone(), Arc::clone(&router), seen.clone());
-    tasks.spawn(health::follow(witnesses, health));
-    tasks.spawn(view::routes(router, seen));
-    tasks.spawn(Arc::clone(&observed.readiness).stop_with(stop.clone()));
+    tasks.spawn("health", health::follow(witnesses, health));
+    tasks.spawn("routes", view::routes(router, seen));
+    let readiness = Arc::clone(&observed.readiness);
+    tasks.spawn("readiness", readiness.stop_with(stop.clone()));
     tracing::info!(api = %config.api_listen, "serving");
     let api = ApiListener {
         socket: listener,
@@ -107,10 +102,14 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         limits: config.api,
         counts: observed.connections.clone(),
     };
-    let served = gateway.serve(api, stop).await;
+    let serving = async {
+        let served = gateway.serve(api, stop.clone()).await;
+        served.context("the API cannot be served")
+    };
+    let served = tasks.beside(serving, (&stop, &Fate::default())).await;
     tasks.shutdown().await;
     mesh.close();
-    served.context("the API cannot be served")
+    served
 }
 
 /// The way to the metadata groups: this process has no replica of any.
