@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use marram_meta::{
-    Amount, BucketRecord, ClusterView, LeaseCommand, ObjectCommand, ObjectOutcome, Quota,
-    QuotaCommand, RootCommand, RootOutcome, Tombstone,
+    Amount, BucketRecord, ClusterView, EndingCommand, LeaseCommand, ObjectCommand, ObjectOutcome,
+    Quota, QuotaCommand, RootCommand, RootOutcome, Tombstone,
 };
 use marram_placement::PgRow;
 use marram_types::{BucketId, GroupId, NodeId, PoolId, ReplicaId};
@@ -123,6 +123,8 @@ impl<C: Consensus> Controller<C> {
         let mut round = Round::Worked;
         for (step, done) in join_all(running).await {
             match done {
+                // The step stays to be done, and would be refused again at once.
+                Ok(Noted::Refused) => round = Round::Failed,
                 Ok(noted) => self.note(noted),
                 Err(error) => {
                     tracing::warn!(?step, %error, "a step failed and is tried again");
@@ -135,7 +137,7 @@ impl<C: Consensus> Controller<C> {
 
     fn note(&mut self, noted: Noted) {
         match noted {
-            Noted::Nothing => {}
+            Noted::Nothing | Noted::Refused => {}
             Noted::Rows { group, pool, rows } => self.fences.note_rows(group, pool, &rows),
             Noted::Bucket {
                 group,
@@ -166,6 +168,8 @@ enum Round {
 
 enum Noted {
     Nothing,
+    /// The group took nothing, and the step is tried again.
+    Refused,
     Rows {
         group: GroupId,
         pool: PoolId,
@@ -244,8 +248,23 @@ async fn execute<C: Consensus + ?Sized>(
         } => {
             return sealed(consensus, *bucket, *epoch, *nonempty, groups).await;
         }
+        Step::BeginEnding { bucket, epoch } => {
+            let (bucket, epoch) = (*bucket, *epoch);
+            let begin = EndingCommand::Begin { bucket, epoch };
+            root(consensus, RootCommand::Ending(begin)).await?;
+            fault_point("bucket.ending");
+        }
+        Step::EndBucket { bucket, epoch } => {
+            let (bucket, epoch) = (*bucket, *epoch);
+            fault_point("bucket.told");
+            let end = EndingCommand::End { bucket, epoch };
+            root(consensus, RootCommand::Ending(end)).await?;
+            return Ok(Noted::Settled(bucket));
+        }
         Step::Decide(command) => {
-            root(consensus, command.clone()).await?;
+            if let RootOutcome::Refused(_) = root(consensus, command.clone()).await? {
+                return Ok(Noted::Refused);
+            }
             fault_point("root.decided");
         }
     }
@@ -293,9 +312,9 @@ async fn fence_rows<C: Consensus + ?Sized>(
         },
         ObjectOutcome::Refused(refusal) => {
             tracing::error!(%group, %refusal, "a group refused rows of the layout");
-            Noted::Nothing
+            Noted::Refused
         }
-        _ => Noted::Nothing,
+        _ => Noted::Refused,
     })
 }
 
@@ -360,7 +379,7 @@ async fn fence_bucket<C: Consensus + ?Sized>(
                 live,
             })
         }
-        _ => Ok(Noted::Nothing),
+        _ => Ok(Noted::Refused),
     }
 }
 
@@ -393,8 +412,8 @@ async fn tell_leases<C: Consensus + ?Sized>(
     Ok(())
 }
 
-/// Best effort: a group that misses it answers "sealed" instead of "deleted", which keeps writes out
-/// all the same.
+/// Best effort, in a cluster that does not take [`EndingCommand`] yet: a group that misses it answers
+/// "sealed" instead of "deleted", which keeps writes out all the same.
 async fn tell_deleted<C: Consensus + ?Sized>(
     consensus: &C,
     record: &BucketRecord,
@@ -409,3 +428,6 @@ async fn tell_deleted<C: Consensus + ?Sized>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

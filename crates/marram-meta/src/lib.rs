@@ -45,9 +45,9 @@ pub use backup::{
     BackupKind, BackupSummary, FrameReader,
 };
 pub use envelope::{
-    COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, Envelope, EnvelopeError,
-    LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE,
-    stamp,
+    AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command,
+    DRAIN_NARROWER_SINCE, EVENTS_SINCE, Envelope, EnvelopeError, LIFECYCLE_SINCE, NARROW_SINCE,
+    QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -117,6 +117,7 @@ pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};
 pub use root::command::{DriveJoin, NodeJoin, RootCommand};
 pub use root::drive_command::DriveCommand;
+pub use root::ending_command::EndingCommand;
 pub use root::identity::command::{IdentityCommand, NewToken, Newcomer};
 pub use root::identity::members::{Said, not_said};
 pub use root::key_command::KeyCommand;

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_meta::{
-    Amount, BucketState, ClusterView, Envelope, LeaseCommand, MemKv, ObjectCommand, ObjectOutcome,
-    Quota, QuotaCommand, RootCommand, RootOutcome, Tombstone, answer_object, answer_root,
-    apply_object, apply_root, stamp, view,
+    Amount, BucketState, ClusterView, EndingCommand, Envelope, LeaseCommand, MemKv, ObjectCommand,
+    ObjectOutcome, Quota, QuotaCommand, RootCommand, RootOutcome, Tombstone, answer_object,
+    answer_root, apply_object, apply_root, stamp, view,
 };
 use marram_placement::PoolTable;
 use marram_types::{BucketId, GroupId, ReplicaId};
@@ -168,6 +168,10 @@ impl FakeGroups {
                 self.tell_leases(bucket, quota);
             }
             self.root(&match record.state {
+                BucketState::Deleting if !nonempty => {
+                    RootCommand::Ending(EndingCommand::Begin { bucket, epoch })
+                }
+                BucketState::Deleted => RootCommand::Ending(EndingCommand::End { bucket, epoch }),
                 BucketState::Deleting => RootCommand::BucketSealed {
                     bucket,
                     epoch,

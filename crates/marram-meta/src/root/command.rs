@@ -6,16 +6,19 @@ use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, Repli
 
 use super::absence_command;
 use super::drive_command::{self, DriveCommand};
+use super::ending_command::{self, EndingCommand};
 use super::key_command::{self, KeyCommand};
 use super::quota_command::{self, QuotaCommand};
 use crate::envelope::{
-    COMMAND_VERSION_OLDEST, Command, LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE, VERSIONING_SINCE,
+    AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION_OLDEST, Command,
+    DRAIN_NARROWER_SINCE, LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE, VERSIONING_SINCE,
     WORK_PAUSES_SINCE,
 };
 use crate::kinds::absence::Pause;
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::bucket::get_name;
 use crate::kinds::cluster::ClusterRecord;
+use crate::kinds::drive::DriveDuty;
 use crate::kinds::group::GroupRecord;
 use crate::kinds::lifecycle::Lifecycle;
 use crate::kinds::node::{NodeDuty, get_fingerprint};
@@ -291,6 +294,8 @@ pub enum RootCommand {
     },
     /// What buckets may hold.
     Quota(QuotaCommand),
+    /// The end of a bucket's deletion.
+    Ending(EndingCommand),
     /// Gives a bucket another profile, pending until every object group knows it; its versions are
     /// encoded anew in the background.
     SetBucketProfile {
@@ -311,6 +316,16 @@ pub enum RootCommand {
     AcceptNarrower {
         /// The node.
         node: NodeId,
+    },
+    /// Both in one decision: a node is drained, as by [`Self::ChangeDuty`], and narrower stripes are accepted
+    /// for what it holds, as by [`Self::AcceptNarrower`]; or neither.
+    DrainNarrower {
+        /// The node.
+        node: NodeId,
+        /// What it is there for as the operator saw it.
+        from: NodeDuty,
+        /// Only while the layout's epoch is this one.
+        if_epoch: Option<u64>,
     },
     /// Gives a node up that has been dead for longer than the grace, until it returns. Refused while
     /// it is in maintenance.
@@ -353,7 +368,13 @@ impl Command for RootCommand {
             Self::Drives(DriveCommand::SetPaused { work, .. }) if work.is_newer() => {
                 WORK_PAUSES_SINCE
             }
+            Self::Drives(DriveCommand::SetDuty {
+                duty: DriveDuty::AwayDraining,
+                ..
+            }) => AWAY_DRAINING_SINCE,
             Self::Quota(_) => QUOTA_SINCE,
+            Self::Ending(_) => BUCKET_ENDINGS_SINCE,
+            Self::DrainNarrower { .. } => DRAIN_NARROWER_SINCE,
             Self::SetLifecycle { .. } => LIFECYCLE_SINCE,
             _ => COMMAND_VERSION_OLDEST,
         }
@@ -429,6 +450,7 @@ impl Stored for RootCommand {
             Self::Identity(command) => command.encode(out),
             Self::Keys(command) => command.encode(out),
             Self::Quota(command) => command.encode(out),
+            Self::Ending(command) => command.encode(out),
             Self::SetLifecycle { name, lifecycle } => {
                 lifecycle.encode(out.u8(108).str(name.as_str()));
             }
@@ -487,6 +509,14 @@ impl Stored for RootCommand {
             tag if quota_command::TAGS.contains(&tag) => {
                 Self::Quota(QuotaCommand::decode(tag, from)?)
             }
+            tag if ending_command::TAGS.contains(&tag) => {
+                Self::Ending(EndingCommand::decode(tag, from)?)
+            }
+            122 => Self::DrainNarrower {
+                node: NodeId(from.varint()?),
+                from: NodeDuty::from_byte(from.u8()?)?,
+                if_epoch: from.option(Reader::varint)?,
+            },
             tag @ 21..=29 => Self::Identity(IdentityCommand::decode(tag, from)?),
             layout => return decode_layout(layout, from),
         })
@@ -535,6 +565,11 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::AcceptNarrower { node } => {
             out.u8(41).varint(node.0);
         }
+        RootCommand::DrainNarrower {
+            node,
+            from,
+            if_epoch,
+        } => put_epoch(out.u8(122).varint(node.0).u8(*from as u8), *if_epoch),
         RootCommand::SetVersioning { name, versioning } => {
             out.u8(104).str(name.as_str()).u8(*versioning as u8);
         }

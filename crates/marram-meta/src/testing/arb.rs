@@ -103,6 +103,7 @@ pub(crate) fn drive_duty() -> impl Strategy<Value = DriveDuty> {
         DriveDuty::Serving,
         DriveDuty::Draining,
         DriveDuty::Away,
+        DriveDuty::AwayDraining,
         DriveDuty::Failed,
         DriveDuty::Removed,
     ])

@@ -133,7 +133,7 @@ impl Facts<'_> {
             let (node, slots) = (place(drive), self.slots_on(*drive));
             let held = self.view.nodes.values().find_map(|node| node.drive(*drive));
             let what = match held.map(|held| held.duty) {
-                Some(DriveDuty::Away) => "is not there",
+                Some(duty) if duty.is_away() => "is not there",
                 _ if self.absent.contains(drive) => "is not there",
                 _ => "has failed",
             };
