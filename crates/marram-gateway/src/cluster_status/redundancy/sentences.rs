@@ -1,6 +1,6 @@
 //! The same for a person, one sentence a line, the worst first where it matters.
 
-use marram_meta::{DriveDuty, NodeState};
+use marram_meta::NodeState;
 use marram_placement::{Apart, pool_of};
 use marram_types::{NodeId, Profile};
 
