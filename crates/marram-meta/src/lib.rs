@@ -47,7 +47,8 @@ pub use backup::{
 pub use envelope::{
     AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command,
     DRAIN_NARROWER_SINCE, EVENTS_SINCE, Envelope, EnvelopeError, LIFECYCLE_SINCE, NARROW_SINCE,
-    QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, stamp,
+    QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, WRITES_SINCE,
+    stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -76,7 +77,7 @@ pub use kinds::token::{
 };
 pub use kinds::tombstone::Tombstone;
 pub use kinds::upkeep::{Pausable, UpkeepRecord};
-pub use kinds::upload::UploadRow;
+pub use kinds::upload::{StreamState, UploadRow};
 pub use kinds::usage::Usage;
 pub use kinds::versioning::Versioning;
 pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
@@ -87,6 +88,7 @@ pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Pr
 pub use object::expire_command::{Due, DueWhat, ExpireCommand};
 pub use object::lease_command::LeaseCommand;
 pub use object::new_extent::NewExtent;
+pub use object::new_run::NewRun;
 pub use object::outcome::{CompletedUpload, Expired, ObjectOutcome};
 pub use object::put_ref::etag_matches;
 pub use object::upload_command::{Completion, NewPart, UploadCommand, UploadName};
