@@ -180,6 +180,8 @@ pub struct UploadInfo {
     pub parts: u32,
     /// Their bytes together.
     pub bytes: u64,
+    /// It is a resumable write in one stream, and has no parts that can be named.
+    pub stream: bool,
 }
 
 impl UploadInfo {
@@ -190,6 +192,7 @@ impl UploadInfo {
             created_ms: info.created_ms,
             parts: info.parts,
             bytes: info.bytes,
+            stream: info.stream,
         }
     }
 }
