@@ -358,7 +358,7 @@ fn calls() -> Vec<Limit> {
                 "{} (setting `api.connections`)",
                 ApiLimits::default().connections
             ),
-            "the next one waits until one ends",
+            "the next one is closed at once",
             (CONNECTIONS, "there_are_so_many_connections_and_no_more"),
         ),
         limit(
