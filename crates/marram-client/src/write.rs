@@ -259,7 +259,7 @@ impl<'a> Sending<'a> {
                 {
                     // What was on its way through another server was recorded in between.
                     self.failures
-                        .wait(self.client, usize::MAX, unsettled(error))
+                        .wait(self.client, usize::MAX, unsettled(&error))
                         .await?;
                     continue;
                 }
@@ -373,6 +373,6 @@ impl<'a> Sending<'a> {
 }
 
 /// The same error, as one that another try may not meet.
-fn unsettled(error: ClientError) -> ClientError {
+fn unsettled(error: &ClientError) -> ClientError {
     ClientError::new(ErrorKind::Unavailable, error.message())
 }

@@ -222,53 +222,57 @@ async fn execute<C: Consensus + ?Sized>(
             for_ms,
             bytes,
         } => return keep_events(consensus, *group, *for_ms, *bytes).await,
-        Step::BucketActive {
-            bucket,
-            epoch,
-            quota,
-        } => {
-            if let Some((quota, groups)) = quota {
-                tell_leases(consensus, *bucket, *quota, groups).await?;
-            }
-            root(
-                consensus,
-                RootCommand::BucketActive {
-                    bucket: *bucket,
-                    epoch: *epoch,
-                },
-            )
-            .await?;
-            return Ok(Noted::Settled(*bucket));
-        }
-        Step::BucketSealed {
-            bucket,
-            epoch,
-            nonempty,
-            groups,
-        } => {
-            return sealed(consensus, *bucket, *epoch, *nonempty, groups).await;
-        }
-        Step::BeginEnding { bucket, epoch } => {
-            let (bucket, epoch) = (*bucket, *epoch);
-            let begin = EndingCommand::Begin { bucket, epoch };
-            root(consensus, RootCommand::Ending(begin)).await?;
-            fault_point("bucket.ending");
-        }
-        Step::EndBucket { bucket, epoch } => {
-            let (bucket, epoch) = (*bucket, *epoch);
-            fault_point("bucket.told");
-            let end = EndingCommand::End { bucket, epoch };
-            root(consensus, RootCommand::Ending(end)).await?;
-            return Ok(Noted::Settled(bucket));
-        }
         Step::Decide(command) => {
             if let RootOutcome::Refused(_) = root(consensus, command.clone()).await? {
                 return Ok(Noted::Refused);
             }
             fault_point("root.decided");
         }
+        of_bucket => return of_bucket_step(consensus, of_bucket).await,
     }
     Ok(Noted::Nothing)
+}
+
+/// The steps that move a bucket's record on in the root group.
+async fn of_bucket_step<C: Consensus + ?Sized>(
+    consensus: &C,
+    step: &Step,
+) -> Result<Noted, ConsensusError> {
+    match step {
+        Step::BucketActive {
+            bucket,
+            epoch,
+            quota,
+        } => {
+            let (bucket, epoch) = (*bucket, *epoch);
+            if let Some((quota, groups)) = quota {
+                tell_leases(consensus, bucket, *quota, groups).await?;
+            }
+            root(consensus, RootCommand::BucketActive { bucket, epoch }).await?;
+            Ok(Noted::Settled(bucket))
+        }
+        Step::BucketSealed {
+            bucket,
+            epoch,
+            nonempty,
+            groups,
+        } => sealed(consensus, *bucket, *epoch, *nonempty, groups).await,
+        Step::BeginEnding { bucket, epoch } => {
+            let (bucket, epoch) = (*bucket, *epoch);
+            let begin = EndingCommand::Begin { bucket, epoch };
+            root(consensus, RootCommand::Ending(begin)).await?;
+            fault_point("bucket.ending");
+            Ok(Noted::Nothing)
+        }
+        Step::EndBucket { bucket, epoch } => {
+            let (bucket, epoch) = (*bucket, *epoch);
+            fault_point("bucket.told");
+            let end = EndingCommand::End { bucket, epoch };
+            root(consensus, RootCommand::Ending(end)).await?;
+            Ok(Noted::Settled(bucket))
+        }
+        _ => unreachable!("the other steps are carried out before"),
+    }
 }
 
 async fn sealed<C: Consensus + ?Sized>(

@@ -47,8 +47,7 @@ pub use backup::{
 pub use envelope::{
     AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command,
     DRAIN_NARROWER_SINCE, EVENTS_SINCE, Envelope, EnvelopeError, LIFECYCLE_SINCE, NARROW_SINCE,
-    QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, WRITES_SINCE,
-    stamp,
+    QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, WRITES_SINCE, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};

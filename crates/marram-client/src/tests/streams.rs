@@ -262,7 +262,7 @@ async fn a_reader_goes_on_elsewhere_and_nothing_is_lost_or_doubled() {
     let count = Arc::clone(&told);
     let options = PutOptions {
         watcher: Some(Watcher::new(move |bytes| {
-            *count.lock().expect("unpoisoned") += bytes
+            *count.lock().expect("unpoisoned") += bytes;
         })),
         ..PutOptions::default()
     };

@@ -138,7 +138,11 @@ impl World {
     }
 
     fn controller(self: &Arc<Self>) -> Controller<Self> {
-        Controller::new(Arc::clone(self), self.view.subscribe())
+        let events = EventsKept {
+            for_ms: 3_600_000,
+            bytes: 1 << 30,
+        };
+        Controller::new(Arc::clone(self), self.view.subscribe(), events)
     }
 
     /// A bucket that every group knows, and the leader that told them.

@@ -100,18 +100,9 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         RootCommand::ReportVersion { node, version } => versions::report(apply, node, version),
         RootCommand::RenewReplica { node, lost } => nodes::renew_replica(apply, node, lost),
         RootCommand::HoldLayout { until_ms } => hold::set(apply, until_ms),
-        RootCommand::SetDuty { node, duty } => nodes::set_duty(apply, node, duty, false),
-        RootCommand::ChangeDuty {
-            node,
-            from,
-            to,
-            if_epoch,
-        } => nodes::change_duty(apply, node, (from, to), if_epoch, false),
-        RootCommand::DrainNarrower {
-            node,
-            from,
-            if_epoch,
-        } => nodes::change_duty(apply, node, (from, NodeDuty::Draining), if_epoch, true),
+        command @ (RootCommand::SetDuty { .. }
+        | RootCommand::ChangeDuty { .. }
+        | RootCommand::DrainNarrower { .. }) => run_duty(apply, &command),
         RootCommand::Rebalance { on, if_epoch } => moves::rebalance(apply, on, if_epoch),
         RootCommand::BuryNode { node, if_epoch } => removal::bury(apply, node, if_epoch),
         RootCommand::RemoveNode { node, tombstone } => removal::remove(apply, node, tombstone),
@@ -138,6 +129,25 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         } => absence::pause(apply, &nodes, pause, ttl_ms),
         RootCommand::EndPause { node, pause, only } => absence::end_pause(apply, node, pause, only),
         layout => run_layout(apply, layout),
+    }
+}
+
+/// What a node is there for, with or without the word that narrower stripes are accepted for it.
+fn run_duty(apply: &mut Apply<'_>, command: &RootCommand) -> Ran {
+    match *command {
+        RootCommand::SetDuty { node, duty } => nodes::set_duty(apply, node, duty, false),
+        RootCommand::ChangeDuty {
+            node,
+            from,
+            to,
+            if_epoch,
+        } => nodes::change_duty(apply, node, (from, to), if_epoch, false),
+        RootCommand::DrainNarrower {
+            node,
+            from,
+            if_epoch,
+        } => nodes::change_duty(apply, node, (from, NodeDuty::Draining), if_epoch, true),
+        _ => unreachable!("only commands about duties come here"),
     }
 }
 
