@@ -323,6 +323,22 @@ impl Client {
         self.unary_while(may_repeat, message, call).await
     }
 
+    /// The same for what takes a known time to answer, at most once.
+    pub(crate) async fn unary_lasting<M, R, C, F>(
+        &self,
+        lasts: Duration,
+        message: M,
+        call: C,
+    ) -> Result<R, ClientError>
+    where
+        M: Clone,
+        C: Fn(Lane, Request<M>) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let limit = self.inner.call_timeout + lasts;
+        self.unary_for(limit, |_| false, message, call).await
+    }
+
     /// The same, at most once: for what makes a secret, which a second attempt would make anew, or is
     /// not worth one.
     pub(crate) async fn unary_once<M, R, C, F>(&self, message: M, call: C) -> Result<R, ClientError>
@@ -346,6 +362,21 @@ impl Client {
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let limit = self.inner.call_timeout;
+        self.unary_for(limit, may_repeat, message, call).await
+    }
+
+    async fn unary_for<M, R, C, F>(
+        &self,
+        limit: Duration,
+        may_repeat: impl Fn(&ClientError) -> bool,
+        message: M,
+        call: C,
+    ) -> Result<R, ClientError>
+    where
+        M: Clone,
+        C: Fn(Lane, Request<M>) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
         self.attempts(may_repeat, |lane| {
             let mut request = lane.request(message.clone());
             request.set_timeout(limit);

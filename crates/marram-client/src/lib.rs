@@ -100,7 +100,7 @@ pub use types::{
     DutyChange, FinalizedVersion, Finding, FolderFacts, FoundedCluster, Founding, FullScrub,
     GarbageStatus, GroupGarbage, GroupStatus, HandedOver, InspectOptions, JoinRole, JoinTokenInfo,
     JoinTokenState, LayoutPlan, LifecycleAction, LifecycleItem, LifecyclePage, LifecycleRule,
-    LifecycleTotal, ListPage, LogLevel, LogLevelChange, MachineFacts, MaintenanceNode,
+    LifecycleTotal, ListPage, LogLevel, LogLevelChange, MachineFacts, MaintenanceNode, Memory,
     NewJoinToken, NodeCondition, NodeDuty, NodeHealth, NodeInspection, NodePlan, NodeScan,
     NodeState, NodeStatus, ObjectEvent, ObjectEventKind, ObjectInfo, ObjectSummary, ObjectVersion,
     PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions, ReadConditions, Rebalance,

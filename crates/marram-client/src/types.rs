@@ -37,7 +37,7 @@ pub use lifecycle::{LifecycleAction, LifecycleItem, LifecyclePage, LifecycleRule
 pub use liveness::{
     HandedOver, MaintenanceNode, NodeCondition, NodeHealth, StopAnswer, WorkStatus,
 };
-pub use process::{LogLevel, LogLevelChange};
+pub use process::{LogLevel, LogLevelChange, Memory};
 pub use repair::{AbsentNode, RepairLevel, RepairStart, RepairStatus};
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,

@@ -46,6 +46,8 @@ pub(crate) enum AdminError {
     NotHanded { name: String, error: NodeError },
     #[error("{name} does not say how it is: {error}")]
     NotInspected { name: String, error: InspectError },
+    #[error("{name}: {why}")]
+    Profiled { name: String, why: String },
     #[error("filter is not valid: {0}")]
     Filter(String),
     #[error("several nodes are named {0:?}: give the id of one, as the cluster's status has it")]
@@ -134,6 +136,7 @@ impl Fault for AdminError {
             Self::Answers(_)
             | Self::Held { .. }
             | Self::OldPlan(_)
+            | Self::Profiled { .. }
             | Self::NoRoom { .. }
             | Self::Works { .. }
             | Self::Excused { .. }
@@ -164,6 +167,7 @@ impl Fault for AdminError {
             | Self::Excused { name }
             | Self::CannotHold { name, .. }
             | Self::NotHanded { name, .. }
+            | Self::Profiled { name, .. }
             | Self::NotInspected { name, .. } => {
                 vec![("node", name.clone())]
             }

@@ -407,6 +407,12 @@ fn calls() -> Vec<Limit> {
             (PROCESS, "what_cannot_be_logged_is_refused_with_its_field"),
         ),
         limit(
+            "time for which a process is profiled",
+            time(Duration::from_secs(u64::from(process::PROFILE_S_MAX))),
+            "INVALID_ARGUMENT",
+            (PROCESS, "a_process_is_profiled_for_so_long_and_no_longer"),
+        ),
+        limit(
             "watches of the cluster's status on a server",
             count(core::WATCHERS_MAX),
             "OVERLOADED",

@@ -10,6 +10,7 @@
 //! transport  what the server provides: the way to other replicas
 //! logic      what the server provides: a group's decisions; MetaLogic is marram-meta's
 //! config     openraft's settings
+//! figures    what is counted: proposals, snapshots, changes of the leader
 //! room       what is left on the metadata drive
 //! reads      one confirmation of leadership for all reads that wait
 //! log        openraft's log over the shared write-ahead log
@@ -25,6 +26,7 @@
 
 mod codec;
 mod config;
+mod figures;
 mod host;
 mod log;
 mod logic;
@@ -44,6 +46,7 @@ mod types;
 mod wire;
 
 pub use config::RaftTimers;
+pub use figures::{GroupFigures, PageFigures, Proposals};
 pub use host::{
     ChangeError, CheckpointPolicy, CopyError, CopyPiece, GroupStatus, HandleError, HostConfig,
     InitializeError, OpenError, ProposeError, QueryError, RaftHost, ReadError, Role,

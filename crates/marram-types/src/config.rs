@@ -65,6 +65,8 @@ pub struct ServerConfig {
     /// Where metrics and health are given, to anybody who can reach it.
     #[serde(default = "default_metrics")]
     pub metrics_listen: SocketAddr,
+    /// A file with the bearer token that is asked of those who want metrics; without one nothing is asked.
+    pub metrics_token_file: Option<PathBuf>,
     /// How peers reach this node, where it differs from `mesh_listen`.
     pub mesh_advertise: Option<String>,
     /// How applications reach this node, where it differs from `api_listen`.
@@ -159,6 +161,8 @@ pub struct GatewayConfig {
     /// Where metrics and health are given, to anybody who can reach it.
     #[serde(default = "default_metrics")]
     pub metrics_listen: SocketAddr,
+    /// A file with the bearer token that is asked of those who want metrics; without one nothing is asked.
+    pub metrics_token_file: Option<PathBuf>,
     /// File in which the gateway keeps its key, its certificate and the CAs that it trusts.
     pub identity: PathBuf,
     /// The join token of a new gateway.
@@ -541,6 +545,7 @@ mod tests {
             api: ApiLimits::default(),
             mesh_listen: default_mesh(),
             metrics_listen: default_metrics(),
+            metrics_token_file: None,
             mesh_advertise: None,
             api_advertise: None,
             token: None,

@@ -36,7 +36,10 @@ pub(crate) use upkeep::{
     DriveCommand, DriveDrainArgs, GcCommand, RepairAction, RepairArgs, ScrubAction, ScrubArgs,
 };
 pub(crate) use versions::{RestoreArgs, VersioningArgs, VersioningState};
-pub(crate) use watch::{BundleArgs, DoctorArgs, LogLevelArgs, TopArgs};
+pub(crate) use watch::{
+    BundleArgs, DoctorArgs, LogLevelArgs, ProfileCommand, ProfileCpuArgs, ProfileMemoryArgs,
+    TopArgs,
+};
 pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};
 pub(crate) use written::WrittenArgs;
 

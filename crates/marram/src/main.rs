@@ -24,6 +24,7 @@ mod logging;
 mod otlp;
 mod output;
 mod paths;
+mod profile;
 mod recent;
 mod server;
 mod sums;

@@ -1,6 +1,6 @@
 //! Whether data is safe, how the nodes are, and what is done about it.
 
-use super::labels::{DUTY, GROUP, HEALTH};
+use super::labels::{DUTY, GROUP, HEALTH, SPARE};
 use super::{Family, From, Kind, Unit};
 
 /// What a node knows.
@@ -123,6 +123,64 @@ pub const GROUP_REPAIRS: Family = Family {
     help: "Extents that survive fewer losses than they should, or may, and wait for repair; counted \
            up to 10000",
 };
+/// What lacks shards.
+pub const GROUP_LACKING: Family = Family {
+    name: "marram_group_lacking_extents",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP, SPARE],
+    from: From::Leaders,
+    help: "Extents with lost shards that wait for repair, by how many further losses they survive: the fewest are \
+           repaired first; counted up to 10000",
+};
+/// Its bytes.
+pub const GROUP_LOST: Family = Family {
+    name: "marram_group_lost_shard_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Bytes of the shards that those extents lack",
+};
+/// What is not where it belongs.
+pub const GROUP_MISPLACED: Family = Family {
+    name: "marram_group_misplaced_extents",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Extents that have all of their shards, some of them elsewhere than the layout wants them",
+};
+/// For how long something waits.
+pub const REPAIRS_AGE: Family = Family {
+    name: "marram_cluster_repairs_waiting_seconds",
+    kind: Kind::Gauge,
+    unit: Unit::Seconds,
+    labels: &[],
+    from: From::All,
+    help: "For how long there has been something to repair without a break: no ticket is older; 0 where there \
+           is none. All processes say the same",
+};
+/// For how long they will.
+pub const REPAIRS_LEFT: Family = Family {
+    name: "marram_cluster_repairs_left_seconds",
+    kind: Kind::Gauge,
+    unit: Unit::Seconds,
+    labels: &[],
+    from: From::All,
+    help: "How long the repairs still take if they go on as they did; 0 while that cannot be told, or nothing is \
+           to be done",
+};
+/// What was repaired.
+pub const REPAIRED: Family = Family {
+    name: "marram_cluster_repaired_extents_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Extents whose shards were repaired since the leader of the root group began to lead; all processes \
+           say the same",
+};
 /// Reencodings.
 pub const GROUP_REENCODINGS: Family = Family {
     name: "marram_group_reencodings_waiting",
@@ -216,6 +274,12 @@ pub(super) const CLUSTER: &[&Family] = &[
     &CLUSTER_NODE_DUTIES,
     &GROUP_UNDER_PROTECTED,
     &GROUP_REPAIRS,
+    &GROUP_LACKING,
+    &GROUP_LOST,
+    &GROUP_MISPLACED,
+    &REPAIRS_AGE,
+    &REPAIRS_LEFT,
+    &REPAIRED,
     &GROUP_NARROWED,
     &GROUP_REENCODINGS,
     &GROUP_OBJECTS,

@@ -113,7 +113,14 @@ async fn listen(
     let socket = socket.map_err(|error| RunError::Listen { address, error })?;
     let sources = Arc::new(Sources::default());
     sources.add(Arc::new(MeterSource(meter)));
-    Ok(marram_metrics::serve(socket, Listener { sources, ready }))
+    Ok(marram_metrics::serve(
+        socket,
+        Listener {
+            sources,
+            ready,
+            token: None,
+        },
+    ))
 }
 
 async fn lead(

@@ -330,6 +330,86 @@ pub struct LogLevel {
     #[prost(string, tag = "4")]
     pub then: ::prost::alloc::string::String,
 }
+/// Asks what a process spends processor time with.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProfileCpuRequest {
+    /// The node's name or id, or the name of the gateway that is asked.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// For how long it is looked at: 1 to 60 seconds.
+    #[prost(uint32, tag = "2")]
+    pub seconds: u32,
+}
+/// What it spends it with.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProfileCpuResponse {
+    /// The name of the process.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// A profile as `go tool pprof` reads it, compressed with gzip.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub profile: ::prost::bytes::Bytes,
+}
+/// Asks what a process uses its memory for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetMemoryRequest {
+    /// The node's name or id, or the name of the gateway that is asked.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+}
+/// What it uses it for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetMemoryResponse {
+    /// The name of the process.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The figures.
+    #[prost(message, optional, tag = "2")]
+    pub memory: ::core::option::Option<MemoryStatistics>,
+}
+/// Memory of a process, as its allocator and Linux tell it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemoryStatistics {
+    /// Which allocator: `glibc`.
+    #[prost(string, tag = "1")]
+    pub allocator: ::prost::alloc::string::String,
+    /// Its arenas: threads that allocate at once use several.
+    #[prost(uint64, tag = "2")]
+    pub arenas: u64,
+    /// Bytes that it has from the system for small and middle blocks.
+    #[prost(uint64, tag = "3")]
+    pub heap_bytes: u64,
+    /// Those of them that are in no block: what is free between blocks cannot be given back.
+    #[prost(uint64, tag = "4")]
+    pub heap_free_bytes: u64,
+    /// The most that it had.
+    #[prost(uint64, tag = "5")]
+    pub heap_most_bytes: u64,
+    /// Bytes of large blocks, each given back when it is freed.
+    #[prost(uint64, tag = "6")]
+    pub mapped_bytes: u64,
+    /// How many there are.
+    #[prost(uint64, tag = "7")]
+    pub mapped_blocks: u64,
+    /// Address space that is reserved for arenas.
+    #[prost(uint64, tag = "8")]
+    pub reserved_bytes: u64,
+    /// Bytes of the process in memory.
+    #[prost(uint64, tag = "9")]
+    pub resident_bytes: u64,
+    /// The most that there were.
+    #[prost(uint64, tag = "10")]
+    pub resident_most_bytes: u64,
+    /// Those that are in no file: heaps, large blocks, stacks.
+    #[prost(uint64, tag = "11")]
+    pub anonymous_bytes: u64,
+    /// Those of files: the program, and what is mapped.
+    #[prost(uint64, tag = "12")]
+    pub file_bytes: u64,
+    /// Bytes that are swapped out.
+    #[prost(uint64, tag = "13")]
+    pub swapped_bytes: u64,
+}
 /// Asks a server with empty drives to found a cluster.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BootstrapRequest {
@@ -3246,6 +3326,57 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("marram.v1.AdminService", "SetLogLevel"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says what a node spends processor time with, which takes as long as it is looked at. One at a time for each
+        /// node.
+        pub async fn profile_cpu(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProfileCpuRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProfileCpuResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/ProfileCpu",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "ProfileCpu"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says what a node uses its memory for.
+        pub async fn get_memory(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetMemoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetMemoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/GetMemory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "GetMemory"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3592,6 +3723,23 @@ pub mod admin_service_server {
             request: tonic::Request<super::SetLogLevelRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetLogLevelResponse>,
+            tonic::Status,
+        >;
+        /// Says what a node spends processor time with, which takes as long as it is looked at. One at a time for each
+        /// node.
+        async fn profile_cpu(
+            &self,
+            request: tonic::Request<super::ProfileCpuRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProfileCpuResponse>,
+            tonic::Status,
+        >;
+        /// Says what a node uses its memory for.
+        async fn get_memory(
+            &self,
+            request: tonic::Request<super::GetMemoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetMemoryResponse>,
             tonic::Status,
         >;
     }
@@ -5424,6 +5572,96 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetLogLevelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/ProfileCpu" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProfileCpuSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::ProfileCpuRequest>
+                    for ProfileCpuSvc<T> {
+                        type Response = super::ProfileCpuResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProfileCpuRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::profile_cpu(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProfileCpuSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/GetMemory" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetMemorySvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::GetMemoryRequest>
+                    for GetMemorySvc<T> {
+                        type Response = super::GetMemoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetMemoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::get_memory(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetMemorySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -21,6 +21,7 @@ use super::copy::Copying;
 use super::incoming::Inbox;
 use super::{CheckpointPolicy, HostConfig, OpenError};
 use crate::config::raft_config;
+use crate::figures::{Counted, add};
 use crate::log::{LogStore, to_pos};
 use crate::machine::{Machine, Place, ReadView, Store};
 use crate::network::Network;
@@ -49,10 +50,27 @@ pub(super) struct Group {
     pub(super) changes: Mutex<()>,
     /// The recorded proposals on their way.
     pub(super) traced: Arc<Traced>,
+    pub(super) counted: Arc<Counted>,
     reads: mpsc::Sender<oneshot::Sender<Confirmed>>,
     proposals: AtomicUsize,
     checkpointed: parking_lot::Mutex<Instant>,
     tasks: Vec<AbortHandle>,
+}
+
+/// Counts how often another replica leads than did before, until the replica stops.
+async fn count_leaders(raft: Raft, counted: Arc<Counted>) {
+    let mut seen = raft.server_metrics();
+    let mut led_by = None;
+    loop {
+        let leader = seen.borrow_watched().current_leader;
+        if leader.is_some() && leader != led_by {
+            led_by = leader;
+            add(&counted.leader_changes, 1);
+        }
+        if seen.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 impl Group {
@@ -74,11 +92,13 @@ impl Group {
         let store = Arc::new(store);
         let settings = raft_config(group, config.timers, config.checkpoint.log_kept)?;
         let traced = Arc::<Traced>::default();
+        let counted = Arc::<Counted>::default();
         let network = Network {
             transport: config.transport.clone(),
             group,
             me: config.replica,
             traced: Arc::clone(&traced),
+            counted: Arc::clone(&counted),
         };
         let log = LogStore::new(config.wal.clone(), group).traced(Arc::clone(&traced));
         let machine = Machine(store.clone());
@@ -101,6 +121,7 @@ impl Group {
         let confirm = handle.spawn(reads::run(raft.clone(), store.clone(), waiting));
         let lazily = store.clone();
         let apply = handle.spawn(async move { lazily.apply_put_off().await });
+        let leaders = handle.spawn(count_leaders(raft.clone(), Arc::clone(&counted)));
         Ok(Self {
             raft,
             store,
@@ -108,10 +129,15 @@ impl Group {
             copy: Mutex::new(None),
             changes: Mutex::new(()),
             traced,
+            counted,
             reads,
             proposals: AtomicUsize::new(0),
             checkpointed: parking_lot::Mutex::new(Instant::now()),
-            tasks: vec![confirm.abort_handle(), apply.abort_handle()],
+            tasks: vec![
+                confirm.abort_handle(),
+                apply.abort_handle(),
+                leaders.abort_handle(),
+            ],
         })
     }
 

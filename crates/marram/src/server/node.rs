@@ -25,18 +25,18 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{logging, otlp};
+use crate::{logging, otlp, profile};
 
 use super::args::{ServerArgs, server_config};
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
 use super::inspect::{Inspector, Settings};
 use super::issuer::Issuer;
-use super::lifetime::{api_tls, listen, now_ms, shift_clock, stop_when_told};
+use super::lifetime::{api_tls, listen, metrics_token, now_ms, shift_clock, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
 use super::observe::{
-    Cluster, DriveSource, Facts, Groups, Observed, Peers, Readiness, Requests, UpkeepSource,
-    keep_history,
+    Cluster, DriveSource, Facts, Groups, Lost, Observed, Peers, ProposalCounts, Readiness,
+    Requests, UpkeepSource, keep_history,
 };
 use super::own::Own;
 use super::process::Process;
@@ -80,6 +80,7 @@ pub(super) struct Node {
     sender: watch::Sender<Arc<ClusterView>>,
     view: watch::Receiver<Arc<ClusterView>>,
     room: Arc<room::Gauge>,
+    proposals: Arc<ProposalCounts>,
     health: watch::Sender<Arc<ClusterHealth>>,
 }
 
@@ -90,6 +91,7 @@ pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
     let settings = Settings::of(&config, &said, &file);
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let storage = Storage::open(&config)?;
+    profile::keep_files_in(config.data.first().map(PathBuf::as_path));
     let start = if args.wayback.begins_anew() {
         Start::Anew
     } else {
@@ -101,11 +103,12 @@ pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
         };
         return wayback::export(&storage, (node, replica), target);
     }
+    let metrics_token = metrics_token(config.metrics_token_file.as_deref())?;
     let listeners = Listeners {
         tls: api_tls(config.api_tls()?)?,
         api: listen("the API", config.api_listen).await?,
         mesh: listen("the mesh", config.mesh_listen).await?,
-        observed: Observed::start("server", config.metrics_listen).await?,
+        observed: Observed::start("server", config.metrics_listen, metrics_token).await?,
     };
     otlp::start(
         &config.tracing,
@@ -265,6 +268,7 @@ pub(super) async fn open(
     });
     let gauge = Arc::new(room::Gauge::default());
     let logic = Arc::new(MetaLogic::default());
+    let proposals = Arc::<ProposalCounts>::default();
     let host = RaftHost::open(HostConfig {
         dir: dir.join("state"),
         vfs,
@@ -275,6 +279,7 @@ pub(super) async fn open(
         clock: Arc::new(now_ms),
         timers: RaftTimers::default(),
         checkpoint: CheckpointPolicy::default(),
+        proposals: proposals.clone(),
         room: Arc::new({
             let gauge = Arc::clone(&gauge);
             move || gauge.room()
@@ -310,6 +315,7 @@ pub(super) async fn open(
         sender,
         view,
         room: gauge,
+        proposals,
         health,
     })
 }
@@ -467,7 +473,10 @@ fn observe(
         host: Arc::clone(&node.host),
         mesh: node.mesh.clone(),
         view: node.view.clone(),
+        lost: Lost::default(),
+        proposals: node.proposals.clone(),
     });
+    observed.add_shared(node.proposals.clone());
     observed.add(Cluster {
         view: node.view.clone(),
         health: node.health.subscribe(),

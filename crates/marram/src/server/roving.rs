@@ -16,14 +16,14 @@ use marram_types::config::GatewayConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{logging, otlp};
+use crate::{logging, otlp, profile};
 
 use super::addresses;
 use super::args::{GatewayArgs, gateway_config};
 use super::founder::Asking;
 use super::health::{self, MeshWitnesses};
 use super::invitation::Invitation;
-use super::lifetime::{api_tls, listen, shift_clock, stop_when_told};
+use super::lifetime::{api_tls, listen, metrics_token, shift_clock, stop_when_told};
 use super::newcomer::{Answer, Asks, ask_until_admitted};
 use super::observe::{Cluster, Facts, Observed, Peers, Readiness};
 use super::own::Own;
@@ -49,11 +49,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let config = gateway_config(&args)?;
     logging::set_format(config.log.format);
+    profile::keep_files_in(config.identity.parent());
     shift_clock(config.name.as_deref());
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let tls = api_tls(config.api_tls()?)?;
     let listener = listen("the API", config.api_listen).await?;
-    let observed = Observed::start("gateway", config.metrics_listen).await?;
+    let token = metrics_token(config.metrics_token_file.as_deref())?;
+    let observed = Observed::start("gateway", config.metrics_listen, token).await?;
     otlp::start(&config.tracing, origin(&config))?;
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
     let mut own = Own::load_or_make(config.identity.clone())?;

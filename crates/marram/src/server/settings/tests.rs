@@ -30,6 +30,7 @@ api_tls_key = "/k"
 mesh_listen = "127.0.0.1:2"
 mesh_advertise = "a:2"
 metrics_listen = "127.0.0.1:3"
+metrics_token_file = "/m"
 join = ["peer:7071"]
 token_file = "/t"
 await_token = true
