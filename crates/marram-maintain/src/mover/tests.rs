@@ -4,7 +4,6 @@
 mod busy;
 mod fake;
 mod full;
-mod long;
 mod order;
 mod rests;
 

@@ -38,34 +38,6 @@ struct Upload {
     new: NewExtent,
 }
 
-/// Requests that take long.
-#[derive(Default)]
-pub(super) struct Slow {
-    /// Rows of which shards are restored only once [`Fake::quick`] is notified and they are taken out
-    /// here, except for the first requests.
-    pub(super) rows: BTreeSet<u16>,
-    pub(super) quick_requests: usize,
-    /// Those of them that were waited for.
-    pub(super) waiting: BTreeSet<u16>,
-    /// Rows for which drives fail, once [`Fake::quick`] is notified.
-    pub(super) away: BTreeSet<u16>,
-    /// What was restored, or was there already, row by row.
-    pub(super) asked: Vec<(u16, ShardId)>,
-    requests: BTreeMap<u16, usize>,
-}
-
-impl Slow {
-    /// Whether a request waits.
-    fn is_slow(&mut self, row: u16) -> bool {
-        let done = self.requests.get(&row).copied().unwrap_or(0);
-        let slow = self.rows.contains(&row) && done >= self.quick_requests;
-        if slow {
-            self.waiting.insert(row);
-        }
-        slow
-    }
-}
-
 pub(super) struct State {
     root: Machine,
     groups: BTreeMap<GroupId, Machine>,
@@ -88,7 +60,6 @@ pub(super) struct State {
     pub(super) strayed: BTreeSet<DataId>,
     pub(super) cuts: usize,
     pub(super) cleaned: usize,
-    pub(super) slow: Slow,
 }
 
 impl State {
@@ -423,8 +394,6 @@ pub(super) struct Fake {
     state: Mutex<State>,
     view: watch::Sender<Arc<ClusterView>>,
     pub(super) died: Notify,
-    /// Rows are slow no more, or fail at last.
-    pub(super) quick: Notify,
 }
 
 fn bucket_record() -> BucketRecord {
@@ -463,7 +432,6 @@ impl Fake {
             strayed: BTreeSet::new(),
             cuts: 0,
             cleaned: 0,
-            slow: Slow::default(),
         };
         let cluster = ClusterRecord {
             cluster: ClusterId(1),
@@ -513,7 +481,6 @@ impl Fake {
             state: Mutex::new(state),
             view,
             died: Notify::new(),
-            quick: Notify::new(),
         })
     }
 
@@ -552,7 +519,6 @@ impl Fake {
     pub(super) fn work_without(self: &Arc<Self>, unfit: Duration) -> Arc<Work<Self, Self>> {
         let patience = Patience {
             look: Duration::ZERO,
-            turn: Duration::from_millis(10),
             later: Duration::ZERO,
             latest: Duration::ZERO,
             quiet: Duration::ZERO,
@@ -583,20 +549,6 @@ impl Fake {
             std::future::pending::<()>().await;
         }
         tokio::task::yield_now().await;
-    }
-
-    async fn until_quick(&self, row: u16) -> Result<(), ShardsError> {
-        loop {
-            let quick = self.quick.notified();
-            let fails = self.state().slow.away.contains(&row);
-            if !fails && !self.state().slow.is_slow(row) {
-                return Ok(());
-            }
-            quick.await;
-            if fails {
-                return Err(ShardsError::Away);
-            }
-        }
     }
 
     fn check(state: &mut State, node: NodeId, (pg, epoch): (PgId, u64)) -> Result<(), ShardsError> {
@@ -715,12 +667,8 @@ impl Shards for Fake {
         wanted: Vec<Wanted>,
     ) -> Result<Vec<Restored>, ShardsError> {
         self.call().await;
-        self.until_quick(row.0.index).await?;
         let mut state = self.state();
         Self::check(&mut state, node, row)?;
-        let ids = wanted.iter().map(|wanted| (row.0.index, shard_id(wanted)));
-        state.slow.asked.extend(ids);
-        *state.slow.requests.entry(row.0.index).or_default() += 1;
         let mut done = Vec::new();
         for wanted in wanted {
             let id = shard_id(&wanted);
