@@ -197,6 +197,7 @@ async fn control(
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         client: client.clone(),
+        namespace: settings.namespace.clone(),
         image: settings.image.clone(),
         links: Links::default(),
         meter,
@@ -230,14 +231,14 @@ async fn control(
         .run(
             reconcile,
             |cluster, error, _| after_error(&cluster, error),
-            context,
+            Arc::clone(&context),
         );
-    done.for_each(|result| async {
+    let done = done.for_each(|result| async {
         if let Err(error) = result {
             tracing::debug!(%error, "the controller");
         }
-    })
-    .await;
+    });
+    tokio::join!(done, super::tenant::control(context));
 }
 
 /// The cluster that an object's label names.
