@@ -238,7 +238,7 @@ async fn control(
             tracing::debug!(%error, "the controller");
         }
     });
-    tokio::join!(done, super::tenant::control(context));
+    tokio::join!(done, Box::pin(super::tenant::control(context)));
 }
 
 /// The cluster that an object's label names.

@@ -139,11 +139,11 @@ fn grant(key: &AccessKey, wanted: &api::Grant, buckets: &[Bucket]) -> Result<Gra
         return Err(format!("the Bucket {of}/{name} has no bucket yet"));
     }
     let scope = Scope::of(&bucket.bucket(), wanted.prefix.as_deref().unwrap_or(""));
-    let scope = scope.map_err(|error| error.to_string())?;
+    let scope = scope.map_err(|error| format!("{name}: {error}"))?;
     let permissions: Vec<Permission> = wanted.permissions.iter().map(permission).collect();
     let permissions = Permissions::of(&permissions);
     let permissions = permissions.ok_or_else(|| format!("nothing is granted on {name}"))?;
-    Grant::new(permissions, scope).map_err(|error| error.to_string())
+    Grant::new(permissions, scope).map_err(|error| format!("{name}: {error}"))
 }
 
 fn permission(permission: &GrantPermission) -> Permission {

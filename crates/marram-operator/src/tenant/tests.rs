@@ -11,6 +11,16 @@ use super::said::{State, conditions};
 use super::*;
 use crate::api::{AccessKey, Bucket, BucketStatus, MarramCluster};
 
+/// Adds fields to a specification.
+fn merge(whole: &mut serde_json::Value, fields: serde_json::Value) {
+    let serde_json::Value::Object(fields) = fields else {
+        panic!("fields");
+    };
+    for (key, value) in fields {
+        whole[key] = value;
+    }
+}
+
 /// A Bucket as a person writes it, with its namespace and when it was written.
 pub(super) fn bucket(namespace: &str, name: &str, spec: serde_json::Value) -> Bucket {
     let mut bucket: Bucket = serde_json::from_value(serde_json::json!({
@@ -24,9 +34,7 @@ pub(super) fn bucket(namespace: &str, name: &str, spec: serde_json::Value) -> Bu
     }))
     .expect("a Bucket");
     let mut whole = serde_json::to_value(&bucket.spec).expect("JSON");
-    for (key, value) in spec.as_object().expect("fields") {
-        whole[key] = value.clone();
-    }
+    merge(&mut whole, spec);
     bucket.spec = serde_json::from_value(whole).expect("a specification");
     bucket
 }
@@ -68,9 +76,7 @@ pub(super) fn key(spec: serde_json::Value) -> AccessKey {
         "clusterRef": { "name": "store", "namespace": "data" },
         "grants": [{ "bucketRef": { "name": "photos" }, "permissions": ["Read", "List"] }],
     });
-    for (key, value) in spec.as_object().expect("fields") {
-        whole[key] = value.clone();
-    }
+    merge(&mut whole, spec);
     serde_json::from_value(serde_json::json!({
         "apiVersion": "marram.dev/v1alpha1",
         "kind": "AccessKey",
@@ -82,9 +88,7 @@ pub(super) fn key(spec: serde_json::Value) -> AccessKey {
 
 fn cluster(spec: serde_json::Value, founded: bool) -> MarramCluster {
     let mut whole = serde_json::json!({ "storage": { "nodes": 3, "volume": { "size": "4Gi" } } });
-    for (key, value) in spec.as_object().expect("fields") {
-        whole[key] = value.clone();
-    }
+    merge(&mut whole, spec);
     let mut cluster: MarramCluster = serde_json::from_value(serde_json::json!({
         "apiVersion": "marram.dev/v1alpha1",
         "kind": "MarramCluster",

@@ -53,11 +53,10 @@ async fn apply(cached: &Bucket, context: &Context) -> Result<Action, ReconcileEr
     };
     let place = place(context, &bucket.spec.cluster_ref, &namespace).await?;
     let (mut step, found) = decide(context, &bucket, &place).await?;
-    if let Some(client) = &place.client {
-        match act(client, &bucket, &step).await {
-            Ok(()) => {}
-            Err(error) => step = Step::Hold(refused("change a bucket", error)?),
-        }
+    if let Some(client) = &place.client
+        && let Err(error) = act(client, &bucket, &step).await
+    {
+        step = Step::Hold(refused("change a bucket", error)?);
     }
     write(context, &objects, &bucket, &step, found.as_ref()).await?;
     Ok(Action::requeue(match step {

@@ -22,7 +22,10 @@ const CONCURRENCY: u16 = 4;
 
 /// Looks after both kinds, until it is dropped.
 pub(in super::super) async fn control(context: Arc<Context>) {
-    tokio::join!(buckets(Arc::clone(&context)), keys(context));
+    tokio::join!(
+        Box::pin(buckets(Arc::clone(&context))),
+        Box::pin(keys(context))
+    );
 }
 
 fn after_error(name: &str, error: &ReconcileError) -> Action {
