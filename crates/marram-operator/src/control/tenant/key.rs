@@ -342,6 +342,16 @@ async fn write(
 /// The resource goes, and with it the key. The Secret goes by its owner.
 async fn cleanup(key: &AccessKey, context: &Context) -> Result<Action, ReconcileError> {
     let namespace = key.namespace().ok_or(ReconcileError::Nameless)?;
+    let objects = Objects::new(context.client.clone(), &namespace);
+    let Some(fresh) = objects.get::<AccessKey>(&key.name_any()).await? else {
+        return Ok(Action::await_change());
+    };
+    // What is done is written down first: without a note there is no key, and no cluster to wait for.
+    let touched =
+        |status: &AccessKeyStatus| status.access_key_id.is_some() || status.pending.is_some();
+    if !fresh.status.as_ref().is_some_and(touched) {
+        return Ok(Action::await_change());
+    }
     let place = place(context, &key.spec.cluster_ref, &namespace).await?;
     let paused = place.hold.as_ref().filter(|h| h.reason == "ClusterPaused");
     let hold = match (&place.names, paused, &place.client) {
@@ -352,10 +362,6 @@ async fn cleanup(key: &AccessKey, context: &Context) -> Result<Action, Reconcile
             Ok(()) => return Ok(Action::await_change()),
             Err(error) => unreachable(&error),
         },
-    };
-    let objects = Objects::new(context.client.clone(), &namespace);
-    let Some(fresh) = objects.get::<AccessKey>(&key.name_any()).await? else {
-        return Ok(Action::await_change());
     };
     let message = format!("{}: the key is removed then", hold.message);
     let mut next = fresh.clone();
