@@ -167,17 +167,9 @@ impl<'a> Facts<'a> {
         of_buckets.chain(default).collect()
     }
 
-    /// The profiles of large objects, and of small ones, which are whole copies in a pool of their own.
-    fn kept_as(&self) -> BTreeSet<Profile> {
-        let profiles = self.profiles().into_iter();
-        profiles
-            .flat_map(|profile| [profile, profile.as_copies()])
-            .collect()
-    }
-
     /// The least over all placement groups and profiles in use.
     pub(super) fn data_tolerated(&self) -> i32 {
-        let per_profile = self.kept_as().into_iter().map(|profile| {
+        let per_profile = self.profiles().into_iter().map(|profile| {
             let table = self.view.pools.get(&pool_of(profile.width()));
             table.map_or(0, |table| self.pool_tolerated(table, profile.m()))
         });
@@ -276,7 +268,7 @@ impl<'a> Facts<'a> {
     pub(super) fn writable(&self) -> bool {
         self.metadata_tolerated() >= 0
             && self
-                .kept_as()
+                .profiles()
                 .into_iter()
                 .all(|profile| self.written_as(profile).is_some())
     }
