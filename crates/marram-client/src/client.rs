@@ -13,6 +13,7 @@ use marram_proto::v1::iam_service_client::IamServiceClient;
 use marram_proto::v1::object_service_client::ObjectServiceClient;
 use marram_proto::v1::upload_service_client::UploadServiceClient;
 use marram_proto::v1::watch_service_client::WatchServiceClient;
+use marram_proto::v1::write_service_client::WriteServiceClient;
 use marram_types::caps::{API_MESSAGE_BYTES_MAX, KEYS_MESSAGE_BYTES_MAX};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
@@ -92,6 +93,10 @@ impl Lane {
 
     pub(crate) fn uploads(&self) -> UploadServiceClient<Channel> {
         stub!(self, UploadServiceClient)
+    }
+
+    pub(crate) fn writes(&self) -> WriteServiceClient<Channel> {
+        stub!(self, WriteServiceClient)
     }
 
     pub(crate) fn watches(&self) -> WatchServiceClient<Channel> {
@@ -318,7 +323,24 @@ impl Client {
         self.unary_while(may_repeat, message, call).await
     }
 
-    /// The same, at most once: for what makes a secret, which a second attempt would make anew.
+    /// The same for what takes a known time to answer, at most once.
+    pub(crate) async fn unary_lasting<M, R, C, F>(
+        &self,
+        lasts: Duration,
+        message: M,
+        call: C,
+    ) -> Result<R, ClientError>
+    where
+        M: Clone,
+        C: Fn(Lane, Request<M>) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let limit = self.inner.call_timeout + lasts;
+        self.unary_for(limit, |_| false, message, call).await
+    }
+
+    /// The same, at most once: for what makes a secret, which a second attempt would make anew, or is
+    /// not worth one.
     pub(crate) async fn unary_once<M, R, C, F>(&self, message: M, call: C) -> Result<R, ClientError>
     where
         M: Clone,
@@ -340,6 +362,21 @@ impl Client {
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let limit = self.inner.call_timeout;
+        self.unary_for(limit, may_repeat, message, call).await
+    }
+
+    async fn unary_for<M, R, C, F>(
+        &self,
+        limit: Duration,
+        may_repeat: impl Fn(&ClientError) -> bool,
+        message: M,
+        call: C,
+    ) -> Result<R, ClientError>
+    where
+        M: Clone,
+        C: Fn(Lane, Request<M>) -> F,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
         self.attempts(may_repeat, |lane| {
             let mut request = lane.request(message.clone());
             request.set_timeout(limit);

@@ -1,4 +1,4 @@
-//! Reads that go on at another server when one fails in the middle.
+//! Reads and writes that go on at another server when one fails in the middle.
 
 use bytes::Bytes;
 use marram_proto::v1;
@@ -7,10 +7,10 @@ use marram_types::crc32c;
 use crate::client::{Client, repeatable};
 use crate::error::{ClientError, ErrorKind};
 
-/// How often a read begins again behind bytes that did not match their checksum.
+/// How often a call begins again behind bytes that did not match their checksum.
 const CORRUPT_MAX: u32 = 3;
 
-/// What went wrong with a read that is under way.
+/// What went wrong with a read or write that is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     /// Since bytes came last.
@@ -19,7 +19,7 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// Bytes came.
+    /// Bytes came, or are recorded.
     pub(crate) fn none_since(&mut self) {
         self.since_bytes = 0;
     }
@@ -45,7 +45,7 @@ impl Failures {
         let Some(delay) = client.pause(self.since_bytes, &error) else {
             return Err(error);
         };
-        tracing::debug!(%error, ?delay, "reading on elsewhere");
+        tracing::debug!(%error, ?delay, "going on elsewhere");
         tokio::time::sleep(delay).await;
         Ok(())
     }

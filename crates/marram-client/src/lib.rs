@@ -13,7 +13,8 @@
 //! retry       when an attempt is repeated, and after what time (pure)
 //! token       the token that says who asks          tls   who the servers are
 //! bucket, object, put, get, ranges, copy, annotate, list, status, admin, identity, inspect, keys, liveness, upkeep   the calls
-//! goes_on     reads that go on at another server
+//! goes_on     reads and writes that go on at another server
+//! write       resumable writes, for streams of any length
 //! watch       what happens to objects, over the loss of servers
 //! multipart   large files in parts                  uploads   those under way, listed and ended
 //! source      where the bytes of an upload come from
@@ -71,6 +72,7 @@ mod upload;
 mod uploads;
 mod versions;
 mod watch;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -98,7 +100,7 @@ pub use types::{
     DutyChange, FinalizedVersion, Finding, FolderFacts, FoundedCluster, Founding, FullScrub,
     GarbageStatus, GroupGarbage, GroupStatus, HandedOver, InspectOptions, JoinRole, JoinTokenInfo,
     JoinTokenState, LayoutPlan, LifecycleAction, LifecycleItem, LifecyclePage, LifecycleRule,
-    LifecycleTotal, ListPage, LogLevel, LogLevelChange, MachineFacts, MaintenanceNode,
+    LifecycleTotal, ListPage, LogLevel, LogLevelChange, MachineFacts, MaintenanceNode, Memory,
     NewJoinToken, NodeCondition, NodeDuty, NodeHealth, NodeInspection, NodePlan, NodeScan,
     NodeState, NodeStatus, ObjectEvent, ObjectEventKind, ObjectInfo, ObjectSummary, ObjectVersion,
     PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions, ReadConditions, Rebalance,
@@ -110,3 +112,4 @@ pub use types::{
 pub use uploads::UploadPages;
 pub use versions::{VersionPages, VersionQuery};
 pub use watch::{ObjectWatch, WatchOptions};
+pub use write::{WriteName, WriteProgress, Written};

@@ -130,7 +130,9 @@ impl Client {
         let mut pages = self.list_uploads(bucket, key);
         let mut youngest: Option<(i64, String)> = None;
         while let Some(page) = pages.next().await? {
-            let of_key = page.into_iter().filter(|upload| upload.key == key);
+            let of_key = page
+                .into_iter()
+                .filter(|upload| upload.key == key && !upload.stream);
             let candidates = of_key.map(|upload| (upload.created_ms, upload.upload_id));
             youngest = youngest.into_iter().chain(candidates).max();
         }

@@ -59,6 +59,14 @@ pub struct PutOptions {
     pub watcher: Option<Watcher>,
 }
 
+/// The cluster, or its server, is of a release that has no resumable writes.
+fn is_unknown_there(error: &ClientError) -> bool {
+    match error.reason() {
+        Some(reason) => reason == "VERSION_GATE_CLOSED",
+        None => error.kind() == ErrorKind::Invalid,
+    }
+}
+
 impl Client {
     /// Writes an object; files from [`MULTIPART_BYTES_MIN`](crate::MULTIPART_BYTES_MIN) on in parts, some
     /// at once, unless a SHA-256 or MD5 of all bytes is to be compared. When it returns, every shard is durable and the version is committed;
@@ -79,6 +87,15 @@ impl Client {
         if let Some((path, size)) = source.large_file(&options) {
             let name = (bucket, key);
             return Box::pin(self.put_in_parts(name, path, size, options)).await;
+        }
+        if source.is_stream(&options) {
+            match self.start_write(bucket, key, &options).await {
+                Ok(write) => {
+                    return Box::pin(self.put_stream(write, source.open(), options)).await;
+                }
+                Err(error) if is_unknown_there(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         let once = source.is_once();
         if once {

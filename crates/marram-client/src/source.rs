@@ -3,6 +3,7 @@
 //! All but a long reader can be read again, so that an upload can be repeated.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -37,8 +38,9 @@ impl PutBody {
         Self(Kind::File(path.into()))
     }
 
-    /// What a reader gives until its end. More than 1 MiB cannot be sent a second time: such an
-    /// upload is not repeated when it breaks off.
+    /// What a reader gives until its end. More than 1 MiB goes up as a resumable write, which survives its
+    /// servers; where a SHA-256 or MD5 is to be compared, or the cluster does not know such writes yet,
+    /// as one that is not repeated when it breaks off.
     pub fn reader(reader: impl AsyncRead + Send + Unpin + 'static) -> Self {
         Self(Kind::Reader(Box::new(reader)))
     }
@@ -125,6 +127,13 @@ impl Source {
             Self::File { size, .. } => Some(*size),
             Self::Once(_) => None,
         }
+    }
+
+    /// Whether it is worth a resumable write: it cannot be read again, and nothing is to be compared that such
+    /// a write does not know.
+    pub(crate) fn is_stream(&self, options: &PutOptions) -> bool {
+        let digests = options.checksums.sha256.is_some() || options.checksums.md5.is_some();
+        self.is_once() && !digests
     }
 
     /// Path and size of a file that is worth being sent in parts. Digests of a whole do not follow from
@@ -224,6 +233,11 @@ pub(crate) enum Pieces {
 }
 
 impl Pieces {
+    /// The next piece. What is given up while it waits loses none.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, ClientError>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
     pub(crate) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,

@@ -37,7 +37,7 @@ pub use lifecycle::{LifecycleAction, LifecycleItem, LifecyclePage, LifecycleRule
 pub use liveness::{
     HandedOver, MaintenanceNode, NodeCondition, NodeHealth, StopAnswer, WorkStatus,
 };
-pub use process::{LogLevel, LogLevelChange};
+pub use process::{LogLevel, LogLevelChange, Memory};
 pub use repair::{AbsentNode, RepairLevel, RepairStart, RepairStatus};
 pub use status::{
     ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,
@@ -180,6 +180,8 @@ pub struct UploadInfo {
     pub parts: u32,
     /// Their bytes together.
     pub bytes: u64,
+    /// It is a resumable write in one stream, and has no parts that can be named.
+    pub stream: bool,
 }
 
 impl UploadInfo {
@@ -190,6 +192,7 @@ impl UploadInfo {
             created_ms: info.created_ms,
             parts: info.parts,
             bytes: info.bytes,
+            stream: info.stream,
         }
     }
 }

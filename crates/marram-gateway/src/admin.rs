@@ -15,7 +15,8 @@ pub(crate) mod version;
 use std::time::{Duration, Instant};
 
 use marram_meta::{
-    ClusterView, NodeDuty, NodeRecord, NodeState, Refusal, RootCommand, RootOutcome,
+    ClusterView, DRAIN_NARROWER_SINCE, NodeDuty, NodeRecord, NodeState, Refusal, RootCommand,
+    RootOutcome,
 };
 use marram_placement::PlanError;
 use marram_proto::v1;
@@ -45,6 +46,8 @@ pub(crate) enum AdminError {
     NotHanded { name: String, error: NodeError },
     #[error("{name} does not say how it is: {error}")]
     NotInspected { name: String, error: InspectError },
+    #[error("{name}: {why}")]
+    Profiled { name: String, why: String },
     #[error("filter is not valid: {0}")]
     Filter(String),
     #[error("several nodes are named {0:?}: give the id of one, as the cluster's status has it")]
@@ -133,6 +136,7 @@ impl Fault for AdminError {
             Self::Answers(_)
             | Self::Held { .. }
             | Self::OldPlan(_)
+            | Self::Profiled { .. }
             | Self::NoRoom { .. }
             | Self::Works { .. }
             | Self::Excused { .. }
@@ -163,6 +167,7 @@ impl Fault for AdminError {
             | Self::Excused { name }
             | Self::CannotHold { name, .. }
             | Self::NotHanded { name, .. }
+            | Self::Profiled { name, .. }
             | Self::NotInspected { name, .. } => {
                 vec![("node", name.clone())]
             }
@@ -275,15 +280,16 @@ pub(crate) async fn set_duty(
         if let Some(refusal) = view.leaves_too_few(node, request.allow_narrower) {
             return Err(AdminError::Refused { name, refusal });
         }
-        if request.allow_narrower {
-            decide(core, &name, &RootCommand::AcceptNarrower { node }).await?;
-        }
         if !request.force && !request.allow_narrower {
             plan::refuse_without_room(core, &view, node).await?;
         }
     }
     let (mut from, mut if_epoch) = (before, request.if_epoch);
     for to in steps(before, duty) {
+        if to == NodeDuty::Draining && request.allow_narrower {
+            drain_narrower(core, &name, (node, from), if_epoch).await?;
+            continue;
+        }
         let change = RootCommand::ChangeDuty {
             node,
             from,
@@ -307,6 +313,33 @@ pub(crate) async fn set_duty(
         duty: to_wire(duty).into(),
         before: to_wire(before).into(),
     })
+}
+
+/// Drains a node and accepts narrower stripes for what it holds. In one decision: an acceptance whose drain was
+/// refused would count when somebody removes the node later.
+async fn drain_narrower(
+    core: &Core,
+    name: &str,
+    (node, from): (NodeId, NodeDuty),
+    if_epoch: Option<u64>,
+) -> Result<(), AdminError> {
+    if core.pass_gate(DRAIN_NARROWER_SINCE).is_ok() {
+        let drain = RootCommand::DrainNarrower {
+            node,
+            from,
+            if_epoch,
+        };
+        return decide(core, name, &drain).await;
+    }
+    // Members of the last release know two decisions only.
+    decide(core, name, &RootCommand::AcceptNarrower { node }).await?;
+    let change = RootCommand::ChangeDuty {
+        node,
+        from,
+        to: NodeDuty::Draining,
+        if_epoch,
+    };
+    decide(core, name, &change).await
 }
 
 /// Has the root group decide. Not tied to a request id: the same decision again changes nothing. It

@@ -52,7 +52,9 @@ impl Begin {
         group: GroupId,
         bucket: BucketId,
     ) -> Result<Self, GroupError> {
-        if let Some(index) = core.begins.recent(group) {
+        let known = core.begins.recent(group);
+        core.calls.begin_was_known(known.is_some());
+        if let Some(index) = known {
             return Ok(Self { group, index });
         }
         let taken = Instant::now();

@@ -274,7 +274,7 @@ pub(crate) async fn list(
         .range((from, Bound::Unbounded))
         .map(|(_, record)| record)
         .filter(|record| record.name.as_str().starts_with(&request.prefix))
-        .filter(|record| record.state != BucketState::Creating)
+        .filter(|record| !matches!(record.state, BucketState::Creating | BucketState::Deleted))
         .filter(|record| key.is_some_and(|key| key.sees(&record.name)));
     let buckets: Vec<v1::Bucket> = found.by_ref().take(limit).map(convert::bucket).collect();
     let next_page_token = match (found.next(), buckets.last()) {

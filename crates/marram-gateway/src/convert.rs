@@ -130,5 +130,6 @@ pub(crate) fn upload(item: UploadItem) -> v1::UploadInfo {
         created_ms: ms(item.created_ms),
         parts: item.parts,
         bytes: item.bytes,
+        stream: item.stream,
     }
 }

@@ -310,6 +310,10 @@ impl Core {
         loop {
             match self.fresh_view().await?.buckets.get(name) {
                 None => return Err(BucketError::NotFound(name.clone())),
+                // The record is kept until every group was told.
+                Some(record) if record.state == BucketState::Deleted => {
+                    return Err(BucketError::NotFound(name.clone()));
+                }
                 Some(record) if is_usable(record.state) => return Ok(record.clone()),
                 Some(_) if Instant::now() >= deadline => {
                     return Err(BucketError::Busy(name.clone()));

@@ -13,6 +13,7 @@ use marram_proto::v1::iam_service_server::IamServiceServer;
 use marram_proto::v1::object_service_server::ObjectServiceServer;
 use marram_proto::v1::upload_service_server::UploadServiceServer;
 use marram_proto::v1::watch_service_server::WatchServiceServer;
+use marram_proto::v1::write_service_server::WriteServiceServer;
 use marram_raft::Router;
 use marram_types::ClusterHealth;
 use marram_types::caps::API_MESSAGE_BYTES_MAX;
@@ -33,7 +34,9 @@ use crate::nodes::MeshNodes;
 use crate::process::OwnProcess;
 use crate::reencode::{Reencoder, WorkPace};
 use crate::secret::Kek;
-use crate::service::{Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects, Uploads, Watches};
+use crate::service::{
+    Admin, Buckets, FramedLayer, Iam, MeasuredLayer, Objects, Uploads, Watches, Writes,
+};
 
 pub(crate) mod connections;
 pub(crate) mod following;
@@ -46,9 +49,10 @@ pub(crate) use transport::serve_until;
 type Served = Services<Stack<FramedLayer, Stack<AuthLayer, Stack<MeasuredLayer, Identity>>>>;
 
 /// The services whose health is the readiness of the process.
-pub(crate) const SERVICES: [&str; 6] = [
+pub(crate) const SERVICES: [&str; 7] = [
     <ObjectServiceServer<Objects> as NamedService>::NAME,
     <UploadServiceServer<Uploads> as NamedService>::NAME,
+    <WriteServiceServer<Writes> as NamedService>::NAME,
     <BucketServiceServer<Buckets> as NamedService>::NAME,
     <WatchServiceServer<Watches> as NamedService>::NAME,
     <IamServiceServer<Iam> as NamedService>::NAME,
@@ -222,6 +226,8 @@ fn services(
     let objects = ObjectServiceServer::new(Objects(core.clone()))
         .max_decoding_message_size(API_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(API_MESSAGE_BYTES_MAX);
+    let writes = WriteServiceServer::new(Writes(core.clone()))
+        .max_decoding_message_size(API_MESSAGE_BYTES_MAX);
     Ok(move |transport: Server| {
         transport
             .layer(measured.clone())
@@ -231,6 +237,7 @@ fn services(
             .add_service(reflection.clone())
             .add_service(objects.clone())
             .add_service(UploadServiceServer::new(Uploads(core.clone())))
+            .add_service(writes.clone())
             .add_service(BucketServiceServer::new(Buckets(core.clone())))
             .add_service(WatchServiceServer::new(Watches(core.clone())))
             .add_service(IamServiceServer::new(Iam(core.clone())))

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use marram_meta::ClusterView;
-use marram_placement::PoolPlan;
 use marram_types::{DriveId, NodeId, PoolId};
 
 /// The layout as it is, and how far it is from where the present duties want it.
@@ -33,7 +32,7 @@ impl Standing {
                     groups.insert((*pool, pg));
                 }
             }
-            match PoolPlan::of(table, &seats) {
+            match view.plan_of(table, &seats) {
                 Ok(plan) if plan.worth || view.layout.rebalance > 0 => {
                     groups.extend(plan.pgs().into_iter().map(|pg| (*pool, pg)));
                 }
@@ -153,7 +152,7 @@ mod tests {
         let mut view = view(3, &[NodeDuty::Serving]);
         let moves = {
             let table = view.pools.values().next().expect("a pool");
-            PoolPlan::of(table, &view.seats()).expect("planned").moves
+            view.plan_of(table, &view.seats()).expect("planned").moves
         };
         let table = view.pools.values_mut().next().expect("a pool");
         for m in &moves[3..] {

@@ -84,7 +84,7 @@ mod testing;
 pub use authority::{AuthorityError, open_authority, wrap_authority};
 pub use gateway::{ApiListener, Gateway, GatewayDeps, ServeError, calls};
 pub use limits::{Limit, LimitGroup, limits};
-pub use nodes::LogLevelError;
+pub use nodes::{LogLevelError, ProfileError};
 pub use process::OwnProcess;
 pub use reencode::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
 pub use secret::{Kek, KekError, UnwrapError, WrapError};

@@ -7,6 +7,7 @@ use marram_types::caps;
 use marram_types::config::ApiLimits;
 
 use crate::gateway::transport;
+use crate::uploads::stream;
 use crate::{auth, core, process, put, validate};
 
 /// A limit of the API.
@@ -39,6 +40,8 @@ const ANNOTATE: &str = "crates/marram-gateway/src/gateway/tests/annotate.rs";
 const PROCESS: &str = "crates/marram-gateway/src/gateway/tests/process.rs";
 const RANGES: &str = "crates/marram-gateway/src/gateway/tests/ranges.rs";
 const UPLOADS: &str = "crates/marram-gateway/src/gateway/tests/uploads.rs";
+const WRITES: &str = "crates/marram-gateway/src/gateway/tests/writes.rs";
+const RUNS: &str = "crates/marram-gateway/src/uploads/stream/source/tests.rs";
 const WHOLE: &str = "crates/marram-gateway/src/uploads/whole/tests.rs";
 const ROOT: &str = "crates/marram-meta/src/root/tests/limits.rs";
 const CONNECTIONS: &str = "crates/marram-gateway/src/gateway/connections/tests.rs";
@@ -93,6 +96,7 @@ pub fn limits() -> Vec<LimitGroup> {
         group("Names and texts", texts()),
         group("Objects", objects()),
         group("Multipart uploads", uploads()),
+        group("Resumable writes", writes()),
         group("Buckets and access keys", cluster()),
         group("Calls and connections", calls()),
         group("Times", times()),
@@ -253,6 +257,49 @@ fn uploads() -> Vec<Limit> {
     ]
 }
 
+fn writes() -> Vec<Limit> {
+    let seconds = |nth: usize| stream::RECORD_AFTER[nth].as_secs();
+    vec![
+        limit(
+            "object that is written in one resumable stream",
+            bytes(caps::WRITE_BYTES_MAX),
+            "OBJECT_TOO_LARGE",
+            (RUNS, "a_write_has_a_tebibyte_and_no_more"),
+        ),
+        limit(
+            "bytes after which a write is recorded",
+            bytes(caps::WRITE_RUN_BYTES_MAX),
+            "the next ones are recorded by themselves",
+            (RUNS, "a_run_has_sixteen_mebibytes_whatever_the_chunks"),
+        ),
+        limit(
+            "bytes of a write that a server has taken and that are not recorded",
+            bytes(caps::WRITE_UNRECORDED_BYTES_MAX),
+            "the caller waits until they are",
+            (
+                WRITES,
+                "a_server_takes_no_more_than_two_runs_before_it_records_them",
+            ),
+        ),
+        limit(
+            "time after which a write is recorded, however little came",
+            format!(
+                "{} s; {} s from {} pieces on, {} s from {} on",
+                seconds(0),
+                seconds(1),
+                stream::LATER_FROM,
+                seconds(2),
+                stream::LATEST_FROM
+            ),
+            "what came is recorded",
+            (
+                RUNS,
+                "a_slow_stream_is_recorded_less_often_once_it_has_many_extents",
+            ),
+        ),
+    ]
+}
+
 fn cluster() -> Vec<Limit> {
     let here = |test| (ROOT, test);
     vec![
@@ -311,7 +358,7 @@ fn calls() -> Vec<Limit> {
                 "{} (setting `api.connections`)",
                 ApiLimits::default().connections
             ),
-            "the next one waits until one ends",
+            "the next one is closed at once",
             (CONNECTIONS, "there_are_so_many_connections_and_no_more"),
         ),
         limit(
@@ -358,6 +405,12 @@ fn calls() -> Vec<Limit> {
             time(Duration::from_millis(process::FOR_MS_MAX)),
             "INVALID_ARGUMENT",
             (PROCESS, "what_cannot_be_logged_is_refused_with_its_field"),
+        ),
+        limit(
+            "time for which a process is profiled",
+            time(Duration::from_secs(u64::from(process::PROFILE_S_MAX))),
+            "INVALID_ARGUMENT",
+            (PROCESS, "a_process_is_profiled_for_so_long_and_no_longer"),
         ),
         limit(
             "watches of the cluster's status on a server",

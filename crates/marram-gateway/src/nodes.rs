@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use marram_mesh::{CallError, HandOver, Inspect, LogLevel, Mesh, RpcCode};
+use marram_mesh::{CallError, HandOver, Inspect, LogLevel, Mesh, Profile, RpcCode};
 use marram_proto::mesh::v1 as wire;
 use marram_proto::v1;
 use marram_types::{GroupId, NodeId};
@@ -28,6 +28,17 @@ pub enum LogLevelError {
     /// The node does not answer.
     #[error("{0}")]
     Silent(String),
+}
+
+/// A node does not say what it spends time or memory with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// Another profile of it is being made.
+    #[error("{0}")]
+    Busy(String),
+    /// It does not answer, or cannot make one.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// What became of the leaderships of a node.
@@ -63,7 +74,18 @@ pub(crate) trait Nodes: Send + Sync {
         change: Option<v1::SetLogLevelRequest>,
         within: Duration,
     ) -> Result<v1::LogLevel, LogLevelError>;
+
+    /// Has a node look for so long at what it spends time with, or, without a time, say what it uses its memory
+    /// for.
+    async fn profile(
+        &self,
+        node: NodeId,
+        cpu: Option<Duration>,
+    ) -> Result<wire::ProfileResponse, ProfileError>;
 }
+
+/// How much longer than asked for a profile may take: reading the program's symbols takes seconds.
+const PROFILE_GRACE: Duration = Duration::from_secs(30);
 
 /// The nodes through the mesh.
 pub(crate) struct MeshNodes(pub(crate) Mesh);
@@ -119,5 +141,25 @@ impl Nodes for MeshNodes {
         })?;
         let empty = || LogLevelError::Silent("it answered nothing".to_owned());
         answer.level.ok_or_else(empty)
+    }
+
+    async fn profile(
+        &self,
+        node: NodeId,
+        cpu: Option<Duration>,
+    ) -> Result<wire::ProfileResponse, ProfileError> {
+        let seconds = cpu.unwrap_or_default().as_secs();
+        let request = wire::ProfileRequest {
+            cpu_seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
+        };
+        let within = cpu.unwrap_or_default() + PROFILE_GRACE;
+        let call = self.0.call::<Profile>(node, request, Bytes::new(), within);
+        let (answer, _) = call.await.map_err(|error| match error {
+            CallError::Failed(failure) if failure.code == RpcCode::Overloaded => {
+                ProfileError::Busy(failure.message)
+            }
+            other => ProfileError::Failed(other.to_string()),
+        })?;
+        Ok(answer)
     }
 }

@@ -224,7 +224,7 @@ pub(crate) struct Deletion {
     pub(crate) existed: bool,
     /// A marker was written, or the one that was named was removed.
     pub(crate) delete_marker: bool,
-    /// Of the marker, or of what was removed; 0 of neither.
+    /// Of the marker, of the version that was named, or of the deletion; 0 where nothing was there.
     pub(crate) generation: u64,
 }
 
@@ -269,8 +269,13 @@ async fn delete_one(
         }
     };
     match mutate(core, group, id, &command).await? {
-        ObjectOutcome::Deleted { existed, .. } => Ok(Deletion {
+        ObjectOutcome::Deleted {
             existed,
+            generation,
+        } => Ok(Deletion {
+            existed,
+            // What was not there has no deletion: no event tells of one.
+            generation: if existed { generation.0 } else { 0 },
             ..Deletion::default()
         }),
         ObjectOutcome::Marked {

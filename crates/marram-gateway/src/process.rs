@@ -1,16 +1,18 @@
-//! What an operator asks of one process: what it logs.
+//! What an operator asks of one process: what it logs, and what it spends time and memory with.
 //!
 //! A node is asked through the mesh, whichever server is called. A gateway without drives has no address there:
 //! it answers for itself, by its own name, to whoever calls it.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use marram_proto::mesh::v1 as wire;
 use marram_proto::v1;
 use marram_types::NodeId;
 
 use crate::admin::{AdminError, member};
 use crate::core::Core;
-use crate::nodes::LogLevelError;
+use crate::nodes::{InspectError, LogLevelError, ProfileError};
 use crate::validate::InvalidField;
 
 /// How long a node may take to answer.
@@ -20,7 +22,11 @@ pub(crate) const FILTER_BYTES_MAX: usize = 1024;
 /// Longest time for which something else is logged.
 pub(crate) const FOR_MS_MAX: u64 = 24 * 3_600_000;
 
+/// Longest time for which a process is looked at, in seconds.
+pub(crate) const PROFILE_S_MAX: u32 = 60;
+
 /// This process, as an operator asks it.
+#[async_trait]
 pub trait OwnProcess: Send + Sync {
     /// What it logs, after a change where there is one. The name in the answer does not matter.
     ///
@@ -30,6 +36,12 @@ pub trait OwnProcess: Send + Sync {
         &self,
         change: Option<v1::SetLogLevelRequest>,
     ) -> Result<v1::LogLevel, LogLevelError>;
+
+    /// Looks for so long at what it spends time with, or, without a time, says what it uses its memory for.
+    ///
+    /// # Errors
+    /// When another profile is being made, or none can be.
+    async fn profile(&self, cpu: Option<Duration>) -> Result<wire::ProfileResponse, ProfileError>;
 }
 
 /// Who is asked.
@@ -109,7 +121,56 @@ async fn ask(
         Err(LogLevelError::Refused(why)) => Err(AdminError::Filter(why)),
         Err(LogLevelError::Silent(why)) => Err(AdminError::NotInspected {
             name,
-            error: crate::nodes::InspectError(why),
+            error: InspectError(why),
+        }),
+    }
+}
+
+/// Says what a process spends processor time with.
+pub(crate) async fn profile_cpu(
+    core: &Core,
+    request: v1::ProfileCpuRequest,
+) -> Result<v1::ProfileCpuResponse, AdminError> {
+    if !(1..=PROFILE_S_MAX).contains(&request.seconds) {
+        return Err(AdminError::Invalid(InvalidField::Wrong {
+            field: "seconds",
+            rule: "1 to 60 are possible",
+        }));
+    }
+    tracing::info!(target: "admin", node = %request.node, seconds = request.seconds, "processor time is profiled");
+    let time = Duration::from_secs(u64::from(request.seconds));
+    let (name, profile) = profile(core, &request.node, Some(time)).await?;
+    Ok(v1::ProfileCpuResponse {
+        name,
+        profile: profile.cpu,
+    })
+}
+
+/// Says what a process uses its memory for.
+pub(crate) async fn memory(
+    core: &Core,
+    request: v1::GetMemoryRequest,
+) -> Result<v1::GetMemoryResponse, AdminError> {
+    let (name, profile) = profile(core, &request.node, None).await?;
+    let memory = profile.memory;
+    Ok(v1::GetMemoryResponse { name, memory })
+}
+
+async fn profile(
+    core: &Core,
+    wanted: &str,
+    cpu: Option<Duration>,
+) -> Result<(String, wire::ProfileResponse), AdminError> {
+    let (name, said) = match whom(core, wanted)? {
+        Whom::Own => (core.name.clone(), core.process.profile(cpu).await),
+        Whom::Node(node, name) => (name, core.nodes.profile(node, cpu).await),
+    };
+    match said {
+        Ok(profile) => Ok((name, profile)),
+        Err(ProfileError::Busy(why)) => Err(AdminError::Profiled { name, why }),
+        Err(ProfileError::Failed(why)) => Err(AdminError::NotInspected {
+            name,
+            error: InspectError(why),
         }),
     }
 }

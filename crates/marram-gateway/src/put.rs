@@ -38,7 +38,7 @@ pub(crate) use cleanup::abandon;
 pub(crate) use error::PutError;
 pub(crate) use plan::Wanted;
 pub(crate) use sums::{Checks, Known, Totals};
-pub(crate) use upload::{Upload, first_message, header_missing};
+pub(crate) use upload::{Upload, UploadError as BrokenUpload, first_message, header_missing};
 pub(crate) use writer::{Source, write};
 
 /// A put whose header was accepted.

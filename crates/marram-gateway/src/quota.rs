@@ -12,6 +12,7 @@ use marram_meta::{
     OverLease, QUOTA_SINCE, Quota, QuotaCommand, QuotaLeases, QuotaRefusal, RootCommand,
     RootOutcome, Usage,
 };
+use marram_metrics::QuotaFound;
 use marram_proto::v1;
 use marram_types::{BucketId, BucketName, GroupId};
 
@@ -60,23 +61,36 @@ pub(crate) async fn make_room(
     bucket: BucketId,
     over: &OverLease,
 ) -> Result<Room, GroupError> {
+    let (room, found) = look_for_room(core, group, bucket, over).await?;
+    core.calls.quota_room(found);
+    Ok(room)
+}
+
+async fn look_for_room(
+    core: &Core,
+    group: GroupId,
+    bucket: BucketId,
+    over: &OverLease,
+) -> Result<(Room, QuotaFound), GroupError> {
     let _one_of_few = core.room_makers.acquire().await;
     let held = survey(core, bucket).await?;
     let used = held.iter().map(|(_, usage)| usage.held());
     let used = used.fold(Amount::default(), Amount::plus);
     if let Some(full) = exceeded(&over.quota, used, over.asked) {
-        return Ok(Room::Full(full));
+        return Ok((Room::Full(full), QuotaFound::Full));
     }
     let Some(leases) = ask(core, group, bucket, over).await? else {
-        return Ok(Room::Later);
+        return Ok((Room::Later, QuotaFound::Later));
     };
     if settled(core, group, over, &leases).await? {
-        return Ok(Room::Made);
+        return Ok((Room::Made, QuotaFound::Free));
     }
     reclaim(core, group, over, &leases, &held).await?;
     match ask(core, group, bucket, over).await? {
-        Some(leases) if settled(core, group, over, &leases).await? => Ok(Room::Made),
-        _ => Ok(Room::Later),
+        Some(leases) if settled(core, group, over, &leases).await? => {
+            Ok((Room::Made, QuotaFound::Reclaimed))
+        }
+        _ => Ok((Room::Later, QuotaFound::Later)),
     }
 }
 

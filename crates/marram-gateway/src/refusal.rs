@@ -72,6 +72,15 @@ impl Fault for Refusal {
             Self::Upload(UploadRefusal::Completed { generation }) => {
                 vec![("generation", generation.0.to_string())]
             }
+            Self::Upload(UploadRefusal::WrongOffset { persisted }) => {
+                vec![("persisted_size", persisted.to_string())]
+            }
+            Self::Upload(UploadRefusal::StaleWriter { epoch }) => {
+                vec![("epoch", epoch.to_string())]
+            }
+            Self::Upload(UploadRefusal::IsStream | UploadRefusal::NotStream) => {
+                vec![("field", "upload_id".to_owned())]
+            }
             Self::Version(refusal) => version_details(*refusal),
             Self::Quota(QuotaRefusal::Exceeded {
                 what,
@@ -118,6 +127,9 @@ fn of_upload(refusal: UploadRefusal) -> Reason {
         UploadRefusal::Completed { .. } => Reason::UploadCompleted,
         UploadRefusal::Changed => Reason::UploadChanged,
         UploadRefusal::TooManyExtents => Reason::InvalidPart,
+        UploadRefusal::IsStream | UploadRefusal::NotStream => Reason::UploadKindDiffers,
+        UploadRefusal::StaleWriter { .. } => Reason::WriterReplaced,
+        UploadRefusal::WrongOffset { .. } => Reason::WrongOffset,
     }
 }
 

@@ -8,6 +8,7 @@ mod measured;
 mod object;
 mod upload;
 mod watch;
+mod write;
 
 pub(crate) use admin::Admin;
 pub(crate) use bucket::Buckets;
@@ -17,3 +18,4 @@ pub(crate) use measured::MeasuredLayer;
 pub(crate) use object::Objects;
 pub(crate) use upload::Uploads;
 pub(crate) use watch::Watches;
+pub(crate) use write::Writes;

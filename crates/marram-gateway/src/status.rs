@@ -61,6 +61,9 @@ pub(crate) enum Reason {
     UploadNotFound,
     UploadCompleted,
     UploadChanged,
+    UploadKindDiffers,
+    WriterReplaced,
+    WrongOffset,
     InvalidPartNumber,
     InvalidPartOrder,
     InvalidPart,
@@ -99,7 +102,7 @@ enum Retry {
 
 impl Reason {
     /// Every reason; documents and tests go through it.
-    pub(crate) const ALL: [Self; 63] = [
+    pub(crate) const ALL: [Self; 66] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -136,6 +139,9 @@ impl Reason {
         Self::UploadNotFound,
         Self::UploadCompleted,
         Self::UploadChanged,
+        Self::UploadKindDiffers,
+        Self::WriterReplaced,
+        Self::WrongOffset,
         Self::InvalidPartNumber,
         Self::InvalidPartOrder,
         Self::InvalidPart,
@@ -175,6 +181,7 @@ impl Reason {
             Self::ObjectTooLarge | Self::PartTooLarge | Self::SizeMismatch => Some("size"),
             Self::InvalidPartNumber => Some("part_number"),
             Self::InvalidPartOrder => Some("parts"),
+            Self::WrongOffset => Some("offset"),
             _ => None,
         }
     }
@@ -220,6 +227,9 @@ impl Reason {
             Self::UploadNotFound => ("UPLOAD_NOT_FOUND", Code::NotFound, Never),
             Self::UploadCompleted => ("UPLOAD_COMPLETED", Code::FailedPrecondition, Never),
             Self::UploadChanged => ("UPLOAD_CHANGED", Code::Aborted, After(RETRY_SOON)),
+            Self::UploadKindDiffers => ("UPLOAD_KIND_DIFFERS", Code::FailedPrecondition, Never),
+            Self::WriterReplaced => ("WRITER_REPLACED", Code::FailedPrecondition, Never),
+            Self::WrongOffset => ("WRONG_OFFSET", Code::OutOfRange, Never),
             Self::InvalidPartNumber => ("INVALID_PART_NUMBER", Code::InvalidArgument, Never),
             Self::InvalidPartOrder => ("INVALID_PART_ORDER", Code::InvalidArgument, Never),
             Self::InvalidPart => ("INVALID_PART", Code::FailedPrecondition, Never),

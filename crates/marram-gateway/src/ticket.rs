@@ -19,10 +19,12 @@ use crate::secret::Kek;
 const TICKET_VERSION: u8 = 1;
 /// Bytes of the tag; 128 bits cannot be guessed.
 const TAG_BYTES: usize = 16;
-/// How long a ticket holds (rules.md 31: at most 60 s).
-pub(crate) const LIFETIME_MS: u64 = 60_000;
-/// How far the clocks of two servers may differ.
+/// How long a ticket holds by the clock of the server that issued it.
+pub(crate) const LIFETIME_MS: u64 = 30_000;
+/// How far the clocks of two servers may differ: a ticket is redeemed for so long after its end.
 const CLOCK_SKEW_MS: u64 = 30_000;
+// No node redeems a ticket that was issued longer ago by its own clock (rules.md 31).
+const _: () = assert!(LIFETIME_MS + CLOCK_SKEW_MS <= 60_000);
 /// How long tickets are signed with one key.
 const PERIOD_MS: u64 = 3_600_000;
 

@@ -1,9 +1,12 @@
-//! Multipart uploads: begun, given parts, listed, completed, aborted.
+//! Uploads, of parts or of one stream: begun, given bytes, listed, completed, aborted.
 
 mod complete;
 mod list;
 mod part;
+pub(crate) mod stream;
 mod whole;
+
+use std::collections::HashMap;
 
 use marram_meta::{
     ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Refusal, TAGS_SINCE, UploadCommand,
@@ -127,17 +130,44 @@ async fn look(
     }
 }
 
+/// What a new upload will be.
+struct NewUpload {
+    bucket: String,
+    key: String,
+    content_type: String,
+    metadata: HashMap<String, String>,
+    tags: HashMap<String, String>,
+    request_id: Option<v1::RequestId>,
+}
+
 /// Begins an upload.
 pub(crate) async fn create(
     core: &Core,
     request: v1::CreateUploadRequest,
 ) -> Result<v1::CreateUploadResponse, UploadError> {
-    let bucket = BucketName::new(request.bucket).map_err(InvalidField::from)?;
-    let key = ObjectKey::new(request.key).map_err(InvalidField::from)?;
-    let content_type = validate::content_type(request.content_type)?;
-    let metadata = validate::metadata(request.metadata)?;
-    let tags = validate::tags(request.tags)?;
-    let id = validate::request_id(request.request_id.as_ref())?;
+    let new = NewUpload {
+        bucket: request.bucket,
+        key: request.key,
+        content_type: request.content_type,
+        metadata: request.metadata,
+        tags: request.tags,
+        request_id: request.request_id,
+    };
+    let (upload, created_ms) = begin(core, new, false).await?;
+    Ok(v1::CreateUploadResponse {
+        upload_id: upload.to_string(),
+        created_ms: convert::ms(created_ms),
+    })
+}
+
+/// Begins an upload, of parts or of one stream: its id, and when.
+async fn begin(core: &Core, new: NewUpload, stream: bool) -> Result<(UploadId, u64), UploadError> {
+    let bucket = BucketName::new(new.bucket).map_err(InvalidField::from)?;
+    let key = ObjectKey::new(new.key).map_err(InvalidField::from)?;
+    let content_type = validate::content_type(new.content_type)?;
+    let metadata = validate::metadata(new.metadata)?;
+    let tags = validate::tags(new.tags)?;
+    let id = validate::request_id(new.request_id.as_ref())?;
     if !tags.is_empty() {
         core.pass_gate(TAGS_SINCE)?;
     }
@@ -152,12 +182,10 @@ pub(crate) async fn create(
         content_type,
         metadata,
         tags,
+        stream,
     });
     match mutate(core, group, id, &command).await? {
-        ObjectOutcome::UploadCreated { upload, created_ms } => Ok(v1::CreateUploadResponse {
-            upload_id: upload.to_string(),
-            created_ms: convert::ms(created_ms),
-        }),
+        ObjectOutcome::UploadCreated { upload, created_ms } => Ok((upload, created_ms)),
         ObjectOutcome::Refused(refusal) => Err(UploadError::Refused(refusal)),
         _ => Err(GroupError::Kind(group).into()),
     }

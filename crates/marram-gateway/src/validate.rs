@@ -6,7 +6,7 @@ use marram_meta::Precondition;
 use marram_proto::v1;
 use marram_types::caps::{
     API_DATA_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, KEY_BYTES_MAX, LIST_PAGE_MAX, OBJECT_BYTES_MAX,
-    PART_BYTES_MAX, UPLOAD_PARTS_MAX, USER_METADATA_BYTES_MAX,
+    PART_BYTES_MAX, UPLOAD_PARTS_MAX, USER_METADATA_BYTES_MAX, WRITE_BYTES_MAX,
 };
 use marram_types::{
     BucketName, BucketNameError, Generation, KeyError, ObjectKey, Profile, ProfileError, RequestId,
@@ -48,6 +48,10 @@ pub(crate) enum InvalidField {
     ObjectTooLarge { size: u64 },
     #[error("the part has {size} bytes: at most {PART_BYTES_MAX} are allowed")]
     PartTooLarge { size: u64 },
+    #[error(
+        "a resumable write of {size} bytes: at most {WRITE_BYTES_MAX} are allowed; larger objects go up in parts"
+    )]
+    WriteTooLarge { size: u64 },
     #[error("there is no part {number}: parts are numbered 1 to {UPLOAD_PARTS_MAX}")]
     PartNumber { number: u32 },
     #[error("{field} is not valid: {rule}")]
@@ -83,7 +87,7 @@ impl Fault for InvalidField {
             | Self::Wrong { .. }
             | Self::Entry { .. }
             | Self::Tags(_) => Reason::InvalidArgument,
-            Self::ObjectTooLarge { .. } => Reason::ObjectTooLarge,
+            Self::ObjectTooLarge { .. } | Self::WriteTooLarge { .. } => Reason::ObjectTooLarge,
             Self::PartTooLarge { .. } => Reason::PartTooLarge,
             Self::PartNumber { .. } => Reason::InvalidPartNumber,
             Self::In { error, .. } => error.reason(),
@@ -110,6 +114,10 @@ impl Fault for InvalidField {
             Self::ObjectTooLarge { size } => vec![
                 ("size", size.to_string()),
                 ("max", OBJECT_BYTES_MAX.to_string()),
+            ],
+            Self::WriteTooLarge { size } => vec![
+                ("size", size.to_string()),
+                ("max", WRITE_BYTES_MAX.to_string()),
             ],
             Self::PartTooLarge { size } => vec![
                 ("size", size.to_string()),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use marram_meta::{
-    Amount, BucketRecord, ClusterView, LeaseCommand, ObjectCommand, ObjectOutcome, Quota,
-    QuotaCommand, RootCommand, RootOutcome, Tombstone,
+    Amount, BucketRecord, ClusterView, EndingCommand, LeaseCommand, ObjectCommand, ObjectOutcome,
+    Quota, QuotaCommand, RootCommand, RootOutcome, Tombstone,
 };
 use marram_placement::PgRow;
 use marram_types::{BucketId, GroupId, NodeId, PoolId, ReplicaId};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::consensus::{Consensus, ConsensusError};
 use crate::fault::fault_point;
-use crate::observed::{Fences, Observed};
+use crate::observed::{EventsKept, Fences, Observed};
 use crate::steps::{Step, next_steps};
 
 /// How often the controller looks when nothing changes.
@@ -34,18 +34,24 @@ pub struct Controller<C> {
     fences: Fences,
     nodes_seen: usize,
     last_join: Instant,
+    events: EventsKept,
 }
 
 impl<C: Consensus> Controller<C> {
-    /// A controller that watches `view`.
+    /// A controller that watches `view`, and has groups keep events as `events` says.
     #[must_use]
-    pub fn new(consensus: Arc<C>, view: watch::Receiver<Arc<ClusterView>>) -> Self {
+    pub fn new(
+        consensus: Arc<C>,
+        view: watch::Receiver<Arc<ClusterView>>,
+        events: EventsKept,
+    ) -> Self {
         Self {
             consensus,
             view,
             fences: Fences::default(),
             nodes_seen: 0,
             last_join: Instant::now(),
+            events,
         }
     }
 
@@ -85,6 +91,7 @@ impl<C: Consensus> Controller<C> {
             up: &up,
             quiet: self.last_join.elapsed(),
             fences: &self.fences,
+            events: self.events,
         };
         let steps = match next_steps(&observed) {
             Ok(mut steps) => {
@@ -116,6 +123,8 @@ impl<C: Consensus> Controller<C> {
         let mut round = Round::Worked;
         for (step, done) in join_all(running).await {
             match done {
+                // The step stays to be done, and would be refused again at once.
+                Ok(Noted::Refused) => round = Round::Failed,
                 Ok(noted) => self.note(noted),
                 Err(error) => {
                     tracing::warn!(?step, %error, "a step failed and is tried again");
@@ -128,7 +137,7 @@ impl<C: Consensus> Controller<C> {
 
     fn note(&mut self, noted: Noted) {
         match noted {
-            Noted::Nothing => {}
+            Noted::Nothing | Noted::Refused => {}
             Noted::Rows { group, pool, rows } => self.fences.note_rows(group, pool, &rows),
             Noted::Bucket {
                 group,
@@ -159,6 +168,8 @@ enum Round {
 
 enum Noted {
     Nothing,
+    /// The group took nothing, and the step is tried again.
+    Refused,
     Rows {
         group: GroupId,
         pool: PoolId,
@@ -211,38 +222,57 @@ async fn execute<C: Consensus + ?Sized>(
             for_ms,
             bytes,
         } => return keep_events(consensus, *group, *for_ms, *bytes).await,
+        Step::Decide(command) => {
+            if let RootOutcome::Refused(_) = root(consensus, command.clone()).await? {
+                return Ok(Noted::Refused);
+            }
+            fault_point("root.decided");
+        }
+        of_bucket => return of_bucket_step(consensus, of_bucket).await,
+    }
+    Ok(Noted::Nothing)
+}
+
+/// The steps that move a bucket's record on in the root group.
+async fn of_bucket_step<C: Consensus + ?Sized>(
+    consensus: &C,
+    step: &Step,
+) -> Result<Noted, ConsensusError> {
+    match step {
         Step::BucketActive {
             bucket,
             epoch,
             quota,
         } => {
+            let (bucket, epoch) = (*bucket, *epoch);
             if let Some((quota, groups)) = quota {
-                tell_leases(consensus, *bucket, *quota, groups).await?;
+                tell_leases(consensus, bucket, *quota, groups).await?;
             }
-            root(
-                consensus,
-                RootCommand::BucketActive {
-                    bucket: *bucket,
-                    epoch: *epoch,
-                },
-            )
-            .await?;
-            return Ok(Noted::Settled(*bucket));
+            root(consensus, RootCommand::BucketActive { bucket, epoch }).await?;
+            Ok(Noted::Settled(bucket))
         }
         Step::BucketSealed {
             bucket,
             epoch,
             nonempty,
             groups,
-        } => {
-            return sealed(consensus, *bucket, *epoch, *nonempty, groups).await;
+        } => sealed(consensus, *bucket, *epoch, *nonempty, groups).await,
+        Step::BeginEnding { bucket, epoch } => {
+            let (bucket, epoch) = (*bucket, *epoch);
+            let begin = EndingCommand::Begin { bucket, epoch };
+            root(consensus, RootCommand::Ending(begin)).await?;
+            fault_point("bucket.ending");
+            Ok(Noted::Nothing)
         }
-        Step::Decide(command) => {
-            root(consensus, command.clone()).await?;
-            fault_point("root.decided");
+        Step::EndBucket { bucket, epoch } => {
+            let (bucket, epoch) = (*bucket, *epoch);
+            fault_point("bucket.told");
+            let end = EndingCommand::End { bucket, epoch };
+            root(consensus, RootCommand::Ending(end)).await?;
+            Ok(Noted::Settled(bucket))
         }
+        _ => unreachable!("the other steps are carried out before"),
     }
-    Ok(Noted::Nothing)
 }
 
 async fn sealed<C: Consensus + ?Sized>(
@@ -286,9 +316,9 @@ async fn fence_rows<C: Consensus + ?Sized>(
         },
         ObjectOutcome::Refused(refusal) => {
             tracing::error!(%group, %refusal, "a group refused rows of the layout");
-            Noted::Nothing
+            Noted::Refused
         }
-        _ => Noted::Nothing,
+        _ => Noted::Refused,
     })
 }
 
@@ -353,7 +383,7 @@ async fn fence_bucket<C: Consensus + ?Sized>(
                 live,
             })
         }
-        _ => Ok(Noted::Nothing),
+        _ => Ok(Noted::Refused),
     }
 }
 
@@ -386,8 +416,8 @@ async fn tell_leases<C: Consensus + ?Sized>(
     Ok(())
 }
 
-/// Best effort: a group that misses it answers "sealed" instead of "deleted", which keeps writes out
-/// all the same.
+/// Best effort, in a cluster that does not take [`EndingCommand`] yet: a group that misses it answers
+/// "sealed" instead of "deleted", which keeps writes out all the same.
 async fn tell_deleted<C: Consensus + ?Sized>(
     consensus: &C,
     record: &BucketRecord,
@@ -402,3 +432,6 @@ async fn tell_deleted<C: Consensus + ?Sized>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

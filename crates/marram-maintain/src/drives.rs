@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use marram_meta::{DriveCommand, DriveDuty, NodeRecord, NodeState};
+use marram_meta::{AWAY_DRAINING_SINCE, DriveCommand, DriveDuty, NodeRecord, NodeState};
 use marram_types::DriveId;
 
 /// A drive has to have become larger or smaller by one part in this many to be told of.
@@ -43,14 +43,15 @@ pub struct DriveGraces {
     pub away: Duration,
 }
 
-/// What is to be decided about the drives of a node. What is not in `found` is not there since the
-/// process began: `up` is how long that is.
+/// What is to be decided about the drives of a node, in a cluster that takes commands up to `version`.
+/// What is not in `found` is not there since the process began: `up` is how long that is.
 #[must_use]
 pub fn drive_commands(
     record: &NodeRecord,
     found: &BTreeMap<DriveId, OwnDrive>,
     up: Duration,
     graces: DriveGraces,
+    version: u8,
 ) -> Vec<DriveCommand> {
     if record.state == NodeState::Tombstoned {
         return Vec::new();
@@ -64,16 +65,7 @@ pub fn drive_commands(
     for held in record.present_drives() {
         let drive = held.drive;
         let own = found.get(&drive).copied().unwrap_or(absent);
-        let duty = match (held.duty, own.found) {
-            (DriveDuty::Serving | DriveDuty::Draining | DriveDuty::Away, Found::Retired) => {
-                (own.since >= graces.failed).then_some(DriveDuty::Failed)
-            }
-            (DriveDuty::Serving | DriveDuty::Draining, Found::Absent) => {
-                (own.since >= graces.away).then_some(DriveDuty::Away)
-            }
-            (DriveDuty::Away, Found::Open) => Some(DriveDuty::Serving),
-            _ => None,
-        };
+        let duty = duty_of(held.duty, own, graces, version);
         commands.extend(duty.map(|duty| DriveCommand::SetDuty { drive, duty }));
         let other = |offers: &u64| held.capacity.abs_diff(*offers) > held.capacity / CAPACITY_PARTS;
         let offers = own.offers.filter(|_| own.found == Found::Open);
@@ -81,6 +73,25 @@ pub fn drive_commands(
         commands.extend(capacity.map(|capacity| DriveCommand::SetCapacity { drive, capacity }));
     }
     commands
+}
+
+/// What a drive is to be there for by what its node finds; nothing where that stays.
+fn duty_of(duty: DriveDuty, own: OwnDrive, graces: DriveGraces, version: u8) -> Option<DriveDuty> {
+    use DriveDuty::{Away, AwayDraining, Draining, Failed, Removed, Serving};
+    match (duty, own.found) {
+        (Failed | Removed, _) => None,
+        (_, Found::Retired) => (own.since >= graces.failed).then_some(Failed),
+        (Serving | Draining, Found::Absent) => {
+            // An older release knows no drive that is away and drained: there the wish is lost, and
+            // the operator has to say it again.
+            let drained = duty == Draining && version >= AWAY_DRAINING_SINCE;
+            let away = if drained { AwayDraining } else { Away };
+            (own.since >= graces.away).then_some(away)
+        }
+        (Away, Found::Open) => Some(Serving),
+        (AwayDraining, Found::Open) => Some(Draining),
+        (Serving | Draining, Found::Open) | (Away | AwayDraining, Found::Absent) => None,
+    }
 }
 
 /// Drives that were removed for ever and are still open: to be closed.
@@ -100,6 +111,7 @@ mod tests {
     use marram_types::NodeId;
 
     const DRIVE: DriveId = DriveId(258);
+    const NOW: u8 = AWAY_DRAINING_SINCE;
     const GRACES: DriveGraces = DriveGraces {
         failed: Duration::from_secs(30),
         away: Duration::from_secs(600),
@@ -140,36 +152,45 @@ mod tests {
 
     #[test]
     fn what_is_found_is_decided_after_its_grace_and_once() {
-        use DriveDuty::{Away, Draining, Failed, Removed, Serving};
+        use DriveDuty::{Away, AwayDraining, Draining, Failed, Removed, Serving};
         let up = Duration::from_hours(1);
         let decided =
-            |duty, found: &BTreeMap<_, _>| drive_commands(&record(duty), found, up, GRACES);
-        for duty in [Serving, Draining, Away] {
+            |duty, found: &BTreeMap<_, _>| drive_commands(&record(duty), found, up, GRACES, NOW);
+        for duty in [Serving, Draining, Away, AwayDraining] {
             assert_eq!(decided(duty, &own(Found::Retired, 29)), [], "{duty:?}");
             assert_eq!(decided(duty, &own(Found::Retired, 30)), set(Failed));
         }
-        for duty in [Serving, Draining] {
+        for (duty, away) in [(Serving, Away), (Draining, AwayDraining)] {
             assert_eq!(decided(duty, &own(Found::Absent, 599)), [], "{duty:?}");
-            assert_eq!(decided(duty, &own(Found::Absent, 600)), set(Away));
-            assert_eq!(decided(duty, &BTreeMap::new()), set(Away), "never found");
+            assert_eq!(decided(duty, &own(Found::Absent, 600)), set(away));
+            assert_eq!(decided(duty, &BTreeMap::new()), set(away), "never found");
             assert_eq!(decided(duty, &own(Found::Open, 9_999)), []);
         }
-        assert_eq!(
-            decided(Away, &own(Found::Open, 0)),
-            set(Serving),
-            "it is back"
-        );
-        assert_eq!(decided(Away, &own(Found::Absent, 9_999)), []);
+        for (away, back) in [(Away, Serving), (AwayDraining, Draining)] {
+            assert_eq!(decided(away, &own(Found::Open, 0)), set(back), "it is back");
+            assert_eq!(decided(away, &own(Found::Absent, 9_999)), []);
+        }
         for duty in [Failed, Removed] {
             for found in [Found::Open, Found::Retired, Found::Absent] {
                 assert_eq!(decided(duty, &own(found, 9_999)), [], "{duty:?}");
             }
         }
-        let young = drive_commands(&record(Serving), &BTreeMap::new(), GRACES.failed, GRACES);
+        let none = BTreeMap::new();
+        let young = drive_commands(&record(Serving), &none, GRACES.failed, GRACES, NOW);
         assert_eq!(young, [], "the node has only just started");
         let mut gone = record(Serving);
         gone.state = NodeState::Tombstoned;
-        assert_eq!(drive_commands(&gone, &BTreeMap::new(), up, GRACES), []);
+        assert_eq!(drive_commands(&gone, &none, up, GRACES, NOW), []);
+    }
+
+    /// Members of an older release could not read the newer duty (rules.md 9).
+    #[test]
+    fn a_cluster_that_is_not_all_upgraded_is_told_only_what_all_know() {
+        let before = AWAY_DRAINING_SINCE - 1;
+        let found = own(Found::Absent, 600);
+        let drained = record(DriveDuty::Draining);
+        let decided = drive_commands(&drained, &found, Duration::ZERO, GRACES, before);
+        assert_eq!(decided, set(DriveDuty::Away));
     }
 
     #[test]
@@ -178,7 +199,7 @@ mod tests {
             let mut found = own(Found::Open, 1);
             found.get_mut(&DRIVE).expect("there").offers = offers;
             let record = record(DriveDuty::Serving);
-            drive_commands(&record, &found, Duration::ZERO, GRACES)
+            drive_commands(&record, &found, Duration::ZERO, GRACES, NOW)
         };
         for same in [None, Some(1_000_000), Some(1_009_999), Some(990_001)] {
             assert_eq!(decided(same), [], "{same:?}");

@@ -14,6 +14,6 @@ mod warden;
 
 #[cfg(test)]
 pub(crate) use giving_up::testing;
-pub use giving_up::{Decisions, Patience, decide};
+pub use giving_up::{Decisions, Holds, Patience, decide};
 pub use verdict::{Word, Words, verdicts};
 pub use warden::{Warden, Witnesses};

@@ -188,7 +188,7 @@ impl From<ShardsError> for Wait {
         match error {
             ShardsError::Stale => Self::Soon,
             ShardsError::Away | ShardsError::Behind => Self::Drive,
-            ShardsError::Full | ShardsError::Refused => Self::Later,
+            ShardsError::Full | ShardsError::Refused | ShardsError::Busy => Self::Later,
         }
     }
 }

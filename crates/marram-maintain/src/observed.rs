@@ -134,6 +134,17 @@ pub struct Observed<'a> {
     pub quiet: Duration,
     /// Which groups hold which records.
     pub fences: &'a Fences,
+    /// How groups are to keep events.
+    pub events: EventsKept,
+}
+
+/// What is kept for those who watch objects (rules.md 30).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventsKept {
+    /// How long, in milliseconds.
+    pub for_ms: u64,
+    /// How many bytes of all groups together.
+    pub bytes: u64,
 }
 
 impl Observed<'_> {

@@ -14,6 +14,9 @@ pub enum ShardsError {
     /// The node does not answer, or not in time.
     #[error("the node does not answer")]
     Away,
+    /// The node answers, and has more to do than it can take now: its drives are as good as before.
+    #[error("the node is busy")]
+    Busy,
     /// The node's view of the layout is older than the request; it will catch up.
     #[error("the node does not know this epoch of the layout yet")]
     Behind,

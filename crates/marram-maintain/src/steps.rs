@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use marram_meta::{
-    BucketRecord, BucketState, ClusterView, DriveDuty, EVENTS_SINCE, GroupRecord, NodeRecord,
-    NodeState, Quota, RootCommand, Tombstone,
+    BUCKET_ENDINGS_SINCE, BucketRecord, BucketState, ClusterView, DriveDuty, EVENTS_SINCE,
+    GroupRecord, NodeRecord, NodeState, Quota, RootCommand, Tombstone,
 };
 use marram_placement::{
     DriveInfo, PgRow, PlanError, Topology, crowded_zone, deal_votes, default_profile, plan_pool,
     pool_of, relieves, voters_for, votes_in,
 };
-use marram_types::caps::{EVENTS_KEPT_BYTES, EVENTS_KEPT_MS};
 use marram_types::{BucketId, GroupId, NodeId, PoolId, Profile, ReplicaId};
 
 use crate::observed::Observed;
@@ -83,6 +82,20 @@ pub enum Step {
         nonempty: bool,
         /// The groups to tell when the bucket is gone.
         groups: Vec<GroupId>,
+    },
+    /// Every group is sealed and empty: the deletion is not taken back any more.
+    BeginEnding {
+        /// The bucket.
+        bucket: BucketId,
+        /// The epoch that the groups hold.
+        epoch: u64,
+    },
+    /// Every group knows that the bucket is gone.
+    EndBucket {
+        /// The bucket.
+        bucket: BucketId,
+        /// The epoch that the groups hold.
+        epoch: u64,
     },
 }
 
@@ -353,8 +366,8 @@ fn events(observed: &Observed<'_>) -> Vec<Step> {
     let Some(cluster) = cluster.filter(|cluster| cluster.version >= EVENTS_SINCE) else {
         return Vec::new();
     };
-    let for_ms = EVENTS_KEPT_MS;
-    let bytes = EVENTS_KEPT_BYTES / u64::from(cluster.object_groups.max(1));
+    let for_ms = observed.events.for_ms;
+    let bytes = observed.events.bytes / u64::from(cluster.object_groups.max(1));
     observed
         .object_groups()
         .filter(|group| !observed.fences.keeps_events(*group, for_ms, bytes))
@@ -367,7 +380,8 @@ fn events(observed: &Observed<'_>) -> Vec<Step> {
 }
 
 fn bucket_steps(observed: &Observed<'_>, record: &BucketRecord) -> Vec<Step> {
-    if record.state != BucketState::Deleting && !pools_ready(observed, record.profile) {
+    let goes = matches!(record.state, BucketState::Deleting | BucketState::Deleted);
+    if !goes && !pools_ready(observed, record.profile) {
         return Vec::new();
     }
     let counted = |group: GroupId| {
@@ -387,11 +401,18 @@ fn bucket_steps(observed: &Observed<'_>, record: &BucketRecord) -> Vec<Step> {
         return missing;
     }
     let (bucket, epoch) = (record.bucket, record.epoch);
+    if record.state == BucketState::Deleted {
+        return vec![Step::EndBucket { bucket, epoch }];
+    }
     if record.state == BucketState::Deleting {
         let nonempty = observed
             .object_groups()
             .filter_map(counted)
             .any(|live| live > 0);
+        let version = observed.view.cluster.as_ref().map_or(0, |c| c.version);
+        if !nonempty && version >= BUCKET_ENDINGS_SINCE {
+            return vec![Step::BeginEnding { bucket, epoch }];
+        }
         let groups = observed.object_groups().collect();
         return vec![Step::BucketSealed {
             bucket,

@@ -1,5 +1,5 @@
-//! Slots that the layout has no drive for any more: nodes are gone for good, or drained although too
-//! few are left. Such a slot moves to no drive, and what uses it is encoded anew without it, narrower
+//! Slots that the layout has no place for any more: nodes are gone for good, or drained although too
+//! few are left, and no two slots of a row may be on one node (decisions/0061). Such a slot moves to no drive, and what uses it is encoded anew without it, narrower
 //! (rules.md 19). Pure, so that every situation is a test.
 //!
 //! ```text
@@ -11,41 +11,60 @@
 
 use std::time::Duration;
 
-use marram_meta::{BucketState, ClusterView};
-use marram_placement::{Move, PgRow, PoolTable, SlotMove, Standing};
-use marram_types::{DriveId, Profile};
+use marram_meta::{ClusterView, NARROW_SINCE, RootCommand};
+use marram_placement::{Apart, Move, PgRow, PoolTable, SlotMove, Standing};
+use marram_types::{DriveId, PoolId};
 
 use crate::moves::Homes;
 
-/// Drives that keep slots.
-fn staying(homes: &Homes) -> usize {
-    let all = homes.all().values();
-    all.filter(|(_, standing)| *standing >= Standing::Kept)
-        .count()
+/// What speaks for leaving a slot without a drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    /// Nothing comes from its drive any more.
+    Gone,
+    /// Another slot of the row is on the same node, and the rows of the pool are apart by nodes.
+    Shares,
+    /// Its node is drained, and an operator accepted narrower stripes.
+    Drained,
 }
 
-/// Whether what is on a drive may become narrower: nothing comes from it any more, or its node is
-/// drained and an operator accepted it.
-fn may_go(drive: DriveId, view: &ClusterView, homes: &Homes) -> bool {
-    match homes.standing(drive) {
-        _ if drive.is_vacant() => false,
-        Standing::Gone => true,
-        Standing::Leaving => homes
-            .node(drive)
-            .is_some_and(|n| view.narrower.contains(&n)),
-        Standing::Kept | Standing::Serving => false,
+/// What a pool's rows have to go round.
+struct Room<'v> {
+    view: &'v ClusterView,
+    homes: &'v Homes,
+    apart: Apart,
+    /// Slots of a row that find no place.
+    lacking: usize,
+}
+
+impl<'v> Room<'v> {
+    fn of(table: &PoolTable, view: &'v ClusterView, homes: &'v Homes) -> Self {
+        let seats = view.seats();
+        let apart = view.apart_in(table, &seats);
+        Self {
+            view,
+            homes,
+            apart,
+            lacking: usize::from(table.width).saturating_sub(apart.places(&seats)),
+        }
     }
-}
 
-/// The most losses that a bucket promises which uses the pool; 1 where none does.
-fn promised(view: &ClusterView, table: &PoolTable) -> usize {
-    let buckets = view.buckets.values();
-    let of_buckets = buckets
-        .filter(|bucket| bucket.state != BucketState::Deleted)
-        .map(|bucket| bucket.profile);
-    let width = usize::from(table.width);
-    let uses = |profile: &Profile| profile.width() == width || profile.as_copies().width() == width;
-    of_buckets.filter(uses).map(Profile::m).max().unwrap_or(1)
+    /// Why what is in a slot may become narrower; none where it may not.
+    fn why(&self, row: &PgRow, slot: u8, drive: DriveId) -> Option<Why> {
+        let node = self.homes.node(drive);
+        match self.homes.standing(drive) {
+            _ if drive.is_vacant() => None,
+            Standing::Gone => Some(Why::Gone),
+            Standing::Leaving if node.is_some_and(|n| self.view.narrower.contains(&n)) => {
+                Some(Why::Drained)
+            }
+            Standing::Leaving | Standing::Kept | Standing::Serving => {
+                let mut others = (0..).zip(&row.drives).filter(|(other, _)| *other != slot);
+                let shares = others.any(|(_, other)| self.homes.node(*other) == node);
+                (self.apart == Apart::Nodes && shares).then_some(Why::Shares)
+            }
+        }
+    }
 }
 
 /// The slots of a pool to take out of use now. `busy` says that a placement group has moves to make
@@ -59,31 +78,31 @@ pub(crate) fn plan(
     busy: impl Fn(u16) -> bool,
     (since, grace): (Duration, Duration),
 ) -> Vec<SlotMove> {
-    let lacking = usize::from(table.width).saturating_sub(staying(homes));
-    if lacking == 0 {
+    let room = Room::of(table, view, homes);
+    if room.lacking == 0 {
         return Vec::new();
     }
-    let m = promised(view, table);
+    let m = view.pool_losses(table.pool());
     let mut found = Vec::new();
     for (pg, row) in (0_u16..).zip(&table.rows) {
         let vacant = row.drives.iter().filter(|drive| drive.is_vacant()).count();
-        if row.moving.is_some() || vacant >= lacking || busy(pg) {
+        if row.moving.is_some() || vacant >= room.lacking || busy(pg) {
             continue;
         }
         let gone =
             |drive: &&DriveId| !drive.is_vacant() && homes.standing(**drive) == Standing::Gone;
         let lost = row.drives.iter().filter(gone).count();
         let is_due = since >= grace || lost >= m;
-        let due = |drive: DriveId| {
-            may_go(drive, view, homes) && (is_due || homes.standing(drive) == Standing::Leaving)
+        let due = |(slot, drive): &(u8, &DriveId)| {
+            let why = room.why(row, *slot, **drive)?;
+            (why != Why::Gone || is_due).then_some((why, *slot, **drive))
         };
-        let slots = (0..).zip(&row.drives).filter(|(_, drive)| due(**drive));
         // What nothing comes from any more goes first.
-        if let Some((slot, from)) = slots.min_by_key(|(_, drive)| homes.standing(**drive)) {
+        if let Some((_, slot, from)) = (0..).zip(&row.drives).filter_map(|s| due(&s)).min() {
             let planned = SlotMove {
                 pg,
                 slot,
-                from: *from,
+                from,
                 to: DriveId::vacant(slot),
             };
             found.push((lost, planned));
@@ -94,16 +113,33 @@ pub(crate) fn plan(
 }
 
 /// Whether a slot on its way to no drive is to stay where it is after all: its node serves again, or
-/// there are drives enough.
-pub(crate) fn is_void(moving: Move, row: &PgRow, view: &ClusterView, homes: &Homes) -> bool {
-    !may_go(moving.from, view, homes) || staying(homes) >= row.drives.len()
+/// there are places enough.
+pub(crate) fn is_void(
+    moving: Move,
+    (table, row): (&PoolTable, &PgRow),
+    view: &ClusterView,
+    homes: &Homes,
+) -> bool {
+    let room = Room::of(table, view, homes);
+    room.lacking == 0 || room.why(row, moving.slot, moving.from).is_none()
+}
+
+/// The command that takes slots out of use: in a cluster that has not taken this release's commands yet the
+/// one that knows of fenced and drained nodes only.
+pub(crate) fn command(view: &ClusterView, pool: PoolId, moves: Vec<SlotMove>) -> RootCommand {
+    let version = view.cluster.as_ref().map_or(0, |cluster| cluster.version);
+    if version >= NARROW_SINCE {
+        RootCommand::NarrowRows { pool, moves }
+    } else {
+        RootCommand::StartMoves { pool, moves }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use marram_meta::{BucketRecord, DriveRecord, NodeDuty, NodeRecord, NodeState};
+    use marram_meta::{BucketRecord, BucketState, DriveRecord, NodeDuty, NodeRecord, NodeState};
     use marram_placement::{Phase, Spread};
     use marram_types::{BucketId, BucketName, NodeId};
 
@@ -177,6 +213,70 @@ mod tests {
         assert_eq!(planned(&view(&[(3, NodeDuty::Cordoned)]), GRACE), []);
     }
 
+    /// Each node has a second drive, on which nothing is.
+    fn with_second_drives(mut view: ClusterView) -> ClusterView {
+        for node in view.nodes.values_mut() {
+            let second = DriveId(node.node.0 * 10 + 1);
+            node.drives.push(DriveRecord::new(second, 1, 1));
+        }
+        view
+    }
+
+    #[test]
+    fn free_drives_of_nodes_that_have_a_slot_are_no_places() {
+        let lost = view(&[(3, NodeDuty::Fenced)]);
+        let lost = with_second_drives(ClusterView::clone(&lost));
+        assert_eq!(planned(&lost, GRACE), [(2, 30)]);
+        let mut given_up = with_second_drives(ClusterView::clone(&view(&[])));
+        assert_eq!(planned(&given_up, GRACE), []);
+        let node = given_up.nodes.get_mut(&NodeId(3)).expect("there");
+        node.absence.lost = Some(marram_meta::Lost {
+            since_ms: 1,
+            rebuild: true,
+        });
+        assert_eq!(planned(&given_up, GRACE), [(2, 30)]);
+        assert_eq!(
+            planned(&given_up, Duration::from_secs(9)),
+            [],
+            "it may return"
+        );
+    }
+
+    #[test]
+    fn a_slot_beside_another_on_its_node_is_left_when_there_are_no_nodes() {
+        let lost = view(&[(3, NodeDuty::Fenced)]);
+        let mut shared = with_second_drives(ClusterView::clone(&lost));
+        let table = shared.pools.values_mut().next().expect("a pool");
+        // As it was made by nodes, and rebuilt by an earlier release.
+        table.domains.most_in_node = 1;
+        table.rows[0].drives[2] = DriveId(11);
+        assert_eq!(planned(&shared, Duration::ZERO), [(0, 10)]);
+        let table = shared.pools.values_mut().next().expect("a pool");
+        table.domains.most_in_node = 2;
+        assert_eq!(planned(&shared, GRACE), [], "a small cluster");
+    }
+
+    #[test]
+    fn the_command_is_one_that_the_whole_cluster_knows() {
+        let mut of = ClusterView::clone(&view(&[]));
+        let is_new = |view: &ClusterView| {
+            let command = command(view, PoolId(6), Vec::new());
+            matches!(command, RootCommand::NarrowRows { .. })
+        };
+        assert!(!is_new(&of));
+        for (version, new) in [(NARROW_SINCE - 1, false), (NARROW_SINCE, true)] {
+            of.cluster = Some(marram_meta::ClusterRecord {
+                cluster: marram_types::ClusterId(1),
+                name: String::new(),
+                version,
+                object_groups: 1,
+                expected_nodes: 1,
+                default_profile: None,
+            });
+            assert_eq!(is_new(&of), new);
+        }
+    }
+
     #[test]
     fn a_drained_node_becomes_narrower_only_where_it_was_accepted() {
         let drained = view(&[(3, NodeDuty::Draining)]);
@@ -207,7 +307,10 @@ mod tests {
             to: DriveId::vacant(2),
             phase: Phase::Dual,
         };
-        let void = |view: &ClusterView| is_void(moving, &row, view, &Homes::of(view));
+        let void = |view: &ClusterView| {
+            let table = view.pools.values().next().expect("a pool");
+            is_void(moving, (table, &row), view, &Homes::of(view))
+        };
         let fenced = view(&[(3, NodeDuty::Fenced)]);
         assert!(!void(&fenced));
         assert!(void(&view(&[])));

@@ -36,7 +36,8 @@ pub fn allowed(role: PeerRole, method: Method) -> bool {
         | Method::HandOver
         | Method::ListShards
         | Method::Inspect
-        | Method::LogLevel => matches!(role, PeerRole::Node | PeerRole::Gateway),
+        | Method::LogLevel
+        | Method::Profile => matches!(role, PeerRole::Node | PeerRole::Gateway),
         Method::RaftAppend
         | Method::RaftVote
         | Method::RaftPreVote
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     /// The whole table, written out a second time: (method, node, gateway, unknown, stranger).
-    const CELLS: [(Method, bool, bool, bool, bool); 30] = [
+    const CELLS: [(Method, bool, bool, bool, bool); 31] = [
         (Method::Unspecified, false, false, false, false),
         (Method::Ping, true, true, true, false),
         (Method::Join, false, false, false, true),
@@ -105,6 +106,7 @@ mod tests {
         (Method::HandOver, true, true, false, false),
         (Method::Inspect, true, true, false, false),
         (Method::LogLevel, true, true, false, false),
+        (Method::Profile, true, true, false, false),
     ];
 
     #[test]

@@ -48,6 +48,7 @@ impl Class {
             | Method::ListShards
             | Method::Inspect
             | Method::LogLevel
+            | Method::Profile
             | Method::Reencode => Some(Self::Control),
             Method::WriteRun | Method::ReadShard | Method::DumpGroup => Some(Self::Bulk),
         }

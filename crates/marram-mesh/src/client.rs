@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::class::Class;
 use crate::driver::{Driver, Ended, Outbox, Owner};
+use crate::figures::Opened;
 use crate::frame::{Frame, Kind, OutFrame, Prefix, TooLarge};
 use crate::identity::PeerCertificate;
 use crate::liveness::Heard;
@@ -73,7 +74,7 @@ impl Connection {
         class: Class,
         presented: PeerCertificate,
         peer: Arc<str>,
-        heard: Arc<Heard>,
+        (heard, open): (Arc<Heard>, Opened),
         stop: CancellationToken,
     ) -> Arc<Self> {
         let outbox = Arc::new(Outbox::default());
@@ -95,6 +96,7 @@ impl Connection {
         });
         tokio::spawn(async move {
             let (calls, ended) = driver.run().await;
+            drop(open);
             tracing::debug!(%peer, ?class, %ended, "mesh connection ended");
             calls.end(&outbox);
         });

@@ -11,6 +11,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::class::Class;
 use crate::client::Connection;
+use crate::figures::{Failed, Side};
 use crate::liveness::Heard;
 use crate::mesh::Shared;
 use crate::rpc::CallError;
@@ -96,6 +97,17 @@ enum DialError {
     Slow,
     #[error("another node answers there: its key is not the one in the node table")]
     OtherNode,
+}
+
+impl DialError {
+    /// What is counted of it.
+    fn kind(&self) -> Failed {
+        match self {
+            Self::Io(error) => Failed::of_io(error),
+            Self::Slow => Failed::Slow,
+            Self::OtherNode => Failed::Certificate,
+        }
+    }
 }
 
 impl Link {
@@ -209,6 +221,9 @@ impl Lane {
         let runtime = shared.runtime(self.class).clone();
         runtime.spawn(async move {
             let result = dial(&shared, lane.class, &target, heard).await;
+            if let Err(error) = &result {
+                shared.figures.fail(Side::Dialed, error.kind());
+            }
             lane.dialed(&target, result);
             drop(done);
         });
@@ -268,7 +283,7 @@ async fn dial(
         class,
         certificate,
         Arc::clone(&target.label),
-        heard,
+        (heard, shared.figures.opened(Side::Dialed, class)),
         shared.stop.child_token(),
     ))
 }

@@ -25,6 +25,7 @@
 //! liveness    who answers
 //! stranger    a call without a certificate: how a newcomer asks to join
 //! clock       the wall clock, held against those of the peers
+//! figures     how many connections there are, and why others did not come about
 //! words       what this node can say about its peers: steady, coming and going, slow
 //! ```
 
@@ -34,6 +35,7 @@ mod client;
 mod clock;
 mod dial;
 mod driver;
+mod figures;
 mod frame;
 mod identity;
 mod liveness;
@@ -50,6 +52,7 @@ mod words;
 pub use allow::{PeerRole, allowed};
 pub use class::Class;
 pub use clock::{clock_ms, follow_shift, own_clock_ms};
+pub use figures::{Failed, Figures, Side};
 pub use identity::{
     Authority, CertificateError, Identity, IdentityError, Issued, Kept, NodeKey, PeerCertificate,
     Role, check_request, fingerprint, make_ca,
@@ -60,9 +63,9 @@ pub use mesh::{Mesh, MeshOptions};
 pub use peers::{GatewayEntry, Peer, PeerEntry, PeerTable};
 pub use rpc::{
     CallError, CleanShards, ClusterHealth, DriveStats, DropShards, DumpGroup, HandOver, Inspect,
-    Join, ListShards, LogLevel, LookShards, Ping, Propose, Query, ReadShard, Reencode, Renew,
-    RenewReplica, RestoreShards, RootView, Rpc, RpcFailure, Service, StateHash, Upkeep, Witness,
-    WriteRun,
+    Join, ListShards, LogLevel, LookShards, Ping, Profile, Propose, Query, ReadShard, Reencode,
+    Renew, RenewReplica, RestoreShards, RootView, Rpc, RpcFailure, Service, StateHash, Upkeep,
+    Witness, WriteRun,
 };
 pub use stranger::{StrangerError, call_as_stranger};
 pub use words::PeerWord;

@@ -21,6 +21,7 @@ use crate::class::Class;
 use crate::client::Answer;
 use crate::clock;
 use crate::dial::{Link, Target};
+use crate::figures::Figures;
 use crate::frame::{OutFrame, Prefix, TooLarge};
 use crate::identity::{Identity, IdentityError, PeerCertificate};
 use crate::liveness::{Heard, Liveness, LivenessView, Watchers};
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     addr_links: Mutex<HashMap<String, Arc<Link>>>,
     watchers: Watchers,
     pub(crate) words: Words,
+    /// The connections.
+    pub(crate) figures: Arc<Figures>,
     /// This process is about to stop; pings say so.
     pub(crate) leaving: AtomicBool,
     /// Of each peer that answered: how often in a row it said that this process was removed.
@@ -153,6 +156,7 @@ impl Mesh {
             addr_links: Mutex::default(),
             watchers: Watchers::default(),
             words: Words::default(),
+            figures: Arc::default(),
             leaving: AtomicBool::new(false),
             removed: Mutex::default(),
         };
@@ -371,6 +375,12 @@ impl Mesh {
     #[must_use]
     pub fn words(&self) -> Vec<PeerWord> {
         self.shared.words.list(Instant::now())
+    }
+
+    /// The connections of this process, and those that failed.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
     }
 
     /// Whether a peer said that it is about to stop.

@@ -129,6 +129,10 @@ rpc!(
     /// What a node logs, and what it shall log.
     LogLevel, LogLevelRequest, LogLevelResponse
 );
+rpc!(
+    /// What a node spends time or memory with.
+    Profile, ProfileRequest, ProfileResponse
+);
 
 /// What a peer answered instead of a response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -21,6 +21,7 @@ use crate::allow::{allowed, allowed_expired};
 use crate::class::{Class, QUEUED_BYTES_MAX};
 use crate::clock::own_clock_ms;
 use crate::driver::{Driver, Ended, Outbox, Owner};
+use crate::figures::{Failed, Side};
 use crate::frame::{Frame, Kind, OutFrame, Prefix};
 use crate::identity::PeerCertificate;
 use crate::mesh::Shared;
@@ -56,7 +57,9 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             Ok((tcp, from)) => {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
+                    let figures = Arc::clone(&shared.figures);
                     if let Err(reason) = admit(shared, tcp, permit).await {
+                        figures.fail(Side::Accepted, reason.kind());
                         tracing::warn!(%from, %reason, "a mesh connection was refused");
                     }
                 });
@@ -85,6 +88,19 @@ enum Refused {
     Strangers,
     #[error("it has no certificate and took too long")]
     StrangerSlow,
+}
+
+impl Refused {
+    /// What is counted of it.
+    fn kind(&self) -> Failed {
+        match self {
+            Self::Io(error) => Failed::of_io(error),
+            Self::Slow => Failed::Slow,
+            Self::Protocol => Failed::Protocol,
+            Self::Certificate => Failed::Certificate,
+            Self::Stranger | Self::Strangers | Self::StrangerSlow => Failed::Stranger,
+        }
+    }
 }
 
 /// Moves the socket to the runtime of its class, then runs the connection there.
@@ -151,6 +167,7 @@ async fn serve(
         shared: Arc::clone(&shared),
     };
     let stop = shared.stop.clone();
+    let _open = shared.figures.opened(Side::Accepted, class);
     let driver = Driver::new(
         TlsStream::Server(tls),
         class,

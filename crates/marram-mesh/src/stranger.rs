@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::class::Class;
 use crate::client::Connection;
+use crate::figures::{Figures, Side};
 use crate::frame::{OutFrame, Prefix};
 use crate::identity::{Role, fingerprint, is_signed_by, read_certificate};
 use crate::rpc::{CallError, Rpc};
@@ -117,7 +118,11 @@ async fn dial(
         Class::Control,
         presented,
         addr.into(),
-        Arc::default(),
+        // Nobody asks how this one does.
+        (
+            Arc::default(),
+            Arc::<Figures>::default().opened(Side::Dialed, Class::Control),
+        ),
         CancellationToken::new(),
     ))
 }

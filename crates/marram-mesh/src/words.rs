@@ -116,8 +116,11 @@ impl Seen {
             self.answers = answers;
             self.turned = now;
             if !answers {
+                // The newest count: how long a peer must answer hangs on how lately it went away.
+                if self.lapses.len() == LAPSES_MAX {
+                    self.lapses.pop_front();
+                }
                 self.lapses.push_back(now);
-                self.lapses.truncate(LAPSES_MAX);
                 self.leaving = false;
                 self.clock = None;
             }
@@ -297,6 +300,29 @@ mod tests {
         words.saw(NODE, false, now);
         words.saw(NODE, true, now);
         assert!(word(&words, now + HOLD).steady);
+    }
+
+    #[test]
+    fn the_newest_times_away_are_remembered() {
+        let words = Words::default();
+        let start = Instant::now();
+        words.keep(&[NODE], start);
+        words.saw(NODE, true, start);
+        let mut now = start;
+        for _ in 0..LAPSES_MAX * 2 {
+            now += seconds(20);
+            words.saw(NODE, false, now);
+            now += seconds(5);
+            words.saw(NODE, true, now);
+        }
+        assert_eq!(word(&words, now).lapses as usize, LAPSES_MAX);
+        // Later than the oldest of all are remembered, sooner than the newest are.
+        let later = start + seconds(20 + 25 * 15) + LAPSE_MEMORY;
+        assert!(word(&words, later).lapses as usize > LAPSES_MAX / 2);
+        words.saw(NODE, false, later);
+        words.saw(NODE, true, later);
+        let almost = word(&words, later + HOLD_MAX - Duration::from_millis(1));
+        assert!(!almost.steady, "it has come and gone all the time");
     }
 
     #[test]

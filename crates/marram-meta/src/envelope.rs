@@ -26,6 +26,8 @@ pub const VERSIONING_SINCE: u8 = 3;
 pub const EVENTS_SINCE: u8 = 4;
 /// The version of pauses of repairs and moves, and of upkeep records that tell of them.
 pub const WORK_PAUSES_SINCE: u8 = 4;
+/// The version of commands that make rows narrower whose nodes were given up.
+pub const NARROW_SINCE: u8 = 4;
 /// The version of commands about quotas, and of bucket records that tell of one.
 pub const QUOTA_SINCE: u8 = 4;
 
@@ -33,6 +35,15 @@ pub const QUOTA_SINCE: u8 = 4;
 pub const TAGS_SINCE: u8 = 4;
 /// The version of commands about what goes by itself, and of bucket records with rules for it.
 pub const LIFECYCLE_SINCE: u8 = 4;
+/// The version of the duty of a drive that was away while it was drained, and of node records with it.
+pub const AWAY_DRAINING_SINCE: u8 = 4;
+/// The version of deletions of buckets that end only when each object group was told.
+pub const BUCKET_ENDINGS_SINCE: u8 = 4;
+/// The version of draining a node and accepting narrower stripes for it in one decision.
+pub const DRAIN_NARROWER_SINCE: u8 = 4;
+
+/// The version of commands about resumable writes, and of upload rows that tell of one.
+pub const WRITES_SINCE: u8 = 4;
 
 const TIME_AT: std::ops::Range<usize> = 1..9;
 

@@ -45,8 +45,9 @@ pub use backup::{
     BackupKind, BackupSummary, FrameReader,
 };
 pub use envelope::{
-    COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, Envelope, EnvelopeError,
-    LIFECYCLE_SINCE, QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, stamp,
+    AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command,
+    DRAIN_NARROWER_SINCE, EVENTS_SINCE, Envelope, EnvelopeError, LIFECYCLE_SINCE, NARROW_SINCE,
+    QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, WRITES_SINCE, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -75,7 +76,7 @@ pub use kinds::token::{
 };
 pub use kinds::tombstone::Tombstone;
 pub use kinds::upkeep::{Pausable, UpkeepRecord};
-pub use kinds::upload::UploadRow;
+pub use kinds::upload::{StreamState, UploadRow};
 pub use kinds::usage::Usage;
 pub use kinds::versioning::Versioning;
 pub use kv::{KvError, KvRead, KvWrite, MemKv, Table};
@@ -86,6 +87,7 @@ pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Pr
 pub use object::expire_command::{Due, DueWhat, ExpireCommand};
 pub use object::lease_command::LeaseCommand;
 pub use object::new_extent::NewExtent;
+pub use object::new_run::NewRun;
 pub use object::outcome::{CompletedUpload, Expired, ObjectOutcome};
 pub use object::put_ref::etag_matches;
 pub use object::upload_command::{Completion, NewPart, UploadCommand, UploadName};
@@ -116,6 +118,7 @@ pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};
 pub use root::command::{DriveJoin, NodeJoin, RootCommand};
 pub use root::drive_command::DriveCommand;
+pub use root::ending_command::EndingCommand;
 pub use root::identity::command::{IdentityCommand, NewToken, Newcomer};
 pub use root::identity::members::{Said, not_said};
 pub use root::key_command::KeyCommand;

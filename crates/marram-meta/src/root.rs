@@ -7,6 +7,7 @@ mod buckets;
 pub(crate) mod command;
 pub(crate) mod drive_command;
 mod drives;
+pub(crate) mod ending_command;
 pub(crate) mod hold;
 pub(crate) mod identity;
 pub(crate) mod key_command;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
-use marram_placement::{DriveInfo, PoolTable, Seat, pool_of};
+use marram_placement::{Apart, DriveInfo, PlanError, PoolPlan, PoolTable, Seat, pool_of};
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketName, GroupId, NodeId, PoolId, Profile};
 
@@ -93,6 +93,37 @@ impl ClusterView {
         let all = profiles.flat_map(|profile| [profile, profile.as_copies()]);
         let using = all.filter(|profile| pool_of(profile.width()) == pool);
         using.map(Profile::m).filter(|m| *m > 0).min()
+    }
+
+    /// The most parity shards of the buckets' profiles that use a pool, whole copies included; of the
+    /// default profile where no bucket's does, else 1.
+    #[must_use]
+    pub fn pool_losses(&self, pool: PoolId) -> usize {
+        let buckets = self.buckets.values();
+        let buckets = buckets.filter(|bucket| bucket.state != BucketState::Deleted);
+        let default = self.cluster.as_ref().and_then(|c| c.default_profile);
+        let most = |profiles: &mut dyn Iterator<Item = Profile>| {
+            let all = profiles.flat_map(|profile| [profile, profile.as_copies()]);
+            let using = all.filter(|profile| pool_of(profile.width()) == pool);
+            using.map(Profile::m).max()
+        };
+        most(&mut buckets.map(|bucket| bucket.profile))
+            .or_else(|| most(&mut default.into_iter()))
+            .unwrap_or(1)
+    }
+
+    /// What is to move in a pool, by its table and what may be asked of the drives.
+    ///
+    /// # Errors
+    /// When a drive is listed twice, or the table is damaged.
+    pub fn plan_of(&self, table: &PoolTable, seats: &[Seat]) -> Result<PoolPlan, PlanError> {
+        PoolPlan::of(table, seats, self.pool_losses(table.pool()))
+    }
+
+    /// What the rows of a pool are kept apart by.
+    #[must_use]
+    pub fn apart_in(&self, table: &PoolTable, seats: &[Seat]) -> Apart {
+        Apart::of(table, seats, self.pool_losses(table.pool()))
     }
 
     /// The CA that certificates are issued from; none before the bootstrap has ended.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::Source;
 use crate::catalogue::{
     API_ANSWER_BEGAN, API_CALL_DURATION, API_CALLS, API_CALLS_RUNNING, API_OBJECT, API_PHASE,
-    API_RECEIVED, API_SENT, READ_HEDGES, READ_HEDGES_WON,
+    API_RECEIVED, API_SENT, CACHE_HITS, CACHE_MISSES, QUOTA_ROOM, READ_HEDGES, READ_HEDGES_WON,
 };
 use crate::histogram::Histogram;
 use crate::sheet::Sheet;
@@ -53,7 +53,26 @@ pub struct Calls {
     phases: [Histogram; PHASES.len()],
     hedges: AtomicU64,
     hedges_won: AtomicU64,
+    quota: [AtomicU64; QUOTA_FOUND.len()],
+    begins_known: AtomicU64,
+    begins_asked: AtomicU64,
 }
+
+/// What is found for a write that does not fit into its group's part of a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaFound {
+    /// More of the quota that no group had.
+    Free,
+    /// What other groups gave back.
+    Reclaimed,
+    /// Nothing yet.
+    Later,
+    /// All of it is used.
+    Full,
+}
+
+/// In the order of [`QuotaFound`].
+const QUOTA_FOUND: [&str; 4] = ["free", "reclaimed", "later", "full"];
 
 /// A part of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +123,9 @@ impl Calls {
             phases: std::array::from_fn(|_| Histogram::of(&API_PHASE)),
             hedges: AtomicU64::new(0),
             hedges_won: AtomicU64::new(0),
+            quota: Default::default(),
+            begins_known: AtomicU64::new(0),
+            begins_asked: AtomicU64::new(0),
         }
     }
 
@@ -116,6 +138,7 @@ impl Calls {
             method,
             since: Instant::now(),
             code: CANCELLED,
+            trace: None,
         }
     }
 
@@ -124,9 +147,29 @@ impl Calls {
         self.phases[phase as usize].observe_time(took);
     }
 
+    /// A write did not fit into its group's part of a quota, and this was found.
+    pub fn quota_room(&self, found: QuotaFound) {
+        self.quota[found as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often this was found.
+    #[must_use]
+    pub fn quota_rooms(&self, found: QuotaFound) -> u64 {
+        self.quota[found as usize].load(Ordering::Relaxed)
+    }
+
     /// So many parts of shards are asked beside late ones.
     pub fn hedged(&self, parts: usize) {
         self.hedges.fetch_add(parts as u64, Ordering::Relaxed);
+    }
+
+    /// From where on the data of a write counts was known already, or had to be asked for.
+    pub fn begin_was_known(&self, known: bool) {
+        let count = match known {
+            true => &self.begins_known,
+            false => &self.begins_asked,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// So many of them came before those.
@@ -204,6 +247,8 @@ pub struct Call {
     method: Arc<Method>,
     since: Instant,
     code: usize,
+    /// The trace that is recorded of it.
+    trace: Option<u128>,
 }
 
 impl Call {
@@ -213,9 +258,21 @@ impl Call {
         &self.method
     }
 
+    /// A trace of this id is recorded of it: whoever looks at slow calls finds it.
+    pub fn traced(&mut self, trace: Option<u128>) {
+        self.trace = trace;
+    }
+
     /// The answer begins.
     pub fn began(&self) {
-        self.method.began.observe_time(self.since.elapsed());
+        self.observe(&self.method.began);
+    }
+
+    fn observe(&self, histogram: &Histogram) {
+        match self.trace {
+            Some(trace) => histogram.observe_traced(self.since.elapsed(), trace),
+            None => histogram.observe_time(self.since.elapsed()),
+        }
     }
 
     /// Bytes of the answer's body go.
@@ -234,7 +291,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.method.running.fetch_sub(1, Ordering::Relaxed);
         self.method.ended[self.code].fetch_add(1, Ordering::Relaxed);
-        self.method.took.observe_time(self.since.elapsed());
+        self.observe(&self.method.took);
     }
 }
 
@@ -251,6 +308,20 @@ impl Source for Calls {
         let (hedges, won) = self.hedges();
         sheet.set(&READ_HEDGES, &[], hedges);
         sheet.set(&READ_HEDGES_WON, &[], won);
+        for (found, count) in QUOTA_FOUND.iter().zip(&self.quota) {
+            sheet.set(&QUOTA_ROOM, &[found], count.load(Ordering::Relaxed));
+        }
+        let begins = ["begin"];
+        sheet.set(
+            &CACHE_HITS,
+            &begins,
+            self.begins_known.load(Ordering::Relaxed),
+        );
+        sheet.set(
+            &CACHE_MISSES,
+            &begins,
+            self.begins_asked.load(Ordering::Relaxed),
+        );
         for (name, phase) in PHASES.iter().zip(&self.phases) {
             sheet.set_histogram(&API_PHASE, &[name], phase);
         }

@@ -4,6 +4,7 @@
 //! operator's rules and boards depend on is in these files, and `docs/metrics.md` is made of them.
 
 mod api;
+mod caches;
 mod cluster;
 mod disks;
 mod drives;
@@ -16,6 +17,7 @@ mod raft;
 mod upkeep;
 
 pub use api::*;
+pub use caches::*;
 pub use cluster::*;
 pub use disks::*;
 pub use drives::*;
@@ -53,6 +55,10 @@ pub const CHAPTERS: &[Chapter] = &[
     Chapter {
         title: "Operations on files",
         families: DISKS,
+    },
+    Chapter {
+        title: "Caches",
+        families: CACHES,
     },
     Chapter {
         title: "Work in the background",

@@ -1,7 +1,11 @@
-//! A histogram without a lock: an observation is two additions to atomic numbers.
+//! A histogram without a lock: an observation is two additions to atomic numbers. Only one that belongs to a
+//! recorded trace is noted, too, which is rare.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
 
 use crate::catalogue::{Family, Kind, Unit};
 
@@ -19,6 +23,19 @@ pub struct Histogram {
     sum: AtomicU64,
     /// Observed units in one documented unit.
     scale: f64,
+    /// The newest value of each bucket that belongs to a recorded trace; nothing until there is one.
+    exemplars: OnceLock<Box<[Mutex<Option<Exemplar>>]>>,
+}
+
+/// A value that stands for those of its bucket, and the trace that shows how it came about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Exemplar {
+    /// The trace's id.
+    pub trace: u128,
+    /// The value, in the documented unit.
+    pub value: f64,
+    /// When it was observed.
+    pub at: SystemTime,
 }
 
 /// What a histogram held at one time.
@@ -28,6 +45,8 @@ pub struct Snapshot {
     pub buckets: Vec<(f64, u64)>,
     /// All values together.
     pub sum: f64,
+    /// Values that belong to recorded traces, by the number of their bucket.
+    pub exemplars: Vec<(usize, Exemplar)>,
 }
 
 impl Snapshot {
@@ -60,6 +79,7 @@ impl Histogram {
             counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
             sum: AtomicU64::new(0),
             scale,
+            exemplars: OnceLock::new(),
         }
     }
 
@@ -75,6 +95,19 @@ impl Histogram {
         self.observe(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// Observes a time of a call whose trace is recorded.
+    pub fn observe_traced(&self, time: Duration, trace: u128) {
+        self.observe_time(time);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let at = self.limits.partition_point(|limit| *limit < nanos);
+        let none = || (0..self.counts.len()).map(|_| Mutex::new(None)).collect();
+        *self.exemplars.get_or_init(none)[at].lock() = Some(Exemplar {
+            trace,
+            value: time.as_secs_f64(),
+            at: SystemTime::now(),
+        });
+    }
+
     /// What it holds now. Counts and sum may differ by observations of this moment.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -82,9 +115,13 @@ impl Histogram {
         let counts = self.counts.iter().map(|n| n.load(Ordering::Relaxed));
         #[expect(clippy::cast_precision_loss)] // a sum of so many has no last digit that matters
         let sum = self.sum.load(Ordering::Relaxed) as f64 / self.scale;
+        let noted = self.exemplars.get().into_iter().flatten().enumerate();
         Snapshot {
             buckets: bounds.zip(counts).collect(),
             sum,
+            exemplars: noted
+                .filter_map(|(at, it)| Some((at, (*it.lock())?)))
+                .collect(),
         }
     }
 }
@@ -110,6 +147,25 @@ mod tests {
         assert_eq!(filled(&snapshot), expected);
         assert_eq!(snapshot.count(), 3);
         assert!((snapshot.sum - 3600.001).abs() < 1e-6, "{}", snapshot.sum);
+    }
+
+    #[test]
+    fn the_newest_trace_of_a_bucket_stands_for_it() {
+        let times = Histogram::of(&API_CALL_DURATION);
+        times.observe_time(Duration::from_millis(1));
+        assert!(times.snapshot().exemplars.is_empty());
+        times.observe_traced(Duration::from_millis(3), 7);
+        times.observe_traced(Duration::from_millis(4), 8);
+        times.observe_traced(Duration::from_secs(3600), 9);
+        let snapshot = times.snapshot();
+        assert_eq!(snapshot.count(), 4);
+        let seen: Vec<_> = snapshot
+            .exemplars
+            .iter()
+            .map(|(at, e)| (*at, e.trace))
+            .collect();
+        assert_eq!(seen, [(3, 8), (snapshot.buckets.len() - 1, 9)]);
+        assert!((snapshot.exemplars[0].1.value - 0.004).abs() < 1e-9);
     }
 
     #[test]

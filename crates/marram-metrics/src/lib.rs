@@ -8,13 +8,14 @@
 //! histogram, calls, connections, watchers   what is counted where it happens
 //! process     what Linux and the runtime say of this process
 //! health      whether it is ready, and why not
-//! listener    /metrics, /livez, /readyz
+//! listener    /metrics, /livez, /readyz      bearer   the token that may be asked for metrics
 //! ```
 //!
 //! A value that exists already elsewhere is read when it is asked for; only what would be lost
 //! otherwise, such as times of calls, is kept here. This crate knows nothing of the cluster: names
 //! are here, values come from those who have them.
 
+mod bearer;
 mod calls;
 pub mod catalogue;
 mod connections;
@@ -28,11 +29,12 @@ mod sources;
 mod text;
 mod watchers;
 
-pub use calls::{Call, Calls, Method, Phase};
+pub use bearer::{BearerToken, TokenError};
+pub use calls::{Call, Calls, Method, Phase, QuotaFound};
 pub use connections::{Connections, Open};
 pub use documents::documents;
 pub use health::{Condition, Verdict};
-pub use histogram::{Histogram, Snapshot};
+pub use histogram::{Exemplar, Histogram, Snapshot};
 pub use listener::{Listener, serve};
 pub use process::{Process, Runtime};
 pub use sheet::Sheet;

@@ -1,6 +1,6 @@
 //! The listener that operators' machines ask: Prometheus, and whoever starts and stops processes.
 //!
-//! It is plain HTTP without authentication, and gives nothing secret. Whoever reaches it cannot make
+//! It is plain HTTP, and gives nothing secret; metrics only with a bearer token where there is one. Whoever reaches it cannot make
 //! it hold more than a bounded amount of anything: connections, bytes of a request, time.
 
 use std::convert::Infallible;
@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::bearer::BearerToken;
 use crate::health::Verdict;
 use crate::sources::Sources;
 use crate::text::Format;
@@ -58,6 +61,8 @@ pub struct Listener {
     pub sources: Arc<Sources>,
     /// Whether the process is ready.
     pub ready: watch::Receiver<Arc<Verdict>>,
+    /// Asked of whoever wants metrics, where there is one. Probes have none.
+    pub token: Option<BearerToken>,
 }
 
 /// Answers for as long as the future is polled.
@@ -134,6 +139,12 @@ impl Asked {
             return refused;
         }
         match request.uri().path() {
+            "/metrics" if !self.admits(request) => {
+                let mut refused = plain(StatusCode::UNAUTHORIZED, "a bearer token is asked for\n");
+                let scheme = HeaderValue::from_static("Bearer");
+                refused.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+                refused
+            }
             "/metrics" => match Arc::clone(&self.scrapes).try_acquire_owned() {
                 Ok(place) => {
                     // The place for those who ask is free for the next one.
@@ -155,6 +166,11 @@ impl Asked {
                 "there is /metrics, /livez and /readyz?verbose\n",
             ),
         }
+    }
+
+    fn admits(&self, request: &Request<Incoming>) -> bool {
+        let token = self.from.token.as_ref();
+        token.is_none_or(|token| token.admits(request.headers().get(AUTHORIZATION)))
     }
 
     async fn metrics(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {

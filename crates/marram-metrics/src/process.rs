@@ -1,15 +1,20 @@
 //! What Linux says of this process, and tokio of its runtimes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::Source;
 use crate::catalogue::{
     BUILD_INFO, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT, PROCESS_START,
-    PROCESS_THREADS, PROCESS_VIRTUAL, RUNTIME_BUSY, RUNTIME_QUEUED, RUNTIME_TASKS, RUNTIME_WORKERS,
+    PROCESS_THREADS, PROCESS_VIRTUAL, RUNTIME_BUSY, RUNTIME_LAG, RUNTIME_QUEUED, RUNTIME_TASKS,
+    RUNTIME_WORKERS,
 };
+use crate::histogram::Histogram;
 use crate::sheet::Sheet;
 
 /// This process.
@@ -27,18 +32,47 @@ impl Process {
     }
 }
 
+/// How often a runtime is asked how late it is.
+const LAG_EVERY: Duration = Duration::from_millis(250);
+
 /// One of its runtimes.
 #[derive(Debug)]
 pub struct Runtime {
     name: &'static str,
     handle: Handle,
+    lag: Arc<Histogram>,
+    /// What measures it.
+    probe: AbortHandle,
 }
 
 impl Runtime {
-    /// A runtime, and what it is called.
+    /// A runtime, and what it is called. A task in it measures how late the runtime is, until this is
+    /// dropped.
     #[must_use]
     pub fn new(name: &'static str, handle: Handle) -> Self {
-        Self { name, handle }
+        let lag = Arc::new(Histogram::of(&RUNTIME_LAG));
+        let probe = handle.spawn(measure_lag(Arc::clone(&lag))).abort_handle();
+        Self {
+            name,
+            handle,
+            lag,
+            probe,
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.probe.abort();
+    }
+}
+
+/// Wants to run at certain times, and notes how long after them it does.
+async fn measure_lag(lag: Arc<Histogram>) {
+    loop {
+        let due = Instant::now() + LAG_EVERY;
+        tokio::time::sleep_until(due).await;
+        lag.observe_time(due.elapsed());
     }
 }
 
@@ -139,6 +173,7 @@ impl Source for Runtime {
         let (tasks, queued) = (metrics.num_alive_tasks(), metrics.global_queue_depth());
         sheet.set(&RUNTIME_TASKS, &labels, tasks as u64);
         sheet.set(&RUNTIME_QUEUED, &labels, queued as u64);
+        sheet.set_histogram(&RUNTIME_LAG, &labels, &self.lag);
     }
 }
 
@@ -182,5 +217,23 @@ mod tests {
         assert!(read.threads >= 1);
         let (open, max) = (read.open_fds.expect("counted"), read.max_fds.expect("read"));
         assert!((3..max).contains(&open), "{open} of {max}");
+    }
+
+    #[tokio::test]
+    async fn a_runtime_says_how_late_it_is() {
+        let runtime = Runtime::new("main", Handle::current());
+        let measured = async {
+            while runtime.lag.snapshot().count() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, measured)
+            .await
+            .expect("measured");
+        let mut sheet = Sheet::default();
+        runtime.collect(&mut sheet).await;
+        let names: Vec<&str> = sheet.families().map(|rows| rows.family.name).collect();
+        assert!(names.contains(&RUNTIME_LAG.name), "{names:?}");
     }
 }

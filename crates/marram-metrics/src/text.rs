@@ -1,17 +1,19 @@
 //! A sheet as text, in one of two formats.
 
-use std::collections::HashMap;
-use std::fmt;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Write};
+use std::time::UNIX_EPOCH;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text, text,
 };
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::metrics::exemplar::Exemplar as EncodedExemplar;
 use prometheus_client::registry::{Registry, Unit as EncodedUnit};
 
 use crate::catalogue::{Kind, Unit};
+use crate::histogram::Exemplar;
 use crate::sheet::{Rows, Sample, Sheet};
 
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -67,12 +69,62 @@ fn quality(range: &str) -> f32 {
 
 /// Writes a sheet.
 pub(crate) fn write(sheet: Sheet, format: Format) -> Result<String, fmt::Error> {
+    let exemplars = match format {
+        Format::Prometheus => BTreeMap::new(),
+        Format::OpenMetrics => exemplars(&sheet),
+    };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Written(sheet)));
     let mut out = String::new();
     match format {
         Format::Prometheus => prometheus_text::encode(&mut out, &registry)?,
         Format::OpenMetrics => text::encode(&mut out, &registry)?,
+    }
+    match exemplars.is_empty() {
+        true => Ok(out),
+        false => with_exemplars(&out, &exemplars),
+    }
+}
+
+/// The exemplars of each family that has some, by the number of the bucket's line among those of the family.
+type Exemplars = BTreeMap<String, BTreeMap<usize, Exemplar>>;
+
+fn exemplars(sheet: &Sheet) -> Exemplars {
+    let mut all = Exemplars::new();
+    for Rows { family, rows } in sheet.families() {
+        let mut line = 0;
+        for (_, sample) in rows {
+            let Sample::Histogram(snapshot) = sample else {
+                break;
+            };
+            for (at, exemplar) in &snapshot.exemplars {
+                let of_family = all.entry(format!("{}_bucket{{", family.name)).or_default();
+                of_family.insert(line + at, *exemplar);
+            }
+            line += snapshot.buckets.len();
+        }
+    }
+    all
+}
+
+/// The same text with exemplars behind the lines of their buckets. The library has them written only with
+/// histograms of its own, and these are none.
+fn with_exemplars(text: &str, all: &Exemplars) -> Result<String, fmt::Error> {
+    let mut out = String::with_capacity(text.len() + 1024);
+    let mut lines_of: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in text.lines() {
+        out.push_str(line);
+        let name = line.find('{').map_or("", |at| &line[..=at]);
+        if let Some(exemplars) = all.get(name) {
+            let number = lines_of.entry(name).or_default();
+            if let Some(exemplar) = exemplars.get(number) {
+                let since = exemplar.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+                let (trace, value, at) = (exemplar.trace, exemplar.value, since.as_secs_f64());
+                write!(out, " # {{trace_id=\"{trace:032x}\"}} {value} {at:.3}")?;
+            }
+            *number += 1;
+        }
+        out.push('\n');
     }
     Ok(out)
 }
@@ -117,8 +169,8 @@ fn write_family(rows: &Rows, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result
 }
 
 fn write_sample(metric: &mut MetricEncoder<'_>, kind: MetricType, sample: &Sample) -> fmt::Result {
-    let no_exemplar: Option<&Exemplar<NoLabelSet, f64>> = None;
-    let no_exemplars: Option<&HashMap<usize, Exemplar<NoLabelSet, f64>>> = None;
+    let no_exemplar: Option<&EncodedExemplar<NoLabelSet, f64>> = None;
+    let no_exemplars: Option<&HashMap<usize, EncodedExemplar<NoLabelSet, f64>>> = None;
     match (sample, kind) {
         (Sample::Histogram(snapshot), _) => metric.encode_histogram(
             snapshot.sum,
@@ -136,7 +188,9 @@ fn write_sample(metric: &mut MetricEncoder<'_>, kind: MetricType, sample: &Sampl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{API_OBJECT, DRIVE_FREE, PROCESS_CPU, READY};
+    use std::time::Duration;
+
+    use crate::catalogue::{API_CALL_DURATION, API_OBJECT, DRIVE_FREE, PROCESS_CPU, READY};
     use crate::histogram::Histogram;
 
     #[test]
@@ -210,5 +264,30 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn exemplars_stand_behind_their_buckets_in_openmetrics() {
+        let page = |format| {
+            let mut sheet = Sheet::default();
+            for (method, trace) in [("GetObject", 0xab), ("PutObject", 0xcd)] {
+                let times = Histogram::of(&API_CALL_DURATION);
+                times.observe_time(Duration::from_millis(90));
+                times.observe_traced(Duration::from_micros(700), trace);
+                sheet.set_histogram(&API_CALL_DURATION, &["ObjectService", method], &times);
+            }
+            write(sheet, format).expect("written")
+        };
+        let open = page(Format::OpenMetrics);
+        let with: Vec<&str> = open.lines().filter(|line| line.contains(" # {")).collect();
+        assert_eq!(with.len(), 2, "{open}");
+        for (line, (method, trace)) in with.iter().zip([("GetObject", "ab"), ("PutObject", "cd")]) {
+            let began = format!(
+                "marram_api_call_duration_seconds_bucket{{le=\"0.001\",service=\"ObjectService\",method=\"{method}\"}} 1 # {{trace_id=\"{trace:0>32}\"}} 0.0007 "
+            );
+            assert!(line.starts_with(&began), "{line}\n{began}");
+        }
+        assert!(open.ends_with("# EOF\n"), "{open}");
+        assert!(!page(Format::Prometheus).contains("trace_id"));
     }
 }

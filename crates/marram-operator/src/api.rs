@@ -1,17 +1,27 @@
 //! The resources of the group `marram.dev/v1alpha1`.
 
+mod access_key;
+mod bucket;
 mod cluster;
+mod lifecycle;
 mod operation;
 mod policy;
+mod reference;
 mod rules;
 mod status;
 mod storage;
 
+pub use access_key::{
+    AccessKey, AccessKeySpec, AccessKeyStatus, Grant, GrantPermission, Pending, Rotation,
+};
+pub use bucket::{Bucket, BucketSpec, BucketStatus, DeletionPolicy, Quota, Versioning};
 pub use cluster::{MarramCluster, MarramClusterSpec, PullSecret};
+pub use lifecycle::LifecycleRule;
 pub use operation::{Operation, OperationKind, Phase, Suspended};
 pub use policy::{
     Disruption, Replacement, ReplacementMode, Retention, RetentionPolicy, ScaleDown, Tls, Upgrade,
 };
+pub use reference::{BucketRef, ClusterRef, lists};
 pub use status::{
     Capacity, CertificateStatus, ClusterPhase, MarramClusterStatus, Member, RedundancyStatus,
     UpgradeStatus,

@@ -3,12 +3,14 @@
 //! would be taken out of it.
 
 mod budgets;
+mod credentials;
 mod network;
 mod secrets;
 mod services;
 mod statefulset;
 
 pub use budgets::{Budget, budget, budgets};
+pub use credentials::{Credentials, credentials};
 pub use network::{account, network_policy};
 pub use secrets::{Keys, api_ca, api_tls, join, keys};
 pub use services::{client_service, peer_service};

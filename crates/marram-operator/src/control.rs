@@ -7,6 +7,7 @@
 //! observe     what is there (with pods, probe)            act       side effects
 //! ensure      objects that are always there               upkeep    labels, budgets, open domains
 //! secrets     keys and certificates                       meter     metrics
+//! tenant      buckets and access keys                     writer    status and events of these
 //! ```
 
 mod act;
@@ -22,7 +23,9 @@ mod probe;
 mod reconcile;
 mod run;
 mod secrets;
+mod tenant;
 mod upkeep;
+mod writer;
 
 pub use error::ReconcileError;
 pub use run::{RunError, Settings, run};

@@ -6,6 +6,7 @@
 //! names       what the objects of a cluster are called        build    these objects, as they are applied
 //! view        what was seen (plain data)                      step     what to do next (pure)
 //! replicas    how many pods there are (pure)                  report   what is said of it all (pure)
+//! tenant      buckets and access keys (pure)
 //! certificates   the API's certificates and their CA           control  the controller, with all side effects
 //! ```
 //!
@@ -22,4 +23,5 @@ pub mod names;
 pub mod replicas;
 pub mod report;
 pub mod step;
+pub mod tenant;
 pub mod view;

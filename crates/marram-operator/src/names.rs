@@ -24,6 +24,8 @@ pub const NODE_ANNOTATION: &str = "marram.dev/node-id";
 pub const TOKEN_ANNOTATION: &str = "marram.dev/token-made";
 /// The label of a claim whose member was emptied and removed.
 pub const RETIRED_LABEL: &str = "marram.dev/retired";
+/// The label of a Secret that an AccessKey wrote: the cluster's name.
+pub const ACCESS_KEY_LABEL: &str = "marram.dev/access-key";
 /// The label that says what an object is for.
 const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 
@@ -135,6 +137,12 @@ impl Names {
     #[must_use]
     pub fn api_host(&self) -> String {
         format!("{}.{}.svc", self.name, self.namespace)
+    }
+
+    /// Where clients find the API.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("https://{}:{API_PORT}", self.api_host())
     }
 
     /// The names that the API's certificate bears.

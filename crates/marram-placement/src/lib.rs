@@ -22,8 +22,8 @@ mod voters;
 
 pub use defaults::default_profile;
 pub use plan::{
-    Balance, Load, NodeBytes, Plan, PlanBytes, PlanError, PoolPlan, Seat, Standing, Unplaced,
-    plan_change, plan_pool,
+    Apart, Balance, Load, NodeBytes, Plan, PlanBytes, PlanError, PoolPlan, Seat, Standing,
+    Unplaced, plan_change, plan_pool,
 };
 pub use pool::{PoolTable, SlotMove, Spread, pool_of};
 pub use row::{Move, MoveError, PgRow, Phase, Places};

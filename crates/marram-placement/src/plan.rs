@@ -33,6 +33,7 @@ use crate::pool::PoolTable;
 use crate::row::PgRow;
 use crate::topology::Topology;
 
+mod apart;
 mod balance;
 mod change;
 mod domains;
@@ -43,6 +44,7 @@ mod ranking;
 mod report;
 mod wish;
 
+pub use apart::Apart;
 pub use change::plan_change;
 pub use report::{Balance, Load, NodeBytes, Plan, PlanBytes, Unplaced};
 pub use wish::{PoolPlan, Seat, Standing};
@@ -116,7 +118,7 @@ fn plan_rows(topology: &Topology, width: usize, rows: usize) -> Result<PoolTable
         busy: false,
     };
     let input: Vec<RowInput> = (0..rows).map(empty).collect();
-    let draft = place(&domains, width, &input);
+    let draft = place(&domains, (width, Apart::Drives), &input);
     let mut order = SlotOrder::default();
     let rows = (0..rows).map(|row| {
         let drives = draft.slots(row).iter().map(|d| draft.drive_id(*d));
@@ -133,8 +135,12 @@ fn plan_rows(topology: &Topology, width: usize, rows: usize) -> Result<PoolTable
 }
 
 /// Gives every place a drive, spreads the rows, balances the drives.
-fn place<'a>(domains: &'a Domains, width: usize, input: &[RowInput]) -> Draft<'a> {
-    let mut draft = Draft::new(domains, width, input);
+fn place<'a>(
+    domains: &'a Domains,
+    (width, apart): (usize, Apart),
+    input: &[RowInput],
+) -> Draft<'a> {
+    let mut draft = Draft::new(domains, (width, apart), input);
     fill::fill_and_spread(&mut draft);
     balance::balance(&mut draft);
     draft

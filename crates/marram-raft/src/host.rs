@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use marram_store::Vfs;
@@ -26,11 +26,13 @@ use tokio::sync::watch;
 
 use crate::codec::KIND_COMMAND;
 use crate::config::RaftTimers;
+use crate::figures::{GroupFigures, PageFigures, Proposals};
 use crate::logic::GroupLogic;
 use crate::machine::{self, MachineError, ReadView};
 use crate::room::Room;
 use crate::traced;
 use crate::transport::Transport;
+use crate::trouble::{self, Trouble};
 
 mod answers;
 mod copy;
@@ -95,6 +97,8 @@ pub struct HostConfig {
     pub timers: RaftTimers,
     /// When state is made durable.
     pub checkpoint: CheckpointPolicy,
+    /// Who hears of proposals that ended.
+    pub proposals: Arc<dyn Proposals>,
     /// How much space the metadata drive has left. Asked for every entry: it must be quick.
     pub room: Arc<dyn Fn() -> Room + Send + Sync>,
     /// Memory for redb's caches, all groups together.
@@ -123,15 +127,30 @@ pub enum OpenError {
     /// The timers do not fit together.
     #[error("the Raft timers are not valid: {0}")]
     Timers(#[from] openraft::ConfigError),
-    /// Log and state machine do not fit together, or one cannot be read. The node must not vote
-    /// with them: it needs a fresh replica id (rules.md 2).
+    /// Log and state machine do not fit together, or one cannot be read. Where they are damaged the node
+    /// must not vote with them: it needs a fresh replica id (rules.md 2).
     #[error("group {group}: Raft cannot start: {reason}")]
     Raft {
         /// The group.
         group: GroupId,
         /// What openraft says.
         reason: String,
+        /// What stands behind it.
+        trouble: Trouble,
     },
+}
+
+impl OpenError {
+    /// What stands behind it.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Io(error) => trouble::behind(error),
+            Self::Machine { source, .. } => source.trouble(),
+            Self::Timers(_) => Trouble::Other,
+            Self::Raft { trouble, .. } => *trouble,
+        }
+    }
 }
 
 /// All replicas of one node.
@@ -279,13 +298,36 @@ impl RaftHost {
         {
             return Err(ProposeError::NoRoom { group });
         }
+        let began = Instant::now();
         let span = begin(|| traced::proposal(group));
         let proposed = replica.propose(stored.freeze(), timeout);
         let outcome = proposed.instrument(span.clone()).await;
         if let Err(error) = &outcome {
             fail(&span, error.to_string());
         }
+        let result = outcome.as_ref().map(drop);
+        self.config.proposals.ended(group, began.elapsed(), result);
         outcome
+    }
+
+    /// What was counted of the replica of a group.
+    #[must_use]
+    pub fn figures(&self, group: GroupId) -> Option<GroupFigures> {
+        Some(self.group(group)?.counted.figures())
+    }
+
+    /// How well the groups' tables are cached.
+    #[must_use]
+    pub fn pages(&self) -> PageFigures {
+        let groups: Vec<Arc<Group>> = self.groups.read().values().cloned().collect();
+        let mut all = PageFigures::default();
+        for group in groups {
+            let one = group.store.pages();
+            all.hits += one.hits;
+            all.misses += one.misses;
+            all.bytes += one.bytes;
+        }
+        all
     }
 
     /// A view of a group's state. A linearizable one shows every change that ended before this

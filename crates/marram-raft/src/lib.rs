@@ -10,11 +10,13 @@
 //! transport  what the server provides: the way to other replicas
 //! logic      what the server provides: a group's decisions; MetaLogic is marram-meta's
 //! config     openraft's settings
+//! figures    what is counted: proposals, snapshots, changes of the leader
 //! room       what is left on the metadata drive
 //! reads      one confirmation of leadership for all reads that wait
 //! log        openraft's log over the shared write-ahead log
 //! machine    openraft's state machine over redb: apply, checkpoints, snapshots
 //! network    openraft's network over the transport
+//! trouble    whether files are damaged, or their drive fails
 //! traced     which proposals belong to a recorded trace
 //! wire       messages between peers and openraft's
 //! offline    groups that nobody runs: read for a way back, seeded for a new beginning
@@ -24,6 +26,7 @@
 
 mod codec;
 mod config;
+mod figures;
 mod host;
 mod log;
 mod logic;
@@ -38,10 +41,12 @@ mod router;
 mod testing;
 mod traced;
 mod transport;
+mod trouble;
 mod types;
 mod wire;
 
 pub use config::RaftTimers;
+pub use figures::{GroupFigures, PageFigures, Proposals};
 pub use host::{
     ChangeError, CheckpointPolicy, CopyError, CopyPiece, GroupStatus, HandleError, HostConfig,
     InitializeError, OpenError, ProposeError, QueryError, RaftHost, ReadError, Role,
@@ -53,4 +58,5 @@ pub use offline::{OfflineError, OfflineGroup, OfflineReplica, SeedAt};
 pub use room::Room;
 pub use router::{CallError, RemoteCall, RouteError, Router};
 pub use transport::{RaftMethod, Transport, TransportError};
+pub use trouble::Trouble;
 pub use wire::WireError;

@@ -23,6 +23,7 @@ use openraft::raft::{
 use openraft::{EmptyNode, RaftNetworkFactory, RaftNetworkV2};
 use tracing::Span;
 
+use crate::figures::Counted;
 use crate::log::stored_form;
 use crate::machine::SnapshotData;
 use crate::traced::Traced;
@@ -45,6 +46,7 @@ pub(crate) struct Network {
     pub(crate) group: GroupId,
     pub(crate) me: ReplicaId,
     pub(crate) traced: Arc<Traced>,
+    pub(crate) counted: Arc<Counted>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {

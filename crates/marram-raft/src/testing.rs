@@ -359,6 +359,7 @@ impl Node {
                 election_max_ms: 600,
             },
             checkpoint: self.policy,
+            proposals: Arc::new(()),
             room: Arc::new({
                 let room = self.room.clone();
                 move || *room.lock()

@@ -31,6 +31,7 @@ openraft::declare_raft_types!(
         R = Bytes,
         NodeId = u64,
         Node = EmptyNode,
+        ErrorSource = crate::trouble::StoreFault,
 );
 
 pub(crate) type LeaderId = leader_id_adv::LeaderId<u64, u64>;

@@ -272,6 +272,45 @@ pub struct DriveStat {
     pub state: DriveState,
 }
 
+/// What waits in one of a drive's queues, and what left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueFigures {
+    /// Runs that wait for the next sync to begin.
+    pub waiting_runs: u64,
+    /// Bytes of runs that are not durable yet, those being written included, in units of 1 KiB.
+    pub waiting_bytes: u64,
+    /// Syncs that made runs durable since the drive was opened.
+    pub syncs: u64,
+    /// Runs that they made durable.
+    pub synced_runs: u64,
+}
+
+/// What is counted of a cache since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheFigures {
+    /// What was in it.
+    pub hits: u64,
+    /// What was not.
+    pub misses: u64,
+    /// Memory that it takes now, where that is known.
+    pub bytes: u64,
+}
+
+/// What is counted of a drive since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DriveFigures {
+    /// Runs of 64 KiB and more.
+    pub large: QueueFigures,
+    /// Shorter ones.
+    pub small: QueueFigures,
+    /// Bytes of packed records that nobody needs and whose segments are still there.
+    pub dead_bytes: u64,
+    /// Segment files that are kept open for reads.
+    pub files: CacheFigures,
+    /// Pages of the index.
+    pub index: CacheFigures,
+}
+
 /// One shard in a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardInfo {
@@ -484,6 +523,12 @@ impl Drive {
         if let Err(error) = probed {
             tracing::error!(drive = %self.id(), %error, "a drive cannot be looked at");
         }
+    }
+
+    /// What is counted of the drive.
+    #[must_use]
+    pub fn figures(&self) -> DriveFigures {
+        self.0.store.figures()
     }
 
     /// Figures of the drive now.

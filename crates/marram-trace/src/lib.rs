@@ -26,5 +26,5 @@ pub use context::{Context, SpanId, TraceId};
 pub use recorder::{OwnSpans, Recorder, TARGET};
 pub use sampler::{MILLION, Sampling};
 pub use sink::{Counts, QUEUED_SPANS_MAX, Spans, counts, is_on, start};
-pub use step::{Finished, Kind, Step, Value, begin, begin_under, current, fail, record};
+pub use step::{Finished, Kind, Step, Value, begin, begin_under, current, fail, record, recorded};
 pub use tracing::instrument::Instrument;

@@ -197,6 +197,21 @@ pub(crate) fn hang_on(span: &Span, context: Context, parent: Option<SpanId>, ste
     });
 }
 
+/// The context of a span, if that is recorded. `None`, and quickly, where nothing is.
+#[must_use]
+pub fn recorded(span: &Span) -> Option<Context> {
+    if !sink::is_on() {
+        return None;
+    }
+    let seen = span.with_subscriber(|(id, dispatch)| {
+        let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
+        let extensions = span.extensions();
+        let recorded = extensions.get::<Recorded>();
+        recorded.map(|recorded| recorded.context.clone())
+    });
+    seen.flatten()
+}
+
 fn change(span: &Span, change: impl FnOnce(&mut Recorded)) {
     if !sink::is_on() {
         return;

@@ -53,6 +53,17 @@ pub const PART_BYTES_MIN: u64 = 5 * MIB as u64;
 pub const PART_BYTES_MAX: u64 = 5 * GIB;
 /// Most extents of one part: 5 of 1 GiB, and many more where failures split them. They lie in one row.
 pub const PART_EXTENTS_MAX: usize = 128;
+/// Bytes of a resumable write after which they are recorded, and so most of one record (rules.md 33).
+pub const WRITE_RUN_BYTES_MAX: u64 = 16 * MIB as u64;
+/// Bytes of a resumable write that a client may have sent and that are not recorded: what it keeps in memory,
+/// and most that a broken connection has it send twice (rules.md 33).
+pub const WRITE_UNRECORDED_BYTES_MAX: u64 = 2 * WRITE_RUN_BYTES_MAX;
+/// Largest resumable write: as many runs as an upload may have extents.
+pub const WRITE_BYTES_MAX: u64 = UPLOAD_EXTENTS_MAX as u64 * WRITE_RUN_BYTES_MAX;
+/// Extents of a resumable write that lie in one row: about 1 GiB, and the row stays small, since each record
+/// writes it anew.
+pub const WRITE_PART_EXTENTS: usize = 64;
+
 /// Most extents of an upload, and so of the object that it becomes: 5 TiB in 10,000 parts are some
 /// 15,000 without failures. All of them fit into one answer of a group to a read.
 pub const UPLOAD_EXTENTS_MAX: u32 = 65_536;

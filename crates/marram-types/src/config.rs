@@ -14,6 +14,7 @@ mod background;
 mod founding;
 mod tracing;
 mod upkeep;
+mod watch;
 
 pub use api_limits::ApiLimits;
 pub use api_tls::ApiTlsFiles;
@@ -21,6 +22,7 @@ pub use background::BackgroundConfig;
 pub use founding::{BootstrapConfig, Founding};
 pub use tracing::{LogConfig, LogFormat, TracingConfig};
 pub use upkeep::UpkeepConfig;
+pub use watch::WatchConfig;
 
 /// Most drives of one node.
 pub const DRIVES_PER_NODE_MAX: usize = 64;
@@ -63,6 +65,8 @@ pub struct ServerConfig {
     /// Where metrics and health are given, to anybody who can reach it.
     #[serde(default = "default_metrics")]
     pub metrics_listen: SocketAddr,
+    /// A file with the bearer token that is asked of those who want metrics; without one nothing is asked.
+    pub metrics_token_file: Option<PathBuf>,
     /// How peers reach this node, where it differs from `mesh_listen`.
     pub mesh_advertise: Option<String>,
     /// How applications reach this node, where it differs from `api_listen`.
@@ -116,6 +120,9 @@ pub struct ServerConfig {
     /// When drives are read through, and when they are given up.
     #[serde(default)]
     pub upkeep: UpkeepConfig,
+    /// What is kept for those who watch objects.
+    #[serde(default)]
+    pub watch: WatchConfig,
     /// What is logged how.
     #[serde(default)]
     pub log: LogConfig,
@@ -154,6 +161,8 @@ pub struct GatewayConfig {
     /// Where metrics and health are given, to anybody who can reach it.
     #[serde(default = "default_metrics")]
     pub metrics_listen: SocketAddr,
+    /// A file with the bearer token that is asked of those who want metrics; without one nothing is asked.
+    pub metrics_token_file: Option<PathBuf>,
     /// File in which the gateway keeps its key, its certificate and the CAs that it trusts.
     pub identity: PathBuf,
     /// The join token of a new gateway.
@@ -444,6 +453,7 @@ impl ServerConfig {
         self.check_gc()?;
         self.background.validate()?;
         self.upkeep.validate()?;
+        self.watch.validate()?;
         self.tracing.validate()?;
         self.check_founding()
     }
@@ -535,6 +545,7 @@ mod tests {
             api: ApiLimits::default(),
             mesh_listen: default_mesh(),
             metrics_listen: default_metrics(),
+            metrics_token_file: None,
             mesh_advertise: None,
             api_advertise: None,
             token: None,
@@ -556,6 +567,7 @@ mod tests {
             repair_grace_s: default_repair_grace_s(),
             background: BackgroundConfig::default(),
             upkeep: UpkeepConfig::default(),
+            watch: WatchConfig::default(),
             log: LogConfig::default(),
             tracing: TracingConfig::default(),
             narrow_grace_s: default_narrow_grace_s(),

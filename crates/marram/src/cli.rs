@@ -2,16 +2,20 @@
 
 mod admin;
 mod annotate;
+mod conditions;
 mod identity;
 mod keys;
 mod lifecycle;
 mod liveness;
+#[cfg(test)]
+mod page;
 mod profile;
 mod quota;
 mod upkeep;
 mod versions;
 mod watch;
 mod wayback;
+mod written;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +28,7 @@ pub(crate) use admin::{
     RebalanceArgs, RemoveArgs,
 };
 pub(crate) use annotate::{DescribeArgs, TagsCommand};
+pub(crate) use conditions::{ConditionArgs, ReadConditionArgs};
 pub(crate) use lifecycle::{LifecycleArgs, LifecycleCommand};
 pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
 pub(crate) use quota::QuotaArgs;
@@ -31,8 +36,12 @@ pub(crate) use upkeep::{
     DriveCommand, DriveDrainArgs, GcCommand, RepairAction, RepairArgs, ScrubAction, ScrubArgs,
 };
 pub(crate) use versions::{RestoreArgs, VersioningArgs, VersioningState};
-pub(crate) use watch::{BundleArgs, DoctorArgs, LogLevelArgs, TopArgs};
+pub(crate) use watch::{
+    BundleArgs, DoctorArgs, LogLevelArgs, ProfileCommand, ProfileCpuArgs, ProfileMemoryArgs,
+    TopArgs,
+};
 pub(crate) use wayback::{AuditArgs, BackupArgs, BackupCommand, BackupVerifyArgs};
+pub(crate) use written::WrittenArgs;
 
 pub(crate) use identity::{
     BootstrapArgs, CaCommand, CaRotateArgs, GatewayCommand, ReloadTlsArgs, TokenCommand,
@@ -275,6 +284,11 @@ pub(crate) struct CpArgs {
     /// Copy this version of the source, by its generation as `ls --versions` shows it
     #[arg(long = "version", value_name = "GENERATION")]
     pub(crate) generation: Option<u64>,
+    #[command(flatten)]
+    pub(crate) written: WrittenArgs,
+    /// What must hold of the object that is written, or, where the target is a file, of the one that is read.
+    #[command(flatten)]
+    pub(crate) conditions: ConditionArgs,
 }
 
 /// What is done with multipart uploads.
@@ -326,6 +340,8 @@ pub(crate) struct CatArgs {
     /// This version, by its generation as `ls --versions` shows it
     #[arg(long = "version", value_name = "GENERATION")]
     pub(crate) generation: Option<u64>,
+    #[command(flatten)]
+    pub(crate) conditions: ReadConditionArgs,
 }
 
 /// Arguments of `rm`.
@@ -354,6 +370,8 @@ pub(crate) struct RmArgs {
     /// Calls at once with -r, each of hundreds of objects
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]
     pub(crate) jobs: u16,
+    #[command(flatten)]
+    pub(crate) conditions: ConditionArgs,
 }
 
 /// Arguments of `stat`.
@@ -364,6 +382,8 @@ pub(crate) struct StatArgs {
     /// This version of the object, by its generation as `ls --versions` shows it
     #[arg(long = "version", value_name = "GENERATION")]
     pub(crate) generation: Option<u64>,
+    #[command(flatten)]
+    pub(crate) conditions: ReadConditionArgs,
 }
 
 /// Arguments of `sync`.
@@ -379,6 +399,10 @@ pub(crate) struct SyncArgs {
     /// What is not taken is neither copied nor deleted.
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
+    /// Compare contents, by size and CRC64/NVME, where otherwise size and time decide; files of equal size are
+    /// read
+    #[arg(long)]
+    pub(crate) checksum: bool,
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -427,6 +451,8 @@ pub(crate) enum BenchKind {
     Get,
     /// Seven reads to three writes
     Mixed,
+    /// List a page of up to 1000 of the objects that were written before
+    List,
 }
 
 /// Arguments of `bench`.
@@ -444,6 +470,9 @@ pub(crate) struct BenchArgs {
     /// How long, for example 10s or 2m
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub(crate) duration: Duration,
+    /// How long requests are made before they count, for example 2s
+    #[arg(long, default_value = "0s", value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) warm_up: Duration,
     /// How many requests, instead of a time
     #[arg(long, conflicts_with = "duration")]
     pub(crate) count: Option<u64>,
@@ -466,6 +495,88 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    const UNDERSTOOD: &[&str] = &[
+        "marram mb m://photos",
+        "marram cp -r /tmp/Pictures m://photos/2026/",
+        "marram -q cp -r a m://photos/2026/ --jobs 4",
+        "marram ls -r --json m://photos/2026/",
+        "marram cat m://photos/2026/a.jpg --range 0-99",
+        "marram cat m://photos/2026/a.jpg --range -100",
+        "marram cat m://photos/2026/a.jpg --range 0-9 --range -100",
+        "marram admin status --json",
+        "marram admin drain node-3 --watch",
+        "marram admin drain node-3 --cancel --json",
+        "marram admin cordon 17",
+        "marram admin uncordon node-3",
+        "marram admin fence node-3 --force",
+        "marram admin remove node-3",
+        "marram admin remove node-3 --allow-narrower",
+        "marram admin drain node-3 --watch --allow-narrower",
+        "marram admin bucket set-profile m://photos 8+4 --watch",
+        "marram admin bucket profile m://photos --json",
+        "marram admin layout plan --without node-3 --with 4TiB --with 4TiB --json",
+        "marram dev --dir d --add-node",
+        "marram bench put --size 64MiB --concurrency 4 --count 10",
+        "marram cp a m://b/a --if-generation-match 0 --content-type text/html --metadata a=b --metadata c=",
+        "marram cp a m://b/a --tag x=y --checksum sha256 --checksum crc32c=e3069283",
+        "marram mv m://b/a m://b/c --if-none-match *",
+        "marram cat m://b/a --if-etag-match 25f9e794323b4538 --range 0-9",
+        "marram cat m://b/a --if-modified-since 2027-01-31T08:00:00Z",
+        "marram stat m://b/a --if-generation-not-match 17 --if-unmodified-since 1795849200000",
+        "marram rm m://b/a --if-generation-match 17",
+        "marram tags rm m://b/a --if-generation-match 17",
+        "marram sync a m://b --checksum",
+        "marram bench list --objects 5000 --warm-up 2s --duration 20s --json",
+        "marram sync a m://b --delete --dry-run",
+        "marram versioning m://photos",
+        "marram versioning m://photos on",
+        "marram versioning m://photos suspend --json",
+        "marram ls --versions -r m://photos/2026/",
+        "marram cat m://photos/a --version 17",
+        "marram cp --version 17 m://photos/a a.old",
+        "marram stat --version 17 m://photos/a",
+        "marram rm --version 17 m://photos/a",
+        "marram rm -r --all-versions m://photos/2026/",
+        "marram tags ls m://photos/a --json",
+        "marram tags set m://photos/a album=2026 place=",
+        "marram tags rm --version 17 m://photos/a",
+        "marram describe m://photos/a --content-type image/png --metadata by=me --metadata at=sea",
+        "marram describe m://photos/a --no-metadata --if-generation-match 17",
+        "marram restore m://photos/a",
+        "marram restore m://photos/a --version 17",
+        "marram sync a m://b --include *.jpg --exclude tmp/** --exclude *.part",
+        "marram find m://b/logs/ --include *.gz --older-than 30d --larger 1MiB --json",
+        "marram du m://b --depth 2",
+        "marram config show --origin --data /d --kek-file /k --join a:7071",
+        "marram config check --config /etc/marram.toml",
+        "marram completions bash",
+    ];
+    const REFUSED: &[&str] = &[
+        "marram",
+        "marram cp a",
+        "marram cp a m://b --jobs 0",
+        "marram stat",
+        "marram admin drain",
+        "marram admin drain node-3 --watch --cancel",
+        "marram admin layout",
+        "marram admin bucket set-profile m://photos",
+        "marram admin drain node-3 --cancel --allow-narrower",
+        "marram dev --add-node --nodes 3",
+        "marram tags set m://photos/a",
+        "marram tags set m://photos/a album",
+        "marram describe m://photos/a",
+        "marram describe m://photos/a --metadata a=b --no-metadata",
+        "marram cp a m://b/a --if-generation-match x",
+        "marram cp a m://b/a --if-generation-match -1",
+        "marram cp a m://b/a --metadata =b",
+        "marram cp a m://b/a --tag x",
+        "marram cp a m://b/a --checksum sha1",
+        "marram cat m://b/a --if-modified-since yesterday",
+        "marram versioning m://photos off",
+        "marram rm -r --version 17 m://photos/a",
+        "marram rm --all-versions m://photos/a",
+    ];
+
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
@@ -473,73 +584,10 @@ mod tests {
 
     #[test]
     fn the_commands_of_the_readme_are_understood() {
-        for line in [
-            "marram mb m://photos",
-            "marram cp -r /tmp/Pictures m://photos/2026/",
-            "marram -q cp -r a m://photos/2026/ --jobs 4",
-            "marram ls -r --json m://photos/2026/",
-            "marram cat m://photos/2026/a.jpg --range 0-99",
-            "marram cat m://photos/2026/a.jpg --range -100",
-            "marram cat m://photos/2026/a.jpg --range 0-9 --range -100",
-            "marram admin status --json",
-            "marram admin drain node-3 --watch",
-            "marram admin drain node-3 --cancel --json",
-            "marram admin cordon 17",
-            "marram admin uncordon node-3",
-            "marram admin fence node-3 --force",
-            "marram admin remove node-3",
-            "marram admin remove node-3 --allow-narrower",
-            "marram admin drain node-3 --watch --allow-narrower",
-            "marram admin bucket set-profile m://photos 8+4 --watch",
-            "marram admin bucket profile m://photos --json",
-            "marram admin layout plan --without node-3 --with 4TiB --with 4TiB --json",
-            "marram dev --dir d --add-node",
-            "marram bench put --size 64MiB --concurrency 4 --count 10",
-            "marram sync a m://b --delete --dry-run",
-            "marram versioning m://photos",
-            "marram versioning m://photos on",
-            "marram versioning m://photos suspend --json",
-            "marram ls --versions -r m://photos/2026/",
-            "marram cat m://photos/a --version 17",
-            "marram cp --version 17 m://photos/a a.old",
-            "marram stat --version 17 m://photos/a",
-            "marram rm --version 17 m://photos/a",
-            "marram rm -r --all-versions m://photos/2026/",
-            "marram tags ls m://photos/a --json",
-            "marram tags set m://photos/a album=2026 place=",
-            "marram tags rm --version 17 m://photos/a",
-            "marram describe m://photos/a --content-type image/png --metadata by=me --metadata at=sea",
-            "marram describe m://photos/a --no-metadata --if-generation-match 17",
-            "marram restore m://photos/a",
-            "marram restore m://photos/a --version 17",
-            "marram sync a m://b --include *.jpg --exclude tmp/** --exclude *.part",
-            "marram find m://b/logs/ --include *.gz --older-than 30d --larger 1MiB --json",
-            "marram du m://b --depth 2",
-            "marram config show --origin --data /d --kek-file /k --join a:7071",
-            "marram config check --config /etc/marram.toml",
-            "marram completions bash",
-        ] {
+        for line in UNDERSTOOD {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in [
-            "marram",
-            "marram cp a",
-            "marram cp a m://b --jobs 0",
-            "marram stat",
-            "marram admin drain",
-            "marram admin drain node-3 --watch --cancel",
-            "marram admin layout",
-            "marram admin bucket set-profile m://photos",
-            "marram admin drain node-3 --cancel --allow-narrower",
-            "marram dev --add-node --nodes 3",
-            "marram tags set m://photos/a",
-            "marram tags set m://photos/a album",
-            "marram describe m://photos/a",
-            "marram describe m://photos/a --metadata a=b --no-metadata",
-            "marram versioning m://photos off",
-            "marram rm -r --version 17 m://photos/a",
-            "marram rm --all-versions m://photos/a",
-        ] {
+        for line in REFUSED {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -9,7 +9,7 @@
 //! filter     which names a command is about (pure)
 //! location, paths, units   m://bucket/key, keys <-> file names, sizes and times as text (pure)
 //! backup_file   backups of the metadata on this machine
-//! walk, transfer, output   files below a folder; moving one object; what is printed
+//! walk, sums   files below a folder; their checksums    transfer, output   moving one object; what is printed
 //! ```
 
 mod backup_file;
@@ -24,8 +24,10 @@ mod logging;
 mod otlp;
 mod output;
 mod paths;
+mod profile;
 mod recent;
 mod server;
+mod sums;
 mod transfer;
 mod units;
 mod walk;

@@ -164,11 +164,6 @@ impl Progress {
         Self(bar)
     }
 
-    /// A bar that nobody sees.
-    pub(crate) fn hidden() -> Self {
-        Self::new(false)
-    }
-
     /// That many more bytes are to be moved.
     pub(crate) fn expect(&self, bytes: u64) {
         self.0.inc_length(bytes);

@@ -26,7 +26,7 @@
 //! work       shards restored, looked at and cleaned for the maintenance of other nodes
 //! reencode   extents encoded anew: here when asked, and by asking other nodes
 //! meshed     the seam of that maintenance: the drives of all nodes through the mesh
-//! lifetime   when to stop
+//! lifetime   when to stop; tasks: what runs until then, and none of it may be lost
 //! telling    the settings of log and traces
 //! ```
 
@@ -34,6 +34,7 @@ mod addresses;
 mod args;
 mod catch_up;
 mod config;
+mod events;
 mod founder;
 mod gc;
 mod groups;
@@ -59,6 +60,7 @@ mod service;
 mod settings;
 mod shards;
 mod storage;
+mod tasks;
 mod telling;
 mod upkeep;
 mod view;

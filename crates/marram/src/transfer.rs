@@ -15,8 +15,10 @@ use crate::output::{Output, Progress, printable};
 use crate::paths::make_parents;
 
 mod download;
+mod how;
 mod job;
 pub(crate) use download::{download, write_out, write_ranges};
+pub(crate) use how::{How, pairs};
 pub(crate) use job::{Job, Order, Tally};
 
 /// Jobs that are known before anybody does them.
@@ -35,6 +37,8 @@ pub(crate) struct Crew {
     pub(crate) moving: bool,
     /// Go on with uploads that broke off.
     pub(crate) resume: bool,
+    /// What the command line says of each object.
+    pub(crate) how: Arc<How>,
     pub(crate) jobs: u16,
 }
 
@@ -132,17 +136,22 @@ impl Crew {
             } => {
                 parents(folder.clone(), relative.clone()).await?;
                 let path = folder.join(relative);
-                let info = download(&self.client, from, path, &self.progress).await?;
+                let wanted = self.how.read_conditions();
+                let info = download(&self.client, from, &wanted, path, &self.progress).await?;
                 self.moved(from, &info).await
             }
             Job::Copy { from, to, .. } => {
-                let source = copy(&self.client, from, to, &self.progress).await?;
+                let source = self.copy(from, to).await?;
                 self.moved(from, &source).await
             }
             Job::DeleteObject { place, generation } => {
-                delete(&self.client, place, *generation).await.map(|_| ())
+                let wanted = of_generation(*generation);
+                delete(&self.client, place, &wanted).await.map(|_| ())
             }
-            Job::DeleteVersion { place } => delete(&self.client, place, None).await.map(|_| ()),
+            Job::DeleteVersion { place } => {
+                let always = Preconditions::default();
+                delete(&self.client, place, &always).await.map(|_| ())
+            }
             Job::DeleteFile { path } => delete_file(path).await,
         }
     }
@@ -151,15 +160,31 @@ impl Crew {
     async fn upload(&self, path: PathBuf, to: &Remote) -> Result<ObjectInfo, Failure> {
         let options = PutOptions {
             resume: self.resume,
-            ..watched(&self.progress)
+            watcher: Some(self.progress.watcher()),
+            ..self.how.put_options(Some(&path)).await?
         };
-        put_with(&self.client, PutBody::file(path), to, options).await
+        put(&self.client, PutBody::file(path), to, options).await
+    }
+
+    /// An object to another place in the cluster; returns the version that was copied.
+    async fn copy(&self, from: &Remote, to: &Remote) -> Result<ObjectInfo, Failure> {
+        let options = CopyOptions {
+            watcher: Some(self.progress.watcher()),
+            ..self.how.copy_options(&self.client, from).await?
+        };
+        let copied = self
+            .client
+            .copy((&from.bucket, &from.key), (&to.bucket, &to.key), options)
+            .await
+            .map_err(Failure::at(format_args!("{from} to {to}")))?;
+        Ok(copied.source)
     }
 
     /// Deletes the version that was copied, and no newer one.
     async fn moved(&self, from: &Remote, copied: &ObjectInfo) -> Result<(), Failure> {
         if self.moving {
-            delete(&self.client, from, Some(copied.generation)).await?;
+            let still = of_generation(Some(copied.generation));
+            delete(&self.client, from, &still).await?;
         }
         Ok(())
     }
@@ -170,47 +195,12 @@ pub(crate) async fn put(
     client: &Client,
     body: PutBody,
     to: &Remote,
-    progress: &Progress,
-) -> Result<ObjectInfo, Failure> {
-    put_with(client, body, to, watched(progress)).await
-}
-
-fn watched(progress: &Progress) -> PutOptions {
-    PutOptions {
-        watcher: Some(progress.watcher()),
-        ..PutOptions::default()
-    }
-}
-
-async fn put_with(
-    client: &Client,
-    body: PutBody,
-    to: &Remote,
     options: PutOptions,
 ) -> Result<ObjectInfo, Failure> {
     client
         .put(&to.bucket, &to.key, body, options)
         .await
         .map_err(Failure::at(to))
-}
-
-/// An object to another place in the cluster; returns the version that was copied.
-async fn copy(
-    client: &Client,
-    from: &Remote,
-    to: &Remote,
-    progress: &Progress,
-) -> Result<ObjectInfo, Failure> {
-    let options = CopyOptions {
-        source_generation: from.generation,
-        watcher: Some(progress.watcher()),
-        ..CopyOptions::default()
-    };
-    let copied = client
-        .copy((&from.bucket, &from.key), (&to.bucket, &to.key), options)
-        .await
-        .map_err(Failure::at(format_args!("{from} to {to}")))?;
-    Ok(copied.source)
 }
 
 /// What an object, or the version that is meant, is.
@@ -223,19 +213,22 @@ pub(crate) async fn look(client: &Client, place: &Remote) -> Result<ObjectInfo, 
     found.map_err(Failure::at(place))
 }
 
-/// Away with an object, or with the version that is meant for good. With a generation, only if the
-/// object is still that version.
+/// With a generation: only if the object is still that version.
+fn of_generation(generation: Option<u64>) -> Preconditions {
+    Preconditions {
+        if_generation_match: generation,
+        ..Preconditions::default()
+    }
+}
+
+/// Away with an object, or with the version that is meant for good.
 pub(crate) async fn delete(
     client: &Client,
     place: &Remote,
-    generation: Option<u64>,
+    wanted: &Preconditions,
 ) -> Result<Deletion, Failure> {
-    let preconditions = Preconditions {
-        if_generation_match: generation,
-        ..Preconditions::default()
-    };
     client
-        .delete_version(&place.bucket, &place.key, place.generation, &preconditions)
+        .delete_version(&place.bucket, &place.key, place.generation, wanted)
         .await
         .map_err(Failure::at(place))
 }

@@ -95,6 +95,39 @@ pub(crate) fn parse_date(text: &str) -> Result<i64, DateError> {
     Ok(days * 86_400_000)
 }
 
+/// Text that is not a moment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("write a time as 2027-01-31, 2027-01-31T08:00:00Z or milliseconds since 1970, all UTC")]
+pub(crate) struct MomentError;
+
+/// Reads a moment: a day, a day and a time as `stat` prints it or with `T` and `Z`, with milliseconds or
+/// without, or the milliseconds since 1970.
+pub(crate) fn parse_moment(text: &str) -> Result<i64, MomentError> {
+    if !text.contains('-') {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        return text.parse().ok().filter(|_| digits).ok_or(MomentError);
+    }
+    let (day, time) = match text.split_once(['T', ' ']) {
+        None => (text, "00:00:00"),
+        Some((day, time)) => (day, time.strip_suffix('Z').unwrap_or(time)),
+    };
+    let day = parse_date(day).map_err(|_| MomentError)?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "000"));
+    let number = |text: &str, digits: usize, below: i64| {
+        let plain = text.len() == digits && text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.parse::<i64>().ok().filter(|n| plain && *n < below);
+        number.ok_or(MomentError)
+    };
+    let mut parts = time.split(':');
+    let mut part = |below| number(parts.next().unwrap_or_default(), 2, below);
+    let (hour, minute, second) = (part(24)?, part(60)?, part(60)?);
+    if parts.next().is_some() {
+        return Err(MomentError);
+    }
+    let seconds = (hour * 60 + minute) * 60 + second;
+    Ok(day + seconds * 1000 + number(fraction, 3, 1000)?)
+}
+
 /// A moment in milliseconds since 1970 as `2026-11-23 05:33:11` (UTC).
 pub(crate) fn date(ms: i64) -> String {
     let seconds = ms.div_euclid(1000);
@@ -126,6 +159,33 @@ fn civil(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_read_as_they_are_printed() {
+        let ms = 1_795_849_200_123;
+        assert_eq!(parse_moment(&ms.to_string()), Ok(ms));
+        assert_eq!(parse_moment(&date(ms)), Ok(ms - 123));
+        let iso = date(ms).replace(' ', "T");
+        assert_eq!(parse_moment(&format!("{iso}Z")), Ok(ms - 123));
+        assert_eq!(parse_moment(&format!("{iso}.123Z")), Ok(ms));
+        assert_eq!(parse_moment("1970-01-02"), Ok(86_400_000));
+        for bad in [
+            "",
+            "yesterday",
+            "-1",
+            "+5",
+            "2027-02-30",
+            "2027-01-31T",
+            "2027-01-31T8:00:00",
+            "2027-01-31T24:00:00",
+            "2027-01-31T08:00",
+            "2027-01-31T08:00:00:00",
+            "2027-01-31T08:00:00.1Z",
+            "2027-01-31T08:00:00+01:00",
+        ] {
+            assert_eq!(parse_moment(bad), Err(MomentError), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_are_read() {

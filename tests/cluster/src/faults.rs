@@ -15,10 +15,23 @@ use crate::{Processes, Wires};
 
 /// The seed of a run is taken from here, so that the faults of a failed run can be had again.
 const SEED_VARIABLE: &str = "MARRAM_FAULT_SEED";
-/// How long a fault lasts: shorter and longer than an election, and than silence that is noticed.
-const LASTS: [u64; 2] = [400, 6000];
-/// How long all is well between two faults.
-const BETWEEN: [u64; 2] = [1500, 5000];
+/// How long faults last, and how long all is well between two of them, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    lasts: [u64; 2],
+    between: [u64; 2],
+}
+
+/// Shorter and longer than an election, and than silence that is noticed.
+const STEADY: Pace = Pace {
+    lasts: [400, 6000],
+    between: [1500, 5000],
+};
+/// Many in a short race: no time to settle between two of them.
+const OFTEN: Pace = Pace {
+    lasts: [300, 3000],
+    between: [200, 1200],
+};
 /// How often a fault that is due looks whether it may happen.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -77,6 +90,26 @@ impl Faults {
         targets: impl IntoIterator<Item = u16>,
         seed: u64,
     ) -> Self {
+        Self::begin(processes, wires, targets, (seed, STEADY))
+    }
+
+    /// The same with faults that are shorter and follow each other at once.
+    #[must_use]
+    pub fn often(
+        processes: Processes,
+        wires: Wires,
+        targets: impl IntoIterator<Item = u16>,
+        seed: u64,
+    ) -> Self {
+        Self::begin(processes, wires, targets, (seed, OFTEN))
+    }
+
+    fn begin(
+        processes: Processes,
+        wires: Wires,
+        targets: impl IntoIterator<Item = u16>,
+        (seed, pace): (u64, Pace),
+    ) -> Self {
         let shared = Arc::new(Shared {
             processes,
             wires,
@@ -84,7 +117,8 @@ impl Faults {
             harm: tokio::sync::Mutex::default(),
         });
         shared.state().targets = targets.into_iter().collect();
-        let task = tokio::spawn(run(Arc::clone(&shared), SmallRng::seed_from_u64(seed)));
+        let rng = SmallRng::seed_from_u64(seed);
+        let task = tokio::spawn(run(Arc::clone(&shared), rng, pace));
         Self { shared, task }
     }
 
@@ -118,13 +152,13 @@ impl Shared {
     }
 }
 
-async fn run(shared: Arc<Shared>, mut rng: SmallRng) -> usize {
+async fn run(shared: Arc<Shared>, mut rng: SmallRng, pace: Pace) -> usize {
     let began = Instant::now();
     let mut count = 0;
     loop {
         // Everything is drawn before anything is waited for: the sequence is the seed's alone.
-        let wait = rng.random_range(BETWEEN[0]..BETWEEN[1]);
-        let lasts = Duration::from_millis(rng.random_range(LASTS[0]..LASTS[1]));
+        let wait = rng.random_range(pace.between[0]..pace.between[1]);
+        let lasts = Duration::from_millis(rng.random_range(pace.lasts[0]..pace.lasts[1]));
         let faults = [Fault::Killed, Fault::Paused, Fault::CutOff];
         let fault = *faults.choose(&mut rng).expect("there are some");
         let draw: u64 = rng.random();

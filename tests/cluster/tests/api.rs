@@ -8,6 +8,7 @@ mod api {
     mod bad_uploads;
     mod buckets;
     mod commands;
+    mod conditional_commands;
     mod conditions;
     mod direct;
     mod doctor;

@@ -45,6 +45,7 @@ mod liveness {
 
 /// Limits that must hold: full drives, space that comes back, memory for one large object and for strange messages.
 mod limits {
+    mod events;
     mod full;
     mod memory;
     mod strange;
@@ -61,9 +62,21 @@ mod losses {
     mod watched;
 }
 
+/// Calls that race through two gateways while random nodes are killed, paused and cut off.
+mod races {
+    mod buckets;
+    mod copies;
+    mod counters;
+    mod expiry;
+    mod kit;
+    mod multipart;
+    mod quota;
+}
+
 /// Objects are encoded anew: widened, narrowed, given another profile.
 mod reencode {
     mod fewer_nodes;
+    mod many_drives;
     mod profile;
     mod settle;
     mod widen;

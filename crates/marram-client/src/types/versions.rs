@@ -123,7 +123,8 @@ pub struct Deletion {
     pub existed: bool,
     /// A delete marker was written, or the one that was named was removed.
     pub delete_marker: bool,
-    /// The generation of the marker, or of what was removed; 0 where neither is there.
+    /// The generation of the marker; of the version that was named; else of the deletion itself, as its
+    /// event tells it. 0 where nothing was there.
     pub generation: u64,
 }
 

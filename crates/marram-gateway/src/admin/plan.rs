@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use marram_meta::{ClusterView, NodeState, RootCommand};
-use marram_placement::{DriveInfo, PoolPlan, Seat, Standing};
+use marram_placement::{DriveInfo, Seat, Standing};
 use marram_proto::v1;
 use marram_types::{DriveId, NodeId};
 
@@ -87,7 +87,7 @@ pub(crate) async fn refuse_without_room(
     let per_slot = bytes_per_slot(view, &reports);
     let mut needed: BTreeMap<NodeId, u64> = BTreeMap::new();
     for table in view.pools.values() {
-        let plan = PoolPlan::of(table, &seats)?;
+        let plan = view.plan_of(table, &seats)?;
         for (node, bytes) in plan.bytes(&per_slot).nodes {
             *needed.entry(node).or_default() += bytes.bytes_in;
         }
@@ -225,7 +225,7 @@ fn answer(
         });
     }
     for table in view.pools.values() {
-        let plan = PoolPlan::of(table, seats)?;
+        let plan = view.plan_of(table, seats)?;
         let bytes = plan.bytes(per_slot);
         answer.placement_groups += plan.pgs().len() as u64;
         answer.slots += plan.moves.len() as u64;

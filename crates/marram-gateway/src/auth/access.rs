@@ -8,6 +8,7 @@ use bytes::Bytes;
 use marram_proto::v1;
 use marram_proto::v1::put_object_request::Message as Put;
 use marram_proto::v1::upload_part_request::Message as Part;
+use marram_proto::v1::write_object_request::Message as Piece;
 use marram_types::{Permission, Target};
 use prost::{DecodeError, Message};
 
@@ -64,6 +65,14 @@ fn put_needs(request: v1::PutObjectRequest) -> Vec<Need> {
 fn part_needs(request: v1::UploadPartRequest) -> Vec<Need> {
     let (bucket, key) = match request.message {
         Some(Part::Header(header)) => (header.bucket, header.key),
+        _ => Default::default(),
+    };
+    keys(Permission::Write, bucket, key)
+}
+
+fn write_needs(request: v1::WriteObjectRequest) -> Vec<Need> {
+    let (bucket, key) = match request.message {
+        Some(Piece::Header(header)) => (header.bucket, header.key),
         _ => Default::default(),
     };
     keys(Permission::Write, bucket, key)
@@ -227,6 +236,22 @@ fn upload_rows() -> Vec<(&'static str, Rule)> {
         (
             "/marram.v1.UploadService/AbortUpload",
             of!(v1::AbortUploadRequest, |r| keys(Write, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.WriteService/StartWrite",
+            of!(v1::StartWriteRequest, |r| keys(Write, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.WriteService/WriteObject",
+            of!(v1::WriteObjectRequest, |r| write_needs(r)),
+        ),
+        (
+            "/marram.v1.WriteService/QueryWrite",
+            of!(v1::QueryWriteRequest, |r| keys(Write, r.bucket, r.key)),
+        ),
+        (
+            "/marram.v1.WriteService/FinishWrite",
+            of!(v1::FinishWriteRequest, |r| keys(Write, r.bucket, r.key)),
         ),
     ]
 }

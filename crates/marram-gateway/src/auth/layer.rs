@@ -70,6 +70,7 @@ impl Fault for GateError {
     fn reason(&self) -> Reason {
         match self {
             Self::Auth(error) => error.reason(),
+            Self::First(first::FirstError::Late) => Reason::UploadStalled,
             Self::First(_) => Reason::InvalidArgument,
             Self::Denied { .. } => Reason::PermissionDenied,
         }

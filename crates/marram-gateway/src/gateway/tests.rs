@@ -26,6 +26,7 @@ mod security;
 mod uploads;
 mod versions;
 mod watching;
+mod writes;
 
 pub(crate) use kit::{reason, token_of};
 pub(crate) use security::methods;

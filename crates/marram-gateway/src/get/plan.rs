@@ -71,7 +71,7 @@ pub(super) fn make(
     Ok(v1::ReadPlan {
         nodes: nodes.list,
         extents: planned,
-        valid_ms: u32::try_from(ticket::LIFETIME_MS).expect("a minute"),
+        valid_ms: u32::try_from(ticket::LIFETIME_MS).expect("half a minute"),
     })
 }
 

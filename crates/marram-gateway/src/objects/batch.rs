@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt, stream};
-use marram_meta::{AccessKeyRecord, BucketRecord};
+use marram_meta::BucketRecord;
 use marram_proto::v1;
 use marram_types::caps::DELETES_PER_CALL_MAX;
 use marram_types::{BucketName, Generation, ObjectKey, Permission, RequestId, Target};
+use parking_lot::Mutex;
 
 use super::{DeleteError, Deletion, delete_one};
-use crate::auth::Caller;
+use crate::auth::{Caller, Guard};
 use crate::core::Core;
 use crate::status;
 use crate::validate::{self, InvalidField};
@@ -21,7 +22,7 @@ const AT_ONCE_MAX: usize = 32;
 /// none, or there is no such bucket.
 pub(crate) async fn delete_all(
     core: &Core,
-    caller: &Caller,
+    (caller, guard): (&Caller, Guard),
     request: v1::DeleteObjectsRequest,
 ) -> Result<Vec<v1::DeleteResult>, DeleteError> {
     let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
@@ -29,9 +30,13 @@ pub(crate) async fn delete_all(
     check_batch(&request.objects)?;
     let bucket = core.bucket(&name).await?;
     let bucket = &bucket;
-    let view = core.view.borrow().clone();
-    let grants = view.access_keys.get(&caller.access_key);
-    let may = |key: &str| grants.is_some_and(|grants| may_delete(grants, &name, key));
+    let gate = Gate {
+        core,
+        caller,
+        bucket: &name,
+        guard: Mutex::new((guard, false)),
+    };
+    let gate = &gate;
     let deletions = request
         .objects
         .into_iter()
@@ -41,9 +46,8 @@ pub(crate) async fn delete_all(
                 client: id.client,
                 sequence: id.sequence.wrapping_add(at),
             };
-            let may = may(&object.key);
             async move {
-                match may {
+                match gate.lets(&object.key) {
                     true => result(one(core, bucket, object, request).await),
                     false => result(Err(DeleteError::Denied)),
                 }
@@ -55,12 +59,32 @@ pub(crate) async fn delete_all(
         .await)
 }
 
-fn may_delete(key: &AccessKeyRecord, bucket: &BucketName, under: &str) -> bool {
-    let target = Target::Keys {
-        bucket: bucket.as_str().to_owned(),
-        under: under.to_owned(),
-    };
-    key.allows(Permission::Write, &target)
+/// Asked before each deletion, because a batch may take longer than a change of its key's grants.
+struct Gate<'a> {
+    core: &'a Core,
+    caller: &'a Caller,
+    bucket: &'a BucketName,
+    /// What the call was admitted by, and whether that was taken back: it is told once only.
+    guard: Mutex<(Guard, bool)>,
+}
+
+impl Gate<'_> {
+    fn lets(&self, key: &str) -> bool {
+        {
+            let (guard, taken_back) = &mut *self.guard.lock();
+            *taken_back |= guard.taken_back().is_some();
+            if *taken_back {
+                return false;
+            }
+        }
+        let target = Target::Keys {
+            bucket: self.bucket.as_str().to_owned(),
+            under: key.to_owned(),
+        };
+        let view = self.core.view.borrow();
+        let grants = view.access_keys.get(&self.caller.access_key);
+        grants.is_some_and(|grants| grants.allows(Permission::Write, &target))
+    }
 }
 
 /// A batch has few enough objects, and none of them twice: the second deletion of a key, or of a version,

@@ -332,6 +332,20 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::SetLogLevelResponse>, Status> {
         answered(process::set_log_level(&self.0, request.into_inner()).await)
     }
+
+    async fn profile_cpu(
+        &self,
+        request: Request<v1::ProfileCpuRequest>,
+    ) -> Result<Response<v1::ProfileCpuResponse>, Status> {
+        answered(process::profile_cpu(&self.0, request.into_inner()).await)
+    }
+
+    async fn get_memory(
+        &self,
+        request: Request<v1::GetMemoryRequest>,
+    ) -> Result<Response<v1::GetMemoryResponse>, Status> {
+        answered(process::memory(&self.0, request.into_inner()).await)
+    }
 }
 
 fn answered<T>(answer: Result<T, admin::AdminError>) -> Result<Response<T>, Status> {

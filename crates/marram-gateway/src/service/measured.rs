@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use futures::future::{BoxFuture, FutureExt, TryFutureExt};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use marram_metrics::{Call, Calls, Method};
-use marram_trace::{Context as TraceContext, Instrument, begin_call, fail, record};
+use marram_trace::{Context as TraceContext, Instrument, begin_call, fail, record, recorded};
 use tonic::Code;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
@@ -57,9 +57,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let call = self.calls.begin(request.uri().path());
+        let mut call = self.calls.begin(request.uri().path());
         let method = Arc::clone(call.method());
         let span = begin_call(method.full_name(), trace_in(request.headers()).as_ref());
+        call.traced(recorded(&span).map(|context| context.trace.0));
         let request = request.map(|body| Body::new(Received { body, method }));
         // A caller that goes away drops the future, and the call with it.
         let answered = span.in_scope(|| self.inner.call(request));

@@ -104,7 +104,9 @@ impl ObjectService for Objects {
         request: Request<v1::DeleteObjectsRequest>,
     ) -> Result<Response<v1::DeleteObjectsResponse>, Status> {
         let caller = caller(&request)?;
-        let results = objects::delete_all(&self.0, &caller, request.into_inner())
+        let guard = request.extensions().get::<Guard>().cloned();
+        let guard = guard.ok_or_else(|| Status::internal("the call passed no authentication"))?;
+        let results = objects::delete_all(&self.0, (&caller, guard), request.into_inner())
             .await
             .map_err(|error| status::of(&error))?;
         Ok(Response::new(v1::DeleteObjectsResponse { results }))

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_meta::{
-    Amount, BucketState, ClusterView, Envelope, LeaseCommand, MemKv, ObjectCommand, ObjectOutcome,
-    Quota, QuotaCommand, RootCommand, RootOutcome, Tombstone, answer_object, answer_root,
-    apply_object, apply_root, stamp, view,
+    Amount, BucketState, ClusterView, EndingCommand, Envelope, LeaseCommand, MemKv, ObjectCommand,
+    ObjectOutcome, Quota, QuotaCommand, RootCommand, RootOutcome, Tombstone, answer_object,
+    answer_root, apply_object, apply_root, stamp, view,
 };
 use marram_placement::PoolTable;
 use marram_types::{BucketId, GroupId, ReplicaId};
@@ -33,6 +33,10 @@ pub(crate) struct FakeGroups {
     groups: Mutex<Vec<Group>>,
     view: watch::Sender<Arc<ClusterView>>,
     silent: Mutex<HashSet<GroupId>>,
+    /// Commands to the object groups wait while this is set.
+    held: watch::Sender<bool>,
+    /// Commands that wait.
+    waiting: watch::Sender<usize>,
     /// Something was applied.
     applied: watch::Sender<()>,
     /// The view that the gateway does not see yet, while it lags.
@@ -49,6 +53,8 @@ impl FakeGroups {
             groups: Mutex::new((0..=object_groups).map(|_| group()).collect()),
             view: watch::Sender::default(),
             silent: Mutex::default(),
+            held: watch::Sender::default(),
+            waiting: watch::Sender::default(),
             applied: watch::Sender::default(),
             unseen: Mutex::default(),
         }
@@ -73,6 +79,29 @@ impl FakeGroups {
     /// A group that does not answer from now on.
     pub(crate) fn silence(&self, group: GroupId) {
         self.silent.lock().insert(group);
+    }
+
+    /// Commands to object groups wait from now on, or do not any more.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Until so many commands wait.
+    pub(crate) async fn until_waiting(&self, count: usize) {
+        let mut waiting = self.waiting.subscribe();
+        let reached = waiting.wait_for(|waiting| *waiting >= count).await;
+        reached.expect("the sender is here");
+    }
+
+    async fn let_pass(&self, group: GroupId) {
+        let mut held = self.held.subscribe();
+        if group == GroupId::ROOT || !*held.borrow_and_update() {
+            return;
+        }
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        let passed = held.wait_for(|held| !held).await;
+        passed.expect("the sender is here");
+        self.waiting.send_modify(|waiting| *waiting -= 1);
     }
 
     fn apply(&self, group: GroupId, command: &[u8]) -> Vec<u8> {
@@ -168,6 +197,10 @@ impl FakeGroups {
                 self.tell_leases(bucket, quota);
             }
             self.root(&match record.state {
+                BucketState::Deleting if !nonempty => {
+                    RootCommand::Ending(EndingCommand::Begin { bucket, epoch })
+                }
+                BucketState::Deleted => RootCommand::Ending(EndingCommand::End { bucket, epoch }),
                 BucketState::Deleting => RootCommand::BucketSealed {
                     bucket,
                     epoch,
@@ -190,6 +223,7 @@ impl Groups for FakeGroups {
         if self.silent.lock().contains(&group) {
             return Err(GroupError::OutcomeUnknown(group));
         }
+        self.let_pass(group).await;
         let outcome = self.apply(group, &command);
         if group == GroupId::ROOT {
             self.settle();

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use marram_proto::mesh::v1 as wire;
 use marram_proto::v1;
 use marram_types::{GroupId, NodeId};
 use parking_lot::Mutex;
 
-use crate::nodes::{HandedOver, InspectError, LogLevelError, NodeError, Nodes};
+use crate::nodes::{HandedOver, InspectError, LogLevelError, NodeError, Nodes, ProfileError};
 use crate::process::OwnProcess;
 
 /// All nodes.
@@ -61,11 +63,35 @@ impl Nodes for FakeNodes {
         }
         Ok(level.clone())
     }
+
+    async fn profile(
+        &self,
+        node: NodeId,
+        cpu: Option<Duration>,
+    ) -> Result<wire::ProfileResponse, ProfileError> {
+        if !self.logs.lock().contains_key(&node) {
+            return Err(ProfileError::Busy("one is being made".to_owned()));
+        }
+        profile(cpu)
+    }
+}
+
+/// A profile that says for how many seconds it was asked.
+fn profile(cpu: Option<Duration>) -> Result<wire::ProfileResponse, ProfileError> {
+    let memory = v1::MemoryStatistics {
+        resident_bytes: 7,
+        ..v1::MemoryStatistics::default()
+    };
+    Ok(wire::ProfileResponse {
+        cpu: cpu.map_or_else(Bytes::new, |time| format!("{} s", time.as_secs()).into()),
+        memory: cpu.is_none().then_some(memory),
+    })
 }
 
 /// The process of the gateway under test: it logs `info`, whatever it is told.
 pub(crate) struct FakeProcess;
 
+#[async_trait]
 impl OwnProcess for FakeProcess {
     fn log_level(
         &self,
@@ -75,5 +101,9 @@ impl OwnProcess for FakeProcess {
             filter: "info".to_owned(),
             ..v1::LogLevel::default()
         })
+    }
+
+    async fn profile(&self, cpu: Option<Duration>) -> Result<wire::ProfileResponse, ProfileError> {
+        profile(cpu)
     }
 }

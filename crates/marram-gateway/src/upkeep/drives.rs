@@ -24,7 +24,7 @@ pub(crate) fn to_wire(duty: DriveDuty) -> v1::DriveDuty {
     match duty {
         DriveDuty::Serving => v1::DriveDuty::Serving,
         DriveDuty::Draining => v1::DriveDuty::Draining,
-        DriveDuty::Away => v1::DriveDuty::Away,
+        DriveDuty::Away | DriveDuty::AwayDraining => v1::DriveDuty::Away,
         DriveDuty::Failed => v1::DriveDuty::Failed,
         // Removed drives are not told of.
         DriveDuty::Removed => v1::DriveDuty::Unspecified,

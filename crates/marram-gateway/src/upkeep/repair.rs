@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use marram_meta::{
-    ClusterView, DriveCommand, DriveDuty, DriveRecord, LostTotals, NodeDuty, NodeRecord,
-    ObjectAnswer, ObjectQuery, Pausable, RootCommand,
+    AWAY_DRAINING_SINCE, ClusterView, DriveCommand, DriveDuty, DriveRecord, LostTotals, NodeDuty,
+    NodeRecord, ObjectAnswer, ObjectQuery, Pausable, RootCommand,
 };
-use marram_placement::{PoolPlan, Standing};
+use marram_placement::Standing;
 use marram_proto::v1;
 use marram_types::{ClusterHealth, DriveId, GroupId, Health, NodeId};
 
@@ -240,7 +240,7 @@ async fn of_drive(
     };
     match held.duty {
         DriveDuty::Removed => return Err(AdminError::NoDrive(wanted.to_owned())),
-        DriveDuty::Away | DriveDuty::Failed => {
+        DriveDuty::Away | DriveDuty::AwayDraining | DriveDuty::Failed => {
             answer.unchanged = true;
             return Ok(answer);
         }
@@ -251,7 +251,11 @@ async fn of_drive(
     };
     let listed = drives::list(core, request).await?.drives;
     let state = listed.iter().find(|one| one.drive_id == drive.0);
+    let version = view.cluster.as_ref().map_or(0, |cluster| cluster.version);
     let duty = match state.map_or("unknown", |one| one.state.as_str()) {
+        "away" if held.duty == DriveDuty::Draining && version >= AWAY_DRAINING_SINCE => {
+            DriveDuty::AwayDraining
+        }
         "away" => DriveDuty::Away,
         "retired" => DriveDuty::Failed,
         "unknown" => return Err(AdminError::Silent(node.name.clone())),
@@ -278,7 +282,7 @@ fn refuse_unheld(view: &ClusterView, name: &str, without: &[DriveId]) -> Result<
         }
     }
     for table in view.pools.values() {
-        if PoolPlan::of(table, &seats)?.unplaced.is_empty() {
+        if view.plan_of(table, &seats)?.unplaced.is_empty() {
             continue;
         }
         let keeps = |node: &&NodeRecord| {

@@ -46,6 +46,10 @@ pub(crate) enum CompleteError {
     NoParts,
     #[error("{named} parts are named: at most {UPLOAD_PARTS_MAX} are allowed")]
     TooMany { named: usize },
+    #[error(
+        "{persisted} bytes are recorded of the write, not {size}: send the rest, or begin anew"
+    )]
+    StreamSize { size: u64, persisted: u64 },
     #[error("{0}")]
     Parts(Box<WholeError>),
 }
@@ -59,6 +63,7 @@ impl Fault for CompleteError {
             Self::Refused(error) => error.reason(),
             Self::Order { .. } | Self::NoParts => Reason::InvalidPartOrder,
             Self::TooMany { .. } => Reason::InvalidPartNumber,
+            Self::StreamSize { .. } => Reason::SizeMismatch,
             Self::Parts(error) => error.reason(),
         }
     }
@@ -71,6 +76,10 @@ impl Fault for CompleteError {
             Self::Refused(error) => error.details(),
             Self::Order { part, .. } => vec![("part", part.to_string())],
             Self::TooMany { named } => vec![("named", named.to_string())],
+            Self::StreamSize { size, persisted } => vec![
+                ("size", size.to_string()),
+                ("persisted_size", persisted.to_string()),
+            ],
             Self::Parts(error) => error.details(),
             Self::NoParts => Vec::new(),
         }
@@ -168,6 +177,9 @@ async fn all_parts(
         let after = parts.last().map_or(0, |item| item.part);
         let page = (after, LIST_PAGE_MAX);
         let found = match look(core, placed.group, &placed.name, page).await? {
+            UploadFound::Open(found) if found.row.stream.is_some() => {
+                return Err(CompleteError::Refused(UploadRefusal::IsStream.into()));
+            }
             UploadFound::Open(found) => found,
             UploadFound::Completed(generation) => {
                 return Ok(Err(UploadRefusal::Completed { generation }));
@@ -242,7 +254,7 @@ fn digest(asked: &Asked) -> u64 {
 }
 
 /// What the upload became. That it became so is certain, so nothing here fails.
-async fn answer(
+pub(super) async fn answer(
     core: &Core,
     placed: &Placed,
     done: &CompletedUpload,

@@ -43,6 +43,9 @@ pub(crate) async fn parts(
         u16::from_be_bytes(number)
     };
     let found = match look(core, placed.group, &placed.name, (after, limit)).await? {
+        UploadFound::Open(found) if found.row.stream.is_some() => {
+            return Err(UploadError::Refused(UploadRefusal::IsStream.into()));
+        }
         UploadFound::Open(found) => found,
         UploadFound::Completed(generation) => {
             return Err(UploadError::Refused(
@@ -66,6 +69,7 @@ pub(crate) async fn parts(
             created_ms: found.row.created_ms,
             parts: found.row.totals.parts,
             bytes: found.row.totals.bytes,
+            stream: false,
         })),
     })
 }
@@ -171,6 +175,7 @@ mod tests {
             created_ms: 0,
             parts: 0,
             bytes: 0,
+            stream: false,
         }
     }
 

@@ -92,6 +92,9 @@ where
     let placed = header.named.place(&core).await?;
     // Before gigabytes come for nothing.
     match look(&core, placed.group, &placed.name, (0, 0)).await? {
+        UploadFound::Open(found) if found.row.stream.is_some() => {
+            return Err(PutError::Refused(UploadRefusal::IsStream.into()));
+        }
         UploadFound::Open(_) => {}
         UploadFound::Completed(generation) => {
             let completed = UploadRefusal::Completed { generation };

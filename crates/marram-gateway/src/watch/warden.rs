@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use marram_meta::ClusterView;
+use marram_meta::{BucketState, ClusterView};
 use marram_types::BucketId;
 
 use super::feed::{How, Pulled, pull};
@@ -61,7 +61,10 @@ async fn look(core: &Core, seen: &ClusterView, now: &ClusterView) {
     if seen.buckets == now.buckets || now.cluster.is_none() {
         return;
     }
-    let is_there = |bucket: &BucketId| now.buckets.values().any(|b| b.bucket == *bucket);
+    let is_there = |bucket: &BucketId| {
+        let mut all = now.buckets.values();
+        all.any(|b| b.bucket == *bucket && b.state != BucketState::Deleted)
+    };
     let mut gone = core.watch.board.lock().buckets();
     gone.retain(|bucket| !is_there(bucket));
     if gone.is_empty() {

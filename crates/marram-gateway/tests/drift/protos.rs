@@ -9,7 +9,9 @@ use prost_types::{
 };
 
 /// The files whose services make the API, in the order of the page.
-const SERVICES: [&str; 6] = ["bucket", "object", "upload", "watch", "iam", "admin"];
+const SERVICES: [&str; 7] = [
+    "bucket", "object", "upload", "write", "watch", "iam", "admin",
+];
 const PACKAGE: &str = ".marram.v1.";
 // Numbers of fields in descriptors, of which paths of comments are made.
 const FILE_MESSAGES: i32 = 4;

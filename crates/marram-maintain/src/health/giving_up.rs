@@ -11,17 +11,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use marram_meta::{ClusterView, Lost, NodeDuty, NodeRecord, NodeState, Pause, RootCommand};
 use marram_types::{DriveId, Health, NodeHealth, NodeId};
 
+use super::verdict::DEAD_AFTER_MS;
+
 /// How long a node may be away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// Before it is given up, in milliseconds.
     pub grace_ms: u64,
-    /// The same where some placement group has lost as many shards as its profile can lose.
+    /// Before its votes go to others where some placement group has lost as many shards as its profile can lose,
+    /// and the others cannot hold what it had.
     pub urgent_ms: u64,
 }
 
 impl Patience {
-    /// The longest time for which the last spare shard is left missing.
+    /// The longest time for which votes are left on a node when no other may be lost.
     const URGENT_MS_MAX: u64 = 30_000;
 
     /// With this grace, in milliseconds.
@@ -32,6 +35,24 @@ impl Patience {
             urgent_ms: grace_ms.min(Self::URGENT_MS_MAX),
         }
     }
+
+    /// For how long a node must be away, in milliseconds, before what it had is rebuilt on the others where the
+    /// survivors of some placement group are k: no longer than it takes to be sure (decisions/0062).
+    #[must_use]
+    pub fn at_the_limit_ms(self) -> u64 {
+        self.grace_ms.min(DEAD_AFTER_MS)
+    }
+}
+
+/// How the nodes that are left can hold what others had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Every slot finds a place.
+    Places,
+    /// With fewer data shards, and all parity (rules.md 19).
+    Narrower,
+    /// Not at all.
+    Nothing,
 }
 
 /// What is to be decided, and what is not and why.
@@ -44,15 +65,15 @@ pub struct Decisions {
 }
 
 /// Decides. `observers` are those whose word counts, this server included; `now_ms` is the leader's wall
-/// clock; `holds` says whether every slot finds a place when these nodes, beside those that are gone
-/// already, are rebuilt elsewhere.
+/// clock; `holds` says how the others hold it when these nodes, beside those that are gone already, are rebuilt
+/// elsewhere.
 pub fn decide(
     view: &ClusterView,
     health: &BTreeMap<NodeId, NodeHealth>,
     observers: usize,
     now_ms: u64,
     patience: Patience,
-    holds: &mut dyn FnMut(&BTreeSet<NodeId>) -> bool,
+    holds: &mut dyn FnMut(&BTreeSet<NodeId>) -> Holds,
 ) -> Decisions {
     let mut decisions = Decisions::default();
     for node in members(view) {
@@ -82,13 +103,20 @@ pub fn decide(
             continue;
         }
         gone.insert(node.node);
-        let rebuild = holds(&gone);
+        let away_ms = health.get(&node.node).map_or(0, |seen| seen.for_ms);
+        let is_over = away_ms >= patience.grace_ms;
+        let found = holds(&gone);
+        let rebuild = found == Holds::Places || (found == Holds::Narrower && is_over);
         if !rebuild {
             gone.remove(&node.node);
-            decisions.notes.push(cannot_hold(view, node, &gone));
+            decisions.notes.push(match found {
+                Holds::Nothing => cannot_hold(view, node, &gone),
+                _ => waited_for(node, patience.grace_ms.saturating_sub(away_ms)),
+            });
         }
         let held = node.absence.lost;
-        if held.is_none_or(|held| rebuild && !held.rebuild) {
+        let votes = rebuild || away_ms >= patience.urgent_ms;
+        if votes && held.is_none_or(|held| rebuild && !held.rebuild) {
             let node = node.node;
             decisions
                 .commands
@@ -144,7 +172,7 @@ fn due<'v>(
         view.nodes.get(&node).is_none_or(|n| n.is_gone() || dead(n))
     });
     let is_due = |node: &&NodeRecord| {
-        let urgent = urgent.contains(&node.node) && dead(node) && away(node, patience.urgent_ms);
+        let urgent = urgent.contains(&node.node) && dead(node) && away(node, 0);
         let rebuilt = node.absence.lost.is_some_and(|lost: Lost| lost.rebuild);
         !rebuilt && (urgent || away(node, patience.grace_ms))
     };
@@ -153,11 +181,16 @@ fn due<'v>(
     due
 }
 
-/// Nodes with a shard in a placement group that has lost all that it can lose: the survivors are k.
+/// Nodes with a shard in a placement group that has lost all that it can lose, single drives counted: the
+/// survivors are k.
 fn at_the_limit(view: &ClusterView, is_lost: &dyn Fn(NodeId) -> bool) -> BTreeSet<NodeId> {
     let nodes = view.nodes.values();
-    let homes: BTreeMap<DriveId, NodeId> = nodes
-        .flat_map(|node| node.drives.iter().map(|drive| (drive.drive, node.node)))
+    let homes: BTreeMap<DriveId, (NodeId, bool)> = nodes
+        .flat_map(|node| {
+            let lost = is_lost(node.node);
+            let drives = node.drives.iter();
+            drives.map(move |held| (held.drive, (node.node, lost || held.duty.is_gone())))
+        })
         .collect();
     let mut found = BTreeSet::new();
     for (pool, table) in &view.pools {
@@ -166,7 +199,8 @@ fn at_the_limit(view: &ClusterView, is_lost: &dyn Fn(NodeId) -> bool) -> BTreeSe
         };
         for row in &table.rows {
             let lost = row.drives.iter().filter_map(|drive| homes.get(drive));
-            let lost: Vec<NodeId> = lost.copied().filter(|node| is_lost(*node)).collect();
+            let lost = lost.filter(|(_, is_lost)| *is_lost);
+            let lost: Vec<NodeId> = lost.map(|(node, _)| *node).collect();
             if lost.len() >= spare {
                 found.extend(lost);
             }
@@ -200,16 +234,25 @@ fn too_many(
     })
 }
 
+fn waited_for(node: &NodeRecord, left_ms: u64) -> String {
+    format!(
+        "{} does not answer, and no further node may be lost; the others have no place for what it had, which \
+         gets narrower in {} s. Add a node.",
+        node.name,
+        left_ms.div_ceil(1000)
+    )
+}
+
 fn cannot_hold(view: &ClusterView, node: &NodeRecord, gone: &BTreeSet<NodeId>) -> String {
     let left = members(view)
         .filter(|n| n.node != node.node && n.keeps_slots() && !gone.contains(&n.node))
         .count();
-    let widest = view.pools.values().map(|table| table.width).max();
+    let losses = view.pools.keys().map(|pool| view.pool_losses(*pool)).max();
     format!(
-        "{} does not come back, and what it had cannot be rebuilt: {left} nodes are left, and {} shards \
-         need a place each. Add a node.",
+        "{} does not come back, and what it had cannot be rebuilt: {left} nodes are left, and the narrowest \
+         stripes need {}. Add a node.",
         node.name,
-        widest.unwrap_or(0)
+        losses.unwrap_or(1) + 1
     )
 }
 

@@ -7,7 +7,7 @@ use marram_types::{Health, NodeHealth, NodeId};
 
 /// A majority must have been without a node for so long before it is dead: less than that is a restart,
 /// or a machine that catches its breath.
-const DEAD_AFTER_MS: u64 = 4_000;
+pub(super) const DEAD_AFTER_MS: u64 = 4_000;
 /// Observers that must agree, at least.
 const OBSERVERS_MIN: usize = 2;
 /// A node is slow when a majority of those who can compare sees it this many times slower than the

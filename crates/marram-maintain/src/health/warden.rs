@@ -10,13 +10,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use marram_meta::{ClusterView, Lost, NodeState, RootCommand, RootOutcome};
-use marram_placement::PoolPlan;
 use marram_types::{ClusterHealth, MaintainWork, NodeHealth, NodeId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::clocks;
-use super::giving_up::{Decisions, Patience, decide};
+use super::giving_up::{Decisions, Holds, Patience, decide};
 use super::verdict::{Word, Words, observers, verdicts};
 use crate::consensus::Consensus;
 use crate::mover::MoverProgress;
@@ -60,7 +59,7 @@ pub struct Warden<C, W> {
     health: watch::Sender<Arc<ClusterHealth>>,
     heard: Instant,
     noted: BTreeMap<String, Instant>,
-    held: Option<(u64, BTreeMap<BTreeSet<NodeId>, bool>)>,
+    held: Option<(u64, BTreeMap<BTreeSet<NodeId>, Holds>)>,
     pace: Progress,
 }
 
@@ -142,7 +141,7 @@ impl<C: Consensus, W: Witnesses> Warden<C, W> {
             notes: decisions.notes.clone(),
             work: self.pace.work(&self.mover.borrow()),
             grace_ms: self.patience.grace_ms,
-            urgent_ms: self.patience.urgent_ms,
+            urgent_ms: self.patience.at_the_limit_ms(),
         }));
         self.note(&decisions.notes);
         for command in decisions.commands {
@@ -300,8 +299,8 @@ fn active(view: &ClusterView) -> impl Iterator<Item = NodeId> {
         .map(|n| n.node)
 }
 
-/// Whether every slot of every pool finds a place without these nodes: what the planner says.
-fn can_hold(view: &ClusterView, gone: &BTreeSet<NodeId>) -> bool {
+/// How the others hold what is in the pools without these nodes: what the planner says.
+fn can_hold(view: &ClusterView, gone: &BTreeSet<NodeId>) -> Holds {
     let mut without = view.clone();
     let nodes = without.nodes.values_mut();
     for node in nodes.filter(|node| gone.contains(&node.node)) {
@@ -311,24 +310,31 @@ fn can_hold(view: &ClusterView, gone: &BTreeSet<NodeId>) -> bool {
         });
     }
     let seats = without.seats();
-    view.pools.values().all(|table| {
-        let plan = PoolPlan::of(table, &seats);
-        plan.is_ok_and(|plan| plan.unplaced.is_empty())
-    })
+    let of_pool = |table| match without.plan_of(table, &seats) {
+        Ok(plan) if plan.unplaced.iter().all(|slot| slot.drive.is_vacant()) => Holds::Places,
+        Ok(plan) if plan.holds() => Holds::Narrower,
+        Ok(_) | Err(_) => Holds::Nothing,
+    };
+    let all: Vec<Holds> = view.pools.values().map(of_pool).collect();
+    let mut worst = [Holds::Nothing, Holds::Narrower].into_iter();
+    worst.find(|one| all.contains(one)).unwrap_or(Holds::Places)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::testing::cluster;
+    use crate::health::testing::{cluster, wide};
 
     #[test]
     fn the_planner_says_whether_the_others_can_hold_it() {
         let gone = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect();
         let view = cluster(5, 4);
-        assert!(can_hold(&view, &gone(&[2])));
-        assert!(!can_hold(&view, &gone(&[2, 3])));
-        assert!(can_hold(&cluster(6, 4), &gone(&[2, 3])));
+        assert_eq!(can_hold(&view, &gone(&[2])), Holds::Places);
+        assert_eq!(can_hold(&view, &gone(&[2, 3])), Holds::Narrower, "1+2");
+        assert_eq!(can_hold(&view, &gone(&[2, 3, 4])), Holds::Nothing);
+        assert_eq!(can_hold(&cluster(6, 4), &gone(&[2, 3])), Holds::Places);
+        // Free drives of nodes that have a slot already are no places.
+        assert_eq!(can_hold(&wide(6, 2, "4+2"), &gone(&[2])), Holds::Narrower);
     }
 
     #[test]

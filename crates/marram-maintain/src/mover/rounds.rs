@@ -260,7 +260,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                         .mark_unfit(moving.to, "it does not do what a move needs");
                 }
                 let next = if moving.to.is_vacant() && moving.phase == Phase::Dual {
-                    match vacate::is_void(moving, row, view, &self.homes) {
+                    match vacate::is_void(moving, (table, row), view, &self.homes) {
                         true => Next::Cancel,
                         false => Next::Vacate,
                     }
@@ -381,7 +381,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         }
         let mut pools = BTreeMap::new();
         for (pool, table) in &view.pools {
-            match PoolPlan::of(table, &seats) {
+            match view.plan_of(table, &seats) {
                 Ok(plan) => {
                     pools.insert(*pool, plan);
                 }
@@ -519,8 +519,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                     slots,
                     "slots have no drive; their data gets narrower"
                 );
-                self.decide(pool, RootCommand::StartMoves { pool, moves })
-                    .await;
+                self.decide(pool, vacate::command(view, pool, moves)).await;
                 started = true;
             }
         }

@@ -1,12 +1,14 @@
 //! The mover over the real state machines and drives in memory: whatever fails, what rows claim is
 //! there all the time, and in the end everything is where it belongs.
 
+mod busy;
 mod fake;
+mod full;
 mod order;
 mod rests;
 
 use marram_meta::{NodeDuty, ObjectCommand, RootCommand};
-use marram_placement::{Phase, PoolPlan, SlotMove};
+use marram_placement::{Phase, SlotMove};
 
 use self::fake::{Fake, POOL, State};
 use super::*;
@@ -17,7 +19,7 @@ const ROUNDS_MAX: usize = 3000;
 
 fn is_at_rest(state: &State) -> bool {
     let (view, table) = (state.view(), state.table());
-    let plan = PoolPlan::of(&table, &view.seats()).unwrap();
+    let plan = view.plan_of(&table, &view.seats()).unwrap();
     let moving = table.rows.iter().any(|row| row.moving.is_some());
     !moving && !plan.empties && !plan.worth && state.tickets() == 0
 }

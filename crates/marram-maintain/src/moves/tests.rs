@@ -35,7 +35,7 @@ fn cluster(nodes: u64) -> (ClusterView, PoolTable) {
 }
 
 fn planned(view: &ClusterView, table: &PoolTable) -> PoolPlan {
-    PoolPlan::of(table, &view.seats()).unwrap()
+    view.plan_of(table, &view.seats()).unwrap()
 }
 
 fn duty(view: &mut ClusterView, id: u64, duty: NodeDuty) {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use marram_meta::{ClusterView, Extent, NodeState};
 use marram_object::narrow;
-use marram_placement::Standing;
-use marram_types::{DataId, DriveId, NodeId, Profile};
+use marram_placement::{Apart, PoolTable, Standing, pool_of};
+use marram_types::{DataId, DriveId, NodeId, PoolId, Profile};
 
 use crate::moves::Homes;
 
@@ -19,40 +19,69 @@ pub(super) enum Need {
     LeaveSlot,
 }
 
-/// The places that new data finds: nodes, or the drives of a single node.
+/// The places that new data finds: nodes, or drives where a pool is kept apart by those only.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Room {
     homes: Homes,
     up: BTreeSet<NodeId>,
-    /// Places that are there to take data, whether they answer or not.
-    takers: usize,
+    /// Of a pool that is not made yet.
+    any: Takers,
+    pools: BTreeMap<PoolId, Takers>,
+}
+
+/// How many places take data.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Takers {
+    /// Whether they answer or not.
+    all: usize,
     /// Those of them that answer.
     now: usize,
+}
+
+impl Takers {
+    /// Nodes or drives, by what is kept apart.
+    fn of(apart: Apart, drives: &[(NodeId, DriveId)], up: &BTreeSet<NodeId>) -> Self {
+        let count = |of: &mut dyn Iterator<Item = &(NodeId, DriveId)>| match apart {
+            Apart::Nodes => of.map(|(node, _)| *node).collect::<BTreeSet<_>>().len(),
+            Apart::Drives => of.count(),
+        };
+        Self {
+            all: count(&mut drives.iter()),
+            now: count(&mut drives.iter().filter(|(node, _)| up.contains(node))),
+        }
+    }
 }
 
 impl Room {
     pub(super) fn of(view: &ClusterView, is_up: impl Fn(NodeId) -> bool) -> Self {
         let active = view.nodes.values().filter(|n| n.state == NodeState::Active);
         let up: BTreeSet<NodeId> = active.map(|n| n.node).filter(|n| is_up(*n)).collect();
-        let takers: BTreeMap<NodeId, usize> = view
-            .nodes
-            .values()
-            .filter(|node| node.takes_data())
-            .map(|node| (node.node, node.drives.len()))
+        let nodes = view.nodes.values();
+        let takers: Vec<(NodeId, DriveId)> = nodes
+            .clone()
+            .flat_map(|node| {
+                let drives = node.drives.iter();
+                let taking = drives.filter(|held| node.drive_takes_data(held.drive));
+                taking.map(|held| (node.node, held.drive))
+            })
             .collect();
-        let alone = view
-            .nodes
-            .values()
-            .filter(|n| n.state == NodeState::Active)
-            .count()
-            == 1;
-        let places = |node: &NodeId| if alone { takers[node] } else { 1 };
+        let alone = nodes.filter(|n| n.state == NodeState::Active).count() == 1;
+        let apart = if alone { Apart::Drives } else { Apart::Nodes };
+        let seats = view.seats();
+        let of_pool = |table: &PoolTable| Takers::of(view.apart_in(table, &seats), &takers, &up);
+        let pools = view.pools.iter();
         Self {
             homes: Homes::of(view),
-            takers: takers.keys().map(places).sum(),
-            now: takers.keys().filter(|n| up.contains(n)).map(places).sum(),
+            any: Takers::of(apart, &takers, &up),
+            pools: pools.map(|(pool, table)| (*pool, of_pool(table))).collect(),
             up,
         }
+    }
+
+    /// The places for the stripes of a profile.
+    fn takers(&self, profile: Profile) -> Takers {
+        let of_pool = self.pools.get(&pool_of(profile.width()));
+        of_pool.copied().unwrap_or(self.any)
     }
 
     /// Nodes that answer.
@@ -82,8 +111,9 @@ pub(super) fn wanted(
     need: Need,
     room: &Room,
 ) -> Option<Profile> {
-    let goal = fitted(nominal, room.takers)?;
-    let fits = goal.width() <= room.now;
+    let takers = room.takers(nominal);
+    let goal = fitted(nominal, takers.all)?;
+    let fits = goal.width() <= takers.now;
     let has = extent.profile;
     // A promise is never lowered, but for what is more than the bucket asks for.
     if goal.m() < has.m().min(nominal.m()) {
@@ -95,7 +125,7 @@ pub(super) fn wanted(
             let best = if fits {
                 goal
             } else {
-                fitted(nominal, room.now)?
+                fitted(nominal, takers.now)?
             };
             (best.m() > has.m()).then_some(best)
         }
@@ -126,7 +156,7 @@ pub(super) fn candidates(data: DataId, up: &BTreeSet<NodeId>) -> Vec<NodeId> {
 
 #[cfg(test)]
 mod tests {
-    use marram_types::{GroupId, PgId, PoolId};
+    use marram_types::{GroupId, PgId};
 
     use super::*;
 
@@ -159,10 +189,9 @@ mod tests {
         }
     }
 
-    fn room(takers: usize, now: usize) -> Room {
+    fn room(all: usize, now: usize) -> Room {
         Room {
-            takers,
-            now,
+            any: Takers { all, now },
             ..Room::default()
         }
     }
@@ -217,6 +246,24 @@ mod tests {
         assert_eq!(of("4+2", "4+2", 3, 3).as_deref(), Some("1+2"));
         assert_eq!(of("4+2", "4+2", 2, 2), None);
         assert_eq!(of("1+1", "1+2", 2, 2).as_deref(), Some("1+1"));
+    }
+
+    /// Places are nodes, also where those have several drives; drives where nodes never were enough.
+    #[test]
+    fn places_are_what_the_pool_is_kept_apart_by() {
+        let places = |nodes: u64, drives: u64, gone: u64| {
+            let mut view = crate::health::testing::wide(nodes, drives, "4+2");
+            for node in view.nodes.values_mut().filter(|n| n.node.0 <= gone) {
+                node.duty = marram_meta::NodeDuty::Fenced;
+            }
+            let room = Room::of(&view, |_| true);
+            let takers = room.takers(profile("4+2"));
+            (takers.all, takers.now)
+        };
+        assert_eq!(places(6, 2, 0), (6, 6));
+        assert_eq!(places(6, 2, 1), (5, 5));
+        assert_eq!(places(1, 6, 0), (6, 6));
+        assert_eq!(places(2, 3, 0), (6, 6));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Situations and the steps that follow from them.
 
 use marram_meta::{ClusterRecord, DriveRecord, NodeDuty};
+use marram_types::caps::{EVENTS_KEPT_BYTES, EVENTS_KEPT_MS};
 use marram_types::{BucketName, ClusterId, DriveId};
 
 use super::*;
 use crate::consensus::Members;
-use crate::observed::Fences;
+use crate::observed::{EventsKept, Fences};
 
 fn node(id: u64) -> NodeRecord {
     NodeRecord {
@@ -57,7 +58,22 @@ fn members(
     }
 }
 
+const KEPT: EventsKept = EventsKept {
+    for_ms: EVENTS_KEPT_MS,
+    bytes: EVENTS_KEPT_BYTES,
+};
+
 fn steps(view: &ClusterView, root: &Members, quiet_s: u64, fences: &Fences) -> Vec<Step> {
+    steps_keeping(KEPT, view, root, quiet_s, fences)
+}
+
+fn steps_keeping(
+    events: EventsKept,
+    view: &ClusterView,
+    root: &Members,
+    quiet_s: u64,
+    fences: &Fences,
+) -> Vec<Step> {
     let quiet = Duration::from_secs(quiet_s);
     let up = view.nodes.values().filter_map(|n| n.replica).collect();
     next_steps(&Observed {
@@ -67,6 +83,7 @@ fn steps(view: &ClusterView, root: &Members, quiet_s: u64, fences: &Fences) -> V
         up: &up,
         quiet,
         fences,
+        events,
     })
     .expect("a pool can be planned")
 }
@@ -388,4 +405,28 @@ fn groups_keep_events_when_every_server_knows_them() {
     assert!(fences.keeps_events(GroupId(8), EVENTS_KEPT_MS, EVENTS_KEPT_BYTES / 8));
     let anew = steps(&view, &root, 0, &Fences::default());
     assert_eq!(keeps(&anew), 8, "another leader says it again");
+    // A leader with other settings has the groups keep less, once.
+    let less = EventsKept {
+        for_ms: 7,
+        bytes: 80,
+    };
+    let other = steps_keeping(less, &view, &root, 0, &fences);
+    assert_eq!(keeps(&other), 8);
+    for step in &other {
+        assert!(
+            matches!(
+                step,
+                Step::KeepEvents {
+                    for_ms: 7,
+                    bytes: 10,
+                    ..
+                }
+            ),
+            "{step:?}"
+        );
+    }
+    other
+        .into_iter()
+        .for_each(|step| apply(&mut view, &mut fences, step));
+    assert_eq!(steps_keeping(less, &view, &root, 0, &fences), []);
 }

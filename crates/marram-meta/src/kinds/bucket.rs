@@ -31,7 +31,8 @@ pub enum BucketState {
     Active = 3,
     /// Sealed: writes are refused, retryably, while the groups count what is left.
     Deleting = 4,
-    /// Gone. Only object groups keep this, so that a late record of an older epoch changes nothing.
+    /// Gone for good. The root keeps the record until every object group was told; object groups keep it,
+    /// so that a late record of an older epoch changes nothing.
     Deleted = 5,
 }
 
@@ -45,7 +46,7 @@ impl BucketState {
     /// Whether the root's leader still has to bring this state to every object group.
     #[must_use]
     pub fn is_pending(self) -> bool {
-        matches!(self, Self::Creating | Self::Changing | Self::Deleting)
+        !matches!(self, Self::Active)
     }
 
     pub(crate) fn from_byte(byte: u8) -> Result<Self, DecodeError> {

@@ -18,6 +18,8 @@ pub enum DriveDuty {
     Away = 3,
     /// It failed for good: what it had is rebuilt elsewhere. Only its removal follows.
     Failed = 4,
+    /// As [`Self::Away`], of one that was drained: its drain goes on when its node finds it.
+    AwayDraining = 6,
     /// Removed for ever. The record stays, because garbage may name the drive for a while.
     Removed = 5,
 }
@@ -27,20 +29,30 @@ impl DriveDuty {
     /// become itself.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
-        use DriveDuty::{Away, Draining, Failed, Serving};
+        use DriveDuty::{Away, AwayDraining, Draining, Failed, Serving};
         self == next
             || matches!(
                 (self, next),
                 (Serving, Draining | Away | Failed)
-                    | (Draining, Serving | Away | Failed)
+                    | (Draining, Serving | Away | AwayDraining | Failed)
                     | (Away, Serving | Failed)
+                    | (AwayDraining, Serving | Draining | Failed)
             )
     }
 
     /// Whether nothing comes from the drive any more: what it had is computed from the others.
     #[must_use]
     pub fn is_gone(self) -> bool {
-        matches!(self, Self::Away | Self::Failed | Self::Removed)
+        matches!(
+            self,
+            Self::Away | Self::AwayDraining | Self::Failed | Self::Removed
+        )
+    }
+
+    /// Whether its node runs without the drive and may find it again.
+    #[must_use]
+    pub fn is_away(self) -> bool {
+        matches!(self, Self::Away | Self::AwayDraining)
     }
 
     pub(crate) fn from_byte(byte: u8) -> Result<Self, DecodeError> {
@@ -50,6 +62,7 @@ impl DriveDuty {
             3 => Self::Away,
             4 => Self::Failed,
             5 => Self::Removed,
+            6 => Self::AwayDraining,
             other => return Err(unknown("drive duty", other)),
         })
     }

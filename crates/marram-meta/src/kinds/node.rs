@@ -97,7 +97,9 @@ impl NodeRecord {
         let own = match drive.duty {
             DriveDuty::Serving => Standing::Serving,
             DriveDuty::Draining => Standing::Leaving,
-            DriveDuty::Away | DriveDuty::Failed | DriveDuty::Removed => Standing::Gone,
+            DriveDuty::Away | DriveDuty::AwayDraining | DriveDuty::Failed | DriveDuty::Removed => {
+                Standing::Gone
+            }
         };
         self.standing().min(own)
     }

@@ -1,15 +1,16 @@
 //! `Uploads`: (bucket, key, upload) -> an upload that is under way.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, Profile, UploadId};
+use marram_types::{BucketId, Crc32c, Crc64Nvme, Profile, UploadId};
 
 use super::escaped::{escape, unescape};
 use super::object::{get_metadata, put_metadata};
 use super::part::PartTotals;
 use crate::stored::{Stored, get_profile, put_profile};
 
-/// Version 2 ends with tags, version 3 with tags and a byte of its own. Uploads of the earlier ones are not
-/// counted in their bucket's usage, to their end.
+/// Version 2 ends with tags, version 3 with tags and a byte of its own, version 4 with the state of a stream
+/// behind that byte. Uploads of the first two are not counted in their bucket's usage, to their end.
+const STREAM_VERSION: u8 = 4;
 const VERSION: u8 = 3;
 const TAGGED_VERSION: u8 = 2;
 const UNTAGGED_VERSION: u8 = 1;
@@ -17,7 +18,18 @@ const UNTAGGED_VERSION: u8 = 1;
 /// Ends the row of an upload that is counted.
 const COUNTED: u8 = 1;
 
-/// A multipart upload.
+/// What is known of an upload whose bytes come in one stream, in their order (rules.md 33).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamState {
+    /// Who may write on: the index of the entry that the last writer began with; 0 before the first one.
+    pub epoch: u64,
+    /// CRC64/NVME of all bytes that are recorded.
+    pub crc64: u64,
+    /// CRC32C of them.
+    pub crc32c: u32,
+}
+
+/// An upload that is under way: of parts, or of one stream whose parts are its runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadRow {
     /// Leader time of its creation.
@@ -38,6 +50,36 @@ pub struct UploadRow {
     pub totals: PartTotals,
     /// Its parts are counted in the bucket's usage.
     pub counted: bool,
+    /// Its bytes come in one stream, and this is its state; none of a multipart upload.
+    pub stream: Option<StreamState>,
+}
+
+impl StreamState {
+    /// Before the first byte, and before the first writer.
+    #[must_use]
+    pub(crate) fn new() -> Self {
+        Self {
+            epoch: 0,
+            crc64: Crc64Nvme::default().value(),
+            crc32c: Crc32c::default().value(),
+        }
+    }
+}
+
+impl Stored for StreamState {
+    fn encode(&self, out: &mut Writer) {
+        out.varint(self.epoch)
+            .u64_be(self.crc64)
+            .u32_be(self.crc32c);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            epoch: from.varint()?,
+            crc64: from.u64_be()?,
+            crc32c: from.u32_be()?,
+        })
+    }
 }
 
 impl UploadRow {
@@ -75,10 +117,11 @@ pub(crate) fn deser_key(bytes: &[u8]) -> Result<(BucketId, String, UploadId), De
 
 impl Stored for UploadRow {
     fn encode(&self, out: &mut Writer) {
-        let version = match (self.counted, self.tags.is_empty()) {
-            (true, _) => VERSION,
-            (false, true) => UNTAGGED_VERSION,
-            (false, false) => TAGGED_VERSION,
+        let version = match (&self.stream, self.counted, self.tags.is_empty()) {
+            (Some(_), ..) => STREAM_VERSION,
+            (None, true, _) => VERSION,
+            (None, false, true) => UNTAGGED_VERSION,
+            (None, false, false) => TAGGED_VERSION,
         };
         out.u8(version)
             .varint(self.created_ms)
@@ -90,13 +133,16 @@ impl Stored for UploadRow {
         if version >= TAGGED_VERSION {
             put_metadata(out, &self.tags);
         }
-        if self.counted {
+        if version >= VERSION {
             out.u8(COUNTED);
+        }
+        if let Some(stream) = &self.stream {
+            stream.encode(out);
         }
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let version = from.version("upload row version", VERSION)?;
+        let version = from.version("upload row version", STREAM_VERSION)?;
         let mut row = Self {
             created_ms: from.varint()?,
             revision: from.varint()?,
@@ -106,13 +152,17 @@ impl Stored for UploadRow {
             mixed: from.bool()?,
             totals: PartTotals::decode(from)?,
             tags: Vec::new(),
-            counted: version == VERSION,
+            counted: version >= VERSION,
+            stream: None,
         };
         if version >= TAGGED_VERSION {
             row.tags = get_metadata(from)?;
         }
         if row.counted && from.u8()? != COUNTED {
             return Err(DecodeError::Invalid("upload row"));
+        }
+        if version == STREAM_VERSION {
+            row.stream = Some(StreamState::decode(from)?);
         }
         Ok(row)
     }

@@ -10,7 +10,7 @@ use super::displace::discard;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
 use super::shard::{self, Named};
-use super::upload_command::TAG_PART;
+use super::upload_command::{TAG_PART, TAG_RUN};
 use super::version_command::VersionCommand;
 use super::witness::{Seen, Witness};
 use super::{
@@ -213,7 +213,7 @@ pub fn adds_data(entry: &[u8]) -> bool {
     envelope.is_ok_and(|envelope| {
         matches!(
             envelope.body.first(),
-            Some(&(TAG_PUT | TAG_PUT_TAGGED | TAG_PART))
+            Some(&(TAG_PUT | TAG_PUT_TAGGED | TAG_PART | TAG_RUN))
         )
     })
 }

@@ -14,7 +14,7 @@ use super::upload_command::UploadCommand;
 use super::version_command::VersionCommand;
 use crate::envelope::{
     COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, LIFECYCLE_SINCE, QUOTA_SINCE, TAGS_SINCE,
-    VERSIONING_SINCE,
+    VERSIONING_SINCE, WRITES_SINCE,
 };
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
@@ -229,6 +229,9 @@ impl ObjectCommand {
             Self::Upload(UploadCommand::Part { name, content }) => {
                 Some((name.bucket, &content.extents))
             }
+            Self::Upload(UploadCommand::Run { name, content }) => {
+                Some((name.bucket, &content.extents))
+            }
             Self::Upload(UploadCommand::Complete { name, .. }) => Some((name.bucket, &[])),
             _ => None,
         }
@@ -247,6 +250,7 @@ impl Command for ObjectCommand {
             Self::KeepEvents { .. } => EVENTS_SINCE,
             Self::Annotate(_) => TAGS_SINCE,
             Self::Put { content, .. } if !content.tags.is_empty() => TAGS_SINCE,
+            Self::Upload(command) if command.is_of_stream() => WRITES_SINCE,
             Self::Upload(command) if command.has_tags() => TAGS_SINCE,
             Self::Lease(_) => QUOTA_SINCE,
             Self::Expire(_) => LIFECYCLE_SINCE,

@@ -211,6 +211,18 @@ pub enum ObjectOutcome {
         /// An extent survives fewer losses than the bucket asks for; a ticket was filed.
         under_protected: bool,
     },
+    /// A writer's epoch of a stream has begun.
+    WriteOpened {
+        /// Its name in what the writer records.
+        epoch: u64,
+    },
+    /// The next bytes of a stream are recorded.
+    RunRecorded {
+        /// All bytes that are.
+        persisted: u64,
+        /// CRC64/NVME of them.
+        crc64: u64,
+    },
     /// What went of what was due.
     Expired(Expired),
     /// The group's part of a quota, and what it holds.
@@ -263,8 +275,38 @@ fn encode_upload(out: &mut Writer, outcome: &ObjectOutcome) {
             out.u8(172).bool(*done);
         }
         Of::UploadCompleted(completed) => completed.encode(out.u8(173)),
+        Of::WriteOpened { epoch } => {
+            out.u8(207).varint(*epoch);
+        }
+        Of::RunRecorded { persisted, crc64 } => {
+            out.u8(208).varint(*persisted).u64_be(*crc64);
+        }
         versions => encode_versions(out, versions),
     }
+}
+
+fn decode_upload(tag: u8, from: &mut Reader<'_>) -> Result<ObjectOutcome, DecodeError> {
+    use ObjectOutcome as Of;
+    Ok(match tag {
+        170 => Of::UploadCreated {
+            upload: UploadId(from.u128_be()?),
+            created_ms: from.varint()?,
+        },
+        171 => Of::PartStored {
+            modified_ms: from.varint()?,
+            under_protected: from.bool()?,
+        },
+        172 => Of::PartsDropped { done: from.bool()? },
+        173 => Of::UploadCompleted(CompletedUpload::decode(from)?),
+        207 => Of::WriteOpened {
+            epoch: from.varint()?,
+        },
+        208 => Of::RunRecorded {
+            persisted: from.varint()?,
+            crc64: from.u64_be()?,
+        },
+        other => return Err(unknown("object outcome", other)),
+    })
 }
 
 fn encode_versions(out: &mut Writer, outcome: &ObjectOutcome) {
@@ -398,16 +440,6 @@ impl Stored for ObjectOutcome {
                 after: from.option(|from| from.str().map(str::to_owned))?,
                 done: from.bool()?,
             },
-            170 => Self::UploadCreated {
-                upload: UploadId(from.u128_be()?),
-                created_ms: from.varint()?,
-            },
-            171 => Self::PartStored {
-                modified_ms: from.varint()?,
-                under_protected: from.bool()?,
-            },
-            172 => Self::PartsDropped { done: from.bool()? },
-            173 => Self::UploadCompleted(CompletedUpload::decode(from)?),
             175 => Self::Marked {
                 generation: Generation(from.varint()?),
                 existed: from.bool()?,
@@ -429,7 +461,7 @@ impl Stored for ObjectOutcome {
                 after: get_place(from)?,
                 done: from.bool()?,
             },
-            other => return Err(unknown("object outcome", other)),
+            other => return decode_upload(other, from),
         })
     }
 }

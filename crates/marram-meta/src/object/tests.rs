@@ -10,6 +10,7 @@ mod model;
 mod places;
 mod quota;
 mod reencode;
+mod streams;
 mod upload_model;
 mod uploads;
 mod versions;

@@ -12,11 +12,11 @@ use super::fence::open_bucket;
 use super::outcome::ObjectOutcome;
 use super::put::nominal;
 use super::upload_command::{NewPart, UploadCommand, UploadName};
-use super::{quota, usage};
+use super::{quota, stream, usage};
 use crate::kinds::data_ref::DataRef;
 use crate::kinds::object::{self, VersionRow};
 use crate::kinds::part::{self, PartRow, PartTotals};
-use crate::kinds::upload::{UploadRow, ser_key};
+use crate::kinds::upload::{StreamState, UploadRow, ser_key};
 use crate::kinds::usage::Usage;
 use crate::kv::Table;
 use crate::layout::Layout;
@@ -38,7 +38,13 @@ pub(super) fn apply(
             content_type,
             metadata,
             tags,
-        } => create(apply, name, content_type, (metadata, tags)),
+            stream,
+        } => {
+            let stream = stream.then(StreamState::new);
+            create(apply, name, (content_type, metadata, tags), stream)
+        }
+        UploadCommand::Open { name, offset } => stream::open(apply, name, *offset),
+        UploadCommand::Run { name, content } => stream::record(apply, name, content),
         UploadCommand::Part { name, content } => put_part(apply, name, content),
         UploadCommand::Complete {
             name,
@@ -50,15 +56,15 @@ pub(super) fn apply(
     }
 }
 
-fn refused(refusal: impl Into<Refusal>) -> ObjectOutcome {
+pub(super) fn refused(refusal: impl Into<Refusal>) -> ObjectOutcome {
     ObjectOutcome::Refused(refusal.into())
 }
 
 fn create(
     apply: &mut Apply<'_>,
     name: &UploadName,
-    content_type: &str,
-    (metadata, tags): (Pairs<'_>, Pairs<'_>),
+    (content_type, metadata, tags): (&str, Pairs<'_>, Pairs<'_>),
+    stream: Option<StreamState>,
 ) -> Result<ObjectOutcome, StateError> {
     let bytes = metadata.iter().map(|(n, v)| n.len() + v.len()).sum();
     let checked = check_metadata(bytes, content_type).and_then(|()| check_tags(tags));
@@ -80,6 +86,7 @@ fn create(
         mixed: false,
         totals: PartTotals::default(),
         counted: true,
+        stream,
     };
     // Ids are drawn at random, so only a repeated entry finds the row.
     if apply.kv.get(Table::Uploads, &key)?.is_none() {
@@ -162,6 +169,9 @@ fn put_part(
         Ok(upload) => upload,
         Err(refusal) => return Ok(refused(refusal)),
     };
+    if upload.stream.is_some() {
+        return Ok(refused(UploadRefusal::IsStream));
+    }
     let part_key = part::ser_key(name.upload, new.part);
     let old: Option<PartRow> = load(apply.kv, Table::UploadParts, &part_key)?;
     let mut layout = Layout::default();
@@ -211,7 +221,7 @@ pub(super) fn holder(name: &UploadName, part: u16) -> DataRef {
     }
 }
 
-fn touch(
+pub(super) fn touch(
     apply: &mut Apply<'_>,
     name: &UploadName,
     mut upload: UploadRow,

@@ -5,6 +5,7 @@ use marram_types::{BucketId, Crc64Nvme, ObjectKey, UploadId, VersionId};
 
 use super::command::{Precondition, get_key};
 use super::new_extent::{NewExtent, get_new_extents, put_new_extents};
+use super::new_run::NewRun;
 use super::put_ref::{get_precondition, put_precondition};
 use crate::kinds::object::{get_metadata, put_metadata, tag_bytes};
 use crate::kinds::part::{PartRanges, PartSums};
@@ -17,6 +18,10 @@ const TAG_ABORT: u8 = 173;
 const TAG_DROP: u8 = 174;
 /// A creation of an upload that has tags, which come last.
 const TAG_CREATE_TAGGED: u8 = 178;
+/// The same of a stream.
+const TAG_CREATE_STREAM: u8 = 206;
+const TAG_OPEN: u8 = 207;
+pub(super) const TAG_RUN: u8 = 208;
 
 /// An upload, by the object that it is to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +83,23 @@ pub enum UploadCommand {
         metadata: Vec<(String, String)>,
         /// Tags, in the order of their keys.
         tags: Vec<(String, String)>,
+        /// Its bytes will come in one stream instead of parts (rules.md 33).
+        stream: bool,
+    },
+    /// Begins a writer's epoch of a stream: what earlier writers send is refused from now on. Needs a
+    /// request id.
+    Open {
+        /// The upload.
+        name: UploadName,
+        /// Where the writer goes on: what is recorded must end there.
+        offset: u64,
+    },
+    /// Records the next bytes of a stream. Needs a request id.
+    Run {
+        /// The upload.
+        name: UploadName,
+        /// The bytes.
+        content: NewRun,
     },
     /// Commits a part; one of the same number is displaced. Needs a request id.
     Part {
@@ -120,8 +142,14 @@ impl UploadCommand {
                 content_type,
                 metadata,
                 tags,
+                stream,
             } => {
-                name(&mut out, TAG_CREATE, of);
+                let tag = if *stream {
+                    TAG_CREATE_STREAM
+                } else {
+                    TAG_CREATE
+                };
+                name(&mut out, tag, of);
                 put_metadata(out.str(content_type), metadata);
                 out.raw(&tag_bytes(tags));
             }
@@ -141,7 +169,12 @@ impl UploadCommand {
                 put_precondition(out.u128_be(of.upload.0), precondition);
                 out.u64_be(content.asked);
             }
-            Self::Abort(_) | Self::Drop => return None,
+            Self::Run { name: of, content } => {
+                name(&mut out, TAG_RUN, of);
+                out.u128_be(of.upload.0);
+                content.put_asked(&mut out);
+            }
+            Self::Open { .. } | Self::Abort(_) | Self::Drop => return None,
         }
         Some(Crc64Nvme::of(&out.finish()))
     }
@@ -150,6 +183,7 @@ impl UploadCommand {
     pub(super) fn extents(&self) -> &[NewExtent] {
         match self {
             Self::Part { content, .. } => &content.extents,
+            Self::Run { content, .. } => &content.extents,
             _ => &[],
         }
     }
@@ -159,23 +193,43 @@ impl UploadCommand {
         matches!(self, Self::Create { tags, .. } if !tags.is_empty())
     }
 
+    /// Whether it is about streams.
+    pub(super) fn is_of_stream(&self) -> bool {
+        match self {
+            Self::Create { stream, .. } => *stream,
+            Self::Open { .. } | Self::Run { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether a tag is that of one of these.
     pub(super) fn has_tag(tag: u8) -> bool {
-        (TAG_CREATE..=TAG_DROP).contains(&tag) || tag == TAG_CREATE_TAGGED
+        (TAG_CREATE..=TAG_DROP).contains(&tag)
+            || tag == TAG_CREATE_TAGGED
+            || (TAG_CREATE_STREAM..=TAG_RUN).contains(&tag)
     }
 
     /// Reads a command after its tag.
     pub(super) fn decode(tag: u8, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match tag {
-            TAG_CREATE | TAG_CREATE_TAGGED => Self::Create {
+            TAG_CREATE | TAG_CREATE_TAGGED | TAG_CREATE_STREAM => Self::Create {
                 name: UploadName::decode(from)?,
                 content_type: from.str()?.to_owned(),
                 metadata: get_metadata(from)?,
-                tags: if tag == TAG_CREATE_TAGGED {
-                    get_metadata(from)?
-                } else {
+                tags: if tag == TAG_CREATE {
                     Vec::new()
+                } else {
+                    get_metadata(from)?
                 },
+                stream: tag == TAG_CREATE_STREAM,
+            },
+            TAG_OPEN => Self::Open {
+                name: UploadName::decode(from)?,
+                offset: from.varint()?,
+            },
+            TAG_RUN => Self::Run {
+                name: UploadName::decode(from)?,
+                content: NewRun::decode(from)?,
             },
             TAG_PART => Self::Part {
                 name: UploadName::decode(from)?,
@@ -198,14 +252,27 @@ impl UploadCommand {
                 content_type,
                 metadata,
                 tags,
+                stream,
             } => {
-                name.encode(out.u8(if tags.is_empty() {
-                    TAG_CREATE
-                } else {
-                    TAG_CREATE_TAGGED
+                name.encode(out.u8(match (stream, tags.is_empty()) {
+                    (true, _) => TAG_CREATE_STREAM,
+                    (false, true) => TAG_CREATE,
+                    (false, false) => TAG_CREATE_TAGGED,
                 }));
                 put_metadata(out.str(content_type), metadata);
-                out.raw(&tag_bytes(tags));
+                if *stream {
+                    put_metadata(out, tags);
+                } else {
+                    out.raw(&tag_bytes(tags));
+                }
+            }
+            Self::Open { name, offset } => {
+                name.encode(out.u8(TAG_OPEN));
+                out.varint(*offset);
+            }
+            Self::Run { name, content } => {
+                name.encode(out.u8(TAG_RUN));
+                content.encode(out);
             }
             Self::Part { name, content } => {
                 name.encode(out.u8(TAG_PART));

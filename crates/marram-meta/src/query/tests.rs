@@ -233,6 +233,7 @@ fn of_uploads(row: UploadRow, part: PartRow) -> [ObjectAnswer; 6] {
         created_ms: row.created_ms,
         parts: row.totals.parts,
         bytes: row.totals.bytes,
+        stream: row.stream.is_some(),
     };
     [
         ObjectAnswer::Live(None),

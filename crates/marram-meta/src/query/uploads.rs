@@ -92,6 +92,8 @@ pub struct UploadItem {
     pub parts: u32,
     /// Their bytes.
     pub bytes: u64,
+    /// It is one stream, and its parts are the runs that are recorded.
+    pub stream: bool,
 }
 
 /// A page of uploads.
@@ -170,6 +172,7 @@ pub(super) fn uploads(kv: &dyn KvRead, query: &UploadsQuery) -> Result<UploadsAn
             created_ms: row.created_ms,
             parts: row.totals.parts,
             bytes: row.totals.bytes,
+            stream: row.stream.is_some(),
         }))
     };
     let limit = query.limit.min(LIST_PAGE_MAX);
@@ -280,8 +283,14 @@ impl Stored for UploadFound {
     }
 }
 
+/// Of the byte behind the uploads: there are more; which are streams is told behind it.
+const MORE: u8 = 1;
+const STREAMS: u8 = 2;
+
 impl Stored for UploadsAnswer {
     fn encode(&self, out: &mut Writer) {
+        // They are there only where every member knows of them.
+        let streams = self.uploads.iter().any(|item| item.stream);
         out.list(&self.uploads, |out, item| {
             out.str(&item.key)
                 .u128_be(item.upload.0)
@@ -289,7 +298,12 @@ impl Stored for UploadsAnswer {
                 .varint(u64::from(item.parts))
                 .varint(item.bytes);
         })
-        .bool(self.more);
+        .u8(u8::from(self.more) | if streams { STREAMS } else { 0 });
+        if streams {
+            for item in &self.uploads {
+                out.bool(item.stream);
+            }
+        }
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -300,11 +314,23 @@ impl Stored for UploadsAnswer {
                 created_ms: from.varint()?,
                 parts: get_u32(from)?,
                 bytes: from.varint()?,
+                stream: false,
             })
         };
-        Ok(Self {
-            uploads: from.list(item)?,
-            more: from.bool()?,
-        })
+        let uploads = from.list(item)?;
+        let flags = from.u8()?;
+        if flags > MORE | STREAMS {
+            return Err(DecodeError::Invalid("uploads"));
+        }
+        let mut answer = Self {
+            uploads,
+            more: flags & MORE != 0,
+        };
+        if flags & STREAMS != 0 {
+            for item in &mut answer.uploads {
+                item.stream = from.bool()?;
+            }
+        }
+        Ok(answer)
     }
 }

@@ -27,6 +27,26 @@ pub enum UploadRefusal {
          in fewer of them"
     )]
     TooManyExtents,
+    /// It is a stream, which has no parts that a client numbers.
+    #[error("the upload is one stream: write, ask and finish it by WriteService")]
+    IsStream,
+    /// It is a multipart upload.
+    #[error("the upload has parts: it was not begun by StartWrite")]
+    NotStream,
+    /// Somebody else goes on with the stream.
+    #[error(
+        "another writer goes on with this upload since entry {epoch}: this one is not heard any more"
+    )]
+    StaleWriter {
+        /// The epoch of the writer that is heard.
+        epoch: u64,
+    },
+    /// The bytes do not follow those that are recorded.
+    #[error("the upload has {persisted} bytes: it goes on there, and nowhere else")]
+    WrongOffset {
+        /// How many are recorded.
+        persisted: u64,
+    },
 }
 
 impl From<UploadRefusal> for Refusal {
@@ -42,6 +62,10 @@ impl UploadRefusal {
             Self::Completed { generation } => out.u8(2).varint(generation.0),
             Self::Changed => out.u8(3),
             Self::TooManyExtents => out.u8(4),
+            Self::IsStream => out.u8(5),
+            Self::NotStream => out.u8(6),
+            Self::StaleWriter { epoch } => out.u8(7).varint(epoch),
+            Self::WrongOffset { persisted } => out.u8(8).varint(persisted),
         }
     }
 
@@ -53,6 +77,14 @@ impl UploadRefusal {
             },
             3 => Self::Changed,
             4 => Self::TooManyExtents,
+            5 => Self::IsStream,
+            6 => Self::NotStream,
+            7 => Self::StaleWriter {
+                epoch: from.varint()?,
+            },
+            8 => Self::WrongOffset {
+                persisted: from.varint()?,
+            },
             other => return Err(unknown("refusal of an upload", other)),
         })
     }

@@ -14,6 +14,7 @@ use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::{self, GroupRecord};
 use crate::kinds::layout_state;
+use crate::kinds::node::NodeDuty;
 use crate::kinds::pool;
 use crate::kv::{KvError, KvRead, KvWrite, Table};
 use crate::refusal::{Malformed, Refusal};
@@ -99,19 +100,16 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         RootCommand::ReportVersion { node, version } => versions::report(apply, node, version),
         RootCommand::RenewReplica { node, lost } => nodes::renew_replica(apply, node, lost),
         RootCommand::HoldLayout { until_ms } => hold::set(apply, until_ms),
-        RootCommand::SetDuty { node, duty } => nodes::set_duty(apply, node, duty),
-        RootCommand::ChangeDuty {
-            node,
-            from,
-            to,
-            if_epoch,
-        } => nodes::change_duty(apply, node, (from, to), if_epoch),
+        command @ (RootCommand::SetDuty { .. }
+        | RootCommand::ChangeDuty { .. }
+        | RootCommand::DrainNarrower { .. }) => run_duty(apply, &command),
         RootCommand::Rebalance { on, if_epoch } => moves::rebalance(apply, on, if_epoch),
         RootCommand::BuryNode { node, if_epoch } => removal::bury(apply, node, if_epoch),
         RootCommand::RemoveNode { node, tombstone } => removal::remove(apply, node, tombstone),
         RootCommand::Identity(command) => identity::run(apply, command),
         RootCommand::Keys(command) => keys::run(apply, command),
         RootCommand::Quota(command) => quota::run(apply, &cluster, command),
+        RootCommand::Ending(command) => buckets::ending(apply, command),
         command @ (RootCommand::SetVersioning { .. } | RootCommand::SetLifecycle { .. }) => {
             buckets::set(apply, command)
         }
@@ -134,6 +132,25 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
     }
 }
 
+/// What a node is there for, with or without the word that narrower stripes are accepted for it.
+fn run_duty(apply: &mut Apply<'_>, command: &RootCommand) -> Ran {
+    match *command {
+        RootCommand::SetDuty { node, duty } => nodes::set_duty(apply, node, duty, false),
+        RootCommand::ChangeDuty {
+            node,
+            from,
+            to,
+            if_epoch,
+        } => nodes::change_duty(apply, node, (from, to), if_epoch, false),
+        RootCommand::DrainNarrower {
+            node,
+            from,
+            if_epoch,
+        } => nodes::change_duty(apply, node, (from, NodeDuty::Draining), if_epoch, true),
+        _ => unreachable!("only commands about duties come here"),
+    }
+}
+
 /// Steps of moves, none of which is taken while a backup wants the layout to rest.
 fn run_layout(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
     if let Some(until_ms) = hold::until(apply)? {
@@ -141,6 +158,7 @@ fn run_layout(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
     }
     match command {
         RootCommand::StartMoves { pool, moves } => moves::start(apply, pool, &moves),
+        RootCommand::NarrowRows { pool, moves } => moves::narrow(apply, pool, &moves),
         RootCommand::CutMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::cut),
         RootCommand::EndMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::end),
         RootCommand::SetBucketProfile { name, profile } => {

@@ -3,14 +3,18 @@
 //! ```text
 //! CreateBucket -> Creating --BucketActive--> Active --DeleteBucket--> Deleting
 //!                                              ^                         |
-//!                                        BucketActive             BucketSealed
+//!                                        BucketActive      BucketSealed or Ending::Begin
 //!                                              |                         |
-//!                                          Changing <-- something left --+-- empty --> gone
+//!                                          Changing <-- something left --+-- empty --> Deleted
+//!                                                                                         |
+//!                                                                 gone <-- Ending::End ---+
 //! ```
 //! A new profile, a change of versioning, a quota, and rules are a record with a higher epoch too: Active
 //! --SetBucketProfile--> Changing.
-//! Pending states (Creating, Changing, Deleting) are brought to every object group by the root's
-//! leader, which may stop at any moment: the record says what is still to be done.
+//! Pending states (Creating, Changing, Deleting, Deleted) are brought to every object group by the root's
+//! leader, which may stop at any moment: the record says what is still to be done. Before version 4 of
+//! the commands, an empty bucket's record was gone at once by `BucketSealed`, and the groups were told
+//! as well as that went; it still does that, for entries of that time.
 
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -21,6 +25,7 @@ use marram_types::{BucketId, BucketName, GroupId, NodeId, Profile};
 
 use super::apply::{Ran, count};
 use super::command::RootCommand;
+use super::ending_command::EndingCommand;
 use super::nodes::all_nodes;
 use super::outcome::RootOutcome;
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
@@ -166,7 +171,7 @@ pub(super) fn delete(apply: &mut Apply<'_>, name: &BucketName) -> Ran {
     let Some(mut record) = load::<BucketRecord>(apply.kv, Table::Buckets, &id)? else {
         return Ok(Err(Refusal::NoSuchBucket));
     };
-    if record.state != BucketState::Deleting {
+    if !matches!(record.state, BucketState::Deleting | BucketState::Deleted) {
         record.state = BucketState::Deleting;
         record.epoch += 1;
     }
@@ -184,6 +189,7 @@ pub(super) fn open(
     let record: Option<BucketRecord> = load(kv, Table::Buckets, &id)?;
     Ok(match record {
         None => Err(Refusal::NoSuchBucket),
+        Some(record) if record.state == BucketState::Deleted => Err(Refusal::NoSuchBucket),
         Some(record) if record.state == BucketState::Deleting => Err(Refusal::BucketSealed {
             bucket: record.bucket,
         }),
@@ -321,13 +327,41 @@ pub(super) fn sealed(apply: &mut Apply<'_>, bucket: BucketId, epoch: u64, nonemp
         record.epoch += 1;
         return Ok(Ok(put(apply, record)?));
     }
-    apply.kv.delete(Table::Buckets, &bucket::ser_key(bucket))?;
-    apply
-        .kv
-        .delete(Table::QuotaLeases, &bucket::ser_key(bucket))?;
+    record.state = BucketState::Deleted;
+    Ok(Ok(forget(apply, record)?))
+}
+
+fn forget(apply: &mut Apply<'_>, record: BucketRecord) -> Result<RootOutcome, KvError> {
+    let key = bucket::ser_key(record.bucket);
+    apply.kv.delete(Table::Buckets, &key)?;
+    apply.kv.delete(Table::QuotaLeases, &key)?;
     apply
         .kv
         .delete(Table::BucketNames, record.name.as_str().as_bytes())?;
+    Ok(RootOutcome::BucketRemoved(record))
+}
+
+/// The end of a deletion, in two steps: what is decided is kept until every group was told of it.
+pub(super) fn ending(apply: &mut Apply<'_>, command: EndingCommand) -> Ran {
+    let (bucket, epoch, expected) = match command {
+        EndingCommand::Begin { bucket, epoch } => (bucket, epoch, BucketState::Deleting),
+        EndingCommand::End { bucket, epoch } => (bucket, epoch, BucketState::Deleted),
+    };
+    let mut record = match at_epoch(apply.kv, bucket, epoch)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if record.state == BucketState::Deleted && expected == BucketState::Deleting {
+        return Ok(Ok(RootOutcome::Bucket(record)));
+    }
+    if record.state != expected {
+        return Ok(Err(Refusal::StaleEpoch {
+            epoch: record.epoch,
+        }));
+    }
+    if expected == BucketState::Deleted {
+        return Ok(Ok(forget(apply, record)?));
+    }
     record.state = BucketState::Deleted;
-    Ok(Ok(RootOutcome::BucketRemoved(record)))
+    Ok(Ok(put(apply, record)?))
 }

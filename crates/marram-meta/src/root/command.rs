@@ -6,16 +6,19 @@ use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, Repli
 
 use super::absence_command;
 use super::drive_command::{self, DriveCommand};
+use super::ending_command::{self, EndingCommand};
 use super::key_command::{self, KeyCommand};
 use super::quota_command::{self, QuotaCommand};
 use crate::envelope::{
-    COMMAND_VERSION_OLDEST, Command, LIFECYCLE_SINCE, QUOTA_SINCE, VERSIONING_SINCE,
+    AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION_OLDEST, Command,
+    DRAIN_NARROWER_SINCE, LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE, VERSIONING_SINCE,
     WORK_PAUSES_SINCE,
 };
 use crate::kinds::absence::Pause;
 use crate::kinds::access_key::AccessKeyRecord;
 use crate::kinds::bucket::get_name;
 use crate::kinds::cluster::ClusterRecord;
+use crate::kinds::drive::DriveDuty;
 use crate::kinds::group::GroupRecord;
 use crate::kinds::lifecycle::Lifecycle;
 use crate::kinds::node::{NodeDuty, get_fingerprint};
@@ -223,6 +226,15 @@ pub enum RootCommand {
         /// What moves where.
         moves: Vec<SlotMove>,
     },
+    /// Begins to take slots out of use (rules.md 19): such whose drive or node is gone, given up ones
+    /// included, or drained with narrower stripes accepted, and such that share a node with another slot of
+    /// their row. Each applies alone, if its row is stable and its slot where the plan found it.
+    NarrowRows {
+        /// The pool.
+        pool: PoolId,
+        /// The slots, each on its way to no drive.
+        moves: Vec<SlotMove>,
+    },
     /// Sends readers of these placement groups to the new places. Only when every object group was
     /// fenced at the Dual phase and everything was copied and verified.
     CutMoves {
@@ -282,6 +294,8 @@ pub enum RootCommand {
     },
     /// What buckets may hold.
     Quota(QuotaCommand),
+    /// The end of a bucket's deletion.
+    Ending(EndingCommand),
     /// Gives a bucket another profile, pending until every object group knows it; its versions are
     /// encoded anew in the background.
     SetBucketProfile {
@@ -302,6 +316,16 @@ pub enum RootCommand {
     AcceptNarrower {
         /// The node.
         node: NodeId,
+    },
+    /// Both in one decision: a node is drained, as by [`Self::ChangeDuty`], and narrower stripes are accepted
+    /// for what it holds, as by [`Self::AcceptNarrower`]; or neither.
+    DrainNarrower {
+        /// The node.
+        node: NodeId,
+        /// What it is there for as the operator saw it.
+        from: NodeDuty,
+        /// Only while the layout's epoch is this one.
+        if_epoch: Option<u64>,
     },
     /// Gives a node up that has been dead for longer than the grace, until it returns. Refused while
     /// it is in maintenance.
@@ -340,10 +364,17 @@ impl Command for RootCommand {
     fn version(&self) -> u8 {
         match self {
             Self::SetVersioning { .. } => VERSIONING_SINCE,
+            Self::NarrowRows { .. } => NARROW_SINCE,
             Self::Drives(DriveCommand::SetPaused { work, .. }) if work.is_newer() => {
                 WORK_PAUSES_SINCE
             }
+            Self::Drives(DriveCommand::SetDuty {
+                duty: DriveDuty::AwayDraining,
+                ..
+            }) => AWAY_DRAINING_SINCE,
             Self::Quota(_) => QUOTA_SINCE,
+            Self::Ending(_) => BUCKET_ENDINGS_SINCE,
+            Self::DrainNarrower { .. } => DRAIN_NARROWER_SINCE,
             Self::SetLifecycle { .. } => LIFECYCLE_SINCE,
             _ => COMMAND_VERSION_OLDEST,
         }
@@ -356,7 +387,9 @@ impl Command for RootCommand {
     fn size_hint(&self) -> usize {
         match self {
             Self::CreatePool(table) => 64 + 8 * table.rows.len() * usize::from(table.width),
-            Self::StartMoves { moves, .. } => 64 + 16 * moves.len(),
+            Self::StartMoves { moves, .. } | Self::NarrowRows { moves, .. } => {
+                64 + 16 * moves.len()
+            }
             Self::CutMoves { pgs, .. }
             | Self::EndMoves { pgs, .. }
             | Self::CancelMoves { pgs, .. } => 64 + 8 * pgs.len(),
@@ -417,6 +450,7 @@ impl Stored for RootCommand {
             Self::Identity(command) => command.encode(out),
             Self::Keys(command) => command.encode(out),
             Self::Quota(command) => command.encode(out),
+            Self::Ending(command) => command.encode(out),
             Self::SetLifecycle { name, lifecycle } => {
                 lifecycle.encode(out.u8(108).str(name.as_str()));
             }
@@ -475,6 +509,14 @@ impl Stored for RootCommand {
             tag if quota_command::TAGS.contains(&tag) => {
                 Self::Quota(QuotaCommand::decode(tag, from)?)
             }
+            tag if ending_command::TAGS.contains(&tag) => {
+                Self::Ending(EndingCommand::decode(tag, from)?)
+            }
+            122 => Self::DrainNarrower {
+                node: NodeId(from.varint()?),
+                from: NodeDuty::from_byte(from.u8()?)?,
+                if_epoch: from.option(Reader::varint)?,
+            },
             tag @ 21..=29 => Self::Identity(IdentityCommand::decode(tag, from)?),
             layout => return decode_layout(layout, from),
         })
@@ -503,12 +545,8 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::BuryNode { node, if_epoch } => {
             put_epoch(out.u8(56).varint(node.0), *if_epoch);
         }
-        RootCommand::StartMoves { pool, moves } => {
-            out.u8(17).u16_be(pool.0).list(moves, |out, planned| {
-                out.u16_be(planned.pg).u8(planned.slot);
-                out.varint(planned.from.0).varint(planned.to.0);
-            });
-        }
+        RootCommand::StartMoves { pool, moves } => put_moves(out.u8(17), *pool, moves),
+        RootCommand::NarrowRows { pool, moves } => put_moves(out.u8(115), *pool, moves),
         RootCommand::CutMoves { pool, pgs } => put_steps(out.u8(18), *pool, pgs),
         RootCommand::EndMoves { pool, pgs } => put_steps(out.u8(19), *pool, pgs),
         RootCommand::CancelMoves { pool, pgs } => put_steps(out.u8(20), *pool, pgs),
@@ -527,6 +565,11 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::AcceptNarrower { node } => {
             out.u8(41).varint(node.0);
         }
+        RootCommand::DrainNarrower {
+            node,
+            from,
+            if_epoch,
+        } => put_epoch(out.u8(122).varint(node.0).u8(*from as u8), *if_epoch),
         RootCommand::SetVersioning { name, versioning } => {
             out.u8(104).str(name.as_str()).u8(*versioning as u8);
         }
@@ -561,14 +604,11 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
         },
         17 => RootCommand::StartMoves {
             pool: PoolId(from.u16_be()?),
-            moves: from.list(|from| {
-                Ok(SlotMove {
-                    pg: from.u16_be()?,
-                    slot: from.u8()?,
-                    from: DriveId(from.varint()?),
-                    to: DriveId(from.varint()?),
-                })
-            })?,
+            moves: from.list(get_move)?,
+        },
+        115 => RootCommand::NarrowRows {
+            pool: PoolId(from.u16_be()?),
+            moves: from.list(get_move)?,
         },
         50 => RootCommand::RenewReplica {
             node: node(from)?,
@@ -607,6 +647,22 @@ fn put_epoch(out: &mut Writer, epoch: Option<u64>) {
     out.option(epoch.as_ref(), |out, epoch| {
         out.varint(*epoch);
     });
+}
+
+fn put_moves(out: &mut Writer, pool: PoolId, moves: &[SlotMove]) {
+    out.u16_be(pool.0).list(moves, |out, planned| {
+        out.u16_be(planned.pg).u8(planned.slot);
+        out.varint(planned.from.0).varint(planned.to.0);
+    });
+}
+
+fn get_move(from: &mut Reader<'_>) -> Result<SlotMove, DecodeError> {
+    Ok(SlotMove {
+        pg: from.u16_be()?,
+        slot: from.u8()?,
+        from: DriveId(from.varint()?),
+        to: DriveId(from.varint()?),
+    })
 }
 
 fn put_steps(out: &mut Writer, pool: PoolId, pgs: &[(u16, u64)]) {

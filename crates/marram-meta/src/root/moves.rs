@@ -1,7 +1,8 @@
 //! Moves of placement groups, as the root decides them (placement-protocol.md 3).
 //!
 //! ```text
-//! StartMoves: Stable -> Dual --CutMoves--> Cut --EndMoves--> Stable
+//! StartMoves, NarrowRows:
+//!             Stable -> Dual --CutMoves--> Cut --EndMoves--> Stable
 //!                          \--CancelMoves--> Cut back to where it was
 //! ```
 //! A move to a vacant place takes a slot out of use: the layout has too few nodes, and what uses the slot
@@ -39,6 +40,39 @@ pub(super) fn start(apply: &mut Apply<'_>, pool: PoolId, moves: &[SlotMove]) -> 
             if (vacates || takes_data(&nodes, planned.to))
                 && let Some(row) = table.rows.get_mut(usize::from(planned.pg))
                 && row.read_place(planned.slot) == Some(planned.from)
+                && let Ok(next) = row.begin(planned.slot, planned.to, epoch)
+            {
+                *row = next;
+                applied += 1;
+            }
+        }
+        applied
+    })
+}
+
+/// Begins to take slots out of use.
+pub(super) fn narrow(apply: &mut Apply<'_>, pool: PoolId, moves: &[SlotMove]) -> Ran {
+    let nodes = all_nodes(apply.kv)?;
+    let may_vacate = vacatable(apply, &nodes)?;
+    let home = |drive: DriveId| {
+        let mut nodes = nodes.iter();
+        nodes.find(|node| node.drives.iter().any(|held| held.drive == drive))
+    };
+    let given_up = |drive| home(drive).is_some_and(NodeRecord::is_gone);
+    let shares = |row: &PgRow, planned: &SlotMove| {
+        let node = home(planned.from).map(|node| node.node);
+        let others = (0..).zip(&row.drives).filter(|(s, _)| *s != planned.slot);
+        let mut others = others.filter_map(|(_, drive)| home(*drive));
+        others.any(|other| Some(other.node) == node)
+    };
+    change(apply, pool, |table, epoch| {
+        let mut applied = 0;
+        for planned in moves {
+            if planned.to == DriveId::vacant(planned.slot)
+                && !planned.from.is_vacant()
+                && let Some(row) = table.rows.get_mut(usize::from(planned.pg))
+                && row.read_place(planned.slot) == Some(planned.from)
+                && (may_vacate(planned.from) || given_up(planned.from) || shares(row, planned))
                 && let Ok(next) = row.begin(planned.slot, planned.to, epoch)
             {
                 *row = next;

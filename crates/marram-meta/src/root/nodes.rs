@@ -214,8 +214,9 @@ pub(super) fn update(
     Ok(Ok(RootOutcome::Done))
 }
 
-/// Changes what a node is there for; what it is already, it becomes again.
-pub(super) fn set_duty(apply: &mut Apply<'_>, node: NodeId, duty: NodeDuty) -> Ran {
+/// Changes what a node is there for; what it is already, it becomes again. `narrower` says that narrower
+/// stripes are accepted with it: noted only where the duty is changed.
+pub(super) fn set_duty(apply: &mut Apply<'_>, node: NodeId, duty: NodeDuty, narrower: bool) -> Ran {
     let mut record = match member(apply.kv, node)? {
         Ok(record) => record,
         Err(refusal) => return Ok(Err(refusal)),
@@ -227,18 +228,24 @@ pub(super) fn set_duty(apply: &mut Apply<'_>, node: NodeId, duty: NodeDuty) -> R
             to: duty,
         }));
     }
+    let key = node::ser_key(node);
     if record.duty == duty {
+        if narrower {
+            apply.kv.put(Table::Narrower, &key, &[])?;
+        }
         return Ok(Ok(RootOutcome::Done));
     }
-    let key = node::ser_key(node);
-    if duty == NodeDuty::Draining && record.duty != duty {
-        let narrower = apply.kv.get(Table::Narrower, &key)?.is_some();
+    if duty == NodeDuty::Draining {
+        let before = apply.kv.get(Table::Narrower, &key)?.is_some();
+        let narrower = narrower || before;
         if let Some(refusal) = buckets::leaves_too_few(apply.kv, node, narrower)? {
             return Ok(Err(refusal));
         }
     }
     if duty == NodeDuty::Serving {
         apply.kv.delete(Table::Narrower, &key)?;
+    } else if narrower {
+        apply.kv.put(Table::Narrower, &key, &[])?;
     }
     record.duty = duty;
     store(apply.kv, Table::Nodes, &node::ser_key(node), &record)?;
@@ -254,6 +261,7 @@ pub(super) fn change_duty(
     node: NodeId,
     (from, to): (NodeDuty, NodeDuty),
     if_epoch: Option<u64>,
+    narrower: bool,
 ) -> Ran {
     let record = match member(apply.kv, node)? {
         Ok(record) => record,
@@ -272,7 +280,7 @@ pub(super) fn change_duty(
             }));
         }
     }
-    set_duty(apply, node, to)
+    set_duty(apply, node, to, narrower)
 }
 
 /// Notes that narrower stripes are accepted for what a node holds.

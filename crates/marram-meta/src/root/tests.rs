@@ -18,8 +18,8 @@ use marram_types::{
 use crate::testing::profile;
 use crate::{
     AccessKeyRecord, ApplyError, BucketRecord, BucketState, COMMAND_VERSION, ClusterRecord,
-    ClusterView, DriveJoin, Envelope, FOUNDER, GroupRecord, Malformed, MemKv, NodeJoin, Refusal,
-    RootCommand, RootOutcome, apply_root, stamp, view,
+    ClusterView, DriveJoin, EndingCommand, Envelope, FOUNDER, GroupRecord, Malformed, MemKv,
+    NodeJoin, Refusal, RootCommand, RootOutcome, apply_root, stamp, view,
 };
 
 struct Root {
@@ -286,6 +286,51 @@ fn a_bucket_lives_and_dies() {
     assert_eq!(root.refused(&active(4)), Refusal::NoSuchBucket);
     let again = root.bucket(&create("photos", None));
     assert!(again.bucket > bucket, "ids are not reused");
+}
+
+/// The record says what is still to be told until all of it was told (rules.md 12).
+#[test]
+fn a_deletion_ends_when_every_group_was_told() {
+    let mut root = Root::ready(6, 5);
+    root.run(&RootCommand::SetDefaultProfile(profile("4+2")));
+    let bucket = root.bucket(&create("photos", None)).bucket;
+    let begin = |epoch| RootCommand::Ending(EndingCommand::Begin { bucket, epoch });
+    let end = |epoch| RootCommand::Ending(EndingCommand::End { bucket, epoch });
+    let delete = RootCommand::DeleteBucket {
+        name: name("photos"),
+    };
+    let stale = Refusal::StaleEpoch { epoch: 1 };
+    assert_eq!(root.refused(&begin(1)), stale, "it is not sealed");
+    assert_eq!(root.refused(&end(1)), stale);
+    let dying = root.bucket(&delete);
+    let stale = Refusal::StaleEpoch { epoch: 2 };
+    assert_eq!(root.refused(&begin(1)), stale, "of an earlier seal");
+    assert_eq!(root.refused(&end(2)), stale, "nobody was told");
+    let ending = root.bucket(&begin(2));
+    assert_eq!((ending.epoch, ending.state), (2, BucketState::Deleted));
+    assert!(ending.is_newer_than(&dying) && ending.state.is_pending());
+    assert_eq!(root.bucket(&begin(2)), ending, "again");
+    assert_eq!(root.view().buckets[&name("photos")], ending);
+
+    // It is not taken back, and is not used any more; its name is free only when it has ended.
+    let late = RootCommand::BucketSealed {
+        bucket,
+        epoch: 2,
+        nonempty: true,
+    };
+    assert_eq!(root.refused(&late), stale);
+    assert_eq!(root.bucket(&delete), ending, "deleted once more");
+    let set = RootCommand::SetBucketProfile {
+        name: name("photos"),
+        profile: profile("4+2"),
+    };
+    assert_eq!(root.refused(&set), Refusal::NoSuchBucket);
+    let taken = root.refused(&create("photos", None));
+    assert_eq!(taken, Refusal::BucketExists { bucket });
+    assert_eq!(root.run(&end(2)), RootOutcome::BucketRemoved(ending));
+    assert_eq!(root.refused(&end(2)), Refusal::NoSuchBucket);
+    assert_eq!(root.refused(&delete), Refusal::NoSuchBucket);
+    assert!(root.bucket(&create("photos", None)).bucket > bucket);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{
     DriveRecord, Expiry, Extent, GroupRecord, Lease, Lifecycle, LifecycleRule, Lost, NewBody,
     NewExtent, NewVersion, NodeDuty, NodeRecord, NodeState, NoncurrentExpiry, OldSecret,
     PartRanges, PartRow, PartSums, PartTally, PartTotals, PartsBody, Pause, Precondition, Quota,
-    RepairTicket, RuleFilter, TicketReasons, UploadRow, VersionRow, Versioning,
+    RepairTicket, RuleFilter, StreamState, TicketReasons, UploadRow, VersionRow, Versioning,
 };
 
 pub(crate) fn profile() -> impl Strategy<Value = Profile> {
@@ -103,6 +103,7 @@ pub(crate) fn drive_duty() -> impl Strategy<Value = DriveDuty> {
         DriveDuty::Serving,
         DriveDuty::Draining,
         DriveDuty::Away,
+        DriveDuty::AwayDraining,
         DriveDuty::Failed,
         DriveDuty::Removed,
     ])
@@ -212,7 +213,12 @@ pub(crate) fn upload_row() -> impl Strategy<Value = UploadRow> {
             mixed: rest.1,
             totals: rest.2,
             tags: rest.3,
-            counted: n[0] % 2 == 0,
+            counted: n[0] % 2 == 0 || n[1] % 3 == 0,
+            stream: (n[1] % 3 == 0).then_some(StreamState {
+                epoch: n[0],
+                crc64: n[1],
+                crc32c: 7,
+            }),
         })
 }
 

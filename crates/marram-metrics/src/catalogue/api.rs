@@ -1,6 +1,6 @@
 //! Calls that applications make.
 
-use super::labels::{CODE, DIRECTION, METHOD, PHASE, SERVICE, WATCH_END};
+use super::labels::{CODE, DIRECTION, METHOD, PHASE, QUOTA_RESULT, SERVICE, WATCH_END};
 use super::{Family, From, Kind, Unit};
 
 /// From a tenth of what a local read takes to what a client waits at most.
@@ -179,6 +179,19 @@ pub const WATCHES_ENDED: Family = Family {
            again",
 };
 
+/// Parts of quotas.
+pub const QUOTA_ROOM: Family = Family {
+    name: "marram_quota_room_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[QUOTA_RESULT],
+    from: From::All,
+    help: "How often a write did not fit into the part of its bucket's quota that its metadata group has, by \
+           what was found: more that was `free`, what other groups gave back (`reclaimed`), nothing yet \
+           (`later`, the write looks again), or a quota that is used up (`full`). Many of `reclaimed` and \
+           `later` are what writing at the edge of a quota costs",
+};
+
 /// What calls spend their time with.
 pub const API_PHASE: Family = Family {
     name: "marram_api_phase_seconds",
@@ -210,4 +223,5 @@ pub(super) const API: &[&Family] = &[
     &WATCH_EVENTS,
     &WATCH_READS,
     &WATCHES_ENDED,
+    &QUOTA_ROOM,
 ];

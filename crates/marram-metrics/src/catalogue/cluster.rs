@@ -1,6 +1,6 @@
 //! Whether data is safe, how the nodes are, and what is done about it.
 
-use super::labels::{DUTY, GROUP, HEALTH};
+use super::labels::{DUTY, GROUP, HEALTH, SPARE};
 use super::{Family, From, Kind, Unit};
 
 /// What a node knows.
@@ -47,7 +47,7 @@ pub const GROUP_OBJECTS: Family = Family {
     unit: Unit::None,
     labels: &[GROUP],
     from: From::Leaders,
-    help: "Objects in a group",
+    help: "Objects in a group: current versions",
 };
 /// Their bytes.
 pub const GROUP_OBJECT: Family = Family {
@@ -56,7 +56,43 @@ pub const GROUP_OBJECT: Family = Family {
     unit: Unit::Bytes,
     labels: &[GROUP],
     from: From::Leaders,
-    help: "Sizes of the objects in a group together, without parity and copies",
+    help: "Sizes of the objects in a group together: of current versions, without parity and copies",
+};
+/// Versions that are kept.
+pub const GROUP_NONCURRENT: Family = Family {
+    name: "marram_group_noncurrent_versions",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Versions in a group that are kept and not current",
+};
+/// Their bytes.
+pub const GROUP_NONCURRENT_SIZE: Family = Family {
+    name: "marram_group_noncurrent_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Sizes of the versions in a group that are not current together, without parity and copies",
+};
+/// What hides them.
+pub const GROUP_MARKERS: Family = Family {
+    name: "marram_group_delete_markers",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Delete markers in a group, current or not",
+};
+/// Uploads.
+pub const GROUP_UPLOAD_SIZE: Family = Family {
+    name: "marram_group_upload_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Sizes of the parts of uploads under way in a group together, without parity and copies",
 };
 /// Under-protected.
 pub const GROUP_UNDER_PROTECTED: Family = Family {
@@ -65,7 +101,7 @@ pub const GROUP_UNDER_PROTECTED: Family = Family {
     unit: Unit::None,
     labels: &[GROUP],
     from: From::Leaders,
-    help: "Objects with fewer parity shards than their bucket asks for",
+    help: "Versions, current or not, with fewer parity shards than their bucket asks for",
 };
 /// Narrowed.
 pub const GROUP_NARROWED: Family = Family {
@@ -74,7 +110,8 @@ pub const GROUP_NARROWED: Family = Family {
     unit: Unit::None,
     labels: &[GROUP],
     from: From::Leaders,
-    help: "Objects with fewer data shards than their bucket asks for, and all parity shards",
+    help: "Versions, current or not, with fewer data shards than their bucket asks for, and all parity \
+           shards",
 };
 /// Repairs.
 pub const GROUP_REPAIRS: Family = Family {
@@ -85,6 +122,64 @@ pub const GROUP_REPAIRS: Family = Family {
     from: From::Leaders,
     help: "Extents that survive fewer losses than they should, or may, and wait for repair; counted \
            up to 10000",
+};
+/// What lacks shards.
+pub const GROUP_LACKING: Family = Family {
+    name: "marram_group_lacking_extents",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP, SPARE],
+    from: From::Leaders,
+    help: "Extents with lost shards that wait for repair, by how many further losses they survive: the fewest are \
+           repaired first; counted up to 10000",
+};
+/// Its bytes.
+pub const GROUP_LOST: Family = Family {
+    name: "marram_group_lost_shard_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Bytes of the shards that those extents lack",
+};
+/// What is not where it belongs.
+pub const GROUP_MISPLACED: Family = Family {
+    name: "marram_group_misplaced_extents",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP],
+    from: From::Leaders,
+    help: "Extents that have all of their shards, some of them elsewhere than the layout wants them",
+};
+/// For how long something waits.
+pub const REPAIRS_AGE: Family = Family {
+    name: "marram_cluster_repairs_waiting_seconds",
+    kind: Kind::Gauge,
+    unit: Unit::Seconds,
+    labels: &[],
+    from: From::All,
+    help: "For how long there has been something to repair without a break: no ticket is older; 0 where there \
+           is none. All processes say the same",
+};
+/// For how long they will.
+pub const REPAIRS_LEFT: Family = Family {
+    name: "marram_cluster_repairs_left_seconds",
+    kind: Kind::Gauge,
+    unit: Unit::Seconds,
+    labels: &[],
+    from: From::All,
+    help: "How long the repairs still take if they go on as they did; 0 while that cannot be told, or nothing is \
+           to be done",
+};
+/// What was repaired.
+pub const REPAIRED: Family = Family {
+    name: "marram_cluster_repaired_extents_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[],
+    from: From::All,
+    help: "Extents whose shards were repaired since the leader of the root group began to lead; all processes \
+           say the same",
 };
 /// Reencodings.
 pub const GROUP_REENCODINGS: Family = Family {
@@ -179,10 +274,20 @@ pub(super) const CLUSTER: &[&Family] = &[
     &CLUSTER_NODE_DUTIES,
     &GROUP_UNDER_PROTECTED,
     &GROUP_REPAIRS,
+    &GROUP_LACKING,
+    &GROUP_LOST,
+    &GROUP_MISPLACED,
+    &REPAIRS_AGE,
+    &REPAIRS_LEFT,
+    &REPAIRED,
     &GROUP_NARROWED,
     &GROUP_REENCODINGS,
     &GROUP_OBJECTS,
     &GROUP_OBJECT,
+    &GROUP_NONCURRENT,
+    &GROUP_NONCURRENT_SIZE,
+    &GROUP_MARKERS,
+    &GROUP_UPLOAD_SIZE,
     &MOVES_UNDER_WAY,
     &MOVES_WAITING,
     &MOVES_TO_GO,

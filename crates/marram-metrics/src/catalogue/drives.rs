@@ -1,6 +1,6 @@
 //! The drives of a server.
 
-use super::labels::{DRIVE, DRIVE_STATE};
+use super::labels::{DRIVE, DRIVE_STATE, RECORD_CLASS};
 use super::{Family, From, Kind, Unit};
 
 /// What it could use.
@@ -59,6 +59,53 @@ pub const DRIVE_FOLDERS_WAITING: Family = Family {
     help: "Data folders of this server in which no drive is open: one that is away, or new",
 };
 
+/// What waits.
+pub const DRIVE_QUEUED_RUNS: Family = Family {
+    name: "marram_drive_queued_runs",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[DRIVE, RECORD_CLASS],
+    from: From::Servers,
+    help: "Runs of shards that wait for the next sync of the drive to begin",
+};
+/// Its bytes.
+pub const DRIVE_QUEUED: Family = Family {
+    name: "marram_drive_queued_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[DRIVE, RECORD_CLASS],
+    from: From::Servers,
+    help: "Bytes of runs that are not durable yet, those being written included: as large as its queue, \
+           the drive cannot keep up",
+};
+/// Syncs.
+pub const DRIVE_SYNCS: Family = Family {
+    name: "marram_drive_syncs_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[DRIVE, RECORD_CLASS],
+    from: From::Servers,
+    help: "Syncs that made runs of shards durable",
+};
+/// What they made durable.
+pub const DRIVE_SYNCED_RUNS: Family = Family {
+    name: "marram_drive_synced_runs_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[DRIVE, RECORD_CLASS],
+    from: From::Servers,
+    help: "Runs that they made durable: divided by their number, how many shared a sync",
+};
+/// What is not needed any more.
+pub const DRIVE_DEAD: Family = Family {
+    name: "marram_drive_dead_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[DRIVE],
+    from: From::Servers,
+    help: "Bytes of packed records that nobody needs any more, kept by what is still needed of their segments",
+};
+
 pub(super) const DRIVES: &[&Family] = &[
     &DRIVE_STATES,
     &DRIVE_FOLDERS_WAITING,
@@ -66,4 +113,9 @@ pub(super) const DRIVES: &[&Family] = &[
     &DRIVE_FREE,
     &DRIVE_RECORDS,
     &DRIVE_RUNS,
+    &DRIVE_DEAD,
+    &DRIVE_QUEUED_RUNS,
+    &DRIVE_QUEUED,
+    &DRIVE_SYNCS,
+    &DRIVE_SYNCED_RUNS,
 ];

@@ -44,6 +44,11 @@ pub(super) const WATCH_END: Label = Label {
     most: 6,
     help: "`left`, `moved`, `denied`, `compacted`, `bucket` or `failed`",
 };
+pub(super) const QUOTA_RESULT: Label = Label {
+    name: "found",
+    most: 4,
+    help: "`free`, `reclaimed`, `later` or `full`",
+};
 pub(super) const DRIVE: Label = Label {
     name: "drive",
     most: 64,
@@ -159,4 +164,47 @@ pub(super) const FAILURE: Label = Label {
     name: "reason",
     most: 3,
     help: "`kubernetes`, `cluster` or `secret`",
+};
+pub(super) const SIDE: Label = Label {
+    name: "side",
+    most: 2,
+    help: "`accepted` where a peer opened the connection, `dialed` where this process did",
+};
+pub(super) const HANDSHAKE_FAILURE: Label = Label {
+    name: "reason",
+    most: 6,
+    help: "`io`, `slow`, `tls` (no certificate of the cluster's CA that is good), `protocol`, `certificate` \
+           (of another node or cluster) or `stranger` (none, and more than a request to join)",
+};
+pub(super) const PROPOSAL_RESULT: Label = Label {
+    name: "result",
+    most: 7,
+    help: "`ok`, `not_leader`, `unknown` (it may yet be carried out), `overloaded`, `no_room`, `invalid` or \
+           `stopped`",
+};
+pub(super) const SNAPSHOT_EVENT: Label = Label {
+    name: "event",
+    most: 3,
+    help: "`built` here for a replica that is far behind, `sent` to it and installed there, or `installed` here",
+};
+pub(super) const SNAPSHOT_WAY: Label = Label {
+    name: "direction",
+    most: 2,
+    help: "`sent` or `received`",
+};
+pub(super) const RECORD_CLASS: Label = Label {
+    name: "class",
+    most: 2,
+    help: "`large` for runs of 64 KiB and more, `small` for those that are packed",
+};
+pub(super) const SPARE: Label = Label {
+    name: "survives",
+    most: 10,
+    help: "how many more of its shards may be lost with the data still there; `lost` where too few are left already",
+};
+pub(super) const CACHE: Label = Label {
+    name: "cache",
+    most: 4,
+    help: "`begin` (from where on data of writes counts), `segments` (open files of drives), `index` (pages of the \
+           drives' indexes) or `tables` (pages of the metadata groups' tables)",
 };

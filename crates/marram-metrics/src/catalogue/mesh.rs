@@ -1,6 +1,6 @@
 //! Connections between the processes of the cluster, and the certificates that they show.
 
-use super::labels::{CLASS, MESH_METHOD, MESH_RESULT, NODE};
+use super::labels::{CLASS, HANDSHAKE_FAILURE, MESH_METHOD, MESH_RESULT, NODE, SIDE};
 use super::{Family, From, Kind, Label, Unit};
 
 /// From a request on loopback to what is waited for at most.
@@ -90,6 +90,23 @@ pub const MESH_SENT: Family = family(
     From::Servers,
     "Bytes of the answers that were given here",
 );
+/// Open connections.
+pub const MESH_CONNECTIONS: Family = family(
+    "marram_mesh_connections",
+    (Kind::Gauge, Unit::None),
+    &[SIDE, CLASS],
+    From::All,
+    "Connections with peers that are open now, after their TLS handshake",
+);
+/// Those that failed.
+pub const MESH_HANDSHAKES_FAILED: Family = family(
+    "marram_mesh_handshakes_failed_total",
+    (Kind::Counter, Unit::None),
+    &[SIDE, HANDSHAKE_FAILURE],
+    From::All,
+    "Connections with peers that did not come about, or were refused, by why: those that were dialed grow while \
+     a peer is away",
+);
 /// The certificate of the mesh.
 pub const MESH_CERTIFICATE: Family = family(
     "marram_mesh_certificate_not_after_seconds",
@@ -117,6 +134,8 @@ pub(super) const MESH: &[&Family] = &[
     &MESH_REQUEST_DURATION,
     &MESH_RECEIVED,
     &MESH_SENT,
+    &MESH_CONNECTIONS,
+    &MESH_HANDSHAKES_FAILED,
     &MESH_CERTIFICATE,
     &API_CERTIFICATE,
 ];

@@ -117,6 +117,19 @@ pub const RUNTIME_QUEUED: Family = one(
     &[RUNTIME],
     "Tasks that wait for any worker of the runtime",
 );
+/// From what timers are off by themselves to what applications notice.
+pub(crate) const LAG_SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
+/// Lateness.
+pub const RUNTIME_LAG: Family = one(
+    "marram_runtime_lag_seconds",
+    Kind::Histogram(LAG_SECONDS),
+    Unit::Seconds,
+    &[RUNTIME],
+    "How late a task of the runtime runs that wants to four times a second: more than some milliseconds says \
+     that there are too few processors, or that something keeps the workers",
+);
 /// Spans of traces.
 pub const TRACE_SPANS: Family = one(
     "marram_trace_spans_total",
@@ -163,6 +176,7 @@ pub(super) const PROCESS: &[&Family] = &[
     &RUNTIME_BUSY,
     &RUNTIME_TASKS,
     &RUNTIME_QUEUED,
+    &RUNTIME_LAG,
     &TRACE_SPANS,
     &SCRAPE_DURATION,
     &SCRAPE_DROPPED,

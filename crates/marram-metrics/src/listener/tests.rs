@@ -34,10 +34,14 @@ async fn start() -> Running {
 }
 
 async fn start_within(limits: Limits) -> Running {
-    start_with(limits, Arc::new(One)).await
+    start_with(limits, Arc::new(One), None).await
 }
 
-async fn start_with(limits: Limits, source: Arc<dyn Source>) -> Running {
+async fn start_with(
+    limits: Limits,
+    source: Arc<dyn Source>,
+    token: Option<BearerToken>,
+) -> Running {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = socket.local_addr().expect("bound");
     let (ready, seen) = watch::channel(Arc::default());
@@ -46,6 +50,7 @@ async fn start_with(limits: Limits, source: Arc<dyn Source>) -> Running {
     let listener = Listener {
         sources,
         ready: seen,
+        token,
     };
     let task = tokio::spawn(serve_within(socket, listener, limits));
     Running {
@@ -71,6 +76,33 @@ impl Running {
         self.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n"))
             .await
     }
+}
+
+#[tokio::test]
+async fn metrics_are_for_those_with_the_token_and_probes_for_all() {
+    let token = BearerToken::new("s3cret-token-of-16").expect("long enough");
+    let running = start_with(LIMITS, Arc::new(One), Some(token)).await;
+    let with = |value: &str| format!("Authorization: {value}\r\n");
+    for value in ["Bearer s3cret-token-of-16", "bearer s3cret-token-of-16"] {
+        let given = running.get("/metrics", &with(value)).await;
+        assert!(given.starts_with("HTTP/1.1 200"), "{value}: {given}");
+    }
+    let wrong = [
+        String::new(),
+        with("Bearer s3cret-token-of-17"),
+        with("Bearer s3cret-token-of-1"),
+        with("Bearer "),
+        with("Basic s3cret-token-of-16"),
+        with("s3cret-token-of-16"),
+    ];
+    for value in wrong {
+        let refused = running.get("/metrics", &value).await;
+        assert!(refused.starts_with("HTTP/1.1 401"), "{value}: {refused}");
+        assert!(refused.contains("www-authenticate: Bearer"), "{refused}");
+        assert!(!refused.contains("marram_ready"), "{refused}");
+    }
+    assert!(running.get("/livez", "").await.starts_with("HTTP/1.1 200"));
+    assert!(running.get("/readyz", "").await.starts_with("HTTP/1.1 503"));
 }
 
 #[tokio::test]
@@ -213,7 +245,7 @@ async fn scrapes_that_hang_keep_no_probe_from_its_answer() {
         head_within: Duration::from_secs(20),
         connection_within: Duration::from_secs(60),
     };
-    let running = start_with(limits, Arc::new(Hanging)).await;
+    let running = start_with(limits, Arc::new(Hanging), None).await;
     let mut scrapes = Vec::new();
     for _ in 0..limits.scrapes {
         let mut stream = TcpStream::connect(running.address).await.expect("accepted");

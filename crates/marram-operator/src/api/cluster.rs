@@ -4,6 +4,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::reference::namespaces;
 use super::rules::rules;
 use super::{
     Disruption, MarramClusterStatus, Replacement, Retention, ScaleDown, ServerSettings, Storage,
@@ -131,6 +132,10 @@ pub struct MarramClusterSpec {
     /// How evictions are held within what the data bears.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption: Option<Disruption>,
+    /// Namespaces besides its own whose Buckets and AccessKeys may name this cluster; * is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("items" = namespaces()))]
+    pub allowed_namespaces: Vec<String>,
     /// The operator looks on and changes nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,

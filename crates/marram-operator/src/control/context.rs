@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
+use kube::api::Api;
 use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Client, Resource};
 
 use super::link::Links;
 use super::meter::Meter;
@@ -18,6 +20,8 @@ const ACTION_MAX: usize = 128;
 /// What all reconciliations share.
 pub(crate) struct Context {
     pub(crate) client: Client,
+    /// The one namespace that is looked after; all where `None`.
+    pub(crate) namespace: Option<String>,
     pub(crate) recorder: Recorder,
     /// The image of pods whose resource names none.
     pub(crate) image: String,
@@ -31,6 +35,17 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Resources of one kind, where they are looked after.
+    pub(crate) fn watched<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
     /// Tells what happened, where a person looks for it. That it cannot be told stops nothing.
     pub(crate) async fn tell(
         &self,

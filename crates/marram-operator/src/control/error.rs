@@ -42,6 +42,9 @@ pub enum ReconcileError {
     /// An object that has no name or no place.
     #[error("an object without a name or namespace")]
     Nameless,
+    /// Something has to be waited for before the resource may go; it is said in its conditions.
+    #[error("it is waited: {0}")]
+    Waits(String),
     /// The finalizer cannot be set or taken away.
     #[error("the finalizer cannot be changed: {0}")]
     Finalizer(String),
@@ -67,11 +70,16 @@ impl ReconcileError {
         matches!(self, Self::Kubernetes { source, .. } if is_status(source, 409))
     }
 
+    /// Nothing is wrong: it is looked at again soon.
+    pub(crate) fn is_no_failure(&self) -> bool {
+        self.is_conflict() || matches!(self, Self::Waits(_))
+    }
+
     /// In a word, for the metrics.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Kubernetes { .. } | Self::Finalizer(_) | Self::Nameless => "kubernetes",
-            Self::Cluster { .. } | Self::Link(_) => "cluster",
+            Self::Cluster { .. } | Self::Link(_) | Self::Waits(_) => "cluster",
             Self::Certificate(_) | Self::Secret { .. } => "secret",
         }
     }

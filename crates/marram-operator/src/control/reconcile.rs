@@ -28,9 +28,9 @@ use crate::step::{self, Hold, Step};
 /// What keeps a resource from going before its objects are taken care of.
 const FINALIZER: &str = "marram.dev/cluster";
 /// How soon it is looked at again after a step.
-const SOON: Duration = Duration::from_millis(200);
+pub(super) const SOON: Duration = Duration::from_millis(200);
 /// How soon it is looked at again after an error, at first and at most.
-const RETRY: Duration = Duration::from_secs(5);
+pub(super) const RETRY: Duration = Duration::from_secs(5);
 
 /// One look at one cluster.
 pub(super) async fn reconcile(
@@ -49,18 +49,28 @@ pub(super) async fn reconcile(
     })
     .await
     .map_err(unwrapped);
-    let error = done.as_ref().err().filter(|error| !error.is_conflict());
+    ended(&context, began, done)
+}
+
+/// Counts a look that ended, and says when the next one is.
+pub(super) fn ended(
+    context: &Context,
+    began: Instant,
+    done: Result<Action, ReconcileError>,
+) -> Result<Action, ReconcileError> {
+    let error = done.as_ref().err().filter(|error| !error.is_no_failure());
     context
         .meter
         .ended(began.elapsed(), error.map(ReconcileError::kind));
     match done {
         // Somebody changed something meanwhile: it is looked at again.
         Err(error) if error.is_conflict() => Ok(Action::requeue(SOON)),
+        Err(error) if error.is_no_failure() => Ok(Action::requeue(context.poll)),
         done => done,
     }
 }
 
-fn unwrapped(error: kube::runtime::finalizer::Error<ReconcileError>) -> ReconcileError {
+pub(super) fn unwrapped(error: kube::runtime::finalizer::Error<ReconcileError>) -> ReconcileError {
     use kube::runtime::finalizer::Error;
     match error {
         Error::ApplyFailed(error) | Error::CleanupFailed(error) => error,
@@ -142,7 +152,7 @@ async fn advance(
             end(&mut seen, before.as_ref());
             let reason = before
                 .as_ref()
-                .map_or("Ended", |operation| ended(operation.kind));
+                .map_or("Ended", |operation| ended_as(operation.kind));
             context
                 .tell(&about, EventType::Normal, (reason, &note), &note)
                 .await;
@@ -210,7 +220,7 @@ fn end(seen: &mut Seen, ended: Option<&Operation>) {
     }
 }
 
-fn ended(kind: OperationKind) -> &'static str {
+fn ended_as(kind: OperationKind) -> &'static str {
     match kind {
         OperationKind::Create => "Created",
         OperationKind::Replace => "Replaced",

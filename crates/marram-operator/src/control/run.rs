@@ -113,7 +113,14 @@ async fn listen(
     let socket = socket.map_err(|error| RunError::Listen { address, error })?;
     let sources = Arc::new(Sources::default());
     sources.add(Arc::new(MeterSource(meter)));
-    Ok(marram_metrics::serve(socket, Listener { sources, ready }))
+    Ok(marram_metrics::serve(
+        socket,
+        Listener {
+            sources,
+            ready,
+            token: None,
+        },
+    ))
 }
 
 async fn lead(
@@ -190,6 +197,7 @@ async fn control(
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         client: client.clone(),
+        namespace: settings.namespace.clone(),
         image: settings.image.clone(),
         links: Links::default(),
         meter,
@@ -223,14 +231,14 @@ async fn control(
         .run(
             reconcile,
             |cluster, error, _| after_error(&cluster, error),
-            context,
+            Arc::clone(&context),
         );
-    done.for_each(|result| async {
+    let done = done.for_each(|result| async {
         if let Err(error) = result {
             tracing::debug!(%error, "the controller");
         }
-    })
-    .await;
+    });
+    tokio::join!(done, Box::pin(super::tenant::control(context)));
 }
 
 /// The cluster that an object's label names.

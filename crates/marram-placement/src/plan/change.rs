@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use marram_types::DriveId;
 use marram_types::caps::{PROFILE_K_MAX, PROFILE_M_MAX};
 
+use super::apart::Apart;
 use super::domains::Domains;
 use super::draft::{Draft, NONE, RowInput};
 use super::report::{Load, Plan, Unplaced, balance_of};
@@ -25,6 +26,16 @@ use crate::topology::Topology;
 /// When a drive is listed twice, or the table is damaged. Too few drives are no error: what has no
 /// place is in [`Plan::unplaced`].
 pub fn plan_change(current: &PoolTable, topology: &Topology) -> Result<Plan, PlanError> {
+    plan_change_apart(current, topology, Apart::Drives)
+}
+
+/// The same where no two slots of a row may share a node, when `apart` says so: a row gets no more
+/// drives than there are nodes, and the rest of its slots are [`Plan::unplaced`].
+pub(super) fn plan_change_apart(
+    current: &PoolTable,
+    topology: &Topology,
+    apart: Apart,
+) -> Result<Plan, PlanError> {
     let width = usize::from(current.width);
     if width == 0 || width > usize::from(PROFILE_K_MAX + PROFILE_M_MAX) {
         return Err(PlanError::BadWidth { width });
@@ -49,16 +60,31 @@ pub fn plan_change(current: &PoolTable, topology: &Topology) -> Result<Plan, Pla
             busy: row.moving.is_some(),
         })
         .collect();
-    let draft = place(&domains, width, &input);
+    let draft = place(&domains, (width, apart), &input);
     Ok(report(current, topology, &draft))
 }
 
 /// The drives of a row once its move has ended.
-fn settled(row: &PgRow) -> impl Iterator<Item = DriveId> {
+pub(super) fn settled(row: &PgRow) -> impl Iterator<Item = DriveId> {
     (0..).zip(&row.drives).map(|(slot, drive)| {
         let moved = row.moving.filter(|m| usize::from(m.slot) == slot);
         moved.map_or(*drive, |m| m.to)
     })
+}
+
+/// Where there are fewer drives than empty slots, those come first that have data: a slot without a
+/// drive has none.
+fn prefer_held(held: &[DriveId], outcome: &mut [Option<usize>]) {
+    for slot in 0..outcome.len() {
+        let given =
+            (0..outcome.len()).find(|other| held[*other].is_vacant() && outcome[*other].is_some());
+        let Some(given) = given else {
+            return;
+        };
+        if outcome[slot].is_none() && !held[slot].is_vacant() {
+            outcome.swap(slot, given);
+        }
+    }
 }
 
 fn report(current: &PoolTable, topology: &Topology, draft: &Draft<'_>) -> Plan {
@@ -73,7 +99,8 @@ fn report(current: &PoolTable, topology: &Topology, draft: &Draft<'_>) -> Plan {
         if row.moving.is_some() {
             busy.push(pg);
         } else {
-            let outcome = draft.outcome(usize::from(pg));
+            let mut outcome = draft.outcome(usize::from(pg));
+            prefer_held(&held, &mut outcome);
             for ((slot, from), to) in (0..).zip(&held).zip(outcome) {
                 let from = *from;
                 match to.map(|to| draft.drive_id(to)) {

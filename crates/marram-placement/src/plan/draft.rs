@@ -6,6 +6,7 @@
 
 use marram_types::DriveId;
 
+use super::apart::Apart;
 use super::domains::{BestSpread, Cost, Domains};
 use super::quota::{Counts, Shares, fair_shares, quotas};
 use super::ranking::{Key, Ranking, RowView};
@@ -23,6 +24,8 @@ pub(super) struct RowInput {
 
 pub(super) struct Draft<'a> {
     pub(super) domains: &'a Domains,
+    /// Slots of each row that get a drive: fewer than the row has where places lack.
+    shards: usize,
     pub(super) best: BestSpread,
     pub(super) shares: Shares,
     /// Slots that each domain shall hold.
@@ -44,8 +47,15 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(domains: &'a Domains, width: usize, input: &[RowInput]) -> Self {
-        let shards = width.min(domains.drives.len());
+    pub(super) fn new(
+        domains: &'a Domains,
+        (width, apart): (usize, Apart),
+        input: &[RowInput],
+    ) -> Self {
+        let shards = width.min(match apart {
+            Apart::Nodes => domains.nodes.len(),
+            Apart::Drives => domains.drives.len(),
+        });
         let best = domains.best_spread(shards);
         let mut held = Counts::zero(domains);
         let mut start = Counts::zero(domains);
@@ -74,6 +84,7 @@ impl<'a> Draft<'a> {
         let quotas = quotas(domains, &shares, &held, total);
         Self {
             domains,
+            shards,
             best,
             shares,
             quotas,
@@ -105,6 +116,12 @@ impl<'a> Draft<'a> {
 
     pub(super) fn slots(&self, row: usize) -> &[usize] {
         &self.rows[row * self.width..][..self.width]
+    }
+
+    /// Whether a place of the row is empty that is to get a drive.
+    pub(super) fn lacks_a_drive(&self, row: usize) -> bool {
+        let slots = self.slots(row).iter();
+        slots.filter(|drive| **drive != NONE).count() < self.shards
     }
 
     pub(super) fn origin(&self, row: usize) -> &[usize] {

@@ -20,7 +20,7 @@ pub(super) fn fill_and_spread(draft: &mut Draft<'_>) {
     let mut ranking = draft.ranking(&any);
     let mut view = RowView::default();
     for row in draft.free_rows() {
-        while draft.slots(row).contains(&NONE) {
+        while draft.lacks_a_drive(row) {
             draft.view_without(row, NONE, &mut view);
             let Some((_, drive)) = ranking.best(draft.domains, &view) else {
                 break;

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use marram_types::{DriveId, NodeId};
 
+use super::PlanError;
+use super::apart::Apart;
+use super::change::plan_change_apart;
 use super::report::{Load, Plan, PlanBytes, Unplaced};
-use super::{PlanError, plan_change};
 use crate::pool::{PoolTable, SlotMove};
 use crate::topology::{DriveInfo, Topology};
 
@@ -51,6 +53,8 @@ pub struct PoolPlan {
     pub worth: bool,
     /// Slots that must leave their drive and have nowhere to go.
     pub unplaced: Vec<Unplaced>,
+    /// What has nowhere to go may become narrower with all of its parity (rules.md 19).
+    pub may_narrow: bool,
     /// By node: slots held now, moves under way taken as ended, and when the moves have been made.
     pub nodes: BTreeMap<NodeId, (u64, u64)>,
     /// The largest deviation of a node from its fair share now.
@@ -61,24 +65,26 @@ pub struct PoolPlan {
 }
 
 impl PoolPlan {
-    /// Plans the moves of a pool. Drives that are not listed are emptied.
+    /// Plans the moves of a pool whose profiles have `losses` parity shards at most. Drives that are
+    /// not listed are emptied.
     ///
     /// # Errors
     /// When a drive is listed twice, or the table is damaged.
-    pub fn of(table: &PoolTable, seats: &[Seat]) -> Result<Self, PlanError> {
+    pub fn of(table: &PoolTable, seats: &[Seat], losses: usize) -> Result<Self, PlanError> {
+        let apart = Apart::of(table, seats, losses);
         let standings: BTreeMap<DriveId, Standing> =
             seats.iter().map(|s| (s.info.drive, s.standing)).collect();
         let standing = |drive: DriveId| standings.get(&drive).copied().unwrap_or(Standing::Gone);
         let mut lowered: BTreeMap<DriveId, u64> = BTreeMap::new();
         let mut topology = topology(seats, &lowered);
-        let mut plan = plan_change(table, &topology)?;
+        let mut plan = plan_change_apart(table, &topology, apart)?;
         for _ in 0..KEPT_TRIES {
             let kept = |drive: &DriveId| standing(*drive) == Standing::Kept;
             if !lower_kept(&plan, &topology, kept, &mut lowered) {
                 break;
             }
             topology = self::topology(seats, &lowered);
-            plan = plan_change(table, &topology)?;
+            plan = plan_change_apart(table, &topology, apart)?;
         }
         let worth = is_worth_it(&plan);
         plan.moves
@@ -92,10 +98,17 @@ impl PoolPlan {
             deviation_before: plan.before.node_deviation,
             deviation_after: deviation_after(&plan, &nodes),
             moves: plan.moves,
+            may_narrow: apart.places(seats) > losses,
             unplaced: plan.unplaced,
             nodes,
             topology,
         })
+    }
+
+    /// Whether all that must leave its drive has a place, or gets narrower with all of its parity.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.unplaced.is_empty() || self.may_narrow
     }
 
     /// Placement groups that have something to move.

@@ -276,6 +276,23 @@ pub struct LogLevelResponse {
     #[prost(message, optional, tag = "1")]
     pub level: ::core::option::Option<super::super::v1::LogLevel>,
 }
+/// Asks what a node spends processor time with, or memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProfileRequest {
+    /// For how many seconds it is looked at what it spends time with; 0: what it uses its memory for.
+    #[prost(uint32, tag = "1")]
+    pub cpu_seconds: u32,
+}
+/// What it does.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProfileResponse {
+    /// The profile of its time, where that was asked for, as the API has it.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub cpu: ::prost::bytes::Bytes,
+    /// Its memory, where that was.
+    #[prost(message, optional, tag = "2")]
+    pub memory: ::core::option::Option<super::super::v1::MemoryStatistics>,
+}
 /// The header of an error.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RpcError {
@@ -691,6 +708,8 @@ pub enum Method {
     Inspect = 84,
     /// What a node logs, and what it shall log. LogLevelRequest, LogLevelResponse; see inspect.proto.
     LogLevel = 85,
+    /// What a node spends time or memory with. ProfileRequest, ProfileResponse; see inspect.proto.
+    Profile = 86,
 }
 impl Method {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -729,6 +748,7 @@ impl Method {
             Self::ListShards => "METHOD_LIST_SHARDS",
             Self::Inspect => "METHOD_INSPECT",
             Self::LogLevel => "METHOD_LOG_LEVEL",
+            Self::Profile => "METHOD_PROFILE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -764,6 +784,7 @@ impl Method {
             "METHOD_LIST_SHARDS" => Some(Self::ListShards),
             "METHOD_INSPECT" => Some(Self::Inspect),
             "METHOD_LOG_LEVEL" => Some(Self::LogLevel),
+            "METHOD_PROFILE" => Some(Self::Profile),
             _ => None,
         }
     }

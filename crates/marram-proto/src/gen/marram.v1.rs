@@ -330,6 +330,86 @@ pub struct LogLevel {
     #[prost(string, tag = "4")]
     pub then: ::prost::alloc::string::String,
 }
+/// Asks what a process spends processor time with.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProfileCpuRequest {
+    /// The node's name or id, or the name of the gateway that is asked.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// For how long it is looked at: 1 to 60 seconds.
+    #[prost(uint32, tag = "2")]
+    pub seconds: u32,
+}
+/// What it spends it with.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProfileCpuResponse {
+    /// The name of the process.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// A profile as `go tool pprof` reads it, compressed with gzip.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub profile: ::prost::bytes::Bytes,
+}
+/// Asks what a process uses its memory for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetMemoryRequest {
+    /// The node's name or id, or the name of the gateway that is asked.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+}
+/// What it uses it for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetMemoryResponse {
+    /// The name of the process.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The figures.
+    #[prost(message, optional, tag = "2")]
+    pub memory: ::core::option::Option<MemoryStatistics>,
+}
+/// Memory of a process, as its allocator and Linux tell it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemoryStatistics {
+    /// Which allocator: `glibc`.
+    #[prost(string, tag = "1")]
+    pub allocator: ::prost::alloc::string::String,
+    /// Its arenas: threads that allocate at once use several.
+    #[prost(uint64, tag = "2")]
+    pub arenas: u64,
+    /// Bytes that it has from the system for small and middle blocks.
+    #[prost(uint64, tag = "3")]
+    pub heap_bytes: u64,
+    /// Those of them that are in no block: what is free between blocks cannot be given back.
+    #[prost(uint64, tag = "4")]
+    pub heap_free_bytes: u64,
+    /// The most that it had.
+    #[prost(uint64, tag = "5")]
+    pub heap_most_bytes: u64,
+    /// Bytes of large blocks, each given back when it is freed.
+    #[prost(uint64, tag = "6")]
+    pub mapped_bytes: u64,
+    /// How many there are.
+    #[prost(uint64, tag = "7")]
+    pub mapped_blocks: u64,
+    /// Address space that is reserved for arenas.
+    #[prost(uint64, tag = "8")]
+    pub reserved_bytes: u64,
+    /// Bytes of the process in memory.
+    #[prost(uint64, tag = "9")]
+    pub resident_bytes: u64,
+    /// The most that there were.
+    #[prost(uint64, tag = "10")]
+    pub resident_most_bytes: u64,
+    /// Those that are in no file: heaps, large blocks, stacks.
+    #[prost(uint64, tag = "11")]
+    pub anonymous_bytes: u64,
+    /// Those of files: the program, and what is mapped.
+    #[prost(uint64, tag = "12")]
+    pub file_bytes: u64,
+    /// Bytes that are swapped out.
+    #[prost(uint64, tag = "13")]
+    pub swapped_bytes: u64,
+}
 /// Asks a server with empty drives to found a cluster.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BootstrapRequest {
@@ -3246,6 +3326,57 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("marram.v1.AdminService", "SetLogLevel"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says what a node spends processor time with, which takes as long as it is looked at. One at a time for each
+        /// node.
+        pub async fn profile_cpu(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProfileCpuRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProfileCpuResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/ProfileCpu",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "ProfileCpu"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says what a node uses its memory for.
+        pub async fn get_memory(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetMemoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetMemoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/GetMemory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "GetMemory"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3592,6 +3723,23 @@ pub mod admin_service_server {
             request: tonic::Request<super::SetLogLevelRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetLogLevelResponse>,
+            tonic::Status,
+        >;
+        /// Says what a node spends processor time with, which takes as long as it is looked at. One at a time for each
+        /// node.
+        async fn profile_cpu(
+            &self,
+            request: tonic::Request<super::ProfileCpuRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProfileCpuResponse>,
+            tonic::Status,
+        >;
+        /// Says what a node uses its memory for.
+        async fn get_memory(
+            &self,
+            request: tonic::Request<super::GetMemoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetMemoryResponse>,
             tonic::Status,
         >;
     }
@@ -5424,6 +5572,96 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetLogLevelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/ProfileCpu" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProfileCpuSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::ProfileCpuRequest>
+                    for ProfileCpuSvc<T> {
+                        type Response = super::ProfileCpuResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProfileCpuRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::profile_cpu(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProfileCpuSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/GetMemory" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetMemorySvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::GetMemoryRequest>
+                    for GetMemorySvc<T> {
+                        type Response = super::GetMemoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetMemoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::get_memory(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetMemorySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -8441,7 +8679,8 @@ pub struct DeleteObjectResponse {
     /// A delete marker was written, or, with a generation, one was removed.
     #[prost(bool, tag = "2")]
     pub delete_marker: bool,
-    /// The generation of the marker, or of what was removed; 0 where neither is there.
+    /// The generation of the marker; with a generation, that of what was removed; else that of the deletion
+    /// itself, as its event tells it. 0 where nothing was there.
     #[prost(uint64, tag = "3")]
     pub generation: u64,
 }
@@ -8568,7 +8807,8 @@ pub struct DeleteResult {
     /// A delete marker was written, or, with a generation, one was removed.
     #[prost(bool, tag = "3")]
     pub delete_marker: bool,
-    /// The generation of the marker, or of what was removed; 0 where neither is there.
+    /// The generation of the marker; with a generation, that of what was removed; else that of the deletion
+    /// itself, as its event tells it. 0 where nothing was there.
     #[prost(uint64, tag = "4")]
     pub generation: u64,
 }
@@ -10351,6 +10591,10 @@ pub struct UploadInfo {
     /// Their bytes together.
     #[prost(uint64, tag = "5")]
     pub bytes: u64,
+    /// It is a write in one stream, begun by WriteService.StartWrite. Its parts are not to be told apart:
+    /// `bytes` is what is recorded.
+    #[prost(bool, tag = "6")]
+    pub stream: bool,
 }
 /// Asks for the uploads of a bucket.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10582,7 +10826,7 @@ pub mod upload_service_client {
         /// that breaks off changes nothing.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
-        /// UPLOAD_COMPLETED, INVALID_PART_NUMBER, PART_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
+        /// UPLOAD_COMPLETED, UPLOAD_KIND_DIFFERS, INVALID_PART_NUMBER, PART_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
         /// OBJECT_CHECKSUM_MISMATCH, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD,
         /// METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         pub async fn upload_part(
@@ -10612,7 +10856,7 @@ pub mod upload_service_client {
         /// Lists the parts of an upload by number, a page at a time.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
-        /// INVALID_PAGE_TOKEN.
+        /// UPLOAD_KIND_DIFFERS, INVALID_PAGE_TOKEN.
         pub async fn list_parts(
             &mut self,
             request: impl tonic::IntoRequest<super::ListPartsRequest>,
@@ -10637,7 +10881,7 @@ pub mod upload_service_client {
                 .insert(GrpcMethod::new("marram.v1.UploadService", "ListParts"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists uploads that are under way by key, then by id, a page at a time.
+        /// Lists uploads that are under way, those in one stream among them, by key, then by id, a page at a time.
         ///
         /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, INVALID_PAGE_TOKEN.
         pub async fn list_uploads(
@@ -10668,7 +10912,7 @@ pub mod upload_service_client {
         /// or more; parts that are not named are deleted. What it refuses leaves the upload as it was.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
-        /// UPLOAD_COMPLETED, UPLOAD_CHANGED, INVALID_PART_NUMBER, INVALID_PART_ORDER, INVALID_PART,
+        /// UPLOAD_COMPLETED, UPLOAD_KIND_DIFFERS, UPLOAD_CHANGED, INVALID_PART_NUMBER, INVALID_PART_ORDER, INVALID_PART,
         /// PART_TOO_SMALL, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, METADATA_FULL,
         /// QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         pub async fn complete_upload(
@@ -10695,7 +10939,7 @@ pub mod upload_service_client {
                 .insert(GrpcMethod::new("marram.v1.UploadService", "CompleteUpload"));
             self.inner.unary(req, path, codec).await
         }
-        /// Ends an upload and deletes its parts.
+        /// Ends an upload, of parts or of one stream, and deletes what is there of it.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
         /// UPLOAD_COMPLETED, METADATA_FULL, OUTCOME_UNKNOWN.
@@ -10754,7 +10998,7 @@ pub mod upload_service_server {
         /// that breaks off changes nothing.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
-        /// UPLOAD_COMPLETED, INVALID_PART_NUMBER, PART_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
+        /// UPLOAD_COMPLETED, UPLOAD_KIND_DIFFERS, INVALID_PART_NUMBER, PART_TOO_LARGE, SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH,
         /// OBJECT_CHECKSUM_MISMATCH, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD,
         /// METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         async fn upload_part(
@@ -10767,7 +11011,7 @@ pub mod upload_service_server {
         /// Lists the parts of an upload by number, a page at a time.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
-        /// INVALID_PAGE_TOKEN.
+        /// UPLOAD_KIND_DIFFERS, INVALID_PAGE_TOKEN.
         async fn list_parts(
             &self,
             request: tonic::Request<super::ListPartsRequest>,
@@ -10775,7 +11019,7 @@ pub mod upload_service_server {
             tonic::Response<super::ListPartsResponse>,
             tonic::Status,
         >;
-        /// Lists uploads that are under way by key, then by id, a page at a time.
+        /// Lists uploads that are under way, those in one stream among them, by key, then by id, a page at a time.
         ///
         /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, INVALID_PAGE_TOKEN.
         async fn list_uploads(
@@ -10789,7 +11033,7 @@ pub mod upload_service_server {
         /// or more; parts that are not named are deleted. What it refuses leaves the upload as it was.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
-        /// UPLOAD_COMPLETED, UPLOAD_CHANGED, INVALID_PART_NUMBER, INVALID_PART_ORDER, INVALID_PART,
+        /// UPLOAD_COMPLETED, UPLOAD_KIND_DIFFERS, UPLOAD_CHANGED, INVALID_PART_NUMBER, INVALID_PART_ORDER, INVALID_PART,
         /// PART_TOO_SMALL, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, METADATA_FULL,
         /// QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
         async fn complete_upload(
@@ -10799,7 +11043,7 @@ pub mod upload_service_server {
             tonic::Response<super::CompleteUploadResponse>,
             tonic::Status,
         >;
-        /// Ends an upload and deletes its parts.
+        /// Ends an upload, of parts or of one stream, and deletes what is there of it.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
         /// UPLOAD_COMPLETED, METADATA_FULL, OUTCOME_UNKNOWN.
@@ -11661,6 +11905,763 @@ pub mod watch_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "marram.v1.WatchService";
     impl<T> tonic::server::NamedService for WatchServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Asks for a new write.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StartWriteRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key: 1 to 1024 bytes of UTF-8.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The media type of the object; "application/octet-stream" where empty.
+    #[prost(string, tag = "3")]
+    pub content_type: ::prost::alloc::string::String,
+    /// The user's own metadata, at most 2 KiB of names and values.
+    #[prost(map = "string, string", tag = "4")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "5")]
+    pub request_id: ::core::option::Option<RequestId>,
+    /// Tags of the object, as in PutObject.
+    #[prost(map = "string, string", tag = "6")]
+    pub tags: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+/// The write that takes bytes now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartWriteResponse {
+    /// Its id, 32 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// When it was begun, in milliseconds since 1970-01-01 UTC.
+    #[prost(int64, tag = "2")]
+    pub created_ms: i64,
+}
+/// One message of a WriteObject stream of a client.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WriteObjectRequest {
+    /// The first message is a header, the following ones are chunks and flushes.
+    #[prost(oneof = "write_object_request::Message", tags = "1, 2, 3")]
+    pub message: ::core::option::Option<write_object_request::Message>,
+}
+/// Nested message and enum types in `WriteObjectRequest`.
+pub mod write_object_request {
+    /// The first message is a header, the following ones are chunks and flushes.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Message {
+        /// Where the bytes belong.
+        #[prost(message, tag = "1")]
+        Header(super::WriteObjectHeader),
+        /// The next bytes.
+        #[prost(message, tag = "2")]
+        Chunk(super::Chunk),
+        /// Has the server record what came so far.
+        #[prost(message, tag = "3")]
+        Flush(super::FlushWrite),
+    }
+}
+/// Where the bytes belong.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WriteObjectHeader {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The write.
+    #[prost(string, tag = "3")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// Where the bytes go on, which must be how much is recorded: QueryWrite tells it. Another offset ends the
+    /// call with OUT_OF_RANGE (WRONG_OFFSET), whose `persisted_size` is the right one.
+    #[prost(uint64, tag = "4")]
+    pub offset: u64,
+}
+/// Has the server record what came so far.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlushWrite {}
+/// One message of a WriteObject stream of a server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WriteObjectResponse {
+    /// How many bytes are recorded. They are durable, and need not be sent again.
+    #[prost(uint64, tag = "1")]
+    pub persisted_size: u64,
+    /// CRC64/NVME of them.
+    #[prost(fixed64, tag = "2")]
+    pub crc64nvme: u64,
+}
+/// Asks how much of a write is recorded.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryWriteRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The write.
+    #[prost(string, tag = "3")]
+    pub upload_id: ::prost::alloc::string::String,
+}
+/// How much of a write is recorded, or what it became.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryWriteResponse {
+    /// How many bytes are recorded; of a write that is finished 0.
+    #[prost(uint64, tag = "1")]
+    pub persisted_size: u64,
+    /// CRC64/NVME of them.
+    #[prost(fixed64, tag = "2")]
+    pub crc64nvme: u64,
+    /// CRC32C of them.
+    #[prost(fixed32, tag = "3")]
+    pub crc32c: u32,
+    /// When it was begun, in milliseconds since 1970-01-01 UTC.
+    #[prost(int64, tag = "4")]
+    pub created_ms: i64,
+    /// It is finished, and this is the generation of the object that it became.
+    #[prost(uint64, optional, tag = "5")]
+    pub finished_generation: ::core::option::Option<u64>,
+}
+/// Asks for the object of a write.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FinishWriteRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The key.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// The write.
+    #[prost(string, tag = "3")]
+    pub upload_id: ::prost::alloc::string::String,
+    /// The size of the object. It must be told: where another number of bytes is recorded, the call ends with
+    /// INVALID_ARGUMENT (SIZE_MISMATCH), whose `persisted_size` tells how many.
+    #[prost(uint64, optional, tag = "4")]
+    pub size: ::core::option::Option<u64>,
+    /// What the caller knows of all bytes: CRC64/NVME and CRC32C. A SHA-256 or MD5 of a stream that went
+    /// through several servers cannot be told.
+    #[prost(message, optional, tag = "5")]
+    pub checksums: ::core::option::Option<Checksums>,
+    /// What must hold of the present version.
+    #[prost(message, optional, tag = "6")]
+    pub preconditions: ::core::option::Option<Preconditions>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "7")]
+    pub request_id: ::core::option::Option<RequestId>,
+}
+/// The object that the write became.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FinishWriteResponse {
+    /// The object.
+    #[prost(message, optional, tag = "1")]
+    pub object: ::core::option::Option<ObjectInfo>,
+}
+/// Generated client implementations.
+pub mod write_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Resumable writes: an object's bytes in one stream, in their order, whose length need not be known. What
+    /// is recorded of them stays when the connection breaks or the server goes, and the stream goes on through
+    /// any server from where it was recorded. Nothing can be seen until the write is finished. A write stays
+    /// until it is finished, or ended by UploadService.AbortUpload, or by a rule or the removal of its bucket;
+    /// UploadService.ListUploads shows it.
+    ///
+    /// A client keeps what it has sent until it hears that it is recorded: at most 32 MiB, since a server takes
+    /// no more than that before it has recorded what came first.
+    #[derive(Debug, Clone)]
+    pub struct WriteServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl WriteServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> WriteServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> WriteServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            WriteServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Begins a write. The same request id begins one write, however often it is sent.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// VERSION_GATE_CLOSED, OUTCOME_UNKNOWN.
+        pub async fn start_write(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartWriteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartWriteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.WriteService/StartWrite",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.WriteService", "StartWrite"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends the next bytes: a header, then bytes in chunks. The first answer says that the server
+        /// takes them, each one after it how much is recorded: after 16 MiB, or a second, or a flush, and when the
+        /// caller ends its side. From the first answer on the writers before it are refused with WRITER_REPLACED.
+        /// A call that breaks off loses what is not recorded, and nothing else.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, UPLOAD_KIND_DIFFERS, WRONG_OFFSET, WRITER_REPLACED, OBJECT_TOO_LARGE,
+        /// CHUNK_CHECKSUM_MISMATCH, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD,
+        /// METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
+        pub async fn write_object(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::WriteObjectRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WriteObjectResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.WriteService/WriteObject",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.WriteService", "WriteObject"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Tells how much of a write is recorded: there it goes on.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_KIND_DIFFERS.
+        pub async fn query_write(
+            &mut self,
+            request: impl tonic::IntoRequest<super::QueryWriteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::QueryWriteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.WriteService/QueryWrite",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.WriteService", "QueryWrite"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes what is recorded the object, in one change: all bytes of it, and no others. What it refuses
+        /// leaves the write as it was.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, UPLOAD_KIND_DIFFERS, UPLOAD_CHANGED, SIZE_MISMATCH, OBJECT_CHECKSUM_MISMATCH,
+        /// PRECONDITION_FAILED, METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
+        pub async fn finish_write(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FinishWriteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishWriteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.WriteService/FinishWrite",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.WriteService", "FinishWrite"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod write_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with WriteServiceServer.
+    #[async_trait]
+    pub trait WriteService: std::marker::Send + std::marker::Sync + 'static {
+        /// Begins a write. The same request id begins one write, however often it is sent.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// VERSION_GATE_CLOSED, OUTCOME_UNKNOWN.
+        async fn start_write(
+            &self,
+            request: tonic::Request<super::StartWriteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StartWriteResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WriteObject method.
+        type WriteObjectStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WriteObjectResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Sends the next bytes: a header, then bytes in chunks. The first answer says that the server
+        /// takes them, each one after it how much is recorded: after 16 MiB, or a second, or a flush, and when the
+        /// caller ends its side. From the first answer on the writers before it are refused with WRITER_REPLACED.
+        /// A call that breaks off loses what is not recorded, and nothing else.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, UPLOAD_KIND_DIFFERS, WRONG_OFFSET, WRITER_REPLACED, OBJECT_TOO_LARGE,
+        /// CHUNK_CHECKSUM_MISMATCH, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD,
+        /// METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
+        async fn write_object(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::WriteObjectRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WriteObjectStream>,
+            tonic::Status,
+        >;
+        /// Tells how much of a write is recorded: there it goes on.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_KIND_DIFFERS.
+        async fn query_write(
+            &self,
+            request: tonic::Request<super::QueryWriteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::QueryWriteResponse>,
+            tonic::Status,
+        >;
+        /// Makes what is recorded the object, in one change: all bytes of it, and no others. What it refuses
+        /// leaves the write as it was.
+        ///
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, UPLOAD_NOT_FOUND,
+        /// UPLOAD_COMPLETED, UPLOAD_KIND_DIFFERS, UPLOAD_CHANGED, SIZE_MISMATCH, OBJECT_CHECKSUM_MISMATCH,
+        /// PRECONDITION_FAILED, METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
+        async fn finish_write(
+            &self,
+            request: tonic::Request<super::FinishWriteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FinishWriteResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Resumable writes: an object's bytes in one stream, in their order, whose length need not be known. What
+    /// is recorded of them stays when the connection breaks or the server goes, and the stream goes on through
+    /// any server from where it was recorded. Nothing can be seen until the write is finished. A write stays
+    /// until it is finished, or ended by UploadService.AbortUpload, or by a rule or the removal of its bucket;
+    /// UploadService.ListUploads shows it.
+    ///
+    /// A client keeps what it has sent until it hears that it is recorded: at most 32 MiB, since a server takes
+    /// no more than that before it has recorded what came first.
+    #[derive(Debug)]
+    pub struct WriteServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> WriteServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for WriteServiceServer<T>
+    where
+        T: WriteService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/marram.v1.WriteService/StartWrite" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartWriteSvc<T: WriteService>(pub Arc<T>);
+                    impl<
+                        T: WriteService,
+                    > tonic::server::UnaryService<super::StartWriteRequest>
+                    for StartWriteSvc<T> {
+                        type Response = super::StartWriteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartWriteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WriteService>::start_write(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartWriteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.WriteService/WriteObject" => {
+                    #[allow(non_camel_case_types)]
+                    struct WriteObjectSvc<T: WriteService>(pub Arc<T>);
+                    impl<
+                        T: WriteService,
+                    > tonic::server::StreamingService<super::WriteObjectRequest>
+                    for WriteObjectSvc<T> {
+                        type Response = super::WriteObjectResponse;
+                        type ResponseStream = T::WriteObjectStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::WriteObjectRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WriteService>::write_object(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WriteObjectSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.WriteService/QueryWrite" => {
+                    #[allow(non_camel_case_types)]
+                    struct QueryWriteSvc<T: WriteService>(pub Arc<T>);
+                    impl<
+                        T: WriteService,
+                    > tonic::server::UnaryService<super::QueryWriteRequest>
+                    for QueryWriteSvc<T> {
+                        type Response = super::QueryWriteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::QueryWriteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WriteService>::query_write(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = QueryWriteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.WriteService/FinishWrite" => {
+                    #[allow(non_camel_case_types)]
+                    struct FinishWriteSvc<T: WriteService>(pub Arc<T>);
+                    impl<
+                        T: WriteService,
+                    > tonic::server::UnaryService<super::FinishWriteRequest>
+                    for FinishWriteSvc<T> {
+                        type Response = super::FinishWriteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FinishWriteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WriteService>::finish_write(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FinishWriteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for WriteServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "marram.v1.WriteService";
+    impl<T> tonic::server::NamedService for WriteServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

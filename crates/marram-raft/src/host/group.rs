@@ -9,7 +9,7 @@ use marram_store::wal::LogPos;
 use marram_types::caps::PROPOSALS_WAITING_MAX;
 use marram_types::{GroupId, ReplicaId};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::errors::{ClientWriteError, Fatal, ForwardToLeader};
 use openraft::impls::ProgressResponder;
 use openraft::{Instant as _, RaftMetrics, ServerState};
 use tokio::runtime::Handle;
@@ -21,11 +21,13 @@ use super::copy::Copying;
 use super::incoming::Inbox;
 use super::{CheckpointPolicy, HostConfig, OpenError};
 use crate::config::raft_config;
+use crate::figures::{Counted, add};
 use crate::log::{LogStore, to_pos};
 use crate::machine::{Machine, Place, ReadView, Store};
 use crate::network::Network;
 use crate::reads::{self, Confirmed};
 use crate::traced::Traced;
+use crate::trouble::{self, Trouble};
 use crate::types::{Command, Raft, TypeConfig};
 
 /// Entries purged at once, unless fewer are kept.
@@ -48,10 +50,27 @@ pub(super) struct Group {
     pub(super) changes: Mutex<()>,
     /// The recorded proposals on their way.
     pub(super) traced: Arc<Traced>,
+    pub(super) counted: Arc<Counted>,
     reads: mpsc::Sender<oneshot::Sender<Confirmed>>,
     proposals: AtomicUsize,
     checkpointed: parking_lot::Mutex<Instant>,
     tasks: Vec<AbortHandle>,
+}
+
+/// Counts how often another replica leads than did before, until the replica stops.
+async fn count_leaders(raft: Raft, counted: Arc<Counted>) {
+    let mut seen = raft.server_metrics();
+    let mut led_by = None;
+    loop {
+        let leader = seen.borrow_watched().current_leader;
+        if leader.is_some() && leader != led_by {
+            led_by = leader;
+            add(&counted.leader_changes, 1);
+        }
+        if seen.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 impl Group {
@@ -73,11 +92,13 @@ impl Group {
         let store = Arc::new(store);
         let settings = raft_config(group, config.timers, config.checkpoint.log_kept)?;
         let traced = Arc::<Traced>::default();
+        let counted = Arc::<Counted>::default();
         let network = Network {
             transport: config.transport.clone(),
             group,
             me: config.replica,
             traced: Arc::clone(&traced),
+            counted: Arc::clone(&counted),
         };
         let log = LogStore::new(config.wal.clone(), group).traced(Arc::clone(&traced));
         let machine = Machine(store.clone());
@@ -85,13 +106,22 @@ impl Group {
         let start = async move { Raft::new(me, settings, network, log, machine).await };
         let raft = match handle.spawn(start).await {
             Ok(Ok(raft)) => raft,
-            Ok(Err(error)) => return Err(cannot_start(group, &error)),
-            Err(error) => return Err(cannot_start(group, &error)),
+            Ok(Err(error)) => {
+                let trouble = match &error {
+                    Fatal::StorageError(fault) => trouble::behind(fault),
+                    // It met what it holds impossible: log and state do not fit together.
+                    Fatal::Panicked => Trouble::Damaged,
+                    Fatal::Stopped => Trouble::Other,
+                };
+                return Err(cannot_start(group, &error, trouble));
+            }
+            Err(error) => return Err(cannot_start(group, &error, Trouble::Damaged)),
         };
         let (reads, waiting) = mpsc::channel(READS_WAITING_MAX);
         let confirm = handle.spawn(reads::run(raft.clone(), store.clone(), waiting));
         let lazily = store.clone();
         let apply = handle.spawn(async move { lazily.apply_put_off().await });
+        let leaders = handle.spawn(count_leaders(raft.clone(), Arc::clone(&counted)));
         Ok(Self {
             raft,
             store,
@@ -99,10 +129,15 @@ impl Group {
             copy: Mutex::new(None),
             changes: Mutex::new(()),
             traced,
+            counted,
             reads,
             proposals: AtomicUsize::new(0),
             checkpointed: parking_lot::Mutex::new(Instant::now()),
-            tasks: vec![confirm.abort_handle(), apply.abort_handle()],
+            tasks: vec![
+                confirm.abort_handle(),
+                apply.abort_handle(),
+                leaders.abort_handle(),
+            ],
         })
     }
 
@@ -305,10 +340,11 @@ impl Drop for Group {
     }
 }
 
-fn cannot_start(group: GroupId, error: &dyn std::error::Error) -> OpenError {
+fn cannot_start(group: GroupId, error: &dyn std::error::Error, trouble: Trouble) -> OpenError {
     OpenError::Raft {
         group,
         reason: error.to_string(),
+        trouble,
     }
 }
 

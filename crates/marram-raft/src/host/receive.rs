@@ -11,6 +11,7 @@ use super::RaftHost;
 use super::group::Group;
 use super::incoming::{Incoming, Name};
 use crate::codec;
+use crate::figures::add;
 use crate::log::stored_form;
 use crate::machine::{self, MachineError, SnapshotData};
 use crate::room::Room;
@@ -159,6 +160,7 @@ impl RaftHost {
         let known = inbox.current(place).await?;
         let known = known.expect("it was here, or begun just now");
         known.write(piece).await?;
+        add(&group.counted.snapshot_received_bytes, piece.len() as u64);
         if !known.is_complete() {
             return Ok(next_piece(&request, known.len()));
         }
@@ -208,6 +210,7 @@ impl Group {
         };
         let installed = self.raft.install_full_snapshot(vote, snapshot).await;
         let theirs = installed.map_err(stopped)?.vote;
+        add(&self.counted.snapshots_installed, u64::from(theirs <= vote));
         Ok(wire::encode(&v1::RaftSnapshotResponse {
             vote: Some(wire::vote_to_wire(&theirs)),
             next_offset: request.total_bytes,

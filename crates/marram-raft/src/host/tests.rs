@@ -242,6 +242,14 @@ async fn a_replica_that_was_away_too_long_gets_a_snapshot() {
         "{pieces} pieces for {whole} MiB: it began again"
     );
 
+    let counted = back.figures(GROUP).expect("a replica");
+    assert_eq!(counted.snapshots_installed, 1, "{counted:?}");
+    let sender = cluster.leader().await.figures(GROUP).expect("a replica");
+    let built_and_sent = (sender.snapshots_built, sender.snapshots_sent);
+    assert_eq!(built_and_sent, (1, 1), "{sender:?}");
+    assert_eq!(sender.snapshot_sent_bytes, counted.snapshot_received_bytes);
+    assert!(sender.snapshot_sent_bytes > whole << 20, "{sender:?}");
+
     // And it starts again from what it was given.
     drop(back);
     cluster.node(away).kill();

@@ -73,6 +73,11 @@ impl SnapshotData {
         }
     }
 
+    /// Whether its bytes were written already.
+    pub(crate) fn is_dumped(&self) -> bool {
+        matches!(&self.0, Source::Local(local) if local.dump.initialized())
+    }
+
     /// A piece of it has arrived: it is kept for whoever goes on.
     pub(crate) fn has_arrived(&self) {
         if let Source::Local(local) = &self.0 {

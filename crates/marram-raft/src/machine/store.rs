@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, watch};
 
 use super::tables::{self, WriteKv};
 use super::{LoadedFile, MachineError, Place, ReadView, SnapshotData, dump};
+use crate::figures::PageFigures;
 use crate::logic::GroupLogic;
 use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
@@ -125,6 +126,16 @@ impl Store {
     pub(crate) fn dirty_bytes(&self) -> Option<u64> {
         let dirty = *self.applied.borrow() != self.durable.load(Ordering::Acquire);
         dirty.then(|| self.dirty_bytes.load(Ordering::Acquire))
+    }
+
+    /// How well the tables are cached.
+    pub(crate) fn pages(&self) -> PageFigures {
+        let stats = self.database().cache_stats();
+        PageFigures {
+            hits: stats.read_hits(),
+            misses: stats.read_misses(),
+            bytes: stats.used_bytes() as u64,
+        }
     }
 
     fn database(&self) -> Arc<Database> {

@@ -15,6 +15,7 @@ use openraft::raft::SnapshotResponse;
 
 use super::Peer;
 use crate::codec;
+use crate::figures::add;
 use crate::machine::{DumpFile, SnapshotData};
 use crate::transport::RaftMethod;
 use crate::types::{TypeConfig, Vote};
@@ -53,8 +54,11 @@ impl Peer {
         // Nothing is written to a file for a replica that is not there.
         let asked = self.send_piece(None, &mut request).await?;
         request.offset = asked.next_offset;
+        let counted = &self.network.counted;
+        let was_there = snapshot.snapshot.is_dumped();
         let dump = snapshot.snapshot.dump().await;
         let dump = dump.map_err(|error| broken(&error))?;
+        add(&counted.snapshots_built, u64::from(!was_there));
         request.total_bytes = dump.bytes;
         request.total_crc32c = Some(dump.crc32c);
         if request.offset > 0 {
@@ -73,6 +77,13 @@ impl Peer {
             }
             let answer = self.send_piece(Some(&dump), &mut request).await?;
             let theirs = wire::vote_from_wire(answer.vote).map_err(|error| broken(&error))?;
+            if answer.next_offset > request.offset {
+                add(
+                    &counted.snapshot_sent_bytes,
+                    answer.next_offset - request.offset,
+                );
+            }
+            add(&counted.snapshots_sent, u64::from(answer.installed));
             if answer.installed || theirs > vote {
                 return Ok(SnapshotResponse::new(theirs));
             }

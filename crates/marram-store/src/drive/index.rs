@@ -20,7 +20,7 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{ClusterId, DriveId, PgId, PoolId, ShardId};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::Class;
+use super::{CacheFigures, Class};
 use crate::backend::VfsBackend;
 use crate::vfs::{OpenMode, Vfs};
 
@@ -234,6 +234,17 @@ impl Index {
         }
         txn.commit()?;
         Ok(Self { database })
+    }
+
+    /// Pages of the index that were in memory when they were read, those that were not, and the bytes of those
+    /// that are.
+    pub(super) fn pages(&self) -> CacheFigures {
+        let stats = self.database.cache_stats();
+        CacheFigures {
+            hits: stats.read_hits(),
+            misses: stats.read_misses(),
+            bytes: stats.used_bytes() as u64,
+        }
     }
 
     /// Applies changes together; visible at once, durable with the next checkpoint.

@@ -12,7 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::index::{Change, Index, IndexError, SegmentRow};
 use super::segment::{self, RECORDS_AT};
-use super::{Class, DriveOptions, DriveStat, DriveState, PutError, RunHeader};
+use super::{
+    CacheFigures, Class, DriveFigures, DriveOptions, DriveStat, DriveState, PutError, QueueFigures,
+    RunHeader,
+};
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
 /// The marker of a retired drive.
@@ -88,16 +91,39 @@ impl Job {
 /// Jobs of one writer, bounded by bytes.
 pub(super) struct Queue {
     room: Arc<Semaphore>,
+    units: usize,
     jobs: Mutex<(VecDeque<Job>, bool)>,
     work: Condvar,
+    /// Syncs that made runs durable, and how many they made durable.
+    pub(super) syncs: AtomicU64,
+    pub(super) synced_runs: AtomicU64,
 }
 
 impl Queue {
     fn new(bytes: usize) -> Self {
         Self {
             room: Arc::new(Semaphore::new(bytes / QUEUE_UNIT_BYTES)),
+            units: bytes / QUEUE_UNIT_BYTES,
             jobs: Mutex::new((VecDeque::new(), false)),
             work: Condvar::new(),
+            syncs: AtomicU64::new(0),
+            synced_runs: AtomicU64::new(0),
+        }
+    }
+
+    /// One sync made so many runs durable.
+    pub(super) fn synced(&self, runs: usize) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.synced_runs.fetch_add(runs as u64, Ordering::Relaxed);
+    }
+
+    fn figures(&self) -> QueueFigures {
+        let taken = self.units.saturating_sub(self.room.available_permits());
+        QueueFigures {
+            waiting_runs: self.jobs.lock().0.len() as u64,
+            waiting_bytes: (taken * QUEUE_UNIT_BYTES) as u64,
+            syncs: self.syncs.load(Ordering::Relaxed),
+            synced_runs: self.synced_runs.load(Ordering::Relaxed),
         }
     }
 
@@ -171,6 +197,9 @@ pub(super) struct Store {
     pub(super) other_bytes: AtomicU64,
     /// Reads that the operating system failed since the drive was opened.
     reads_failed: AtomicU64,
+    /// How often a segment was open already when it was read, and how often it had to be opened.
+    file_hits: AtomicU64,
+    file_misses: AtomicU64,
 }
 
 impl Store {
@@ -200,6 +229,8 @@ impl Store {
             refused_bytes: AtomicU64::new(0),
             other_bytes: AtomicU64::new(0),
             reads_failed: AtomicU64::new(0),
+            file_hits: AtomicU64::new(0),
+            file_misses: AtomicU64::new(0),
         }
     }
 
@@ -235,6 +266,29 @@ impl Store {
             .and_then(|_| self.vfs.sync_dir(&self.root));
         if let Err(error) = found {
             self.retire("its folder cannot be used any more", &error);
+        }
+    }
+
+    /// What is counted of the drive.
+    pub(super) fn figures(&self) -> DriveFigures {
+        let dead = |row: &SegmentRow| match row.class {
+            // Dead large records are holes.
+            Class::Large => 0,
+            Class::Small => row
+                .end
+                .saturating_sub(RECORDS_AT)
+                .saturating_sub(row.live_bytes),
+        };
+        DriveFigures {
+            large: self.large.figures(),
+            small: self.small.figures(),
+            dead_bytes: self.books.lock().segments.values().map(dead).sum(),
+            files: CacheFigures {
+                hits: self.file_hits.load(Ordering::Relaxed),
+                misses: self.file_misses.load(Ordering::Relaxed),
+                bytes: 0,
+            },
+            index: self.index.pages(),
         }
     }
 
@@ -299,6 +353,7 @@ impl Store {
     /// The segment of a run, opened if need be; `None` when it is gone or unreadable.
     pub(super) fn segment(&self, seq: u64) -> io::Result<Option<Arc<SegmentFile>>> {
         if let Some(found) = self.open.lock().get(&seq) {
+            self.file_hits.fetch_add(1, Ordering::Relaxed);
             return Ok(Some(found.clone()));
         }
         let class = self.books.lock().segments.get(&seq).map(|row| row.class);
@@ -308,6 +363,7 @@ impl Store {
         let Some(opened) = open_segment(self.vfs.as_ref(), &self.dir(), class, seq)? else {
             return Ok(None);
         };
+        self.file_misses.fetch_add(1, Ordering::Relaxed);
         let opened = Arc::new(opened);
         self.keep_open(seq, opened.clone());
         Ok(Some(opened))

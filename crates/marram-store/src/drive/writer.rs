@@ -317,7 +317,9 @@ impl Writer<'_> {
         head.file.sync_data().map_err(|error| {
             self.store.sync_failed(&error);
             PutError::Retired
-        })
+        })?;
+        self.store.queue(self.class).synced(batch.len());
+        Ok(())
     }
 
     fn show(&mut self, batch: &[Written]) -> Result<(), PutError> {

@@ -8,7 +8,7 @@ use super::keys::KeyCommand;
 use super::liveness::{MaintenanceArgs, OkToStopArgs, StatusArgs, TransferLeaderArgs};
 use super::profile::BucketCommand;
 use super::upkeep::{DriveCommand, GcCommand, RepairArgs, ScrubArgs};
-use super::watch::{BundleArgs, DoctorArgs, LogLevelArgs, TopArgs};
+use super::watch::{BundleArgs, DoctorArgs, LogLevelArgs, ProfileCommand, TopArgs};
 use super::wayback::{AuditArgs, BackupCommand};
 use crate::units::parse_size;
 
@@ -32,6 +32,9 @@ pub(crate) enum AdminCommand {
     SupportBundle(BundleArgs),
     /// Say what nodes log, or have them log something else, while they run and without a restart
     LogLevel(LogLevelArgs),
+    /// Say what a node spends processor time or memory with
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// Say whether nodes may stop now, all at once, with every object still readable and writable;
     /// the exit code is 1 when they may not
     OkToStop(OkToStopArgs),

@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::conditions::ConditionArgs;
+
 /// Reads `NAME=VALUE`.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -22,9 +24,16 @@ pub(crate) enum TagsCommand {
         /// The tags, at most 10
         #[arg(required = true, value_parser = parse_pair, value_name = "KEY=VALUE")]
         tags: Vec<(String, String)>,
+        #[command(flatten)]
+        conditions: ConditionArgs,
     },
     /// Take all tags from an object
-    Rm(TagsTarget),
+    Rm {
+        #[command(flatten)]
+        target: TagsTarget,
+        #[command(flatten)]
+        conditions: ConditionArgs,
+    },
 }
 
 /// Whose tags.
@@ -59,7 +68,6 @@ pub(crate) struct DescribeArgs {
     pub(crate) object: String,
     #[command(flatten)]
     pub(crate) what: DescribeWhat,
-    /// Only if the object is still this generation, as `stat` shows it
-    #[arg(long, value_name = "GENERATION")]
-    pub(crate) if_generation_match: Option<u64>,
+    #[command(flatten)]
+    pub(crate) conditions: ConditionArgs,
 }

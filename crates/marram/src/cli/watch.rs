@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::units::parse_duration;
 
@@ -58,4 +58,35 @@ pub(crate) struct LogLevelArgs {
     /// Log what was logged when the process started
     #[arg(long, conflicts_with = "filter")]
     pub(crate) reset: bool,
+}
+
+/// What is profiled.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// What a node spends processor time with: a profile for `go tool pprof`, on standard output or in a file
+    Cpu(ProfileCpuArgs),
+    /// What a node uses its memory for, as its allocator and Linux tell it
+    Memory(ProfileMemoryArgs),
+}
+
+/// Arguments of `admin profile cpu`.
+#[derive(Debug, Args)]
+pub(crate) struct ProfileCpuArgs {
+    /// The node's name or id, or the name of the gateway that is called
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: String,
+    /// For how many seconds it is looked at
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) seconds: u32,
+    /// The file to write, instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Arguments of `admin profile memory`.
+#[derive(Debug, Args)]
+pub(crate) struct ProfileMemoryArgs {
+    /// The node's name or id, or the name of the gateway that is called
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: String,
 }

@@ -11,6 +11,7 @@ mod keys;
 mod log_level;
 mod nodes;
 mod profile;
+mod profiled;
 mod repair;
 mod scrub;
 mod status;
@@ -30,6 +31,7 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Top(args) => top::run(context, args).await,
         AdminCommand::SupportBundle(args) => bundle::run(context, args).await,
         AdminCommand::LogLevel(args) => log_level::run(context, args).await,
+        AdminCommand::Profile(command) => profiled::run(context, command).await,
         AdminCommand::OkToStop(args) => stopping::ok_to_stop(context, args).await,
         AdminCommand::Maintenance(args) => stopping::maintenance(context, args).await,
         AdminCommand::TransferLeader(args) => stopping::transfer_leader(context, args).await,

@@ -1,10 +1,10 @@
-//! `marram bench`: puts, gets, or both, with every byte verified.
+//! `marram bench`: puts, gets, both, or lists, with every byte and key verified.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use marram_client::{Client, ErrorKind, Preconditions, PutBody, PutOptions};
+use marram_client::{Client, ErrorKind, ListQuery, Preconditions, PutBody, PutOptions};
 use tokio::task::JoinSet;
 
 use crate::cli::{BenchArgs, BenchKind};
@@ -27,8 +27,25 @@ const SIZE_MAX: u64 = 1 << 30;
 const ALL_BYTES: u64 = 1 << 30;
 /// Of ten requests of a mixed run, so many are reads.
 const READS_OF_TEN: u64 = 7;
+/// Keys of a page of a listing.
+const PAGE: u16 = 1000;
 
-/// What one worker saw of puts, or of gets.
+/// What was seen of each kind of request.
+struct All {
+    put: Seen,
+    get: Seen,
+    list: Seen,
+}
+
+/// What is done for a request.
+#[derive(Clone, Copy)]
+enum What {
+    Put,
+    Get,
+    List,
+}
+
+/// What one worker saw of puts, of gets, or of lists.
 struct Seen {
     histogram: Histogram,
     failed: u64,
@@ -69,13 +86,16 @@ pub(super) async fn run(context: &Context<'_>, args: BenchArgs) -> Result<(), Fa
         count: 0,
         next: AtomicU64::new(0),
     };
-    let (bench, seconds, put, get) = measured(bench, &clients, &args).await?;
+    let (bench, seconds, seen) = measured(bench, &clients, &args).await?;
+    let All { put, get, list } = seen;
     let failure = put.first_failure.or(get.first_failure);
+    let failure = failure.or(list.first_failure);
     if !args.keep {
         remove(&clients, &bench, args.concurrency).await?;
     }
-    let part = |wanted: bool, seen: &Histogram, failed| {
-        wanted.then(|| part(seen, failed, args.size, seconds))
+    let part = |of: &[BenchKind], seen: &Histogram, failed, size| {
+        of.contains(&args.kind)
+            .then(|| part(seen, failed, size, seconds))
     };
     let report = Report {
         kind: name(args.kind),
@@ -83,8 +103,19 @@ pub(super) async fn run(context: &Context<'_>, args: BenchArgs) -> Result<(), Fa
         concurrency: args.concurrency,
         objects: bench.objects,
         seconds: seconds.as_secs_f64(),
-        put: part(args.kind != BenchKind::Get, &put.histogram, put.failed),
-        get: part(args.kind != BenchKind::Put, &get.histogram, get.failed),
+        put: part(
+            &[BenchKind::Put, BenchKind::Mixed],
+            &put.histogram,
+            put.failed,
+            args.size,
+        ),
+        get: part(
+            &[BenchKind::Get, BenchKind::Mixed],
+            &get.histogram,
+            get.failed,
+            args.size,
+        ),
+        list: part(&[BenchKind::List], &list.histogram, list.failed, 0),
         machine,
     };
     print(&context.output, &report)?;
@@ -131,71 +162,107 @@ async fn measured(
     mut bench: Bench,
     clients: &[Client],
     args: &BenchArgs,
-) -> Result<(Arc<Bench>, Duration, Seen, Seen), Failure> {
+) -> Result<(Arc<Bench>, Duration, All), Failure> {
     if args.kind != BenchKind::Put {
         bench.count = u64::from(bench.objects);
         let prepare = Arc::new(bench);
-        let (put, _) = all(&prepare, clients, args.concurrency).await;
-        if let Some(failure) = put.first_failure {
+        let written = all(&prepare, clients, args.concurrency).await;
+        if let Some(failure) = written.put.first_failure {
             return Err(failure);
         }
         bench = Arc::into_inner(prepare).ok_or(Failure::Interrupted)?;
     }
     bench.kind = args.kind;
+    if !args.warm_up.is_zero() {
+        (bench.next, bench.count) = (AtomicU64::new(0), u64::MAX);
+        bench.deadline = Some(Instant::now() + args.warm_up);
+        let warm_up = Arc::new(bench);
+        let done = all(&warm_up, clients, args.concurrency).await;
+        if let Some(failure) = done.first_failure() {
+            return Err(failure);
+        }
+        bench = Arc::into_inner(warm_up).ok_or(Failure::Interrupted)?;
+    }
     bench.next = AtomicU64::new(0);
     bench.count = args.count.unwrap_or(u64::MAX);
     let began = Instant::now();
     bench.deadline = args.count.is_none().then(|| began + args.duration);
     let bench = Arc::new(bench);
-    let (put, get) = all(&bench, clients, args.concurrency).await;
-    Ok((bench, began.elapsed(), put, get))
+    let seen = all(&bench, clients, args.concurrency).await;
+    Ok((bench, began.elapsed(), seen))
 }
 
 /// Lets all workers work to the end.
-async fn all(bench: &Arc<Bench>, clients: &[Client], concurrency: u16) -> (Seen, Seen) {
+async fn all(bench: &Arc<Bench>, clients: &[Client], concurrency: u16) -> All {
     let mut workers = JoinSet::new();
     for worker in 0..usize::from(concurrency) {
         let client = clients[worker % clients.len()].clone();
         workers.spawn(Arc::clone(bench).worker(client));
     }
-    let (mut put, mut get) = (Seen::new(), Seen::new());
+    let mut seen = All::new();
     while let Some(done) = workers.join_next().await {
         match done {
-            Ok((more_put, more_get)) => {
-                put.merge(more_put);
-                get.merge(more_get);
-            }
-            Err(_) => put.failed += 1,
+            Ok(more) => seen.merge(more),
+            Err(_) => seen.put.failed += 1,
         }
     }
-    (put, get)
+    seen
 }
 
 impl Bench {
-    async fn worker(self: Arc<Self>, client: Client) -> (Seen, Seen) {
-        let (mut put, mut get) = (Seen::new(), Seen::new());
+    async fn worker(self: Arc<Self>, client: Client) -> All {
+        let mut seen = All::new();
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let late = self.deadline.is_some_and(|at| Instant::now() >= at);
             if late || number >= self.count {
-                return (put, get);
+                return seen;
             }
             let index = u32::try_from(number % u64::from(self.objects)).unwrap_or(0);
-            let reads = match self.kind {
-                BenchKind::Put => false,
-                BenchKind::Get => true,
+            let what = match self.kind {
+                BenchKind::Put => What::Put,
+                BenchKind::Get => What::Get,
+                BenchKind::List => What::List,
                 // The tens digit shifts, so that every object is both read and written.
-                BenchKind::Mixed => (number + number / 10) % 10 < READS_OF_TEN,
+                BenchKind::Mixed if (number + number / 10) % 10 < READS_OF_TEN => What::Get,
+                BenchKind::Mixed => What::Put,
             };
             let began = Instant::now();
-            if reads {
-                let result = self.get(&client, index).await;
-                get.add(began.elapsed(), result);
-            } else {
-                let result = self.put(&client, index).await;
-                put.add(began.elapsed(), result);
+            match what {
+                What::Put => {
+                    let result = self.put(&client, index).await;
+                    seen.put.add(began.elapsed(), result);
+                }
+                What::Get => {
+                    let result = self.get(&client, index).await;
+                    seen.get.add(began.elapsed(), result);
+                }
+                What::List => {
+                    let result = self.list(&client, index).await;
+                    seen.list.add(began.elapsed(), result);
+                }
             }
         }
+    }
+
+    /// The page behind an object: it must be the keys that come next, all of them and no others.
+    async fn list(&self, client: &Client, index: u32) -> Result<(), Failure> {
+        let after = self.key(index);
+        let query = ListQuery {
+            prefix: self.prefix.clone(),
+            start_after: after.clone(),
+            page_size: PAGE,
+            ..ListQuery::default()
+        };
+        let page = client.list(&self.bucket, query).next().await;
+        let page = page.map_err(Failure::at(&after))?.unwrap_or_default();
+        let last = index.saturating_add(u32::from(PAGE)).min(self.objects - 1);
+        let wanted = (index + 1..=last).map(|next| self.key(next));
+        let listed = page.objects.into_iter().map(|object| object.key);
+        listed
+            .eq(wanted)
+            .then_some(())
+            .ok_or(Failure::WrongBytes(after))
     }
 
     fn key(&self, index: u32) -> String {
@@ -245,6 +312,27 @@ async fn remove(clients: &[Client], bench: &Arc<Bench>, concurrency: u16) -> Res
         done.map_err(|_| Failure::Interrupted)??;
     }
     Ok(())
+}
+
+impl All {
+    fn new() -> Self {
+        Self {
+            put: Seen::new(),
+            get: Seen::new(),
+            list: Seen::new(),
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.put.merge(other.put);
+        self.get.merge(other.get);
+        self.list.merge(other.list);
+    }
+
+    fn first_failure(self) -> Option<Failure> {
+        let seen = [self.put, self.get, self.list];
+        seen.into_iter().find_map(|seen| seen.first_failure)
+    }
 }
 
 impl Seen {

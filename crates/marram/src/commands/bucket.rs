@@ -38,6 +38,7 @@ pub(super) async fn remove(context: &Context<'_>, args: RbArgs) -> Result<(), Fa
             progress: context.output.progress(),
             moving: false,
             resume: false,
+            how: Arc::default(),
             jobs: JOBS,
         };
         let all = Remote {

@@ -16,11 +16,12 @@ pub(super) async fn run(context: &Context<'_>, args: CatArgs) -> Result<(), Fail
     object.generation = args.generation;
     let parse = |text: &String| parse_range(text).ok_or(Failure::Usage(BAD_RANGE));
     let ranges: Vec<ByteRange> = args.range.iter().map(parse).collect::<Result<_, _>>()?;
+    let wanted = args.conditions.read_conditions(object.generation)?;
     let client = context.client()?;
     match ranges[..] {
-        [] => write_out(&client, &object, None, io::stdout()).await,
-        [range] => write_out(&client, &object, Some(range), io::stdout()).await,
-        _ => write_ranges(&client, &object, &ranges, io::stdout()).await,
+        [] => write_out(&client, &object, &wanted, None, io::stdout()).await,
+        [range] => write_out(&client, &object, &wanted, Some(range), io::stdout()).await,
+        _ => write_ranges(&client, &object, &wanted, &ranges, io::stdout()).await,
     }
 }
 

@@ -13,8 +13,7 @@ use crate::cli::CpArgs;
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::location::{Location, Remote};
-use crate::output::Progress;
-use crate::transfer::{Crew, JOBS_AHEAD, Job, Order, Tally, put, write_out};
+use crate::transfer::{Crew, How, JOBS_AHEAD, Job, Order, Tally, put, write_out};
 use crate::units::size;
 
 mod plan;
@@ -32,8 +31,10 @@ pub(super) async fn run(context: &Context<'_>, args: CpArgs, moving: bool) -> Re
     if args.generation.is_some() {
         pick_version(&mut places, &args, moving)?;
     }
+    let how = How::new(&args.conditions, args.written)?;
+    how.check(&places, &target, args.recursive)?;
     let client = context.client()?;
-    if let Some(streamed) = streams(&client, &places, &target, moving).await {
+    if let Some(streamed) = streams(&client, &places, &target, &how, moving).await {
         return streamed;
     }
     check(&places, &target, args.recursive)?;
@@ -48,6 +49,7 @@ pub(super) async fn run(context: &Context<'_>, args: CpArgs, moving: bool) -> Re
         progress: context.output.progress(),
         moving,
         resume: args.resume,
+        how: Arc::new(how),
         jobs: args.jobs,
     };
     if let ([source], false) = (&places[..], args.recursive) {
@@ -75,6 +77,7 @@ async fn streams(
     client: &Client,
     sources: &[Location],
     target: &Location,
+    how: &How,
     moving: bool,
 ) -> Option<Result<(), Failure>> {
     let piped = sources.contains(&Location::Pipe) || *target == Location::Pipe;
@@ -83,10 +86,14 @@ async fn streams(
         _ if moving => Err(Failure::Usage("the standard streams cannot be moved")),
         ([Location::Pipe], Location::Remote(to)) if !to.key.is_empty() => {
             let body = PutBody::reader(tokio::io::stdin());
-            put(client, body, to, &Progress::hidden()).await.map(|_| ())
+            match how.put_options(None).await {
+                Ok(options) => put(client, body, to, options).await.map(|_| ()),
+                Err(failure) => Err(failure),
+            }
         }
         ([Location::Remote(from)], Location::Pipe) if !from.key.is_empty() => {
-            write_out(client, from, None, io::stdout()).await
+            let wanted = how.read_conditions();
+            write_out(client, from, &wanted, None, io::stdout()).await
         }
         _ => Err(Failure::Usage(
             "- goes with exactly one object, as in: marram cp - m://bucket/key",

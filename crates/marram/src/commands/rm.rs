@@ -34,6 +34,12 @@ pub(super) async fn run(context: &Context<'_>, args: RmArgs) -> Result<(), Failu
         ([place], generation) => place.generation = generation,
         _ => return Err(Failure::Usage("--version goes with exactly one object")),
     }
+    if args.conditions.are_given() && (args.recursive || places.len() > 1) {
+        return Err(Failure::Usage(
+            "conditions go with exactly one object, and not with -r",
+        ));
+    }
+    let wanted = args.conditions.preconditions();
     let client = context.client()?;
     if args.all_versions {
         return all_versions(context, client, &places, args.jobs).await;
@@ -42,7 +48,7 @@ pub(super) async fn run(context: &Context<'_>, args: RmArgs) -> Result<(), Failu
         return recursive(context, client, &places, args.jobs).await;
     }
     for place in &places {
-        let done = delete(&client, place, None).await?;
+        let done = delete(&client, place, &wanted).await?;
         let marked = done.delete_marker && place.generation.is_none();
         if !done.existed && !marked && !args.force {
             return Err(Failure::NothingThere(place.to_string()));
@@ -80,6 +86,7 @@ async fn all_versions(
         progress: context.output.progress(),
         moving: false,
         resume: false,
+        how: Arc::default(),
         jobs,
     };
     let (to, orders) = mpsc::channel(JOBS_AHEAD);

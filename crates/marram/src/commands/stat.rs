@@ -1,6 +1,6 @@
 //! `marram stat`.
 
-use marram_client::{BucketInfo, BucketUsage, ObjectInfo, Versioning};
+use marram_client::{BucketInfo, BucketUsage, ObjectInfo, ReadConditions, Versioning};
 use serde_json::json;
 
 use crate::cli::StatArgs;
@@ -16,11 +16,12 @@ use crate::units::{date, size};
 pub(super) async fn run(context: &Context<'_>, args: StatArgs) -> Result<(), Failure> {
     let mut place = Remote::parse(&args.location)?;
     place.generation = args.generation;
+    let wanted = args.conditions.read_conditions(args.generation)?;
     let client = context.client()?;
     if place.key.is_empty() {
-        if args.generation.is_some() {
+        if args.generation.is_some() || wanted != ReadConditions::default() {
             return Err(Failure::Usage(
-                "--version goes with an object, as m://bucket/key",
+                "--version and conditions go with an object, as m://bucket/key",
             ));
         }
         let at = || Failure::at(&args.location);
@@ -28,7 +29,14 @@ pub(super) async fn run(context: &Context<'_>, args: StatArgs) -> Result<(), Fai
         let usage = client.bucket_usage(&place.bucket).await;
         return bucket(&context.output, &found, usage.ok());
     }
-    object(&context.output, &look(&client, &place).await?)
+    let found = match place.generation {
+        Some(_) => look(&client, &place).await?,
+        None => {
+            let found = client.head_if(&place.bucket, &place.key, &wanted).await;
+            found.map_err(Failure::at(&place))?
+        }
+    };
+    object(&context.output, &found)
 }
 
 /// Who may not list a bucket may still know that it is there: then nothing is said of what it holds.

@@ -1,4 +1,4 @@
-//! `marram sync`: one way, by size and time.
+//! `marram sync`: one way, by size and time, or by size and checksum.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,7 +16,9 @@ use crate::location::Remote;
 use crate::paths::relative_path;
 use crate::transfer::{Crew, JOBS_AHEAD, Job, Order, Tally};
 
+mod compare;
 mod tree;
+use compare::Comparisons;
 use tree::{Entry, Seen, Tree, for_each};
 
 /// Makes the target equal to the source.
@@ -30,6 +32,7 @@ pub(super) async fn run(context: &Context<'_>, args: SyncArgs) -> Result<(), Fai
         progress: context.output.progress(),
         moving: false,
         resume: false,
+        how: Arc::default(),
         jobs: args.jobs,
     };
     let (to, orders) = mpsc::channel(JOBS_AHEAD);
@@ -37,8 +40,10 @@ pub(super) async fn run(context: &Context<'_>, args: SyncArgs) -> Result<(), Fai
         source: &source,
         target: &target,
         filter: &filter,
+        contents: args.checksum.then_some(args.jobs),
+        delete: args.delete,
     };
-    let find = find(&crew.client, trees, args.delete, to);
+    let find = find(&crew.client, trees, to);
     let do_it = async {
         if args.dry_run {
             dry_run(context, orders).await
@@ -85,23 +90,26 @@ struct Trees<'a> {
     target: &'a Tree,
     /// What it does not take is as if it were in neither tree.
     filter: &'a Filter,
+    /// Contents are compared, so many at once.
+    contents: Option<u16>,
+    /// What is only in the target is deleted.
+    delete: bool,
 }
 
 /// Finds what differs. Nothing is deleted when the source could not be read completely: what is
 /// missing from it may be there after all.
-async fn find(
-    client: &Client,
-    trees: Trees<'_>,
-    delete: bool,
-    to: mpsc::Sender<Order>,
-) -> Result<(), Failure> {
+async fn find(client: &Client, trees: Trees<'_>, to: mpsc::Sender<Order>) -> Result<(), Failure> {
     let Trees {
         source,
         target,
         filter,
+        contents,
+        delete,
     } = trees;
     let mut present = HashMap::new();
     let mut clean = true;
+    let at_once = contents.unwrap_or_default();
+    let mut comparing = Comparisons::new(client.clone(), source, target, at_once);
     for_each(client, target, async |entry| {
         match entry {
             Entry::Seen(relative, _) if !filter.takes(&relative) => {}
@@ -116,18 +124,29 @@ async fn find(
     for_each(client, source, async |entry| {
         let order = match entry {
             Entry::Seen(relative, _) if !filter.takes(&relative) => return Ok(()),
-            Entry::Seen(relative, seen) => match present.remove(&relative) {
-                Some(copy) if copy.is_copy_of(seen) => Order::Same,
-                _ => copy_order(source, target, &relative, seen.size),
-            },
-            Entry::Order(order) => {
-                clean &= !matches!(order, Order::Failed(_));
-                order
+            Entry::Seen(relative, seen) => {
+                let order = copy_order(source, target, &relative, seen.size);
+                match present.remove(&relative) {
+                    Some(copy) if contents.is_some() && copy.size == seen.size => {
+                        match comparing.begin(relative, order).await {
+                            None => return Ok(()),
+                            Some(done) => done,
+                        }
+                    }
+                    Some(copy) if contents.is_none() && copy.is_copy_of(seen) => Order::Same,
+                    _ => order,
+                }
             }
+            Entry::Order(order) => order,
         };
+        clean &= !matches!(order, Order::Failed(_));
         send(&to, order).await
     })
     .await?;
+    while let Some(order) = comparing.next().await {
+        clean &= !matches!(order, Order::Failed(_));
+        send(&to, order).await?;
+    }
     if !delete || !clean {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `marram uploads` and `marram admin uploads`: multipart uploads that are under way.
+//! `marram uploads` and `marram admin uploads`: uploads that are under way, of parts or of one stream.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -126,10 +126,12 @@ fn print(output: &Output, upload: &UploadInfo) -> Result<(), Failure> {
         return output.value(upload);
     }
     let (date, bytes) = (date(upload.created_ms), size(upload.bytes));
-    let (id, parts, key) = (&upload.upload_id, upload.parts, printable(&upload.key));
-    output.line(&format!(
-        "{date}  {id}  {parts:>5} parts  {bytes:>10}  {key}"
-    ))
+    let (id, key) = (&upload.upload_id, printable(&upload.key));
+    let kind = match upload.stream {
+        true => "stream".to_owned(),
+        false => format!("{} parts", upload.parts),
+    };
+    output.line(&format!("{date}  {id}  {kind:>11}  {bytes:>10}  {key}"))
 }
 
 #[cfg(test)]

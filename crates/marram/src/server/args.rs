@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::events::EventArgs;
 use super::settings::File;
 use super::telling::TellingArgs;
 use super::wayback::WaybackArgs;
@@ -41,6 +42,9 @@ pub(crate) struct ServerArgs {
     /// Where metrics and health are given, to anybody who can reach it [default: 127.0.0.1:7072]
     #[arg(long, env = "MARRAM_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<SocketAddr>,
+    /// File with the bearer token that is asked of those who want metrics; probes of health need none
+    #[arg(long, env = "MARRAM_METRICS_TOKEN_FILE", value_name = "FILE")]
+    pub metrics_token_file: Option<PathBuf>,
     /// How peers reach this node, where it differs
     #[arg(long, env = "MARRAM_MESH_ADVERTISE", value_name = "HOST:PORT")]
     pub mesh_advertise: Option<String>,
@@ -134,6 +138,8 @@ pub(crate) struct ServerArgs {
     #[command(flatten)]
     pub upkeep: UpkeepArgs,
     #[command(flatten)]
+    pub events: EventArgs,
+    #[command(flatten)]
     pub telling: TellingArgs,
     /// End when standard input closes: for supervisors
     #[arg(long, hide = true)]
@@ -201,6 +207,9 @@ pub(crate) struct GatewayArgs {
         default_value = "127.0.0.1:7072"
     )]
     pub metrics_listen: SocketAddr,
+    /// File with the bearer token that is asked of those who want metrics; probes of health need none
+    #[arg(long, env = "MARRAM_METRICS_TOKEN_FILE", value_name = "FILE")]
+    pub metrics_token_file: Option<PathBuf>,
     /// File in which the gateway keeps its key and certificate; made when it joins
     #[arg(long, env = "MARRAM_IDENTITY", value_name = "FILE")]
     pub identity: PathBuf,
@@ -263,6 +272,8 @@ fn laid_over(args: &ServerArgs, mut table: toml::Table) -> Result<toml::Table> {
     table.insert("background".to_owned(), background);
     let upkeep = args.upkeep.over(table.remove("upkeep"))?;
     table.insert("upkeep".to_owned(), upkeep);
+    let watch = args.events.over(table.remove("watch"))?;
+    table.insert("watch".to_owned(), watch);
     let mut set = |key: &str, value: Option<toml::Value>| {
         if let Some(value) = value {
             table.insert(key.to_owned(), value);
@@ -288,6 +299,7 @@ fn laid_over(args: &ServerArgs, mut table: toml::Table) -> Result<toml::Table> {
         "metrics_listen",
         args.metrics_listen.map(|a| a.to_string().into()),
     );
+    set("metrics_token_file", path(&args.metrics_token_file));
     set("mesh_advertise", text(&args.mesh_advertise));
     set("api_advertise", text(&args.api_advertise));
     set("token", text(&args.token));
@@ -349,6 +361,7 @@ pub(super) fn gateway_config(args: &GatewayArgs) -> Result<GatewayConfig> {
         api_tls_key: args.api.api_tls_key.clone(),
         api: args.api.over(ApiLimits::default()),
         metrics_listen: args.metrics_listen,
+        metrics_token_file: args.metrics_token_file.clone(),
         identity: args.identity.clone(),
         token: args.token.clone(),
         token_file: args.token_file.clone(),

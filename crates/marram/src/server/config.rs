@@ -71,6 +71,7 @@ pub(crate) fn run(command: &Command, matches: &ArgMatches, wanted: ConfigCommand
 fn check_files(config: &ServerConfig) -> Result<()> {
     Kek::load(&config.kek_file)?;
     lifetime::api_tls(config.api_tls()?)?;
+    lifetime::metrics_token(config.metrics_token_file.as_deref())?;
     Ok(())
 }
 

@@ -45,7 +45,8 @@ fn failure(error: &CallError) -> ShardsError {
             RpcCode::Unavailable => ShardsError::Behind,
             RpcCode::Aborted => ShardsError::Stale,
             RpcCode::Full => ShardsError::Full,
-            RpcCode::DeadlineExceeded | RpcCode::Overloaded => ShardsError::Away,
+            // It has answered, so it is there.
+            RpcCode::DeadlineExceeded | RpcCode::Overloaded => ShardsError::Busy,
             // The peer's view lags and it does not know this node yet.
             RpcCode::Denied => ShardsError::Behind,
             _ => refused(error),
@@ -245,7 +246,12 @@ mod tests {
         assert_eq!(of(RpcCode::Unavailable), ShardsError::Behind);
         assert_eq!(of(RpcCode::Aborted), ShardsError::Stale);
         assert_eq!(of(RpcCode::Full), ShardsError::Full);
-        assert_eq!(of(RpcCode::Overloaded), ShardsError::Away);
+        // A node that answers is not away, however long it has too much to do: its moves are kept.
+        assert_eq!(of(RpcCode::Overloaded), ShardsError::Busy);
+        assert_eq!(of(RpcCode::DeadlineExceeded), ShardsError::Busy);
+        let peer = String::from("node 1");
+        let silent = CallError::Deadline { peer };
+        assert_eq!(failure(&silent), ShardsError::Away);
         assert_eq!(of(RpcCode::Refused), ShardsError::Refused);
     }
 }

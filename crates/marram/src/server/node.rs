@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use marram_gateway::{ApiListener, ApiTls, Gateway, GatewayDeps, Kek, open_authority};
 use marram_maintain::{
-    Controller, Mover, MoverWaits, Pace, Patience, Reencode, Warden, hand_over_all, keep_voters,
-    spread_leaders,
+    Controller, EventsKept, Mover, MoverWaits, Pace, Patience, Reencode, Warden, hand_over_all,
+    keep_voters, spread_leaders,
 };
 use marram_mesh::{Mesh, Peer, Role};
 use marram_meta::ClusterView;
@@ -25,18 +25,18 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{logging, otlp};
+use crate::{logging, otlp, profile};
 
 use super::args::{ServerArgs, server_config};
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
 use super::inspect::{Inspector, Settings};
 use super::issuer::Issuer;
-use super::lifetime::{api_tls, listen, now_ms, shift_clock, stop_when_told};
+use super::lifetime::{api_tls, listen, metrics_token, now_ms, shift_clock, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
 use super::observe::{
-    Cluster, DriveSource, Facts, Groups, Observed, Peers, Readiness, Requests, UpkeepSource,
-    keep_history,
+    Cluster, DriveSource, Facts, Groups, Lost, Observed, Peers, ProposalCounts, Readiness,
+    Requests, UpkeepSource, keep_history,
 };
 use super::own::Own;
 use super::process::Process;
@@ -46,6 +46,7 @@ use super::renew::{Renewer, keep_renewed};
 use super::service::NodeService;
 use super::settings::Said;
 use super::storage::{Drives, Start, Storage};
+use super::tasks::{Fate, Tasks};
 use super::wayback::{self, WaybackArgs};
 use super::work::{MeshSources, Work};
 use super::{catch_up, groups, pace, room, upkeep, view};
@@ -79,6 +80,7 @@ pub(super) struct Node {
     sender: watch::Sender<Arc<ClusterView>>,
     view: watch::Receiver<Arc<ClusterView>>,
     room: Arc<room::Gauge>,
+    proposals: Arc<ProposalCounts>,
     health: watch::Sender<Arc<ClusterHealth>>,
 }
 
@@ -89,6 +91,7 @@ pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
     let settings = Settings::of(&config, &said, &file);
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let storage = Storage::open(&config)?;
+    profile::keep_files_in(config.data.first().map(PathBuf::as_path));
     let start = if args.wayback.begins_anew() {
         Start::Anew
     } else {
@@ -100,11 +103,12 @@ pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
         };
         return wayback::export(&storage, (node, replica), target);
     }
+    let metrics_token = metrics_token(config.metrics_token_file.as_deref())?;
     let listeners = Listeners {
         tls: api_tls(config.api_tls()?)?,
         api: listen("the API", config.api_listen).await?,
         mesh: listen("the mesh", config.mesh_listen).await?,
-        observed: Observed::start("server", config.metrics_listen).await?,
+        observed: Observed::start("server", config.metrics_listen, metrics_token).await?,
     };
     otlp::start(
         &config.tracing,
@@ -114,6 +118,7 @@ pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
         },
     )?;
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
+    let fate = Fate::default();
     let within = HAND_OVER_WITHIN + Duration::from_secs(config.api.stop_grace_s) + END_WITHIN;
     tokio::select! {
         ran = start_and_serve(
@@ -122,11 +127,11 @@ pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
             storage,
             start,
             listeners,
-            stop.clone(),
+            (stop.clone(), &fate),
         ) => ran,
         () = overdue(&stop, within) => {
             tracing::warn!("the orderly stop took too long");
-            Ok(())
+            fate.judge()
         }
     }
 }
@@ -142,7 +147,7 @@ async fn start_and_serve(
     mut storage: Storage,
     start: Start,
     listeners: Listeners,
-    stop: CancellationToken,
+    (stop, fate): (CancellationToken, &Fate),
 ) -> Result<()> {
     let threads = RaftThreads::start()?;
     let raft = threads.handle().clone();
@@ -179,7 +184,7 @@ async fn start_and_serve(
         },
     };
     let told = (&config, settings);
-    let served = serve(told, kek, storage, listeners, (&node, own), &stop).await;
+    let served = serve(told, kek, storage, listeners, (&node, own), (&stop, fate)).await;
     node.host.shutdown().await;
     node.mesh.close();
     served
@@ -263,6 +268,7 @@ pub(super) async fn open(
     });
     let gauge = Arc::new(room::Gauge::default());
     let logic = Arc::new(MetaLogic::default());
+    let proposals = Arc::<ProposalCounts>::default();
     let host = RaftHost::open(HostConfig {
         dir: dir.join("state"),
         vfs,
@@ -273,6 +279,7 @@ pub(super) async fn open(
         clock: Arc::new(now_ms),
         timers: RaftTimers::default(),
         checkpoint: CheckpointPolicy::default(),
+        proposals: proposals.clone(),
         room: Arc::new({
             let gauge = Arc::clone(&gauge);
             move || gauge.room()
@@ -308,6 +315,7 @@ pub(super) async fn open(
         sender,
         view,
         room: gauge,
+        proposals,
         health,
     })
 }
@@ -329,13 +337,13 @@ async fn serve(
     storage: Storage,
     listeners: Listeners,
     (node, own): (&Node, Own),
-    stop: &CancellationToken,
+    (stop, fate): (&CancellationToken, &Fate),
 ) -> Result<()> {
     let (raft_dir, limits) = (storage.raft_dir(), storage.limits());
     let drives = Arc::new(storage.drives(config)?);
     let pace = Arc::new(Pace::new(pace::settings(&config.background)));
     let shards = Arc::new(MeshShards::new(node.mesh.clone(), node.health.subscribe()));
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = Tasks::default();
     let upkeep = upkeep::spawn(&mut tasks, config, &node.local, &shards, (&drives, &pace));
     let issuer = issuer(config, Arc::clone(&kek), node);
     let gateway = gateway(&listeners.observed, node, &kek);
@@ -365,34 +373,32 @@ async fn serve(
         metrics_address: listeners.observed.address(&mesh_address(config)),
     }));
     observe(&listeners, node, &drives, (requests, observed));
-    tasks.spawn({
+    tasks.spawn("mesh", {
         let mesh = node.mesh.clone();
         async move { mesh.serve(listeners.mesh).await }
     });
     watch_drives(&mut tasks, node, drives, (raft_dir, limits));
-    tasks.spawn(keep_renewed(
-        own,
-        node.mesh.clone(),
-        node.view.clone(),
-        Itself(issuer, node.mesh.clone()),
-    ));
+    let (mesh, view) = (node.mesh.clone(), node.view.clone());
+    let renewer = Itself(issuer, mesh.clone());
+    tasks.spawn("certificate", keep_renewed(own, mesh, view, renewer));
     follow_the_cluster(&mut tasks, node, config);
     maintain(config, node, shards, &mut tasks);
     let handed_over = CancellationToken::new();
-    tasks.spawn(leave_in_order(
-        node.local.clone(),
-        listeners.observed.readiness.clone(),
-        stop.clone(),
-        handed_over.clone(),
-    ));
+    let readiness = listeners.observed.readiness.clone();
+    let leaving = (stop.clone(), handed_over.clone());
+    tasks.spawn(
+        "stop",
+        leave_in_order(node.local.clone(), readiness, leaving),
+    );
     tracing::info!(node = ?node.mesh.node(), api = %config.api_listen, mesh = %config.mesh_listen, "serving");
     let api = api_listener((listeners.api, listeners.tls), config, &listeners.observed);
-    let served = tokio::select! {
-        served = gateway.serve(api, handed_over) => {
-            served.context("the API cannot be served")
+    let serving = async {
+        tokio::select! {
+            served = gateway.serve(api, handed_over) => served.context("the API cannot be served"),
+            wrong = another_key(kek, node.view.clone()) => Err(wrong),
         }
-        wrong = another_key(kek, node.view.clone()) => Err(wrong),
     };
+    let served = tasks.beside(serving, (stop, fate)).await;
     tasks.shutdown().await;
     served
 }
@@ -467,7 +473,10 @@ fn observe(
         host: Arc::clone(&node.host),
         mesh: node.mesh.clone(),
         view: node.view.clone(),
+        lost: Lost::default(),
+        proposals: node.proposals.clone(),
     });
+    observed.add_shared(node.proposals.clone());
     observed.add(Cluster {
         view: node.view.clone(),
         health: node.health.subscribe(),
@@ -504,8 +513,7 @@ async fn another_key(kek: Arc<Kek>, mut view: watch::Receiver<Arc<ClusterView>>)
 async fn leave_in_order(
     local: Arc<Local>,
     readiness: Arc<Readiness>,
-    stop: CancellationToken,
-    handed_over: CancellationToken,
+    (stop, handed_over): (CancellationToken, CancellationToken),
 ) {
     stop.cancelled().await;
     readiness.stopping();
@@ -518,43 +526,35 @@ async fn leave_in_order(
 
 /// Measures what is left of the metadata drive, and how all drives do lately.
 fn watch_drives(
-    tasks: &mut tokio::task::JoinSet<()>,
+    tasks: &mut Tasks,
     node: &Node,
     drives: Arc<Drives>,
     (raft_dir, limits): (PathBuf, room::Limits),
 ) {
-    tasks.spawn(keep_history(drives.disks().clone()));
-    tasks.spawn(room::watch(
-        Arc::clone(&node.room),
-        raft_dir,
-        drives,
-        limits,
-    ));
+    tasks.spawn("history of disks", keep_history(drives.disks().clone()));
+    let room = Arc::clone(&node.room);
+    tasks.spawn("room", room::watch(room, raft_dir, drives, limits));
 }
 
 /// What this node does and says because of what the cluster has decided.
-fn follow_the_cluster(tasks: &mut tokio::task::JoinSet<()>, node: &Node, config: &ServerConfig) {
-    tasks.spawn(catch_up::catch_up(
-        Arc::clone(&node.host),
-        node.mesh.clone(),
+fn follow_the_cluster(tasks: &mut Tasks, node: &Node, config: &ServerConfig) {
+    let (host, mesh, view) = (&node.host, &node.mesh, &node.view);
+    let catch_up = catch_up::catch_up(
+        Arc::clone(host),
+        mesh.clone(),
         config.join.clone(),
         node.sender.clone(),
-    ));
-    tasks.spawn(wayback::follow_gate(
-        Arc::clone(&node.logic),
-        node.view.clone(),
-    ));
-    tasks.spawn(wayback::report_version(Arc::clone(&node.local)));
-    tasks.spawn(groups::follow(Arc::clone(&node.host), node.view.clone()));
-    tasks.spawn(view::routes(
-        Arc::clone(&node.local.router),
-        node.view.clone(),
-    ));
-    tasks.spawn(follow_view(
-        Arc::clone(&node.host),
-        node.mesh.clone(),
-        node.sender.clone(),
-    ));
+    );
+    tasks.spawn_finite("catch up", catch_up);
+    let logic = Arc::clone(&node.logic);
+    tasks.spawn("version gate", wayback::follow_gate(logic, view.clone()));
+    let report = wayback::report_version(Arc::clone(&node.local));
+    tasks.spawn_finite("version report", report);
+    tasks.spawn("groups", groups::follow(Arc::clone(host), view.clone()));
+    let router = Arc::clone(&node.local.router);
+    tasks.spawn("routes", view::routes(router, view.clone()));
+    let sender = node.sender.clone();
+    tasks.spawn("view", follow_view(Arc::clone(host), mesh.clone(), sender));
 }
 
 /// What works on this node's shards for those who move and repair.
@@ -571,14 +571,14 @@ fn worker(node: &Node, drives: &Arc<Drives>, pace: &Arc<Pace>) -> Arc<Work> {
 }
 
 /// Begins the work in the background.
-fn maintain(
-    config: &ServerConfig,
-    node: &Node,
-    shards: Arc<MeshShards>,
-    tasks: &mut tokio::task::JoinSet<()>,
-) {
+fn maintain(config: &ServerConfig, node: &Node, shards: Arc<MeshShards>, tasks: &mut Tasks) {
     let (local, view) = (&node.local, &node.view);
-    tasks.spawn(Controller::new(Arc::clone(local), view.clone()).run());
+    let events = EventsKept {
+        for_ms: config.watch.events_kept_s.saturating_mul(1000),
+        bytes: config.watch.events_kept_mib.saturating_mul(1 << 20),
+    };
+    let controller = Controller::new(Arc::clone(local), view.clone(), events);
+    tasks.spawn("controller", controller.run());
     let waits = MoverWaits {
         narrow: Duration::from_secs(config.narrow_grace_s),
         balance: Duration::from_secs(config.balance_quiet_s),
@@ -593,12 +593,13 @@ fn maintain(
         Patience::new(config.repair_grace_s.saturating_mul(1000)),
         node.health.clone(),
     );
-    tasks.spawn(warden.run());
-    tasks.spawn(mover.run());
+    tasks.spawn("warden", warden.run());
+    tasks.spawn("mover", mover.run());
     let reencoders = Arc::new(MeshReencoders::new(node.mesh.clone()));
-    tasks.spawn(Reencode::new(Arc::clone(local), reencoders, view.clone()).run());
-    tasks.spawn(keep_voters(Arc::clone(local), view.clone()));
-    tasks.spawn(spread_leaders(Arc::clone(local), view.clone()));
+    let reencode = Reencode::new(Arc::clone(local), reencoders, view.clone());
+    tasks.spawn("encoding anew", reencode.run());
+    tasks.spawn("voters", keep_voters(Arc::clone(local), view.clone()));
+    tasks.spawn("leaders", spread_leaders(Arc::clone(local), view.clone()));
 }
 
 async fn follow_view(host: Arc<RaftHost>, mesh: Mesh, sender: watch::Sender<Arc<ClusterView>>) {

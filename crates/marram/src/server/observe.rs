@@ -6,7 +6,7 @@
 //! cluster    what the cluster decided and says of itself     groups   objects, repairs, Raft
 //! drives     how full they are                           disks    how long operations on files take
 //! mesh       requests, peers, certificates                upkeep   scrub, garbage, replicas compared
-//! traces     what became of recorded spans
+//! traces     what became of recorded spans              proposals  what is proposed to Raft groups
 //! ```
 
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use marram_gateway::calls;
 use marram_metrics::{
-    Calls, Connections, Listener, Process, Runtime, Source, Sources, Watchers, serve,
+    BearerToken, Calls, Connections, Listener, Process, Runtime, Source, Sources, Watchers, serve,
 };
 use tokio::runtime::Handle;
 
@@ -26,6 +26,7 @@ mod disks;
 mod drives;
 mod groups;
 mod mesh;
+mod proposals;
 mod readiness;
 mod traces;
 mod upkeep;
@@ -33,8 +34,9 @@ mod upkeep;
 pub(super) use cluster::Cluster;
 pub(super) use disks::{Disks, Lately, keep_history};
 pub(super) use drives::DriveSource;
-pub(super) use groups::{Groups, replica_facts};
+pub(super) use groups::{Groups, Lost, replica_facts};
 pub(super) use mesh::{Peers, Requests};
+pub(super) use proposals::ProposalCounts;
 pub(super) use readiness::{Facts, Readiness};
 pub(super) use upkeep::UpkeepSource;
 
@@ -57,7 +59,11 @@ impl Observed {
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub(super) async fn start(kind: &'static str, address: SocketAddr) -> Result<Self> {
+    pub(super) async fn start(
+        kind: &'static str,
+        address: SocketAddr,
+        token: Option<BearerToken>,
+    ) -> Result<Self> {
         let socket = listen("metrics and health", address).await?;
         let address = socket.local_addr().context("a listener has an address")?;
         let observed = Self {
@@ -78,6 +84,7 @@ impl Observed {
         let listener = Listener {
             sources: Arc::clone(&observed.sources),
             ready: observed.readiness.subscribe(),
+            token,
         };
         tokio::spawn(serve(socket, listener));
         tokio::spawn(Arc::clone(&observed.readiness).keep_judging());

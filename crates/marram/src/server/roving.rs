@@ -16,20 +16,21 @@ use marram_types::config::GatewayConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{logging, otlp};
+use crate::{logging, otlp, profile};
 
 use super::addresses;
 use super::args::{GatewayArgs, gateway_config};
 use super::founder::Asking;
 use super::health::{self, MeshWitnesses};
 use super::invitation::Invitation;
-use super::lifetime::{api_tls, listen, shift_clock, stop_when_told};
+use super::lifetime::{api_tls, listen, metrics_token, shift_clock, stop_when_told};
 use super::newcomer::{Answer, Asks, ask_until_admitted};
 use super::observe::{Cluster, Facts, Observed, Peers, Readiness};
 use super::own::Own;
 use super::process::Process;
 use super::remote::MeshCalls;
 use super::renew::{AskServers, keep_renewed};
+use super::tasks::{Fate, Tasks};
 use super::view;
 
 /// How long a server holds the answer back when nothing is new. A change of keys or settings is
@@ -48,11 +49,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let config = gateway_config(&args)?;
     logging::set_format(config.log.format);
+    profile::keep_files_in(config.identity.parent());
     shift_clock(config.name.as_deref());
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let tls = api_tls(config.api_tls()?)?;
     let listener = listen("the API", config.api_listen).await?;
-    let observed = Observed::start("gateway", config.metrics_listen).await?;
+    let token = metrics_token(config.metrics_token_file.as_deref())?;
+    let observed = Observed::start("gateway", config.metrics_listen, token).await?;
     otlp::start(&config.tracing, origin(&config))?;
     let stop = stop_when_told(args.stop_when_stdin_closes)?;
     let mut own = Own::load_or_make(config.identity.clone())?;
@@ -79,27 +82,21 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         ready: observed.readiness.subscribe(),
     });
     observe(&observed, &mesh, (&seen, &health), tls.clone());
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(follow(
-        mesh.clone(),
-        config.join.clone(),
-        sender,
-        stop.clone(),
-    ));
-    tasks.spawn(keep_renewed(
-        own,
-        mesh.clone(),
-        seen.clone(),
-        AskServers {
-            mesh: mesh.clone(),
-            servers: config.join.clone(),
-            view: seen.clone(),
-        },
-    ));
+    let mut tasks = Tasks::default();
+    let (servers, seen_by) = (config.join.clone(), seen.clone());
+    let feed = follow(mesh.clone(), servers.clone(), sender, stop.clone());
+    tasks.spawn("feed", feed);
+    let ask = AskServers {
+        mesh: mesh.clone(),
+        servers,
+        view: seen.clone(),
+    };
+    tasks.spawn("certificate", keep_renewed(own, mesh.clone(), seen_by, ask));
     let witnesses = MeshWitnesses::new(mesh.clone(), Arc::clone(&router), seen.clone());
-    tasks.spawn(health::follow(witnesses, health));
-    tasks.spawn(view::routes(router, seen));
-    tasks.spawn(Arc::clone(&observed.readiness).stop_with(stop.clone()));
+    tasks.spawn("health", health::follow(witnesses, health));
+    tasks.spawn("routes", view::routes(router, seen));
+    let readiness = Arc::clone(&observed.readiness);
+    tasks.spawn("readiness", readiness.stop_with(stop.clone()));
     tracing::info!(api = %config.api_listen, "serving");
     let api = ApiListener {
         socket: listener,
@@ -107,10 +104,14 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         limits: config.api,
         counts: observed.connections.clone(),
     };
-    let served = gateway.serve(api, stop).await;
+    let serving = async {
+        let served = gateway.serve(api, stop.clone()).await;
+        served.context("the API cannot be served")
+    };
+    let served = tasks.beside(serving, (&stop, &Fate::default())).await;
     tasks.shutdown().await;
     mesh.close();
-    served.context("the API cannot be served")
+    served
 }
 
 /// The way to the metadata groups: this process has no replica of any.

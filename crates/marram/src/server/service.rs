@@ -136,10 +136,8 @@ impl NodeService {
                 let inspection = Some(self.inspector.answer(asked).await);
                 answer(&wire::InspectResponse { inspection })
             }
-            Method::LogLevel => {
-                let request: wire::LogLevelRequest = parse(header)?;
-                answer(&process::log_level(request.set)?)
-            }
+            Method::LogLevel => answer(&process::log_level(parse(header)?)?),
+            Method::Profile => answer(&process::profile(parse(header)?).await?),
             Method::ListShards => answer(&shards::list(&self.drives, parse(header)?).await?),
         }
     }

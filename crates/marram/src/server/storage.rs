@@ -135,6 +135,11 @@ impl Storage {
                 away(format!("the folder cannot be used: {source}"));
                 return Ok(());
             }
+            // Nobody knows whose it is, so nothing is written to it; the rest of the node is sound.
+            Err(error @ IdentityError::Corrupt { .. }) if resumes => {
+                away(error.to_string());
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
         };
         let marked = root.identity().map(|identity| identity.cluster);
@@ -497,3 +502,6 @@ fn end_process(error: &std::io::Error) {
     tracing::error!(%error, "the metadata drive failed to sync: this process ends");
     std::process::abort();
 }
+
+#[cfg(test)]
+mod tests;

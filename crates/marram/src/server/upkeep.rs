@@ -19,13 +19,13 @@ use marram_proto::mesh::v1 as wire;
 use marram_types::config::ServerConfig;
 use marram_types::{DriveId, GroupId};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use super::gc;
 use super::lifetime::now_ms;
 use super::local::Local;
 use super::observe::UpkeepSource;
 use super::storage::Drives;
+use super::tasks::Tasks;
 
 mod args;
 mod keeper;
@@ -57,7 +57,7 @@ pub(super) struct Upkeep {
 
 /// Begins all of it, and garbage collection, in `tasks`.
 pub(super) fn spawn<S: Shards>(
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Tasks,
     config: &ServerConfig,
     local: &Arc<Local>,
     shards: &Arc<S>,
@@ -71,7 +71,7 @@ pub(super) fn spawn<S: Shards>(
         Arc::clone(shards),
         Arc::clone(&drives),
     );
-    tasks.spawn(garbage);
+    tasks.spawn("garbage", garbage);
     let scrub = Arc::new(ScrubHandle::default());
     let own = OwnScrub {
         drives: Arc::clone(&drives),
@@ -84,23 +84,24 @@ pub(super) fn spawn<S: Shards>(
         settings(&config.upkeep),
         Arc::clone(&scrub),
     );
-    tasks.spawn(scrubber.run());
+    tasks.spawn("scrub", scrubber.run());
     let comparisons = Comparisons::default();
-    tasks.spawn(compare_replicas(
+    let compare = compare_replicas(
         Arc::clone(&local),
         Arc::new(States(Arc::clone(&local))),
         view.clone(),
         COMPARE_EVERY.min(Duration::from_secs(config.upkeep.scrub_every_s)),
         Arc::clone(&comparisons),
-    ));
+    );
+    tasks.spawn("comparison", compare);
     let clock = LifecycleClock {
         steady: tokio::time::Instant::now,
         now_ms,
     };
     let worker = LifecycleWorker::new(Arc::clone(&local), view.clone(), WALK_EVERY, clock);
     let lifecycle = worker.report();
-    tasks.spawn(worker.run());
-    tasks.spawn(keep_drives(config.clone(), local, drives));
+    tasks.spawn("lifecycle", worker.run());
+    tasks.spawn("drives", keep_drives(config.clone(), local, drives));
     Upkeep {
         scrub,
         scan,

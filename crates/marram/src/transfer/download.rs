@@ -16,15 +16,16 @@ use crate::output::Progress;
 /// Pieces that have arrived before they are written.
 const WRITE_BEHIND: usize = 4;
 
-/// Begins to read an object, or the version that is meant.
+/// Begins to read an object, or the version that is meant, of which there are no conditions.
 async fn open(
     client: &Client,
     from: &Remote,
+    wanted: &ReadConditions,
     range: Option<ByteRange>,
 ) -> Result<Download, Failure> {
     let (bucket, key) = (&from.bucket, &from.key);
     let begun = match from.generation {
-        None => client.get(bucket, key, range).await,
+        None => client.get_if(bucket, key, range, wanted).await,
         Some(generation) => client.get_version(bucket, key, generation, range).await,
     };
     begun.map_err(Failure::at(from))
@@ -34,10 +35,11 @@ async fn open(
 pub(crate) async fn download(
     client: &Client,
     from: &Remote,
+    wanted: &ReadConditions,
     path: PathBuf,
     progress: &Progress,
 ) -> Result<ObjectInfo, Failure> {
-    let download = open(client, from, None).await?;
+    let download = open(client, from, wanted, None).await?;
     let info = download.info().clone();
     let begun = blocking({
         let path = path.clone();
@@ -57,10 +59,11 @@ pub(crate) async fn download(
 pub(crate) async fn write_out(
     client: &Client,
     from: &Remote,
+    wanted: &ReadConditions,
     range: Option<ByteRange>,
     to: impl Write + Send + 'static,
 ) -> Result<(), Failure> {
-    let download = open(client, from, range).await?;
+    let download = open(client, from, wanted, range).await?;
     let (pieces, rest) = mpsc::channel(WRITE_BEHIND);
     let writer = tokio::task::spawn_blocking(move || write_all(to, rest));
     let fetched = fetch(from, download, &pieces, None).await;
@@ -74,13 +77,13 @@ pub(crate) async fn write_out(
 pub(crate) async fn write_ranges(
     client: &Client,
     from: &Remote,
+    wanted: &ReadConditions,
     ranges: &[ByteRange],
     to: impl Write + Send + 'static,
 ) -> Result<(), Failure> {
     let name = (from.bucket.as_str(), from.key.as_str());
-    let always = ReadConditions::default();
     let begun = client
-        .get_ranges(name, from.generation, ranges, &always)
+        .get_ranges(name, from.generation, ranges, wanted)
         .await;
     let mut download = begun.map_err(Failure::at(from))?;
     let (pieces, rest) = mpsc::channel(WRITE_BEHIND);

@@ -318,3 +318,96 @@ fn objects_are_found_summed_and_synced_by_patterns() {
         ]
     );
 }
+
+/// A tree that the time of its files says nothing about is made equal by what is in them.
+#[test]
+fn trees_are_compared_by_their_bytes() {
+    let cluster = Shared::cluster();
+    let scratch = Scratch::new("by-bytes");
+    let folder = scratch.path().join("tree");
+    fs::create_dir_all(folder.join("deep")).expect("made");
+    let names = ["same", "deep/changed", "longer"];
+    for name in names {
+        fs::write(folder.join(name), vec![1; 70_000]).expect("written");
+    }
+    let text = folder.to_str().expect("UTF-8");
+    let sync = |more: &[&str]| {
+        let all = [&["sync", "--json", text, "m://by-bytes/t"], more].concat();
+        let said = run(&cluster, &all).done().json_lines();
+        let tally = said.last().expect("a tally").clone();
+        (tally["copied"].clone(), tally["skipped"].clone())
+    };
+    let _ = run(&cluster, &["mb", "m://by-bytes"]).done();
+    assert_eq!(sync(&["--checksum"]), (3.into(), 0.into()));
+    // Other bytes of the same length, older than their copy: size and time see nothing of it.
+    let changed = folder.join("deep/changed");
+    fs::write(&changed, vec![2; 70_000]).expect("written");
+    let old = fs::File::options()
+        .write(true)
+        .open(&changed)
+        .expect("open");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    old.set_times(fs::FileTimes::new().set_modified(long_ago))
+        .expect("set");
+    fs::write(folder.join("longer"), vec![1; 70_001]).expect("written");
+    // Touched, so that its time says it is newer than its copy.
+    fs::write(folder.join("same"), vec![1; 70_000]).expect("written");
+    assert_eq!(sync(&["--checksum", "--dry-run"]), (2.into(), 1.into()));
+    assert_eq!(sync(&["--checksum"]), (2.into(), 1.into()));
+    let cat = run(&cluster, &["cat", "m://by-bytes/t/deep/changed"]).done();
+    assert!(cat.out == vec![2; 70_000]);
+    // Objects against objects, and back into files.
+    let there = [
+        "sync",
+        "--json",
+        "--checksum",
+        "m://by-bytes/t",
+        "m://by-bytes/u",
+    ];
+    let copied = |args: &[&str]| run(&cluster, args).done().json_lines()[0]["copied"].clone();
+    assert_eq!((copied(&there), copied(&there)), (3.into(), 0.into()));
+    let back = ["sync", "--json", "--checksum", "m://by-bytes/u", text];
+    assert_eq!(copied(&back), 0);
+    fs::write(&changed, vec![3; 70_000]).expect("written");
+    assert_eq!(copied(&back), 1);
+    assert!(fs::read(&changed).expect("read") == vec![2; 70_000]);
+}
+
+#[test]
+fn a_benchmark_counts_what_it_does() {
+    let cluster = Shared::cluster();
+    let _ = run(&cluster, &["mb", "m://measured"]).done();
+    let go = |kind: &str, more: &[&str]| {
+        let all = [
+            "bench", kind, "--bucket", "measured", "--size", "4KiB", "--json",
+        ];
+        let all = [&all[..], &["--objects", "50", "--concurrency", "4"], more].concat();
+        run(&cluster, &all).done().json_lines()[0].clone()
+    };
+    for (kind, parts) in [
+        ("put", &["put"][..]),
+        ("get", &["get"]),
+        ("mixed", &["put", "get"]),
+        ("list", &["list"]),
+    ] {
+        let said = go(kind, &["--count", "40", "--warm-up", "200ms"]);
+        let mut all = 0;
+        for part in ["put", "get", "list"] {
+            let told = &said[part];
+            assert_eq!(told.is_null(), !parts.contains(&part), "{kind}: {said}");
+            if told.is_null() {
+                continue;
+            }
+            all += told["requests"].as_u64().expect("a number");
+            assert_eq!(told["failed"], 0);
+            let ms = |name: &str| told["latency"][name].as_f64().expect("a number");
+            assert!(ms("p50_ms") > 0.0 && ms("p50_ms") <= ms("p99_ms"), "{told}");
+            assert!(ms("p99_ms") <= ms("p999_ms"), "{told}");
+        }
+        assert_eq!(all, 40, "{kind}: those before do not count: {said}");
+    }
+    let late = go("put", &["--duration", "300ms"]);
+    assert!(late["seconds"].as_f64().expect("a number") >= 0.3, "{late}");
+    let left = run(&cluster, &["ls", "-r", "m://measured"]).done();
+    assert_eq!(left.text(), "", "it takes its objects away");
+}

@@ -18,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 type Page = BTreeMap<String, Family>;
 
 /// Where each process gives metrics: the nodes', then the gateway's.
-fn addresses(cluster: &Shared) -> Vec<String> {
+pub(super) fn addresses(cluster: &Shared) -> Vec<String> {
     let settings = fs::read(cluster.dir().join("cluster.json")).expect("settings");
     let settings: Value = serde_json::from_slice(&settings).expect("JSON");
     let processes =

@@ -60,8 +60,13 @@ fn changes_are_printed_and_a_watch_goes_on_where_it_was() {
     put("in/b", "22");
     let one = event();
     let said = |line: &Value| line["revision"].as_str().expect("text").to_owned();
-    let _ = run(&cluster, &["rm", "m://watched/in/a"]).done();
+    let gone = run(&cluster, &["rm", "--json", "m://watched/in/a"]).done();
     let two = event();
+    let generation = &gone.json_lines()[0]["generation"];
+    assert_eq!(
+        generation, &two["generation"],
+        "the answer tells what the event tells"
+    );
     watching.kill().expect("it runs");
     watching.wait().expect("it ends");
     assert_eq!(brief(&zero), ("put".to_owned(), "in/a".to_owned(), 1));

@@ -1,8 +1,9 @@
-//! What single processes log, changed while they run.
+//! What single processes log, changed while they run, and what they spend time and memory with.
 
+use std::process::Command;
 use std::time::Duration;
 
-use marram_client::{Client, InspectOptions, LogLevelChange};
+use marram_client::{Client, ErrorKind, InspectOptions, LogLevelChange, Secret};
 use marram_cluster_tests::{Shared, run, until};
 use serde_json::Value;
 
@@ -86,4 +87,86 @@ async fn all_nodes_are_told_and_a_gateway_by_itself() {
     assert_eq!((set.name, &*set.filter), (name.clone(), "warn"));
     let reset = gateway.set_log_level(&name, LogLevelChange::Reset).await;
     assert_eq!(reset.expect("reset").then, levels[0]["then"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_profiled_for_those_who_may_and_go_reads_it() {
+    let cluster = Shared::cluster();
+    let file = cluster.dir().join("cpu.pb.gz");
+    let name = file.to_str().expect("UTF-8");
+    let asked = [
+        "admin",
+        "profile",
+        "cpu",
+        "--node",
+        "node-3",
+        "--seconds",
+        "3",
+    ];
+    let args = [&asked[..], &["--output", name]].concat();
+    let said = run(&cluster, &args).done();
+    assert!(said.text().contains("go tool pprof"), "{said:?}");
+    let mut go = Command::new("go");
+    let read = go.args(["tool", "pprof", "-top", name]).output();
+    let read = read.expect("Go is there, as .ci/run wants");
+    let top = String::from_utf8_lossy(&read.stdout);
+    assert!(
+        read.status.success() && top.contains("Type: cpu"),
+        "{read:?}"
+    );
+    assert!(
+        top.contains("marram") && !top.contains("perf_signal_handler"),
+        "{top}"
+    );
+
+    let memory = run(
+        &cluster,
+        &["admin", "profile", "memory", "--node", "node-3", "--json"],
+    );
+    let memory = memory.done().json_lines().remove(0);
+    assert!(
+        memory["resident_bytes"].as_u64() > Some(1 << 20),
+        "{memory}"
+    );
+    assert!(memory["heap_bytes"].as_u64() > Some(1 << 16), "{memory}");
+    let wrong = run(
+        &cluster,
+        &[
+            "admin", "profile", "cpu", "--node", "nobody", "--output", name,
+        ],
+    );
+    assert_eq!(wrong.code, 3, "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_admin_nothing_is_told_of_a_process() {
+    let cluster = Shared::cluster();
+    let made = run(
+        &cluster,
+        &[
+            "admin",
+            "key",
+            "create",
+            "--grant",
+            "read:nothing-here",
+            "--json",
+        ],
+    )
+    .done();
+    let made = made.json_lines().remove(0);
+    let mut config = cluster.config();
+    config.access_key = made["id"].as_str().expect("text").to_owned();
+    config.secret_key = Secret::new(made["secret"].as_str().expect("text").to_owned());
+    let client = Client::connect(config).expect("valid");
+    let change = LogLevelChange::Lasting("trace".to_owned());
+    let refused = [
+        client.profile_cpu("node-1", 1).await.map(drop),
+        client.memory("node-1").await.map(drop),
+        client.log_level("node-1").await.map(drop),
+        client.set_log_level("node-1", change).await.map(drop),
+    ];
+    for answer in refused {
+        let kind = answer.expect_err("not allowed").kind();
+        assert_eq!(kind, ErrorKind::Denied);
+    }
 }

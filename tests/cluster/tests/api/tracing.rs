@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use marram_client::{Client, PutBody, PutOptions};
-use marram_cluster_tests::{Collected, Shared, run, until};
+use marram_cluster_tests::{Collected, Shared, http_get, run, until};
 use marram_trace::Context;
+
+use super::metrics::addresses;
 
 const BUCKET: &str = "secret-traced-bucket";
 const KEY: &str = "secret-traced-key";
@@ -113,6 +115,19 @@ async fn a_put_and_a_get_are_seen_from_the_gateway_to_each_drive() {
     .await;
     check_tree(&spans, &get);
     assert!(numbers(&spans, "drive read", "drive").len() >= 4);
+
+    // The gateway's histograms name the trace, to whom asks for OpenMetrics.
+    let gateway = &addresses(&cluster)[nodes];
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    let (_, page) = http_get(gateway, "/metrics", accept).expect("answered");
+    let exemplar = format!("# {{trace_id=\"{:032x}\"}}", get.trace.0);
+    let named = |line: &&str| line.contains("method=\"GetObject\"") && line.contains(&exemplar);
+    assert!(
+        page.lines().filter(named).count() >= 2,
+        "{exemplar}\n{page}"
+    );
+    let (_, plain) = http_get(gateway, "/metrics", "").expect("answered");
+    assert!(!plain.contains("trace_id"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use marram_client::{Client, PutBody, PutOptions};
+use marram_client::{Checksums, Client, PutBody, PutOptions};
 use marram_cluster_tests::{
     Armed, Cluster, Load, Object, Options, Pool, Scratch, alive, equal_both_ways,
     log_uniform_sizes, put_all, room, run, settled, until, verify_all,
@@ -223,7 +223,14 @@ impl Crashes {
         let client = self.cluster.client_of(node);
         let (mut bytes, body) = tokio::io::duplex(1 << 20);
         let putting = tokio::spawn(async move {
-            let options = PutOptions::default();
+            // With a digest to be compared it is no resumable write, which would go on.
+            let options = PutOptions {
+                checksums: Checksums {
+                    sha256: Some([0; 32]),
+                    ..Checksums::default()
+                },
+                ..PutOptions::default()
+            };
             client
                 .put(BUCKET, "broken", PutBody::reader(body), options)
                 .await

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use marram_client::{Client, Preconditions, PutBody, PutOptions};
+use marram_client::{Checksums, Client, Preconditions, PutBody, PutOptions};
 use marram_cluster_tests::{Cluster, Options, Pool, Scratch, put_all, room, run, until};
 
 use super::kit::{WITHIN, drives, settled};
@@ -180,9 +180,15 @@ async fn what_a_dead_writer_left_goes_within_the_stated_time() {
     let through = cluster.client_of(1);
     let upload = tokio::spawn(async move {
         let body = PutBody::reader(reader);
-        through
-            .put(BUCKET, "never", body, PutOptions::default())
-            .await
+        // With a digest to be compared it is no resumable write, which would go on.
+        let options = PutOptions {
+            checksums: Checksums {
+                sha256: Some([0; 32]),
+                ..Checksums::default()
+            },
+            ..PutOptions::default()
+        };
+        through.put(BUCKET, "never", body, options).await
     });
     let feed = tokio::spawn(async move {
         use tokio::io::AsyncWriteExt;

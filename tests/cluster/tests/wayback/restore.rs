@@ -4,14 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use marram_client::{Client, Preconditions};
+use marram_client::{Client, ObjectVersion, Preconditions, VersionQuery, Versioning};
 use marram_cluster_tests::{
-    Cluster, Object, Options, Pool, Scratch, Server, put_all, room, run, until, verify_all,
+    Cluster, Object, Options, Pool, Scratch, Server, put, put_all, room, run, until, verify_all,
 };
 
 use super::support::{answers, record_bytes, refused, replica, voters};
 
 const BUCKET: &str = "restore";
+const VERSIONS: &str = "restore-versions";
 const NODES: u16 = 3;
 /// How long garbage may take to go.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(90);
@@ -40,6 +41,86 @@ fn objects(pool: &mut Pool, name: &str) -> Vec<Object> {
     sizes
         .map(|(i, size)| pool.object(format!("{name}/{i}"), *size))
         .collect()
+}
+
+/// A bucket that keeps versions: three of one key, with their contents, the first of them null, and a marker.
+async fn keep_versions(client: &Client, pool: &mut Pool) -> Vec<(u64, Object)> {
+    client.create_bucket(VERSIONS, None).await.expect("made");
+    let mut kept = Vec::new();
+    for (nth, size) in [700, 60_000, 900_000].into_iter().enumerate() {
+        if nth == 1 {
+            let on = client.set_versioning(VERSIONS, Versioning::On).await;
+            on.expect("every version is kept from now on");
+        }
+        let object = pool.object("many", size);
+        let written = put(client, VERSIONS, &object).await.expect("written");
+        kept.push((written.generation, object));
+    }
+    let any = Preconditions::default();
+    let marked = client.delete(VERSIONS, "many", &any).await;
+    assert!(marked.expect("marked"));
+    kept
+}
+
+async fn versions(client: &Client) -> Vec<ObjectVersion> {
+    let mut pages = client.list_versions(VERSIONS, VersionQuery::default());
+    let mut all = Vec::new();
+    while let Some(page) = pages.next().await.expect("listed") {
+        all.extend(page.versions);
+    }
+    all
+}
+
+/// Versions go for good and another one comes: the backup knows nothing of that.
+async fn versions_move_on(client: &Client, kept: &[(u64, Object)], pool: &mut Pool) {
+    let any = Preconditions::default();
+    for (generation, _) in &kept[..2] {
+        let gone = client.delete_version(VERSIONS, "many", Some(*generation), &any);
+        assert!(gone.await.expect("deleted").existed);
+    }
+    let newer = pool.object("many", 5000);
+    put(client, VERSIONS, &newer).await.expect("written");
+}
+
+/// The cluster can be used, and nothing of it is lost or strange.
+async fn goes_on(cluster: &Cluster, client: &Client, pool: &mut Pool, newest: u64) {
+    let again = objects(pool, "again");
+    let written = put_all(client, BUCKET, &again).await;
+    let later = written.iter().all(|info| info.generation > newest);
+    assert!(later, "no generation is used twice");
+    verify_all(client, BUCKET, &again).await;
+    let audited = run(cluster, &["--json", "admin", "audit"]).done();
+    let found = &audited.json_lines()[0];
+    assert!(found["checked"].as_u64() >= Some(20), "{found}");
+    assert_eq!((&found["lost"], &found["unknown"]), (&0.into(), &0.into()));
+    let finalized = run(cluster, &["admin", "finalize-version"]).done();
+    assert!(finalized.text().contains("already"), "{}", finalized.text());
+    let released = run(cluster, &["admin", "backup", "release"]);
+    assert_eq!(released.code, 0, "{}", released.err);
+}
+
+/// Each version is what it was, byte for byte, and the key is marked as deleted.
+async fn versions_are_back(client: &Client, kept: &[(u64, Object)], before: &[ObjectVersion]) {
+    assert_eq!(versions(client).await, before);
+    for (generation, object) in kept {
+        let read = client
+            .get_version(VERSIONS, "many", *generation, None)
+            .await;
+        let bytes = read.expect("there").bytes(1 << 20).await.expect("read");
+        assert!(bytes == object.content, "generation {generation}");
+    }
+    let current = client.get(VERSIONS, "many", None).await;
+    assert_eq!(
+        current.expect_err("it is marked").reason(),
+        Some("OBJECT_NOT_FOUND")
+    );
+    let usage = client.bucket_usage(VERSIONS).await.expect("told");
+    let counted = (
+        usage.objects,
+        usage.noncurrent_versions,
+        usage.delete_markers,
+    );
+    assert_eq!(counted, (0, 3, 1));
 }
 
 /// The files of a backup: the whole one, and one with a flipped bit.
@@ -134,6 +215,9 @@ async fn everything_in_a_backup_comes_back_after_all_metadata_was_lost() {
     let mut pool = Pool::new(34, 16 << 20);
     let kept = objects(&mut pool, "kept");
     put_all(&client, BUCKET, &kept).await;
+    let past = keep_versions(&client, &mut pool).await;
+    let before = versions(&client).await;
+    assert_eq!(before.len(), 4, "{before:?}");
     let early = [pool.object("early", 9 << 20)];
     put_all(&client, BUCKET, &early).await;
     let full = record_bytes(&cluster).await;
@@ -152,6 +236,7 @@ async fn everything_in_a_backup_comes_back_after_all_metadata_was_lost() {
         },
     )
     .await;
+    versions_move_on(&client, &past, &mut pool).await;
     let (newer, newest) = move_on(&cluster, &client, &mut pool).await;
     cluster.stop();
     let old: Vec<_> = (1..=NODES)
@@ -173,22 +258,11 @@ async fn everything_in_a_backup_comes_back_after_all_metadata_was_lost() {
     }
     let client = cluster.client();
     verify_all(&client, BUCKET, &kept).await;
+    versions_are_back(&client, &past, &before).await;
     for object in &newer {
         let there = client.get(BUCKET, &object.key, None).await;
         assert!(there.is_err(), "{} is newer than the backup", object.key);
     }
-    let again = objects(&mut pool, "again");
-    let written = put_all(&client, BUCKET, &again).await;
-    let later = written.iter().all(|info| info.generation > newest);
-    assert!(later, "no generation is used twice");
-    verify_all(&client, BUCKET, &again).await;
-    let audited = run(&cluster, &["--json", "admin", "audit"]).done();
-    let found = &audited.json_lines()[0];
-    assert!(found["checked"].as_u64() >= Some(20), "{found}");
-    assert_eq!((&found["lost"], &found["unknown"]), (&0.into(), &0.into()));
-    let finalized = run(&cluster, &["admin", "finalize-version"]).done();
-    assert!(finalized.text().contains("already"), "{}", finalized.text());
-    let released = run(&cluster, &["admin", "backup", "release"]);
-    assert_eq!(released.code, 0, "{}", released.err);
+    goes_on(&cluster, &client, &mut pool, newest).await;
     cluster.stop();
 }

@@ -1,7 +1,8 @@
 //! The same for a person, one sentence a line, the worst first where it matters.
 
-use marram_meta::{DriveDuty, NodeState};
-use marram_types::NodeId;
+use marram_meta::NodeState;
+use marram_placement::{Apart, pool_of};
+use marram_types::{NodeId, Profile};
 
 use super::Facts;
 
@@ -16,6 +17,7 @@ pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
 impl Facts<'_> {
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut all = vec![self.about_nodes(), self.about_losses()];
+        all.extend(self.about_size());
         all.extend(self.about_metadata());
         all.extend(self.about_writes());
         all.extend(self.about_drives());
@@ -60,6 +62,31 @@ impl Facts<'_> {
         }
     }
 
+    /// Pools in use whose shards are kept apart by drives, because there never were nodes enough.
+    fn about_size(&self) -> Option<String> {
+        let seats = self.view.seats();
+        let nodes = Apart::Nodes.places(&seats);
+        let shares = |profile: &Profile| {
+            let table = self.view.pools.get(&pool_of(profile.width()));
+            table.is_some_and(|table| {
+                self.view.apart_in(table, &seats) == Apart::Drives
+                    && table.rows.iter().any(|row| self.most_on_a_node(row) > 1)
+            })
+        };
+        let profile = self
+            .profiles()
+            .into_iter()
+            .filter(shares)
+            .max_by_key(|p| p.width())?;
+        let what = plural(nodes as u64, "node", "nodes");
+        Some(format!(
+            "Shards of one object are kept on different drives and not on different nodes: {profile} needs {} \
+             nodes for that, and there {} {what}.",
+            profile.width(),
+            if nodes == 1 { "is" } else { "are" },
+        ))
+    }
+
     fn about_metadata(&self) -> Vec<String> {
         let weak = self.view.groups.values().filter_map(|group| {
             let up = self.voters_up(&group.voters);
@@ -80,7 +107,7 @@ impl Facts<'_> {
     }
 
     fn about_writes(&self) -> Vec<String> {
-        let one = |profile: marram_types::Profile| match self.written_as(profile) {
+        let one = |profile: Profile| match self.written_as(profile) {
             None => Some(format!(
                 "New objects of {profile} cannot be written: too few drives can take data."
             )),
@@ -106,7 +133,7 @@ impl Facts<'_> {
             let (node, slots) = (place(drive), self.slots_on(*drive));
             let held = self.view.nodes.values().find_map(|node| node.drive(*drive));
             let what = match held.map(|held| held.duty) {
-                Some(DriveDuty::Away) => "is not there",
+                Some(duty) if duty.is_away() => "is not there",
                 _ if self.absent.contains(drive) => "is not there",
                 _ => "has failed",
             };
@@ -123,7 +150,7 @@ impl Facts<'_> {
         });
         let full = self.full.iter().map(|drive| {
             let node = place(drive);
-            format!("Drive {drive} of {node} is full: reads go on, writes go elsewhere.")
+            format!("Drive {drive} of {node} is full: reads go on, writes and moves go elsewhere.")
         });
         retired.chain(full).collect()
     }

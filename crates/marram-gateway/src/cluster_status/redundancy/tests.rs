@@ -113,7 +113,33 @@ fn shards_that_came_to_share_a_node_are_not_full_redundancy() {
         "{said:?}"
     );
     assert_eq!(lacks(&view(6, 2, 5, "4+2")), Vec::<String>::new());
+    // When a node is removed, that is no small cluster.
+    let gone = shared.pools.values().next().unwrap().rows[0].drives[3].0 / 10;
+    shared.nodes.remove(&NodeId(gone));
+    assert!(
+        lacks(&shared)
+            .iter()
+            .any(|said| said.contains("several shards on one node"))
+    );
     for small in [view(1, 6, 1, "4+2"), view(3, 2, 3, "4+2")] {
         assert_eq!(lacks(&small), Vec::<String>::new(), "by its size");
     }
+}
+
+/// A small cluster says that it keeps shards on drives.
+#[test]
+fn shards_on_drives_of_one_node_are_said() {
+    let said = |view: &ClusterView| {
+        let reports = BTreeMap::new();
+        let facts = Facts::new(view, &reports, Some(Usage::default()), |_| true);
+        facts.sentences().join("\n")
+    };
+    let needs =
+        "on different drives and not on different nodes: 4+2 needs 6 nodes for that, and there";
+    let two = said(&view(2, 3, 1, "4+2"));
+    assert!(two.contains(&format!("{needs} are 2 nodes.")), "{two}");
+    let one = said(&view(1, 6, 1, "4+2"));
+    assert!(one.contains(&format!("{needs} is 1 node.")), "{one}");
+    let six = said(&view(6, 2, 5, "4+2"));
+    assert!(!six.contains("different drives"), "{six}");
 }

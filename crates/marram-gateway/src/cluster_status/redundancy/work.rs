@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use marram_meta::{DriveDuty, NodeDuty, NodeRecord, NodeState, Pausable};
-use marram_placement::PgRow;
+use marram_placement::{Apart, PgRow, PoolTable};
 use marram_types::NodeId;
 
 use super::Facts;
@@ -71,21 +71,31 @@ impl Facts<'_> {
         all
     }
 
-    /// Placement groups with more shards on a node than the members would have to take if all of them did: what
-    /// was rebuilt on other drives of too few nodes (rules.md 19). Smaller clusters have it so by their size.
+    /// Placement groups with more shards on a node than belong there: more than one where the pool is kept apart
+    /// by nodes, and else more than the members would have to take if all of them did (rules.md 19). Smaller
+    /// clusters have it so by their size.
     fn sharing_a_node(&self) -> u64 {
         let members = self.view.nodes.values();
         let members = members.filter(|node| node.state == NodeState::Active);
         let members = members.count().max(1);
-        let shares = |row: &&PgRow| {
-            let mut held: BTreeMap<NodeId, usize> = BTreeMap::new();
-            let homes = row.drives.iter().filter_map(|drive| self.nodes.get(drive));
-            homes.for_each(|node| *held.entry(*node).or_default() += 1);
-            let most = row.drives.len().div_ceil(members);
-            held.values().any(|held| *held > most)
+        let seats = self.view.seats();
+        let in_table = |table: &PoolTable| {
+            let most = match self.view.apart_in(table, &seats) {
+                Apart::Nodes => 1,
+                Apart::Drives => usize::from(table.width).div_ceil(members),
+            };
+            let shares = |row: &&PgRow| self.most_on_a_node(row) > most;
+            table.rows.iter().filter(shares).count() as u64
         };
-        let rows = self.view.pools.values().flat_map(|table| &table.rows);
-        rows.filter(shares).count() as u64
+        self.view.pools.values().map(in_table).sum()
+    }
+
+    /// The most shards of a placement group that are on one node.
+    pub(super) fn most_on_a_node(&self, row: &PgRow) -> usize {
+        let mut held: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let homes = row.drives.iter().filter_map(|drive| self.nodes.get(drive));
+        homes.for_each(|node| *held.entry(*node).or_default() += 1);
+        held.into_values().max().unwrap_or(0)
     }
 
     /// What lacks, and what is being done beside it.

@@ -353,6 +353,30 @@ async fn who_acts_on_an_old_status_is_told() {
     client.admin.remove_node(removal(now)).await.unwrap();
 }
 
+/// A drain that is refused leaves no acceptance behind: else the removal would read it as one.
+#[tokio::test]
+async fn narrower_stripes_are_not_accepted_by_a_drain_that_was_refused() {
+    let (cluster, mut client) = cluster(6).await;
+    let seen = client.status().await.layout_epoch;
+    client.set("node-3", NodeDuty::Cordoned).await.unwrap();
+    let drain = |node: &str, if_epoch| v1::SetNodeDutyRequest {
+        node: node.to_owned(),
+        duty: NodeDuty::Draining.into(),
+        force: false,
+        if_epoch,
+        allow_narrower: true,
+    };
+    for node in ["node-2", "node-3"] {
+        let refused = client.admin.set_node_duty(drain(node, Some(seen))).await;
+        let error = refused.unwrap_err();
+        assert!(error.message().contains("look again"), "{error:?}");
+        assert!(cluster.core.view().narrower.is_empty(), "{node}");
+    }
+    let accepted = client.admin.set_node_duty(drain("node-3", None)).await;
+    accepted.unwrap();
+    assert_eq!(cluster.core.view().narrower.len(), 1);
+}
+
 /// Each would be fine alone. Whoever comes second is told, whatever both had seen.
 #[tokio::test]
 async fn of_two_operators_at_once_who_would_leave_too_few_nodes_one_is_refused() {

@@ -65,6 +65,9 @@ async fn each_object_of_a_batch_has_its_own_answer() {
         (false, "INVALID_KEY"),
     ];
     assert_eq!(told, wanted);
+    // The deletion has a generation of its own, which its event tells; what was not there has none.
+    assert!(results[0].generation > large.generation, "{results:?}");
+    assert_eq!(results[1].generation, 0);
     let stale = results[2].failure.as_ref().unwrap();
     assert_eq!(stale.code, Code::FailedPrecondition as i32);
     let small = client.get_range("small", None).await.unwrap().0.object;

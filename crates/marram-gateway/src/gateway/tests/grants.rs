@@ -494,3 +494,46 @@ async fn a_copy_whose_teller_nobody_reads_is_cut_too() {
     assert_eq!(reason(&missing), "OBJECT_NOT_FOUND");
     drop(unread);
 }
+
+#[tokio::test]
+async fn a_batch_stops_when_its_key_is_taken_back() {
+    const KEYS: usize = 100;
+    let (cluster, mut admin) = cluster(1).await;
+    for number in 0..KEYS {
+        admin.put(&format!("{number:03}"), b"x").await.unwrap();
+    }
+    let (made, mut client) = key(&cluster, &mut admin, &["write:bucket"]).await;
+    cluster.groups.hold(true);
+    let objects = (0..KEYS).map(|number| v1::ObjectToDelete {
+        key: format!("{number:03}"),
+        ..v1::ObjectToDelete::default()
+    });
+    let request = v1::DeleteObjectsRequest {
+        bucket: "bucket".to_owned(),
+        objects: objects.collect(),
+        request_id: None,
+    };
+    let batch = tokio::spawn(async move { client.objects.delete_objects(request).await });
+    cluster.groups.until_waiting(1).await;
+    let delete = v1::DeleteAccessKeyRequest { id: id(&made) };
+    admin.iam.delete_access_key(delete).await.unwrap();
+    cluster.groups.hold(false);
+    let results = batch.await.unwrap().unwrap().into_inner().results;
+    let refused = |result: &&v1::DeleteResult| {
+        let failure = result.failure.as_ref();
+        failure.is_some_and(|failure| failure.reason == DENIED)
+    };
+    let denied = results.iter().filter(refused).count();
+    let gone = results.iter().filter(|result| result.existed).count();
+    assert!(results.last().is_some_and(|last| refused(&last)));
+    assert_eq!(
+        (gone > 0, denied + gone),
+        (true, KEYS),
+        "each has its answer"
+    );
+    let left = admin.list(v1::ListObjectsRequest {
+        bucket: "bucket".to_owned(),
+        ..v1::ListObjectsRequest::default()
+    });
+    assert_eq!(left.await.unwrap().objects.len(), denied);
+}

@@ -11,6 +11,7 @@ use marram_proto::v1::object_service_client::ObjectServiceClient;
 use marram_proto::v1::put_object_request::Message;
 use marram_proto::v1::upload_service_client::UploadServiceClient;
 use marram_proto::v1::watch_service_client::WatchServiceClient;
+use marram_proto::v1::write_service_client::WriteServiceClient;
 use marram_types::{Crc64Nvme, crc32c};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
@@ -61,6 +62,7 @@ pub(super) struct Client {
     pub(super) iam: IamServiceClient<Signed>,
     pub(super) uploads: UploadServiceClient<Signed>,
     pub(super) watch: WatchServiceClient<Signed>,
+    pub(super) writes: WriteServiceClient<Signed>,
 }
 
 pub(crate) fn reason(status: &Status) -> String {
@@ -129,6 +131,7 @@ impl Client {
             iam: IamServiceClient::with_interceptor(channel.clone(), signer.clone()),
             uploads: UploadServiceClient::with_interceptor(channel.clone(), signer.clone()),
             watch: WatchServiceClient::with_interceptor(channel.clone(), signer.clone()),
+            writes: WriteServiceClient::with_interceptor(channel.clone(), signer.clone()),
             admin: AdminServiceClient::with_interceptor(channel, signer),
         }
     }

@@ -4,7 +4,7 @@ use marram_proto::v1;
 use tonic::Code;
 
 use super::kit::{Client, cluster, reason};
-use crate::process::{FILTER_BYTES_MAX, FOR_MS_MAX};
+use crate::process::{FILTER_BYTES_MAX, FOR_MS_MAX, PROFILE_S_MAX};
 
 fn set(node: &str, filter: &str) -> v1::SetLogLevelRequest {
     v1::SetLogLevelRequest {
@@ -67,4 +67,38 @@ async fn what_cannot_be_logged_is_refused_with_its_field() {
         assert_eq!(reason(&refused), "INVALID_ARGUMENT", "{refused:?}");
         assert!(refused.message().contains(said), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_process_is_profiled_for_so_long_and_no_longer() {
+    let (cluster, mut client) = cluster(3).await;
+    let level = v1::LogLevel::default();
+    cluster.peers.logs.lock().insert(cluster.nodes[0], level);
+    let ask = |node: &str, seconds| v1::ProfileCpuRequest {
+        node: node.to_owned(),
+        seconds,
+    };
+    for (node, seconds) in [("node-1", 1), ("gateway-1", PROFILE_S_MAX)] {
+        let made = client.admin.profile_cpu(ask(node, seconds)).await.unwrap();
+        let made = made.into_inner();
+        assert_eq!(
+            (&*made.name, &*made.profile),
+            (node, format!("{seconds} s").as_bytes())
+        );
+    }
+    for seconds in [0, PROFILE_S_MAX + 1] {
+        let refused = client.admin.profile_cpu(ask("node-1", seconds)).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(reason(&refused), "INVALID_ARGUMENT");
+        assert!(refused.message().contains("seconds"), "{refused:?}");
+    }
+    let busy = client
+        .admin
+        .profile_cpu(ask("node-2", 1))
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&busy), "NODE_BUSY", "{busy:?}");
+    let node = "node-1".to_owned();
+    let said = client.admin.get_memory(v1::GetMemoryRequest { node }).await;
+    assert_eq!(said.unwrap().into_inner().memory.unwrap().resident_bytes, 7);
 }

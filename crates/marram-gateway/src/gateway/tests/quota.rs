@@ -1,6 +1,7 @@
 //! What a bucket may hold, over the API: to the last byte, and no further.
 
 use futures::future::join_all;
+use marram_metrics::QuotaFound;
 use marram_proto::v1;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -136,7 +137,7 @@ async fn parts_count_from_when_they_are_there_until_their_upload_ends() {
 /// Whoever comes at once: never more than the quota, and all of it in the end.
 #[tokio::test]
 async fn writers_at_once_never_exceed_the_quota() {
-    let (_cluster, mut client) = cluster(6).await;
+    let (cluster, mut client) = cluster(6).await;
     set(&mut client, limits(Some(20_000), None)).await;
     let writes = (0..40).map(|n| {
         let mut client = client.clone();
@@ -158,6 +159,9 @@ async fn writers_at_once_never_exceed_the_quota() {
         client.put(&format!("later-{n}"), &[1; 1000]).await.unwrap();
     }
     told(&client.put("over", &[1]).await.unwrap_err());
+    // All of it was used through groups that began with a share each: some had to give back.
+    let rooms = |found| cluster.core.calls.quota_rooms(found);
+    assert!(rooms(QuotaFound::Free) > 0 && rooms(QuotaFound::Full) > 0);
     // A quota that is lowered takes nothing away, and lets nothing in.
     set(&mut client, limits(Some(5000), None)).await;
     assert_eq!(usage(&mut client).await.bytes, 20_000);

@@ -14,8 +14,10 @@ struct World {
     view: ClusterView,
     health: BTreeMap<NodeId, NodeHealth>,
     observers: usize,
-    /// How many nodes can be without a place to rebuild.
+    /// How many nodes can be rebuilt on the others.
     can_lose: usize,
+    /// How many can be lost with narrower stripes.
+    can_narrow: usize,
     now_ms: u64,
 }
 
@@ -36,6 +38,7 @@ impl World {
             health: view.nodes.keys().map(|node| (*node, up)).collect(),
             observers: view.nodes.len(),
             can_lose: 5,
+            can_narrow: 0,
             now_ms: 50_000,
             view,
         }
@@ -59,7 +62,11 @@ impl World {
     }
 
     fn decide(&self) -> Decisions {
-        let mut holds = |gone: &BTreeSet<NodeId>| gone.len() <= self.can_lose;
+        let mut holds = |gone: &BTreeSet<NodeId>| match gone.len() {
+            lost if lost <= self.can_lose => Holds::Places,
+            lost if lost <= self.can_narrow => Holds::Narrower,
+            _ => Holds::Nothing,
+        };
         decide(
             &self.view,
             &self.health,
@@ -111,17 +118,60 @@ fn what_comes_and_goes_for_the_grace_is_given_up_and_one_observers_word_never_co
 }
 
 #[test]
-fn the_last_spare_shard_is_not_left_missing_for_the_whole_grace() {
+fn the_last_spare_shard_is_rebuilt_as_soon_as_its_node_is_dead() {
     // 2+2 on nine nodes: two dead ones share some placement groups.
+    let sure_ms = PATIENCE.at_the_limit_ms();
+    assert_eq!(sure_ms, DEAD_AFTER_MS);
     let mut world = World::new();
     world.dead(&[3], PATIENCE.urgent_ms);
     assert_eq!(world.commands(), [], "one of two spare shards");
-    world.dead(&[3, 5], PATIENCE.urgent_ms - 1);
-    assert_eq!(world.commands(), []);
-    world.dead(&[3, 5], PATIENCE.urgent_ms);
+    world.dead(&[3, 5], sure_ms);
     assert_eq!(world.commands(), [give_up(3, true), give_up(5, true)]);
+    world.see(5, Health::Suspect, PATIENCE.urgent_ms);
+    assert_eq!(world.commands(), [], "it may only be slow to answer");
+    world.dead(&[3, 5], sure_ms);
+    for node in [3, 5] {
+        world.health.get_mut(&NodeId(node)).expect("known").words = 1;
+    }
+    assert_eq!(world.commands(), [], "one observer's word");
     assert_eq!(Patience::new(2_000).urgent_ms, 2_000);
+    assert_eq!(Patience::new(2_000).at_the_limit_ms(), 2_000);
     assert_eq!(Patience::new(600_000).urgent_ms, 30_000);
+}
+
+#[test]
+fn a_drive_that_is_gone_counts_for_the_last_spare_shard() {
+    let mut world = World::new();
+    world.dead(&[3], PATIENCE.at_the_limit_ms());
+    assert_eq!(world.commands(), []);
+    let fifth = world.view.nodes.get_mut(&NodeId(5)).expect("known");
+    fifth.drives[0].duty = marram_meta::DriveDuty::Failed;
+    assert_eq!(world.commands(), [give_up(3, true)]);
+}
+
+/// Encoding everything anew is not begun for what may be back in a moment.
+#[test]
+fn what_gets_narrower_waits_for_the_grace_and_votes_do_not() {
+    let mut world = World::new();
+    (world.can_lose, world.can_narrow) = (0, 2);
+    world.dead(&[3, 5], PATIENCE.at_the_limit_ms());
+    let decisions = world.decide();
+    assert_eq!(decisions.commands, []);
+    assert!(
+        decisions.notes[0].contains("which gets narrower in 596 s"),
+        "{decisions:?}"
+    );
+    world.dead(&[3, 5], PATIENCE.urgent_ms);
+    assert_eq!(world.commands(), [give_up(3, false), give_up(5, false)]);
+    world.dead(&[3, 5], PATIENCE.grace_ms);
+    assert_eq!(world.commands(), [give_up(3, true), give_up(5, true)]);
+    world.dead(&[3], PATIENCE.grace_ms);
+    world.see(5, Health::Up, 1_000);
+    assert_eq!(
+        world.commands(),
+        [give_up(3, true)],
+        "also far from the limit"
+    );
 }
 
 #[test]

@@ -43,6 +43,12 @@ pub(super) struct State {
     groups: BTreeMap<GroupId, Machine>,
     pub(super) disks: BTreeMap<DriveId, BTreeSet<ShardId>>,
     pub(super) down: BTreeSet<NodeId>,
+    /// How many shards a drive takes; it is full then.
+    pub(super) limits: BTreeMap<DriveId, usize>,
+    /// Nodes that answer and do nothing.
+    pub(super) busy: BTreeSet<NodeId>,
+    /// How often one of them was asked.
+    pub(super) turned_away: usize,
     uploads: Vec<Upload>,
     random: u64,
     sequence: u64,
@@ -415,6 +421,9 @@ impl Fake {
             groups: BTreeMap::new(),
             disks: BTreeMap::new(),
             down: BTreeSet::new(),
+            limits: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            turned_away: 0,
             uploads: Vec::new(),
             random: seed,
             sequence: 0,
@@ -503,13 +512,18 @@ impl Fake {
     }
 
     pub(super) fn work(self: &Arc<Self>) -> Arc<Work<Self, Self>> {
+        self.work_without(Duration::ZERO)
+    }
+
+    /// With so much time for which a full drive gets no moves.
+    pub(super) fn work_without(self: &Arc<Self>, unfit: Duration) -> Arc<Work<Self, Self>> {
         let patience = Patience {
             look: Duration::ZERO,
             later: Duration::ZERO,
             latest: Duration::ZERO,
             quiet: Duration::ZERO,
             away: Duration::from_secs(60),
-            unfit: Duration::ZERO,
+            unfit,
             tickets: Duration::ZERO,
             narrow: Duration::from_secs(600),
         };
@@ -540,6 +554,10 @@ impl Fake {
     fn check(state: &mut State, node: NodeId, (pg, epoch): (PgId, u64)) -> Result<(), ShardsError> {
         if state.down.contains(&node) || state.fails() {
             return Err(ShardsError::Away);
+        }
+        if state.busy.contains(&node) {
+            state.turned_away += 1;
+            return Err(ShardsError::Busy);
         }
         match state.row(pg).epoch {
             known if known < epoch => Err(ShardsError::Behind),
@@ -664,6 +682,10 @@ impl Shards for Fake {
             done.push(if state.holds(drive, id) {
                 Restored::Held { written: 0 }
             } else if source(wanted.shard) || others >= 2 {
+                let held = state.disks.get(&drive).map_or(0, BTreeSet::len);
+                if state.limits.get(&drive).is_some_and(|most| held >= *most) {
+                    return Err(ShardsError::Full);
+                }
                 if state.fails() {
                     Restored::Failed
                 } else {

@@ -353,6 +353,8 @@ fn uploads_that_nobody_completes_are_ended() {
             content_type: String::new(),
             metadata: Vec::new(),
             tags: Vec::new(),
+            // A stream that nobody goes on with is as stale.
+            stream: upload == 2,
         }));
         group.time_ms += DAY_MS;
     }

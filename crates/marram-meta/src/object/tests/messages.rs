@@ -9,8 +9,8 @@ use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
     AnnotateCommand, CollectedEntry, CompletedUpload, Completion, Due, DueWhat, ExpireCommand,
-    Expired, LeaseCommand, Measure, NewPart, ObjectCommand, ObjectOutcome, OverLease, QuotaRefusal,
-    Refusal, Tombstone, UploadCommand, UploadName, UploadRefusal, VersionCommand,
+    Expired, LeaseCommand, Measure, NewPart, NewRun, ObjectCommand, ObjectOutcome, OverLease,
+    QuotaRefusal, Refusal, Tombstone, UploadCommand, UploadName, UploadRefusal, VersionCommand,
 };
 
 fn object_command() -> impl Strategy<Value = ObjectCommand> {
@@ -222,6 +222,19 @@ fn upload_command() -> impl Strategy<Value = UploadCommand> {
         sums,
         extents,
     });
+    let run = (
+        any::<[u64; 4]>(),
+        any::<u32>(),
+        vec(arb::new_extent(), 0..3),
+    );
+    let run = run.prop_map(|(n, crc32c, extents)| NewRun {
+        epoch: n[0],
+        offset: n[1],
+        size: n[2],
+        crc64: n[3],
+        crc32c,
+        extents,
+    });
     let whole = (
         any::<u128>(),
         any::<[u64; 4]>(),
@@ -238,14 +251,22 @@ fn upload_command() -> impl Strategy<Value = UploadCommand> {
         asked: n[3],
     });
     prop_oneof![
-        (upload_name(), arb::text(), arb::metadata(), arb::metadata()).prop_map(
-            |(name, content_type, metadata, tags)| UploadCommand::Create {
-                name,
-                content_type,
-                metadata,
-                tags,
-            }
-        ),
+        (
+            (upload_name(), any::<bool>()),
+            (arb::text(), arb::metadata(), arb::metadata())
+        )
+            .prop_map(|((name, stream), (content_type, metadata, tags))| {
+                UploadCommand::Create {
+                    name,
+                    content_type,
+                    metadata,
+                    tags,
+                    stream,
+                }
+            }),
+        (upload_name(), any::<u64>())
+            .prop_map(|(name, offset)| UploadCommand::Open { name, offset }),
+        (upload_name(), run).prop_map(|(name, content)| UploadCommand::Run { name, content }),
         (upload_name(), part).prop_map(|(name, content)| UploadCommand::Part { name, content }),
         (upload_name(), whole, arb::precondition()).prop_map(|(name, content, precondition)| {
             UploadCommand::Complete {
@@ -392,6 +413,9 @@ fn upload_outcome() -> impl Strategy<Value = ObjectOutcome> {
                 created_ms,
             }
         }),
+        any::<u64>().prop_map(|epoch| ObjectOutcome::WriteOpened { epoch }),
+        any::<[u64; 2]>()
+            .prop_map(|[persisted, crc64]| ObjectOutcome::RunRecorded { persisted, crc64 }),
         (any::<u64>(), any::<bool>()).prop_map(|(modified_ms, under_protected)| {
             ObjectOutcome::PartStored {
                 modified_ms,
@@ -420,6 +444,10 @@ fn upload_outcome() -> impl Strategy<Value = ObjectOutcome> {
             UploadRefusal::Unknown,
             UploadRefusal::Changed,
             UploadRefusal::TooManyExtents,
+            UploadRefusal::IsStream,
+            UploadRefusal::NotStream,
+            UploadRefusal::StaleWriter { epoch: 7 },
+            UploadRefusal::WrongOffset { persisted: 1 << 40 },
         ])
         .prop_map(|refusal| ObjectOutcome::Refused(refusal.into())),
     ]

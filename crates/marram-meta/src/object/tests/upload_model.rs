@@ -1,5 +1,5 @@
-//! Random histories of uploads against a model of maps: parts, completions, aborts, overwrites, deletions
-//! and removals in every order, entries late and twice.
+//! Random histories of uploads against a model of maps: parts, streams with their writers and runs,
+//! completions, aborts, overwrites, deletions and removals in every order, entries late and twice.
 //!
 //! What a version or an upload has is never garbage, what is garbage is never had, and what nobody has
 //! becomes garbage.
@@ -10,6 +10,7 @@ use std::ops::{Bound, ControlFlow};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::streams::{RUN, begin, open, run as run_of};
 use super::uploads::{complete, create, data_of, drop_all, name, part, uploaded};
 use super::versions::version;
 use super::{striped, usage};
@@ -35,6 +36,11 @@ const PROFILES: [&str; 3] = ["4+2", "2+2", "1+1"];
 #[derive(Debug, Clone)]
 enum Op {
     Create(usize),
+    Stream(usize),
+    /// A writer begins where the stream ends.
+    Open(usize),
+    /// Upload, profile, a writer from before; applied now, or by a later `Late` if ever.
+    Run(usize, usize, bool, bool),
     /// Upload, number, profile; applied now, or by a later `Late` if ever.
     Part(usize, u16, usize, bool),
     /// Upload, which of its parts, applied now or late.
@@ -57,6 +63,10 @@ fn op() -> impl Strategy<Value = Op> {
     let now = || prop::sample::select(vec![true, true, false]);
     prop_oneof![
         3 => (0..KEYS.len()).prop_map(Op::Create),
+        2 => (0..KEYS.len()).prop_map(Op::Stream),
+        3 => upload().prop_map(Op::Open),
+        9 => (upload(), 0..PROFILES.len(), prop::sample::select(vec![false, false, true]), now())
+            .prop_map(|(u, p, stale, now)| Op::Run(u, p, stale, now)),
         9 => (upload(), 1..5_u16, 0..PROFILES.len(), now())
             .prop_map(|(u, n, p, now)| Op::Part(u, n, p, now)),
         4 => (upload(), 1..16_u8, now()).prop_map(|(u, mask, now)| Op::Complete(u, mask, now)),
@@ -76,6 +86,8 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Debug, Clone)]
 enum Effect {
     Part(u128, u16, u64),
+    /// Upload, epoch, where it goes on, data.
+    Run(u128, u64, u64, u64),
     Complete(usize, u128, Vec<u16>),
     Abort(u128),
     Put(usize, u64),
@@ -86,7 +98,9 @@ enum Effect {
 #[derive(Default)]
 struct Model {
     /// By upload: key, and data by part.
-    uploads: BTreeMap<u128, (usize, BTreeMap<u16, u64>)>,
+    uploads: BTreeMap<u128, (usize, BTreeMap<u16, Vec<u64>>)>,
+    /// By stream that is under way: the epochs of its writers.
+    writers: BTreeMap<u128, Vec<u64>>,
     /// By key: generation and data of the current version.
     objects: BTreeMap<usize, (u64, Vec<u64>)>,
     /// By key and generation: what else is kept; no data is a marker.
@@ -201,7 +215,7 @@ impl Run {
     /// Applies an entry; the model follows when the outcome says that this very apply did it.
     fn apply(&mut self, entry: &[u8], effect: &Effect, first: bool) {
         let outcome = self.group.apply(entry);
-        if let Effect::Part(_, _, data) | Effect::Put(_, data) = effect {
+        if let Effect::Part(_, _, data) | Effect::Run(.., data) | Effect::Put(_, data) = effect {
             self.known.insert(*data);
         }
         if !first {
@@ -210,15 +224,32 @@ impl Run {
         match (&outcome, effect) {
             (ObjectOutcome::PartStored { .. }, Effect::Part(upload, number, data)) => {
                 let (_, held) = self.model.uploads.get_mut(upload).unwrap();
-                held.insert(*number, *data);
+                held.insert(*number, vec![*data]);
+            }
+            (
+                ObjectOutcome::RunRecorded { persisted, .. },
+                Effect::Run(upload, epoch, offset, data),
+            ) => {
+                assert_eq!(
+                    self.model.writers[upload].last(),
+                    Some(epoch),
+                    "a stale writer"
+                );
+                assert_eq!(*persisted, offset + RUN, "at the end and nowhere else");
+                let (_, held) = self.model.uploads.get_mut(upload).unwrap();
+                let runs = held.entry(1).or_default();
+                assert_eq!(runs.len() as u64 * RUN, *offset);
+                runs.push(*data);
             }
             (ObjectOutcome::UploadCompleted(done), Effect::Complete(key, upload, numbers)) => {
                 let (_, held) = self.model.uploads.remove(upload).unwrap();
-                let object = numbers.iter().map(|n| held[n]).collect();
+                self.model.writers.remove(upload);
+                let object = numbers.iter().flat_map(|n| held[n].clone()).collect();
                 self.model.replace(*key, done.generation.0, object);
             }
             (ObjectOutcome::Done, Effect::Abort(upload)) => {
                 self.model.uploads.remove(upload).unwrap();
+                self.model.writers.remove(upload);
             }
             (ObjectOutcome::Committed { generation, .. }, Effect::Put(key, data)) => {
                 self.model.replace(*key, generation.0, vec![*data]);
@@ -241,7 +272,7 @@ impl Run {
     /// A live extent's data.
     fn nth_held(&self, nth: usize) -> Option<u64> {
         let uploads = self.model.uploads.values();
-        let parts = uploads.flat_map(|(_, held)| held.values().copied());
+        let parts = uploads.flat_map(|(_, held)| held.values().flatten().copied());
         let all: Vec<u64> = self.model.had().chain(parts).collect();
         (!all.is_empty()).then(|| all[nth % all.len()])
     }
@@ -254,6 +285,7 @@ impl Run {
                 self.uploads.push((*key, upload));
                 self.model.uploads.insert(upload, (*key, BTreeMap::new()));
             }
+            Op::Stream(_) | Op::Open(_) | Op::Run(..) => self.step_of_stream(op),
             Op::Part(nth, number, written, now) => {
                 let Some((key, upload)) = self.nth_upload(*nth) else {
                     return;
@@ -312,6 +344,50 @@ impl Run {
         }
     }
 
+    fn step_of_stream(&mut self, op: &Op) {
+        match op {
+            Op::Stream(key) => {
+                let upload = u128::from(self.id());
+                self.group.run(&begin(KEYS[*key], upload));
+                self.uploads.push((*key, upload));
+                self.model.uploads.insert(upload, (*key, BTreeMap::new()));
+                self.model.writers.insert(upload, Vec::new());
+            }
+            Op::Open(nth) => {
+                let Some((key, upload)) = self.nth_upload(*nth) else {
+                    return;
+                };
+                let offset = self.persisted(upload);
+                let outcome = self.group.run(&open(KEYS[key], upload, offset));
+                match (outcome, self.model.writers.get_mut(&upload)) {
+                    (ObjectOutcome::WriteOpened { epoch }, Some(writers)) => writers.push(epoch),
+                    (ObjectOutcome::Refused(_), None) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            Op::Run(nth, written, stale, now) => {
+                let Some((key, upload)) = self.nth_upload(*nth) else {
+                    return;
+                };
+                let writers = self.model.writers.get(&upload).cloned().unwrap_or_default();
+                let Some(epoch) = writers.iter().rev().nth(usize::from(*stale)).copied() else {
+                    return;
+                };
+                let (offset, id) = (self.persisted(upload), self.id());
+                let command = run_of(KEYS[key], upload, (epoch, offset), PROFILES[*written], id);
+                self.send(&command, &Effect::Run(upload, epoch, offset, id), *now);
+            }
+            _ => {}
+        }
+    }
+
+    /// How many bytes a stream has; 0 of what is none.
+    fn persisted(&self, upload: u128) -> u64 {
+        let held = self.model.uploads.get(&upload).map(|(_, held)| held);
+        let runs = held.and_then(|held| held.get(&1)).map_or(0, Vec::len);
+        runs as u64 * RUN
+    }
+
     fn work(&mut self, op: &Op) {
         match op {
             Op::Drop => {
@@ -333,6 +409,7 @@ impl Run {
                 self.known.insert(id);
                 for (_, held) in self.model.uploads.values_mut() {
                     held.values_mut()
+                        .flatten()
                         .filter(|d| **d == old)
                         .for_each(|d| *d = id);
                 }
@@ -407,6 +484,10 @@ impl Run {
             };
             let numbers: Vec<u16> = seen.parts.iter().map(|p| p.part).collect();
             assert_eq!(numbers, wanted.keys().copied().collect::<Vec<_>>());
+            let epoch = seen.row.stream.map(|stream| stream.epoch);
+            let writers = self.model.writers.get(upload);
+            let heard = writers.map(|writers| writers.last().copied().unwrap_or_default());
+            assert_eq!(epoch, heard, "upload {upload}");
             let rows = part_rows(&self.group.kv, name("a", *upload).upload, 0, 99, |_| true);
             let totals = rows.unwrap().into_iter().map(|(_, row)| row.totals());
             let totals = totals.fold(PartTotals::default(), PartTotals::plus);
@@ -488,7 +569,7 @@ impl Run {
         self.check();
         assert!(!drops::any(&self.group.kv).unwrap());
         let uploads = self.model.uploads.values();
-        let parts = uploads.flat_map(|(_, held)| held.values().copied());
+        let parts = uploads.flat_map(|(_, held)| held.values().flatten().copied());
         let had: BTreeSet<u64> = self.model.had().chain(parts).collect();
         let mut held = BTreeSet::new();
         let mut garbage_data = BTreeSet::new();

@@ -31,6 +31,7 @@ pub(super) fn create(object: &str, upload: u128) -> ObjectCommand {
         content_type: "text/plain".to_owned(),
         metadata: vec![("a".to_owned(), "b".to_owned())],
         tags: vec![("stage".to_owned(), "raw".to_owned())],
+        stream: false,
     })
 }
 

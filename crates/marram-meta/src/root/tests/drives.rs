@@ -98,7 +98,7 @@ fn a_node_has_no_more_drives_than_it_may() {
 
 #[test]
 fn duties_of_a_drive_change_by_their_rules() {
-    use DriveDuty::{Away, Draining, Failed, Removed, Serving};
+    use DriveDuty::{Away, AwayDraining, Draining, Failed, Removed, Serving};
     let mut root = Root::ready(1, 1);
     let node = node(&root);
     let drive = add(&mut root, node, 1);
@@ -107,13 +107,18 @@ fn duties_of_a_drive_change_by_their_rules() {
         (Draining, Serving),
         (Serving, Away),
         (Away, Serving),
+        (Serving, Draining),
+        (Draining, AwayDraining),
+        (AwayDraining, Draining),
+        (Draining, AwayDraining),
+        (AwayDraining, Serving),
         (Serving, Failed),
     ] {
         assert_eq!(root.run(&set(drive, to)), RootOutcome::Done, "{from:?}");
         assert_eq!(root.run(&set(drive, to)), RootOutcome::Done, "again");
         assert_eq!(root.view().nodes[&node].drive(drive).unwrap().duty, to);
     }
-    for to in [Serving, Draining, Away, Removed] {
+    for to in [Serving, Draining, Away, AwayDraining, Removed] {
         let from = Failed;
         let refusal = DriveRefusal::DutyChange { drive, from, to };
         assert_eq!(refused(&mut root, &set(drive, to)), refusal);

@@ -320,6 +320,52 @@ fn too_few_nodes_for_a_bucket_are_left_only_where_narrower_stripes_are_accepted(
     root.refused(&duty(all[0], NodeDuty::Draining));
 }
 
+/// Narrower stripes are accepted with the drain, or not at all: an acceptance that stays behind would count
+/// when somebody removes the node without a word about stripes.
+#[test]
+fn narrower_stripes_are_accepted_only_with_the_drain() {
+    use NodeDuty::{Cordoned, Draining, Serving};
+    let mut root = Root::ready(4, 5);
+    root.bucket(&create("wide", Some(profile("2+2"))));
+    let all = nodes(&root);
+    let node = all[0];
+    let drain = |from, if_epoch| RootCommand::DrainNarrower {
+        node,
+        from,
+        if_epoch,
+    };
+    let seen = root.view().layout.epoch;
+    root.run(&duty(node, Cordoned));
+    let epoch = root.view().layout.epoch;
+    let moved = Refusal::LayoutMoved { given: seen, epoch };
+    assert_eq!(root.refused(&drain(Cordoned, Some(seen))), moved);
+    let (now, expected) = (Cordoned, Serving);
+    let changed = Refusal::DutyChanged {
+        node,
+        now,
+        expected,
+    };
+    assert_eq!(root.refused(&drain(Serving, None)), changed);
+    assert!(root.view().narrower.is_empty(), "refused: nothing is noted");
+    root.refused(&duty(node, Draining));
+    assert_eq!(root.run(&drain(Cordoned, Some(epoch))), RootOutcome::Done);
+    let view = root.view();
+    assert_eq!(
+        (view.nodes[&node].duty, view.narrower),
+        (Draining, [node].into())
+    );
+    assert_eq!(root.run(&drain(Cordoned, None)), RootOutcome::Done, "again");
+    // Parity does not shrink, whatever is accepted, and a refusal notes nothing.
+    let node = all[1];
+    root.run(&duty(node, Cordoned));
+    root.refused(&RootCommand::DrainNarrower {
+        node,
+        from: Cordoned,
+        if_epoch: None,
+    });
+    assert_eq!(root.view().narrower, [all[0]].into());
+}
+
 #[test]
 fn a_slot_is_left_without_a_drive_only_when_its_node_goes() {
     let mut root = Root::ready(3, 1);

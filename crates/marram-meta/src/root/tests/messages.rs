@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use crate::stored::Stored;
 use crate::testing::arb;
 use crate::{
-    AdmittedNode, DriveCommand, DriveJoin, DriveRefusal, IdentityCommand, IdentityRefusal,
-    KeyCommand, NewToken, Newcomer, NodeJoin, Pausable, QuotaCommand, Refusal, RootCommand,
-    RootOutcome, TokenRole,
+    AdmittedNode, Command, DriveCommand, DriveDuty, DriveJoin, DriveRefusal, EndingCommand,
+    IdentityCommand, IdentityRefusal, KeyCommand, NewToken, Newcomer, NodeDuty, NodeJoin, Pausable,
+    QuotaCommand, Refusal, RootCommand, RootOutcome, TokenRole,
 };
 
 fn node_join() -> impl Strategy<Value = NodeJoin> {
@@ -64,6 +64,11 @@ fn root_command() -> impl Strategy<Value = RootCommand> {
                 nonempty,
             }
         }),
+        (bucket(), any::<u64>()).prop_map(|(bucket, epoch)| {
+            RootCommand::Ending(EndingCommand::Begin { bucket, epoch })
+        }),
+        (bucket(), any::<u64>())
+            .prop_map(|(bucket, epoch)| RootCommand::Ending(EndingCommand::End { bucket, epoch })),
         arb::access_key().prop_map(RootCommand::PutAccessKey),
         key_command(),
         any::<u8>().prop_map(|version| RootCommand::FinalizeVersion { version }),
@@ -175,8 +180,19 @@ fn layout_command() -> impl Strategy<Value = RootCommand> {
                 if_epoch,
             }
         ),
-        (pool(), vec(planned, 0..4))
-            .prop_map(|(pool, moves)| RootCommand::StartMoves { pool, moves }),
+        (node(), arb::duty(), option::of(any::<u64>())).prop_map(|(node, from, if_epoch)| {
+            RootCommand::DrainNarrower {
+                node,
+                from,
+                if_epoch,
+            }
+        }),
+        (pool(), vec(planned, 0..4), any::<bool>()).prop_map(
+            |(pool, moves, narrow)| match narrow {
+                true => RootCommand::NarrowRows { pool, moves },
+                false => RootCommand::StartMoves { pool, moves },
+            }
+        ),
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::CutMoves { pool, pgs }),
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::EndMoves { pool, pgs }),
         (pool(), pgs()).prop_map(|(pool, pgs)| RootCommand::CancelMoves { pool, pgs }),
@@ -389,5 +405,62 @@ proptest! {
     #[test]
     fn joins_round_trip(join in node_join()) {
         prop_assert_eq!(NodeJoin::from_bytes(&join.to_bytes()), Ok(join));
+    }
+}
+
+/// What is in logs and tables stays readable: these bytes never change their meaning.
+#[test]
+fn the_end_of_a_deletion_and_a_drive_that_was_drained_have_their_bytes() {
+    let bucket = BucketId(300);
+    let golden: [(RootCommand, &[u8], u8); 6] = [
+        (
+            RootCommand::DrainNarrower {
+                node: NodeId(300),
+                from: NodeDuty::Cordoned,
+                if_epoch: Some(5),
+            },
+            &[122, 0xac, 2, NodeDuty::Cordoned as u8, 1, 5],
+            4,
+        ),
+        (
+            RootCommand::BucketSealed {
+                bucket,
+                epoch: 4,
+                nonempty: false,
+            },
+            &[11, 0xac, 2, 4, 0],
+            2,
+        ),
+        (
+            RootCommand::Ending(EndingCommand::Begin { bucket, epoch: 4 }),
+            &[120, 0xac, 2, 4],
+            4,
+        ),
+        (
+            RootCommand::Ending(EndingCommand::End { bucket, epoch: 4 }),
+            &[121, 0xac, 2, 4],
+            4,
+        ),
+        (
+            RootCommand::Drives(DriveCommand::SetDuty {
+                drive: DriveId(258),
+                duty: DriveDuty::Away,
+            }),
+            &[46, 0x82, 2, 3],
+            2,
+        ),
+        (
+            RootCommand::Drives(DriveCommand::SetDuty {
+                drive: DriveId(258),
+                duty: DriveDuty::AwayDraining,
+            }),
+            &[46, 0x82, 2, 6],
+            4,
+        ),
+    ];
+    for (command, bytes, version) in golden {
+        assert_eq!(command.ser_value(), bytes, "{command:?}");
+        assert_eq!(RootCommand::deser_value(bytes), Ok(command.clone()));
+        assert_eq!(command.version(), version, "{command:?}");
     }
 }

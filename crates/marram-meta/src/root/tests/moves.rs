@@ -4,7 +4,7 @@ use marram_placement::{PgRow, Phase, PoolTable, SlotMove, Spread};
 use marram_types::{DriveId, PoolId};
 
 use super::Root;
-use crate::{Malformed, NodeDuty, Refusal, RootCommand, RootOutcome};
+use crate::{DriveCommand, Malformed, NodeDuty, Refusal, RootCommand, RootOutcome};
 
 const POOL: PoolId = PoolId(3);
 
@@ -40,6 +40,67 @@ fn moved(outcome: RootOutcome) -> (u32, u64) {
 
 fn slot(pg: u16, slot: u8, from: DriveId, to: DriveId) -> SlotMove {
     SlotMove { pg, slot, from, to }
+}
+
+/// Slots that may be left without a drive: of nodes that were given up, and beside another of their node.
+#[test]
+fn rows_become_narrower_only_where_a_node_is_gone_or_shared() {
+    let (mut root, drives) = ready();
+    let all: Vec<_> = root.view().nodes.into_keys().collect();
+    let vacate = |pg, at: u8, from| slot(pg, at, from, DriveId::vacant(at));
+    let narrow = |moves| RootCommand::NarrowRows { pool: POOL, moves };
+    let first = vacate(0, 0, drives[0]);
+    assert_eq!(moved(root.run(&narrow(vec![first]))).0, 0, "it serves");
+    root.run(&RootCommand::GiveUp {
+        node: all[0],
+        rebuild: false,
+    });
+    assert_eq!(moved(root.run(&narrow(vec![first]))).0, 0, "for its votes");
+    root.run(&RootCommand::GiveUp {
+        node: all[0],
+        rebuild: true,
+    });
+    let elsewhere = slot(0, 0, drives[0], drives[4]);
+    let of_another = slot(0, 0, drives[0], DriveId::vacant(1));
+    let serves = vacate(0, 1, drives[1]);
+    let none = narrow(vec![elsewhere, of_another, serves, vacate(0, 1, drives[0])]);
+    assert_eq!(moved(root.run(&none)).0, 0);
+    let start = RootCommand::StartMoves {
+        pool: POOL,
+        moves: vec![first],
+    };
+    assert_eq!(moved(root.run(&start)).0, 0, "as in the last release");
+    assert_eq!(moved(root.run(&narrow(vec![first]))).0, 1);
+    let row = table(&root).rows[0].clone();
+    assert_eq!(
+        row.moving.map(|m| (m.phase, m.to)),
+        Some((Phase::Dual, first.to))
+    );
+
+    // A second drive of the node that has the second slot, in the third.
+    let node = all[1];
+    let added = DriveCommand::Add {
+        node,
+        label: 7,
+        capacity: 1 << 30,
+    };
+    root.run(&RootCommand::Drives(added));
+    let second = root.view().nodes[&node].drives[1].drive;
+    let shares = slot(1, 1, drives[2], second);
+    let start = RootCommand::StartMoves {
+        pool: POOL,
+        moves: vec![shares],
+    };
+    let (count, epoch) = moved(root.run(&start));
+    assert_eq!(count, 1);
+    let pgs = vec![(1, epoch)];
+    let (_, epoch) = moved(root.run(&RootCommand::CutMoves { pool: POOL, pgs }));
+    let pgs = vec![(1, epoch)];
+    root.run(&RootCommand::EndMoves { pool: POOL, pgs });
+    assert_eq!(table(&root).rows[1].drives[..2], [drives[1], second]);
+    let shared = narrow(vec![vacate(1, 2, drives[3]), vacate(1, 1, second)]);
+    assert_eq!(moved(root.run(&shared)).0, 1, "the one beside another");
+    assert_eq!(table(&root).rows[1].moving.map(|m| m.slot), Some(1));
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn cluster(nodes: u64, width: usize) -> (Vec<Seat>, PoolTable) {
 }
 
 fn planned(table: &PoolTable, seats: &[Seat]) -> PoolPlan {
-    PoolPlan::of(table, seats).unwrap()
+    PoolPlan::of(table, seats, 1).unwrap()
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::units::size as human;
 
-/// Puts or gets of a run.
+/// Puts, gets or lists of a run. Of lists no bytes are counted.
 #[derive(Debug, Serialize)]
 pub(super) struct Part {
     requests: u64,
@@ -32,6 +32,7 @@ pub(super) struct Report {
     pub(super) seconds: f64,
     pub(super) put: Option<Part>,
     pub(super) get: Option<Part>,
+    pub(super) list: Option<Part>,
     pub(super) machine: Option<Machine>,
 }
 
@@ -41,10 +42,11 @@ pub(super) fn name(kind: BenchKind) -> &'static str {
         BenchKind::Put => "put",
         BenchKind::Get => "get",
         BenchKind::Mixed => "mixed",
+        BenchKind::List => "list",
     }
 }
 
-/// What is told of puts, or of gets.
+/// What is told of puts, of gets, or of lists.
 pub(super) fn part(seen: &Histogram, failed: u64, size: u64, time: Duration) -> Part {
     let requests = seen.count();
     let bytes = requests * size;
@@ -71,7 +73,12 @@ pub(super) fn print(output: &Output, report: &Report) -> Result<(), Failure> {
         report.objects,
         report.seconds
     ))?;
-    for (name, part) in [("put", &report.put), ("get", &report.get)] {
+    let parts = [
+        ("put", &report.put),
+        ("get", &report.get),
+        ("list", &report.list),
+    ];
+    for (name, part) in parts {
         let Some(part) = part else { continue };
         let (requests, failed, latency) = (part.requests, part.failed, &part.latency);
         output.line(&format!(

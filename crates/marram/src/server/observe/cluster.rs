@@ -1,12 +1,13 @@
 //! What the cluster decided and says of itself, as this process knows it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use marram_meta::{ClusterView, NodeDuty, NodeState, Pausable};
 use marram_metrics::catalogue::{
     CLUSTER_NODE_DUTIES, CLUSTER_NODES, CLUSTER_VIEW_INDEX, MOVED_BYTES, MOVES_TO_GO,
-    MOVES_UNDER_WAY, MOVES_WAITING, PAUSED, SLOTS_UNPLACED,
+    MOVES_UNDER_WAY, MOVES_WAITING, PAUSED, REPAIRED, REPAIRS_AGE, REPAIRS_LEFT, SLOTS_UNPLACED,
 };
 use marram_metrics::{Sheet, Source};
 use marram_types::{ClusterHealth, Health};
@@ -65,5 +66,10 @@ impl Source for Cluster {
         sheet.set(&MOVES_TO_GO, &[], work.to_go);
         sheet.set(&SLOTS_UNPLACED, &[], work.unplaced);
         sheet.set(&MOVED_BYTES, &[], work.written_bytes);
+        let age = Duration::from_millis(work.tickets_for_ms);
+        sheet.set_time(&REPAIRS_AGE, &[], age);
+        let left = work.tickets_left_ms().unwrap_or(0);
+        sheet.set_time(&REPAIRS_LEFT, &[], Duration::from_millis(left));
+        sheet.set(&REPAIRED, &[], work.repaired);
     }
 }

@@ -1,24 +1,29 @@
 //! The replicas of this server, and of the groups that it leads what is in them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use marram_mesh::Mesh;
-use marram_meta::{ClusterView, ObjectAnswer, ObjectQuery};
+use marram_meta::{ClusterView, LostTotals, ObjectAnswer, ObjectQuery};
 use marram_metrics::catalogue::{
-    GROUP_GARBAGE, GROUP_GARBAGE_AGE, GROUP_GARBAGE_SIZE, GROUP_NARROWED, GROUP_OBJECT,
-    GROUP_OBJECTS, GROUP_REENCODINGS, GROUP_REPAIRS, GROUP_UNDER_PROTECTED, RAFT_APPLIED,
-    RAFT_CHECKPOINT, RAFT_COMMITTED, RAFT_HAS_LEADER, RAFT_LAG, RAFT_LAST, RAFT_ROLE, RAFT_TERM,
-    RAFT_VOTERS,
+    CACHE_HITS, CACHE_MISSES, CACHE_SIZE, GROUP_GARBAGE, GROUP_GARBAGE_AGE, GROUP_GARBAGE_SIZE,
+    GROUP_LACKING, GROUP_LOST, GROUP_MARKERS, GROUP_MISPLACED, GROUP_NARROWED, GROUP_NONCURRENT,
+    GROUP_NONCURRENT_SIZE, GROUP_OBJECT, GROUP_OBJECTS, GROUP_REENCODINGS, GROUP_REPAIRS,
+    GROUP_UNDER_PROTECTED, GROUP_UPLOAD_SIZE, RAFT_APPLIED, RAFT_CHECKPOINT, RAFT_COMMITTED,
+    RAFT_HAS_LEADER, RAFT_LAG, RAFT_LAST, RAFT_LEADER_CHANGES, RAFT_ROLE, RAFT_SNAPSHOT_SIZE,
+    RAFT_SNAPSHOTS, RAFT_TERM, RAFT_VOTERS,
 };
 use marram_metrics::{Sheet, Source};
 use marram_proto::v1::ReplicaFacts;
-use marram_raft::{GroupStatus, RaftHost, Role};
+use marram_raft::{GroupFigures, GroupStatus, RaftHost, Role};
 use marram_types::{GroupId, ReplicaId};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::super::view::node_of;
+use super::proposals::ProposalCounts;
 
 const ROLES: [&str; 5] = ["leader", "follower", "candidate", "learner", "stopped"];
 
@@ -34,6 +39,33 @@ pub(in crate::server) struct Groups {
     pub mesh: Mesh,
     /// Who runs which replica.
     pub view: watch::Receiver<Arc<ClusterView>>,
+    /// What lacked shards when it was last counted.
+    pub lost: Lost,
+    /// What is proposed to them.
+    pub proposals: Arc<ProposalCounts>,
+}
+
+/// What lacks shards in each group, counted not too often: each ticket's extent is looked at.
+#[derive(Debug, Default)]
+pub(in crate::server) struct Lost(Mutex<BTreeMap<GroupId, (Instant, Arc<LostTotals>)>>);
+
+/// How long a count is good.
+const LOST_FOR: Duration = Duration::from_secs(5);
+
+impl Lost {
+    fn known(&self, group: GroupId) -> Option<Arc<LostTotals>> {
+        let known = self.0.lock();
+        let (since, totals) = known.get(&group)?;
+        (since.elapsed() < LOST_FOR).then(|| Arc::clone(totals))
+    }
+
+    fn keep(&self, group: GroupId, totals: LostTotals) -> Arc<LostTotals> {
+        let totals = Arc::new(totals);
+        self.0
+            .lock()
+            .insert(group, (Instant::now(), Arc::clone(&totals)));
+        totals
+    }
 }
 
 #[async_trait]
@@ -41,6 +73,10 @@ impl Source for Groups {
     async fn collect(&self, sheet: &mut Sheet) {
         let view = self.view.borrow().clone();
         let answers = |replica| node_of(&view, replica).is_some_and(|n| self.mesh.is_up(n));
+        let pages = self.host.pages();
+        sheet.set(&CACHE_HITS, &["tables"], pages.hits);
+        sheet.set(&CACHE_MISSES, &["tables"], pages.misses);
+        sheet.set(&CACHE_SIZE, &["tables"], pages.bytes);
         for group in self.host.groups() {
             let Some(status) = self.host.status(group) else {
                 continue;
@@ -49,6 +85,10 @@ impl Source for Groups {
             let led = is_led(&status, answers);
             sheet.set(&RAFT_HAS_LEADER, &[&name], u64::from(led));
             write(sheet, &name, &status);
+            self.proposals.begin(group);
+            if let Some(figures) = self.host.figures(group) {
+                write_figures(sheet, &name, &figures);
+            }
             if status.role == Role::Leader && group != GroupId::ROOT {
                 self.write_content(sheet, group, &name).await;
             }
@@ -63,18 +103,35 @@ impl Groups {
         ObjectAnswer::decode(&answer.0).ok()
     }
 
+    async fn lost(&self, group: GroupId) -> Option<Arc<LostTotals>> {
+        if let Some(known) = self.lost.known(group) {
+            return Some(known);
+        }
+        match self.ask(group, ObjectQuery::LostTotals).await {
+            Some(ObjectAnswer::LostTotals(totals)) => Some(self.lost.keep(group, totals)),
+            _ => None,
+        }
+    }
+
     async fn write_content(&self, sheet: &mut Sheet, group: GroupId, name: &str) {
         let labels = [name];
         let usage = ObjectQuery::Usage { bucket: None };
         if let Some(ObjectAnswer::Usage(usage)) = self.ask(group, usage).await {
             sheet.set(&GROUP_OBJECTS, &labels, usage.objects);
             sheet.set(&GROUP_OBJECT, &labels, usage.bytes);
+            sheet.set(&GROUP_NONCURRENT, &labels, usage.noncurrent);
+            sheet.set(&GROUP_NONCURRENT_SIZE, &labels, usage.noncurrent_bytes);
+            sheet.set(&GROUP_MARKERS, &labels, usage.markers);
+            sheet.set(&GROUP_UPLOAD_SIZE, &labels, usage.part_bytes);
             sheet.set(&GROUP_NARROWED, &labels, usage.narrowed);
             sheet.set(&GROUP_UNDER_PROTECTED, &labels, usage.under_protected);
         }
         if let Some(ObjectAnswer::Status(counters)) = self.ask(group, ObjectQuery::Status).await {
             sheet.set(&GROUP_REPAIRS, &labels, counters.tickets);
             sheet.set(&GROUP_REENCODINGS, &labels, counters.reencodings);
+        }
+        if let Some(lost) = self.lost(group).await {
+            write_lost(sheet, name, &lost);
         }
         let garbage = ObjectQuery::GarbageTotals;
         if let Some(ObjectAnswer::GarbageTotals(totals)) = self.ask(group, garbage).await {
@@ -132,6 +189,43 @@ fn write(sheet: &mut Sheet, name: &str, status: &GroupStatus) {
     if status.role == Role::Leader {
         sheet.set(&RAFT_LAG, &labels, slowest_voter(status));
     }
+}
+
+fn write_figures(sheet: &mut Sheet, name: &str, figures: &GroupFigures) {
+    sheet.set(&RAFT_LEADER_CHANGES, &[name], figures.leader_changes);
+    for (event, count) in [
+        ("built", figures.snapshots_built),
+        ("sent", figures.snapshots_sent),
+        ("installed", figures.snapshots_installed),
+    ] {
+        sheet.set(&RAFT_SNAPSHOTS, &[name, event], count);
+    }
+    for (way, bytes) in [
+        ("sent", figures.snapshot_sent_bytes),
+        ("received", figures.snapshot_received_bytes),
+    ] {
+        sheet.set(&RAFT_SNAPSHOT_SIZE, &[name, way], bytes);
+    }
+}
+
+/// Names of how many more losses an extent survives.
+const SPARES: [&str; 10] = ["lost", "0", "1", "2", "3", "4", "5", "6", "7", "8"];
+
+fn write_lost(sheet: &mut Sheet, name: &str, lost: &LostTotals) {
+    let mut extents = [0; SPARES.len()];
+    for (spare, count) in &lost.spare {
+        // No profile has more than eight parity shards.
+        let at = usize::try_from(spare + 1).unwrap_or(0);
+        extents[at.min(SPARES.len() - 1)] += count;
+    }
+    for (spare, count) in SPARES.iter().zip(extents) {
+        // The first ones are there from the start, so that an increase is one.
+        if count > 0 || matches!(*spare, "lost" | "0" | "1") {
+            sheet.set(&GROUP_LACKING, &[name, spare], count);
+        }
+    }
+    sheet.set(&GROUP_LOST, &[name], lost.bytes);
+    sheet.set(&GROUP_MISPLACED, &[name], lost.misplaced);
 }
 
 /// Whether the group of this replica has a leader. What the replica believes is not enough: a leader
@@ -207,5 +301,36 @@ mod tests {
     #[test]
     fn learners_are_no_slow_voters() {
         assert_eq!(slowest_voter(&status(Role::Leader, Some(1), Some(0))), 60);
+    }
+
+    #[tokio::test]
+    async fn what_survives_fewer_losses_is_told_apart() {
+        let mut lost = LostTotals {
+            bytes: 700,
+            misplaced: 3,
+            ..LostTotals::default()
+        };
+        lost.spare.extend([(-2, 1), (-1, 2), (0, 4), (3, 8)]);
+        struct One(LostTotals);
+        #[async_trait]
+        impl Source for One {
+            async fn collect(&self, sheet: &mut Sheet) {
+                write_lost(sheet, "5", &self.0);
+            }
+        }
+        let sources = marram_metrics::Sources::default();
+        sources.add(Arc::new(One(lost)));
+        let page = sources.scrape(marram_metrics::Format::Prometheus).await;
+        let page = page.expect("written");
+        for line in [
+            "marram_group_lacking_extents{group=\"5\",survives=\"lost\"} 3",
+            "marram_group_lacking_extents{group=\"5\",survives=\"0\"} 4",
+            "marram_group_lacking_extents{group=\"5\",survives=\"1\"} 0",
+            "marram_group_lacking_extents{group=\"5\",survives=\"3\"} 8",
+            "marram_group_lost_shard_bytes{group=\"5\"} 700",
+            "marram_group_misplaced_extents{group=\"5\"} 3",
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line}\n{page}");
+        }
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use marram_gateway::ApiTls;
-use marram_mesh::{Class, Mesh, Method, RpcCode};
+use marram_mesh::{Class, Failed, Figures, Mesh, Method, RpcCode, Side};
 use marram_metrics::catalogue::{
-    API_CERTIFICATE, MESH_CERTIFICATE, MESH_CLOCK_AHEAD, MESH_PEER_ANSWERS, MESH_PEER_LAPSES,
-    MESH_PING, MESH_RECEIVED, MESH_REQUEST_DURATION, MESH_REQUESTS, MESH_SENT,
+    API_CERTIFICATE, MESH_CERTIFICATE, MESH_CLOCK_AHEAD, MESH_CONNECTIONS, MESH_HANDSHAKES_FAILED,
+    MESH_PEER_ANSWERS, MESH_PEER_LAPSES, MESH_PING, MESH_RECEIVED, MESH_REQUEST_DURATION,
+    MESH_REQUESTS, MESH_SENT,
 };
 use marram_metrics::{Histogram, Sheet, Source};
 
@@ -155,12 +156,41 @@ impl Source for Peers {
                 sheet.set_real(&MESH_CLOCK_AHEAD, &labels, ahead);
             }
         }
+        write_connections(sheet, self.mesh.figures());
         let not_after = self.mesh.certificate().not_after;
         let seconds = |since: i64| u64::try_from(since).unwrap_or(0);
         sheet.set(&MESH_CERTIFICATE, &[], seconds(not_after));
         if let Some(not_after) = self.tls.as_ref().and_then(|tls| tls.not_after()) {
             sheet.set(&API_CERTIFICATE, &[], seconds(not_after));
         }
+    }
+}
+
+fn write_connections(sheet: &mut Sheet, figures: &Figures) {
+    for side in Side::ALL {
+        let name = match side {
+            Side::Accepted => "accepted",
+            Side::Dialed => "dialed",
+        };
+        for class in Class::ALL {
+            let open = figures.open(side, class);
+            sheet.set(&MESH_CONNECTIONS, &[name, class_name(class)], open);
+        }
+        for why in Failed::ALL {
+            let failed = figures.failed(side, why);
+            sheet.set(&MESH_HANDSHAKES_FAILED, &[name, failure_name(why)], failed);
+        }
+    }
+}
+
+fn failure_name(why: Failed) -> &'static str {
+    match why {
+        Failed::Io => "io",
+        Failed::Slow => "slow",
+        Failed::Tls => "tls",
+        Failed::Protocol => "protocol",
+        Failed::Certificate => "certificate",
+        Failed::Stranger => "stranger",
     }
 }
 

@@ -30,6 +30,7 @@ api_tls_key = "/k"
 mesh_listen = "127.0.0.1:2"
 mesh_advertise = "a:2"
 metrics_listen = "127.0.0.1:3"
+metrics_token_file = "/m"
 join = ["peer:7071"]
 token_file = "/t"
 await_token = true
@@ -63,6 +64,9 @@ scrub_every_s = 26
 scrub_mib_per_s = 27
 drive_failed_grace_s = 28
 drive_away_grace_s = 29
+[watch]
+events_kept_s = 31
+events_kept_mib = 32
 [log]
 format = "json"
 [tracing]

@@ -89,7 +89,10 @@ impl Keeper {
             self.close(drive);
         }
         let own = self.look();
-        for command in drive_commands(&record, &own, self.began.elapsed(), self.graces) {
+        let cluster = self.local.view.borrow().cluster.clone();
+        let version = cluster.map_or(0, |cluster| cluster.version);
+        let up = self.began.elapsed();
+        for command in drive_commands(&record, &own, up, self.graces, version) {
             match self.decide(command.clone()).await {
                 Ok(_) => {
                     tracing::warn!(target: "drives", ?command, "told the root group about a drive");

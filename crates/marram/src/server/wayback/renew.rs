@@ -16,7 +16,7 @@ use bytes::Bytes;
 use marram_mesh::{CallError, Mesh, Peer, RenewReplica, RpcCode, RpcFailure};
 use marram_meta::{ClusterView, Envelope, NodeState, RootCommand, RootOutcome};
 use marram_proto::mesh::v1 as wire;
-use marram_raft::{MachineError, OfflineReplica, OpenError};
+use marram_raft::{OfflineReplica, OpenError, Trouble};
 use marram_store::wal::{Wal, WalError};
 use marram_store::{OsVfs, Vfs};
 use marram_types::codec::Reader;
@@ -64,17 +64,28 @@ pub(in super::super) fn unusable(error: &anyhow::Error) -> Option<Unusable> {
         Some(_) => return None,
         None => {}
     }
-    match error.downcast_ref::<OpenError>()? {
-        OpenError::Machine { source, .. } => match source {
-            MachineError::NoIdentity { .. }
-            | MachineError::Foreign { .. }
-            | MachineError::Row { .. }
-            | MachineError::Store(_) => damaged(),
-            _ => None,
-        },
-        OpenError::Raft { .. } => damaged(),
-        OpenError::Io(_) | OpenError::Timers(_) => None,
+    match error.downcast_ref::<OpenError>()?.trouble() {
+        Trouble::Damaged => damaged(),
+        Trouble::Drive | Trouble::Other => None,
     }
+}
+
+/// Adds what to do where the metadata drive did not do what it was asked: what is on it may be sound, and is
+/// kept.
+fn advised(error: anyhow::Error) -> anyhow::Error {
+    let of_log = error.downcast_ref::<WalError>();
+    let of_drive = matches!(of_log, Some(WalError::Io { .. }))
+        || error
+            .downcast_ref::<OpenError>()
+            .is_some_and(|error| error.trouble() == Trouble::Drive);
+    if !of_drive {
+        return error;
+    }
+    error.context(
+        "the metadata drive fails or has no room, and this server cannot start on it. Nothing was given \
+         up: make room, or mend the drive, and start again. If what is on it is lost, replace the drive, \
+         or start once with --give-up-metadata",
+    )
 }
 
 /// Opens the node's replica, or a fresh one when it lost its log or `given_up` says that it shall
@@ -98,7 +109,7 @@ pub(in super::super) async fn resume(
                 settle(mesh, node);
                 return Ok(running);
             }
-            Err(error) => unusable(&error).ok_or(error)?,
+            Err(error) => unusable(&error).ok_or_else(|| advised(error))?,
         }
     };
     tracing::warn!(
@@ -273,6 +284,8 @@ pub(in super::super) async fn renewed(
 
 #[cfg(test)]
 mod tests {
+    use marram_raft::MachineError;
+
     use super::*;
 
     #[test]
@@ -293,13 +306,29 @@ mod tests {
         let io = std::io::Error::other("no space");
         assert_eq!(unusable(&OpenError::Io(io).into()), None);
         let group = GroupId(1);
-        let full = MachineError::Io {
-            path: path.clone(),
-            source: std::io::Error::other("no space"),
+        let machine = |source| anyhow::Error::from(OpenError::Machine { group, source });
+        let raft = |trouble| {
+            let reason = String::from("when Read Logs: no");
+            anyhow::Error::from(OpenError::Raft {
+                group,
+                reason,
+                trouble,
+            })
         };
-        let open = |source| anyhow::Error::from(OpenError::Machine { group, source });
-        assert_eq!(unusable(&open(full)), None);
-        assert!(unusable(&open(MachineError::NoIdentity { path })).is_some());
+        for number in [5, 28, 122] {
+            let source = std::io::Error::from_raw_os_error(number);
+            let path = path.clone();
+            let failed = machine(MachineError::Io { path, source });
+            assert_eq!(unusable(&failed), None, "{failed:#}");
+            let said = format!("{:#}", advised(failed));
+            assert!(said.contains("--give-up-metadata"), "{said}");
+        }
+        assert_eq!(unusable(&raft(Trouble::Drive)), None);
+        assert_eq!(unusable(&raft(Trouble::Other)), None);
+        let said = format!("{:#}", advised(raft(Trouble::Other)));
+        assert!(!said.contains("drive"), "{said}");
+        assert!(unusable(&raft(Trouble::Damaged)).is_some());
+        assert!(unusable(&machine(MachineError::NoIdentity { path })).is_some());
         assert_eq!(unusable(&anyhow::anyhow!("something else")), None);
     }
 }
