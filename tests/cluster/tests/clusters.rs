@@ -105,6 +105,7 @@ mod upkeep {
 mod wayback {
     mod lost_log;
     mod majority;
+    mod moved;
     mod restore;
     mod support;
 }

@@ -119,6 +119,7 @@ fn send(
         asked.push(fetch);
         let place = places.shard(step.extent(), fetch.shard);
         let shard = step.shard_id(fetch.shard);
+        let known_missing = step.extent().is_missing(fetch.shard);
         let pg = step.extent().pg;
         let core = core.clone();
         let fetching = async move {
@@ -136,6 +137,7 @@ fn send(
             let answer = core.drives.read(part, within).await;
             match &answer {
                 Ok(_) => core.conditions.fetch_succeeded(started.elapsed()),
+                Err(DriveError::Corrupt | DriveError::NotFound) if known_missing => {}
                 // A bad or missing shard says nothing about the rest of the drive.
                 Err(DriveError::Corrupt | DriveError::NotFound) => {
                     report::tell(&core, pg, place, shard, fetch.offset);
