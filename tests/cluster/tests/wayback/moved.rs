@@ -120,8 +120,5 @@ async fn shards_that_moved_since_the_backup_come_home_though_readers_missed_them
     )
     .await;
     verify_all(&client, BUCKET, &objects).await;
-    let audited = run(&cluster, &["--json", "admin", "audit"]).done();
-    let found = &audited.json_lines()[0];
-    assert_eq!((&found["lost"], &found["unknown"]), (&0.into(), &0.into()));
     cluster.stop();
 }
