@@ -5,29 +5,18 @@ use std::time::Duration;
 
 use marram_client::{Client, RetryPolicy};
 use marram_cluster_tests::{
-    Cluster, Object, Options, Pool, Scratch, Server, put_all, room, run, settled, until, verify_all,
+    Cluster, Object, Pool, Scratch, Server, put_all, room, run, settled, until, verify_all,
 };
 
-use super::support::answers;
+use super::support::{answers, quick_garbage};
 
 const BUCKET: &str = "moved";
+const NODES: u16 = 6;
 const OBJECTS: usize = 60;
 /// How long the data of two nodes may take to move on a busy machine.
 const MOVED_WITHIN: Duration = Duration::from_secs(120);
 /// How long shards may take to come home.
 const HOME_WITHIN: Duration = Duration::from_secs(90);
-
-fn options() -> Options {
-    let env = [
-        ("MARRAM_GC_FLOOR_LAG", "10"),
-        ("MARRAM_GC_READ_LAG", "4"),
-        ("MARRAM_GC_SCAN_EVERY", "3"),
-    ];
-    Options {
-        env: env.map(|(name, value)| (name, value.to_owned())).into(),
-        ..Options::default()
-    }
-}
 
 /// Both nodes are emptied, or take data again.
 async fn both(cluster: &Cluster, client: &Client, drained: bool) {
@@ -73,7 +62,7 @@ async fn shards_that_moved_since_the_backup_come_home_though_readers_missed_them
     let _room = room().await;
     let scratch = Scratch::new("moved");
     let dir = scratch.path();
-    let mut cluster = Cluster::start(dir, &options());
+    let mut cluster = Cluster::start(dir, &quick_garbage(NODES));
     let client = cluster.client();
     let made = client.create_bucket(BUCKET, Some("2+1")).await;
     made.expect("made");
@@ -102,7 +91,7 @@ async fn shards_that_moved_since_the_backup_come_home_though_readers_missed_them
     let mut server = Server::start(dir, 1, &[restore, aware]);
     answers(&cluster.client_of(1), &mut server).await;
     server.stop();
-    let mut cluster = Cluster::start(dir, &options());
+    let mut cluster = Cluster::start(dir, &quick_garbage(NODES));
     cluster.healthy().await;
     let client = cluster.client();
     let failed = unreadable(&cluster, &objects).await;
