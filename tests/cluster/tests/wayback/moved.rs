@@ -109,5 +109,9 @@ async fn shards_that_moved_since_the_backup_come_home_though_readers_missed_them
     )
     .await;
     verify_all(&client, BUCKET, &objects).await;
+    // The audit says what readers see, whether or not the rows still mark the shards.
+    let audited = run(&cluster, &["--json", "admin", "audit"]).done();
+    let found = &audited.json_lines()[0];
+    assert_eq!((&found["lost"], &found["unknown"]), (&0.into(), &0.into()));
     cluster.stop();
 }
