@@ -2,7 +2,8 @@
 //! to their places (placement-protocol.md 3, 4, 5, 8, 14).
 //!
 //! ```text
-//! rounds   fences moving rows, carries each on, proposes the next phase, begins new moves
+//! rounds   fences moving rows, looks what each needs, proposes the next phase, begins new moves
+//! running  the work on rows that goes on meanwhile, so many at once, the most urgent first
 //! backoff  when what could not be done is tried again
 //! carry    Dual: every shard of the slot is brought to the new place and verified
 //! vacate   Dual, to no drive: waits until nothing uses the slot
@@ -30,6 +31,7 @@ mod carry;
 mod clean;
 mod repairs;
 mod rounds;
+mod running;
 mod vacate;
 
 use self::repairs::Repairs;
@@ -48,6 +50,9 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 struct Patience {
     /// Between looks when nothing changes.
     look: Duration,
+    /// The longest that a round waits for what is under way: so soon is seen what was decided or lost
+    /// meanwhile, and what came to its end within it is decided together.
+    turn: Duration,
     /// Before a move or repair that found no source, no room or a refusal is tried again; twice as
     /// long after each further try, because each reads again what is there.
     later: Duration,
@@ -70,6 +75,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             look: Duration::from_millis(300),
+            turn: Duration::from_millis(300),
             later: Duration::from_secs(5),
             latest: Duration::from_mins(5),
             quiet: Duration::from_secs(3),
@@ -123,7 +129,7 @@ pub struct Mover<C, S> {
     work: Arc<Work<C, S>>,
 }
 
-impl<C: Consensus, S: Shards> Mover<C, S> {
+impl<C: Consensus + 'static, S: Shards> Mover<C, S> {
     /// A mover that watches `view`.
     #[must_use]
     pub fn new(consensus: Arc<C>, shards: Arc<S>, view: watch::Receiver<Arc<ClusterView>>) -> Self {
@@ -311,11 +317,16 @@ struct Pages {
 
 impl Pages {
     fn new(group: GroupId, pg: PgId, epoch: u64) -> Self {
+        Self::after(group, pg, epoch, None)
+    }
+
+    /// Those that follow one.
+    fn after(group: GroupId, pg: PgId, epoch: u64, after: Option<DataId>) -> Self {
         Self {
             group,
             pg,
             epoch,
-            after: None,
+            after,
             more: true,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use marram_placement::Move;
 use marram_types::{DriveId, GroupId, ShardId};
 
-use super::rounds::Task;
+use super::running::Task;
 use super::{Pages, Wait, Work, requests, shard_id, shard_in, shard_len};
 use crate::consensus::Consensus;
 use crate::fault::fault_point;

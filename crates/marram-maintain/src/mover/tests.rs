@@ -4,6 +4,7 @@
 mod busy;
 mod fake;
 mod full;
+mod long;
 mod order;
 mod rests;
 
