@@ -7,6 +7,8 @@
 //! live, and not wanted here              removed when the place that readers look at has it whole,
 //!                                        by a permission of the row's epoch (rules.md 24); brought
 //!                                        there when it does not
+//! live, lost, and not wanted here        brought to its place: a row was cut without it, and the drive
+//!                                        that has it is back
 //! anything else                          stays
 //! ```
 
@@ -119,6 +121,8 @@ struct Leftover {
     held: HeldShard,
     /// Of the row by which it is not wanted.
     epoch: u64,
+    /// The row says that nobody has it.
+    lost: bool,
 }
 
 /// What a page may lose.
@@ -295,10 +299,10 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
                     let shard = held.shard;
                     let belongs = belongs.get(usize::from(shard.slot));
                     let elsewhere = belongs.is_some_and(|b| !b.is_empty() && !b.contains(&drive));
-                    let missing = missing.checked_shr(u32::from(shard.slot)).unwrap_or(1) & 1 == 1;
-                    if elsewhere && !missing && is_settled(&view, held.pg, *epoch) {
+                    let lost = missing.checked_shr(u32::from(shard.slot)).unwrap_or(1) & 1 == 1;
+                    if elsewhere && is_settled(&view, held.pg, *epoch) {
                         let (held, epoch) = (*held, *epoch);
-                        verdict.leftovers.push(Leftover { held, epoch });
+                        verdict.leftovers.push(Leftover { held, epoch, lost });
                     }
                 }
                 Reference::Unreferenced | Reference::Displaced => {
@@ -319,7 +323,7 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         group: GroupId,
         leftover: Leftover,
     ) -> Result<(), ScanError> {
-        let Leftover { held, epoch } = leftover;
+        let Leftover { held, epoch, .. } = leftover;
         let (pg, shard) = (held.pg, held.shard);
         let Some(node) = self.own.node() else {
             return Ok(());
@@ -341,6 +345,8 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
             .look(other, place, (pg, epoch), vec![(shard, length)])
             .await;
         match looked.as_deref() {
+            // Its ticket says so, and a later scan finds this one left over.
+            Ok([Seen::Whole]) if leftover.lost => return Ok(()),
             Ok([Seen::Whole]) => {}
             Ok([Seen::Missing | Seen::Damaged]) => {
                 let wanted = Wanted {
@@ -393,10 +399,12 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         leftover: Leftover,
         (from, mut wanted): (DriveId, Wanted),
     ) {
-        let Leftover { held, epoch } = leftover;
+        let Leftover { held, epoch, .. } = leftover;
         if let Some(read) = wanted.places.get_mut(usize::from(wanted.shard)) {
             *read = from;
         }
+        // Lost it was where readers look.
+        wanted.extent.missing &= !(1 << wanted.shard);
         let row = (held.pg, epoch);
         let restored = self.shards.restore(node, place, row, vec![wanted]).await;
         let shard = held.shard;
@@ -420,7 +428,7 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         group: GroupId,
         leftover: Leftover,
     ) -> Result<Option<(Extent, DriveId, Vec<DriveId>)>, ScanError> {
-        let Leftover { held, epoch } = leftover;
+        let Leftover { held, epoch, .. } = leftover;
         let query = ObjectQuery::Rows {
             pg: held.pg,
             after: before(held.shard.data),
@@ -435,7 +443,8 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         let live = live.filter(|live| same_row && live.extent.data == held.shard.data);
         Ok(live.and_then(|live| {
             // Extents have no other number as yet: what has one is for a later release to judge.
-            let plain = held.shard.repair == 0 && !live.extent.is_missing(held.shard.slot);
+            let is_lost = live.extent.is_missing(held.shard.slot);
+            let plain = held.shard.repair == 0 && is_lost == leftover.lost;
             let place = live.places.get(usize::from(held.shard.slot)).copied();
             let found = place.filter(|_| plain);
             found.map(|place| (live.extent, place, live.places))

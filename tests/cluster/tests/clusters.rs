@@ -59,6 +59,7 @@ mod losses {
     mod flipped_bits;
     mod leader;
     mod paused;
+    mod unreadable;
     mod watched;
 }
 

@@ -1,13 +1,13 @@
-//! Dual: every shard of the moving slot is brought to the new place and verified there.
+//! Dual: every shard of the moving slot that there is is brought to the new place and verified there.
 
 use marram_meta::LiveExtent;
 use marram_placement::Move;
 use marram_types::GroupId;
 
 use super::running::Task;
-use super::{Pages, Wait, Work, requests, shard_in};
+use super::{Pages, Wait, Work, requests, shard_in, unreadable, whole_rows};
 use crate::consensus::Consensus;
-use crate::shards::{Shards, Wanted};
+use crate::shards::{Restored, Shards, Wanted};
 
 /// Brings what one group has in the placement group to the new place. The group was fenced at this
 /// epoch before: what it commits from then on was written to both places, or names its own
@@ -29,10 +29,23 @@ pub(super) async fn carry_group<C: Consensus, S: Shards>(
         let wanted = page
             .into_iter()
             .filter_map(|live| wanted(live, moving.slot));
-        for request in requests(wanted.collect())? {
+        let (wanted, damaged) = whole_rows(wanted.collect());
+        for wanted in &damaged {
+            all_held &= unreadable::lies_nowhere(work, task, moving, wanted).await?;
+        }
+        for request in requests(wanted)? {
             let last = request.last().map(|wanted| wanted.extent.data);
-            let held = work.restore((node, moving.to), row, request).await?;
-            all_held &= held.iter().all(|held| *held);
+            let asked = request.clone();
+            let restored = work.restore((node, moving.to), row, asked).await?;
+            for (wanted, restored) in request.iter().zip(restored) {
+                all_held &= match restored {
+                    Restored::Held { .. } => true,
+                    Restored::Failed => false,
+                    Restored::NoSource => {
+                        unreadable::lies_nowhere(work, task, moving, wanted).await?
+                    }
+                };
+            }
             if let Some(last) = last.filter(|_| all_held) {
                 task.part().carried.insert(group, last);
             }

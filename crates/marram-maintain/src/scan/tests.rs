@@ -140,6 +140,39 @@ async fn a_copy_whose_own_place_lost_it_goes_there_first() {
     }
 }
 
+/// As on a drive that returns after its rows were cut without what only it had.
+#[tokio::test]
+async fn a_shard_that_is_lost_comes_home_and_its_copy_goes_once_it_is_not() {
+    let world = World::new();
+    let data = world.put("key");
+    world.hold(OWN, data, 3);
+    world.lose(DriveId(4), data);
+    let (pg, shard) = (crate::collect::tests::fake::PG, 3);
+    let at = DriveId(4);
+    world.run(&ObjectCommand::ShardMissing {
+        pg,
+        data,
+        shard,
+        at,
+    });
+    let seen = world.begin().begin;
+    for _ in 0..2 {
+        scan(&world).await;
+        assert!(world.has(OWN, data) && world.has(at, data));
+    }
+    let at = vec![at];
+    world.run(&ObjectCommand::ShardPlaced {
+        pg,
+        data,
+        shard,
+        at,
+        seen,
+    });
+    scan(&world).await;
+    assert!(!world.has(OWN, data));
+    assert_eq!(world.drives_with(data), 6);
+}
+
 #[tokio::test]
 async fn nothing_goes_while_the_row_moves_or_is_not_agreed_on() {
     let world = World::new();

@@ -448,31 +448,35 @@ fn bucket_record() -> BucketRecord {
     }
 }
 
+fn empty_state(seed: u64) -> State {
+    State {
+        root: Machine {
+            kv: MemKv::new(),
+            index: 10,
+        },
+        groups: BTreeMap::new(),
+        disks: BTreeMap::new(),
+        down: BTreeSet::new(),
+        damaged: BTreeSet::new(),
+        limits: BTreeMap::new(),
+        busy: BTreeSet::new(),
+        turned_away: 0,
+        uploads: Vec::new(),
+        random: seed,
+        sequence: 0,
+        faults: None,
+        dies_in: None,
+        strayed: BTreeSet::new(),
+        cuts: 0,
+        cleaned: 0,
+        slow: Slow::default(),
+    }
+}
+
 impl Fake {
     /// A cluster of so many nodes with one drive each and a pool of width 3.
     pub(super) fn new(nodes: u8, seed: u64) -> Arc<Self> {
-        let mut state = State {
-            root: Machine {
-                kv: MemKv::new(),
-                index: 10,
-            },
-            groups: BTreeMap::new(),
-            disks: BTreeMap::new(),
-            down: BTreeSet::new(),
-            damaged: BTreeSet::new(),
-            limits: BTreeMap::new(),
-            busy: BTreeSet::new(),
-            turned_away: 0,
-            uploads: Vec::new(),
-            random: seed,
-            sequence: 0,
-            faults: None,
-            dies_in: None,
-            strayed: BTreeSet::new(),
-            cuts: 0,
-            cleaned: 0,
-            slow: Slow::default(),
-        };
+        let mut state = empty_state(seed);
         let cluster = ClusterRecord {
             cluster: ClusterId(1),
             name: "test".into(),
