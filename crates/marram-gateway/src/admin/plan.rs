@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
-use marram_meta::{ClusterView, NodeState, RootCommand};
+use marram_meta::{ClusterView, DriveRecord, NodeState, RootCommand};
 use marram_placement::{DriveInfo, Seat, Standing};
 use marram_proto::v1;
 use marram_types::{DriveId, NodeId};
@@ -79,10 +79,9 @@ pub(crate) async fn rebalance(
 pub(crate) async fn refuse_without_room(
     core: &Core,
     view: &ClusterView,
-    leaving: NodeId,
+    (leaving, name): (&[DriveId], &str),
 ) -> Result<(), AdminError> {
-    let mut seats = view.seats();
-    stand(&mut seats, leaving, Standing::Leaving);
+    let seats = without(view, leaving);
     let reports = reports(core, view).await;
     let per_slot = bytes_per_slot(view, &reports);
     let mut needed: BTreeMap<NodeId, u64> = BTreeMap::new();
@@ -97,10 +96,17 @@ pub(crate) async fn refuse_without_room(
         let Some(record) = view.nodes.get(node) else {
             continue;
         };
-        let its = |report: &&DriveReport| record.drives.iter().any(|d| d.drive == report.drive);
+        let stays = |d: &&DriveRecord| !leaving.contains(&d.drive);
+        let stay: Vec<DriveId> = record
+            .drives
+            .iter()
+            .filter(stays)
+            .map(|d| d.drive)
+            .collect();
+        let its = |report: &&DriveReport| stay.contains(&report.drive);
         let known: Vec<&DriveReport> = reports.iter().filter(its).collect();
         let room: u64 = known.iter().map(|report| report.room()).sum();
-        if known.len() == record.drives.len() && *bytes > room {
+        if known.len() == stay.len() && *bytes > room {
             let name = &record.name;
             lacks.push(format!(
                 "{name} would get {bytes} bytes and has room for {room}"
@@ -111,13 +117,45 @@ pub(crate) async fn refuse_without_room(
         return Ok(());
     }
     Err(AdminError::NoRoom {
-        name: view
-            .nodes
-            .get(&leaving)
-            .map_or_else(String::new, |n| n.name.clone()),
+        name: name.to_owned(),
         bytes: needed.values().sum(),
         lacks: lacks.join(", "),
     })
+}
+
+/// Refuses to drain a drive where some shards would find no drive of their own, which find one now.
+pub(crate) fn refuse_without_places(
+    view: &ClusterView,
+    (leaving, name): (&[DriveId], &str),
+) -> Result<(), AdminError> {
+    let (now, then) = (view.seats(), without(view, leaving));
+    let mut slots = 0;
+    for table in view.pools.values() {
+        let before = view.plan_of(table, &now)?.unplaced.len();
+        slots += view
+            .plan_of(table, &then)?
+            .unplaced
+            .len()
+            .saturating_sub(before);
+    }
+    match slots {
+        0 => Ok(()),
+        slots => Err(AdminError::NoPlace {
+            name: name.to_owned(),
+            slots,
+        }),
+    }
+}
+
+/// The seats, with these drives about to leave.
+fn without(view: &ClusterView, leaving: &[DriveId]) -> Vec<Seat> {
+    let mut seats = view.seats();
+    for seat in &mut seats {
+        if leaving.contains(&seat.info.drive) {
+            seat.standing = Standing::Leaving;
+        }
+    }
+    seats
 }
 
 /// Nodes that shall be taken to be something else than they are.
