@@ -9,6 +9,7 @@
 /// Processes that die in the middle of what they do: the work goes on elsewhere, nothing is lost
 /// and nothing stays behind.
 mod crashes {
+    mod duties;
     mod joins;
     mod moves;
 }
