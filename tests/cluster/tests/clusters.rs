@@ -95,6 +95,7 @@ mod startup {
 /// What nodes do for their own drives: scrubs, drives that come, go and fail, garbage that is
 /// paused.
 mod upkeep {
+    mod capacity;
     mod drives;
     mod garbage;
     mod kit;
