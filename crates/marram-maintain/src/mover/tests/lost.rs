@@ -106,11 +106,12 @@ async fn a_drain_goes_on_without_what_is_damaged_everywhere() {
         slots_of(state, node) == 0 && nothing_moves(state)
     })
     .await;
-    let state = fake.state();
-    assert_eq!(lacking(&state).keys().collect::<Vec<_>>(), [&extent.data]);
-    let left: Vec<_> = state.disks[&drive].iter().copied().collect();
-    assert_eq!(left, [shard(&extent, 0)], "it keeps nothing else, and that");
-    drop(state);
+    {
+        let state = fake.state();
+        assert_eq!(lacking(&state).keys().collect::<Vec<_>>(), [&extent.data]);
+        let left: Vec<_> = state.disks[&drive].iter().copied().collect();
+        assert_eq!(left, [shard(&extent, 0)], "it keeps nothing else, and that");
+    }
 
     // Whoever reads finds the other one damaged, and says so: then it is known to be lost, by name.
     let (group, pg) = (extent.data.group, extent.pg);
