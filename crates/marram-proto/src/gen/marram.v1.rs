@@ -1251,6 +1251,10 @@ pub struct SetDriveDutyRequest {
     /// What it shall be there for: serving, draining or failed.
     #[prost(enumeration = "DriveDuty", tag = "2")]
     pub duty: i32,
+    /// Drain the drive although the others have no room for all that is on it, or no place of its own for
+    /// every shard.
+    #[prost(bool, tag = "3")]
+    pub force: bool,
 }
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
