@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{logging, otlp, profile};
 
 use super::args::{ServerArgs, server_config};
+use super::gateways::HeardGateways;
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
 use super::inspect::{Inspector, Settings};
 use super::issuer::Issuer;
@@ -371,6 +372,8 @@ async fn serve(
         reencoder,
         view: node.view.clone(),
         metrics_address: listeners.observed.address(&mesh_address(config)),
+        ready: listeners.observed.readiness.subscribe(),
+        gateways: HeardGateways::default(),
     }));
     observe(&listeners, node, &drives, (requests, observed));
     tasks.spawn("mesh", {
@@ -441,6 +444,7 @@ fn inspector(
 ) -> Inspector {
     Inspector {
         sources: listeners.observed.sources(),
+        ready: listeners.observed.readiness.subscribe(),
         drives: Arc::clone(drives),
         host: Arc::clone(&node.host),
         mesh: node.mesh.clone(),

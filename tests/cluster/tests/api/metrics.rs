@@ -284,4 +284,17 @@ async fn every_process_is_alive_and_ready_and_says_why() {
             .iter()
             .collect()
     );
+    for node in &status.nodes {
+        assert!(node.not_ready.is_empty(), "{node:?}");
+    }
+    // The gateway says of itself how it is, once it is ready and asks for the view again.
+    until("the gateway is heard", WITHIN, async || {
+        let status = cluster.client().cluster_status().await;
+        let status = status.map_err(|error| error.to_string())?;
+        match &status.gateways[..] {
+            [one] if one.not_ready.is_empty() && one.metrics_address == addresses[6] => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
 }
