@@ -106,7 +106,9 @@ async fn metrics(sources: &Sources, asked: &v1::InspectNodeRequest) -> String {
     let Ok(page) = sources.scrape(Format::Prometheus).await else {
         return String::new();
     };
-    let wanted = |line: &&str| asked.all_metrics || is_of(line, &asked.metrics);
+    let wanted = |line: &&str| {
+        (asked.all_metrics || is_of(line, &asked.metrics)) && (asked.names || !names_bucket(line))
+    };
     let mut out = String::new();
     for line in page.lines().filter(wanted) {
         if out.len() + line.len() >= METRICS_BYTES_MAX {
@@ -117,6 +119,11 @@ async fn metrics(sources: &Sources, asked: &v1::InspectNodeRequest) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Whether a line of metrics has the name of a bucket in it. Those of the catalogue that do begin so.
+fn names_bucket(line: &str) -> bool {
+    line.starts_with("marram_bucket_")
 }
 
 /// A gateway without drives, which answers for itself.
