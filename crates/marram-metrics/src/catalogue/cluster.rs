@@ -103,6 +103,7 @@ pub const GROUP_VERSIONS: Family = Family {
     from: From::Leaders,
     help: "Versions in a group, current or not, by how many further losses they survive: as many as their bucket's profile \
            has parity shards, less where shards are lost (an object of several extents that lack shards counts for each). \
+           What lies on a node that does not answer is not lost before it is given up. \
            Those that were written with fewer parity shards are in `marram_group_under_protected_objects`",
 };
 /// Their bytes.
@@ -113,7 +114,7 @@ pub const GROUP_VERSION_SIZE: Family = Family {
     labels: &[GROUP, SPARE],
     from: From::Leaders,
     help: "Sizes of the versions in a group together, current or not, by how many further losses these bytes survive, \
-           without parity and copies",
+           without parity and copies; what lies on a node that does not answer is not lost before it is given up",
 };
 /// What buckets hold.
 pub const BUCKET_OBJECTS: Family = Family {
