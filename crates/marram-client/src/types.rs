@@ -40,7 +40,8 @@ pub use liveness::{
 pub use process::{LogLevel, LogLevelChange, Memory};
 pub use repair::{AbsentNode, RepairLevel, RepairStart, RepairStatus};
 pub use status::{
-    ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeState, NodeStatus, Redundancy,
+    ClusterStatus, DriveState, DriveStatus, GatewayStatus, GroupStatus, NodeState, NodeStatus,
+    Redundancy,
 };
 pub use upkeep::{
     DriveChange, DriveDuty, DriveEntry, DriveScrub, FullScrub, GarbageStatus, GroupGarbage,

@@ -114,19 +114,22 @@ impl Client {
         Ok(drives.map(DriveEntry::from_wire).collect())
     }
 
-    /// Changes what a drive, given by id or NODE/NUMBER, is there for.
+    /// Changes what a drive, given by id or NODE/NUMBER, is there for. With `force` it is drained also where
+    /// the others have no room for what is on it.
     ///
     /// # Errors
-    /// `NotFound`, `Precondition` (a drive that failed for good), `Invalid`, and what any call can
-    /// meet.
+    /// `NotFound`, `Precondition` (a drive that failed for good; a drain for which there is no room or no
+    /// place), `Invalid`, and what any call can meet.
     pub async fn set_drive_duty(
         &self,
         drive: &str,
         duty: DriveDuty,
+        force: bool,
     ) -> Result<DriveChange, ClientError> {
         let message = v1::SetDriveDutyRequest {
             drive: drive.to_owned(),
             duty: duty.to_wire().into(),
+            force,
         };
         self.unary(message, |lane, request| async move {
             lane.admin().set_drive_duty(request).await

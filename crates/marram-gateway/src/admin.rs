@@ -20,7 +20,7 @@ use marram_meta::{
 };
 use marram_placement::PlanError;
 use marram_proto::v1;
-use marram_types::{GroupId, NodeId};
+use marram_types::{DriveId, GroupId, NodeId};
 
 use crate::core::{Core, GateClosed};
 use crate::groups::GroupError;
@@ -120,6 +120,11 @@ pub(crate) enum AdminError {
         bytes: u64,
         lacks: String,
     },
+    #[error(
+        "draining {name} leaves {slots} slots of placement groups without a place: every shard needs a \
+         drive of its own. Add nodes or drives, or force it"
+    )]
+    NoPlace { name: String, slots: usize },
 }
 
 impl Fault for AdminError {
@@ -138,6 +143,7 @@ impl Fault for AdminError {
             | Self::OldPlan(_)
             | Self::Profiled { .. }
             | Self::NoRoom { .. }
+            | Self::NoPlace { .. }
             | Self::Works { .. }
             | Self::Excused { .. }
             | Self::CannotHold { .. } => Reason::NodeBusy,
@@ -163,6 +169,7 @@ impl Fault for AdminError {
             Self::NoDrive(drive) => vec![("drive", drive.clone())],
             Self::Held { name, .. }
             | Self::NoRoom { name, .. }
+            | Self::NoPlace { name, .. }
             | Self::Works { name }
             | Self::Excused { name }
             | Self::CannotHold { name, .. }
@@ -281,7 +288,8 @@ pub(crate) async fn set_duty(
             return Err(AdminError::Refused { name, refusal });
         }
         if !request.force && !request.allow_narrower {
-            plan::refuse_without_room(core, &view, node).await?;
+            let drives: Vec<DriveId> = record.drives.iter().map(|held| held.drive).collect();
+            plan::refuse_without_room(core, &view, (&drives, &name)).await?;
         }
     }
     let (mut from, mut if_epoch) = (before, request.if_epoch);

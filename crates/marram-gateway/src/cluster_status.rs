@@ -16,6 +16,7 @@ use futures::future::join_all;
 use marram_meta::{
     ClusterView, DriveRecord, GroupRecord, NodeRecord, NodeState, ObjectAnswer, ObjectQuery, Usage,
 };
+use marram_proto::mesh::v1::HeardGateway;
 use marram_proto::v1;
 use marram_types::{GroupId, NodeId, ReplicaId};
 
@@ -49,11 +50,13 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
     let tickets = tickets(core, cluster.object_groups);
     let asked = tokio::join!(reports, usage, tickets, learn_root_leader(core));
     let (reports, usage, tickets, ()) = asked;
-    let mut metrics: BTreeMap<NodeId, String> = BTreeMap::new();
+    let mut said: BTreeMap<NodeId, (String, Vec<String>)> = BTreeMap::new();
     let mut drives: BTreeMap<NodeId, Option<Vec<DriveReport>>> = BTreeMap::new();
+    let mut heard = Vec::new();
     for (node, report) in reports {
         let report = report.map(|report| {
-            metrics.insert(node, report.metrics_address);
+            heard.extend(report.gateways);
+            said.insert(node, (report.metrics_address, report.not_ready));
             report.drives
         });
         drives.insert(node, report);
@@ -67,9 +70,11 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
     let nodes = members(&view)
         .map(|node| {
             let report = drives.get(&node.node).and_then(Option::as_ref);
+            let (metrics_address, not_ready) = said.remove(&node.node).unwrap_or_default();
             v1::NodeStatus {
                 slots: standing.slots.get(&node.node).copied().unwrap_or(0),
-                metrics_address: metrics.remove(&node.node).unwrap_or_default(),
+                metrics_address,
+                not_ready,
                 ..node_status(node, report, core)
             }
         })
@@ -100,7 +105,26 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
         work: Some(condition::of_work(&core.health())),
         layout_epoch: view.layout.epoch,
         rebalancing: view.layout.rebalance > 0,
+        gateways: gateways(heard),
     })
+}
+
+/// Each gateway once, as the node says that heard it last.
+fn gateways(mut heard: Vec<HeardGateway>) -> Vec<v1::GatewayStatus> {
+    heard.sort_by_cached_key(|g| (g.name.clone(), g.public_key.clone(), g.heard_ms_ago));
+    heard.dedup_by(|next, kept| next.public_key == kept.public_key);
+    let status = |heard: HeardGateway| {
+        let note = heard.note.unwrap_or_default();
+        v1::GatewayStatus {
+            name: heard.name,
+            version: note.version,
+            api_address: note.api_address,
+            metrics_address: note.metrics_address,
+            heard_ms_ago: heard.heard_ms_ago,
+            not_ready: note.not_ready,
+        }
+    };
+    heard.into_iter().map(status).collect()
 }
 
 /// The nodes that belong to the cluster, by id.

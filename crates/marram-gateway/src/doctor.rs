@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use marram_proto::v1;
 
-use crate::admin::{AdminError, member};
+use crate::admin::AdminError;
 use crate::core::{BucketError, Core};
+use crate::nodes::InspectError;
+use crate::process::{Whom, whom};
 use checks::CHECKS;
 use gather::gather;
 
@@ -42,23 +44,31 @@ pub(crate) async fn diagnose(core: &Core) -> Result<v1::DiagnoseResponse, Bucket
     })
 }
 
-/// Asks one node about itself.
+/// Asks one process about itself.
 pub(crate) async fn inspect(
     core: &Core,
     mut asked: v1::InspectNodeRequest,
 ) -> Result<v1::InspectNodeResponse, AdminError> {
-    let view = core.view();
-    let node = member(&view, &asked.node)?;
     asked.log_lines = asked.log_lines.min(LOG_LINES_MAX);
-    let said = core.nodes.inspect(node.node, asked, INSPECT_TIME).await;
+    let (node_id, name, said) = match whom(core, &asked.node)? {
+        Whom::Own => {
+            let said = core.process.inspect(asked).await;
+            let silent = || InspectError("it says nothing of itself".to_owned());
+            (0, core.name.clone(), said.ok_or_else(silent))
+        }
+        Whom::Node(node, name) => {
+            let said = core.nodes.inspect(node, asked, INSPECT_TIME).await;
+            (node.0, name, said)
+        }
+    };
     let inspection = said.map_err(|error| AdminError::NotInspected {
-        name: node.name.clone(),
+        name: name.clone(),
         error,
     })?;
     Ok(v1::InspectNodeResponse {
         inspection: Some(v1::NodeInspection {
-            node_id: node.node.0,
-            name: node.name.clone(),
+            node_id,
+            name,
             ..inspection
         }),
     })

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use marram_proto::mesh::v1::UpkeepResponse;
+use marram_proto::mesh::v1::{HeardGateway, UpkeepResponse};
 use marram_types::caps::DRIVE_FULL_PERCENT;
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, ShardId};
 
@@ -81,6 +81,10 @@ pub(crate) struct NodeReport {
     pub(crate) drives: Vec<DriveReport>,
     /// Where it gives metrics; empty where it does not say.
     pub(crate) metrics_address: String,
+    /// Why it should get no clients; nothing where it is ready.
+    pub(crate) not_ready: Vec<String>,
+    /// Gateways without drives that it has heard lately.
+    pub(crate) gateways: Vec<HeardGateway>,
 }
 
 /// How full a drive is.

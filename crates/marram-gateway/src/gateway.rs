@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::transport::server::Router as Services;
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::health_server::HealthServer;
 use tower::layer::util::{Identity, Stack};
 
 use crate::auth::AuthLayer;
@@ -39,9 +39,10 @@ use crate::service::{
 };
 
 pub(crate) mod connections;
-pub(crate) mod following;
+pub(crate) mod health;
 pub(crate) mod transport;
 
+use health::Healthy;
 pub use transport::ApiListener;
 pub(crate) use transport::serve_until;
 
@@ -167,8 +168,8 @@ impl Gateway {
         let stopping = self.core.stopping.clone();
         let grace = Duration::from_secs(listener.limits.stop_grace_s);
         let ready = self.core.ready.clone();
-        let (health, health_service) = tonic_health::server::health_reporter();
-        let services = services(self.core, health_service)?;
+        let health = health::server(&SERVICES, ready, stop.clone());
+        let services = services(self.core, health)?;
         let serving = serve_until(services, listener, stop.clone());
         let too_late = async {
             stop.cancelled().await;
@@ -179,7 +180,6 @@ impl Gateway {
         tokio::select! {
             served = serving => served?,
             () = too_late => tracing::warn!("calls were still running when the server stopped"),
-            () = following::follow(health, &SERVICES, ready, &stop) => {}
         }
         tasks.close();
         if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
@@ -215,7 +215,7 @@ pub fn calls() -> Calls {
 /// All services behind the authentication layer, to be put on a transport.
 fn services(
     core: Arc<Core>,
-    health: HealthServer<impl Health>,
+    health: HealthServer<Healthy>,
 ) -> Result<impl Fn(Server) -> Served, ServeError> {
     let auth = AuthLayer::new(Arc::clone(&core));
     let measured = MeasuredLayer(Arc::clone(&core.calls));

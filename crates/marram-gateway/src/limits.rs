@@ -6,7 +6,7 @@ use std::time::Duration;
 use marram_types::caps;
 use marram_types::config::ApiLimits;
 
-use crate::gateway::transport;
+use crate::gateway::{health, transport};
 use crate::uploads::stream;
 use crate::{auth, core, process, put, validate};
 
@@ -44,6 +44,7 @@ const WRITES: &str = "crates/marram-gateway/src/gateway/tests/writes.rs";
 const RUNS: &str = "crates/marram-gateway/src/uploads/stream/source/tests.rs";
 const WHOLE: &str = "crates/marram-gateway/src/uploads/whole/tests.rs";
 const ROOT: &str = "crates/marram-meta/src/root/tests/limits.rs";
+const HEALTH: &str = "crates/marram-gateway/src/gateway/health/tests.rs";
 const CONNECTIONS: &str = "crates/marram-gateway/src/gateway/connections/tests.rs";
 
 fn limit(
@@ -98,7 +99,7 @@ pub fn limits() -> Vec<LimitGroup> {
         group("Multipart uploads", uploads()),
         group("Resumable writes", writes()),
         group("Buckets and access keys", cluster()),
-        group("Calls and connections", calls()),
+        group("Calls and connections", [connections(), calls()].concat()),
         group("Times", times()),
     ]
 }
@@ -348,9 +349,7 @@ fn cluster() -> Vec<Limit> {
     ]
 }
 
-fn calls() -> Vec<Limit> {
-    let here = |test| (LIMITS, test);
-    let held = "transfers_have_a_limit_and_so_have_calls_of_a_connection";
+fn connections() -> Vec<Limit> {
     vec![
         limit(
             "connections of a server",
@@ -365,8 +364,24 @@ fn calls() -> Vec<Limit> {
             "calls at once on one connection",
             count(transport::STREAMS_MAX),
             "the client waits until one ends",
-            here(held),
+            (
+                LIMITS,
+                "transfers_have_a_limit_and_so_have_calls_of_a_connection",
+            ),
         ),
+        limit(
+            "calls that watch the health of a server at once",
+            count(health::HEALTH_WATCHERS_MAX),
+            "OVERLOADED",
+            (HEALTH, "there_are_so_many_who_watch_and_no_more"),
+        ),
+    ]
+}
+
+fn calls() -> Vec<Limit> {
+    let here = |test| (LIMITS, test);
+    let held = "transfers_have_a_limit_and_so_have_calls_of_a_connection";
+    vec![
         limit(
             "transfers of a server at once",
             count(core::TRANSFERS_MAX),

@@ -37,6 +37,9 @@ pub trait OwnProcess: Send + Sync {
         change: Option<v1::SetLogLevelRequest>,
     ) -> Result<v1::LogLevel, LogLevelError>;
 
+    /// What it says of itself and its machine; none where peers are to be asked for that.
+    async fn inspect(&self, asked: v1::InspectNodeRequest) -> Option<v1::NodeInspection>;
+
     /// Looks for so long at what it spends time with, or, without a time, says what it uses its memory for.
     ///
     /// # Errors
@@ -45,13 +48,13 @@ pub trait OwnProcess: Send + Sync {
 }
 
 /// Who is asked.
-enum Whom {
+pub(crate) enum Whom {
     Node(NodeId, String),
     Own,
 }
 
 /// The node of a name or id, or this process.
-fn whom(core: &Core, wanted: &str) -> Result<Whom, AdminError> {
+pub(crate) fn whom(core: &Core, wanted: &str) -> Result<Whom, AdminError> {
     match member(&core.view(), wanted) {
         Ok(node) => Ok(Whom::Node(node.node, node.name.clone())),
         Err(AdminError::NoNode(_)) if wanted == core.name => Ok(Whom::Own),

@@ -79,6 +79,7 @@ pub(crate) enum Reason {
     TicketInvalid,
     ShardNotFound,
     ShardCorrupt,
+    ServiceNotFound,
     NodeNotFound,
     NodeBusy,
     JoinTokenNotFound,
@@ -102,7 +103,7 @@ enum Retry {
 
 impl Reason {
     /// Every reason; documents and tests go through it.
-    pub(crate) const ALL: [Self; 66] = [
+    pub(crate) const ALL: [Self; 67] = [
         Self::InvalidBucketName,
         Self::InvalidProfile,
         Self::InvalidKey,
@@ -157,6 +158,7 @@ impl Reason {
         Self::TicketInvalid,
         Self::ShardNotFound,
         Self::ShardCorrupt,
+        Self::ServiceNotFound,
         Self::NodeNotFound,
         Self::NodeBusy,
         Self::JoinTokenNotFound,
@@ -245,6 +247,7 @@ impl Reason {
             Self::TicketInvalid => ("TICKET_INVALID", Code::PermissionDenied, Never),
             Self::ShardNotFound => ("SHARD_NOT_FOUND", Code::NotFound, Never),
             Self::ShardCorrupt => ("SHARD_CORRUPT", Code::DataLoss, Never),
+            Self::ServiceNotFound => ("SERVICE_NOT_FOUND", Code::NotFound, Never),
             Self::NodeNotFound => ("NODE_NOT_FOUND", Code::NotFound, Never),
             Self::NodeBusy => ("NODE_BUSY", Code::FailedPrecondition, Never),
             Self::JoinTokenNotFound => ("JOIN_TOKEN_NOT_FOUND", Code::NotFound, Never),

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::gateway::{ApiListener, SERVICES, ServeError, following, serve_until};
+use crate::gateway::{ApiListener, SERVICES, ServeError, health, serve_until};
 use crate::secret::Kek;
 use crate::service::MeasuredLayer;
 use crate::status::{Fault, Reason};
@@ -76,25 +76,21 @@ pub async fn serve_waiting(
     listener: ApiListener,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let health = health::server(&SERVICES, deps.ready.clone(), stop.clone());
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let ready = deps.ready.clone();
     let measured = MeasuredLayer(Arc::clone(&deps.calls));
     let gate = WaitingLayer::new(deps, crate::gateway::now_ms);
     let services = move |transport: Server| {
         transport
             .layer(measured.clone())
             .layer(gate.clone())
-            .add_service(health_service.clone())
+            .add_service(health.clone())
             .add_service(reflection.clone())
     };
-    tokio::select! {
-        served = serve_until(services, listener, stop.clone()) => Ok(served?),
-        () = following::follow(health, &SERVICES, ready, &stop) => Ok(()),
-    }
+    Ok(serve_until(services, listener, stop).await?)
 }
 
 /// Why a request to found a cluster is not carried out.

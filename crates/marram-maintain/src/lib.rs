@@ -54,7 +54,7 @@ pub use fault::fault_point;
 pub use health::{Decisions, Holds, Patience, Warden, Witnesses, Word, Words, decide, verdicts};
 pub use leaders::{HandedOver, hand_over_all, spread_leaders};
 pub use lifecycle::{LifecycleClock, LifecycleReport, LifecycleWorker};
-pub use mover::{Mover, MoverProgress, MoverWaits};
+pub use mover::{Mover, MoverProgress, MoverWaits, UNREADABLE_NAMED_MAX, Unreadable};
 pub use observed::{EventsKept, Fences, Observed};
 pub use pace::{Foreground, Lane, Pace, PaceSettings};
 pub use reencode::{Reencode, Reencoders, Reencoding, ReencodingError};

@@ -2,9 +2,11 @@
 //! to their places (placement-protocol.md 3, 4, 5, 8, 14).
 //!
 //! ```text
-//! rounds   fences moving rows, carries each on, proposes the next phase, begins new moves
+//! rounds   fences moving rows, looks what each needs, proposes the next phase, begins new moves
+//! running  the work on rows that goes on meanwhile, so many at once, the most urgent first
 //! backoff  when what could not be done is tried again
 //! carry    Dual: every shard of the slot is brought to the new place and verified
+//! unreadable  what nothing can be read of: the row goes on without it
 //! vacate   Dual, to no drive: waits until nothing uses the slot
 //! clean    Cut: the place that stays is looked at, then the old one is cleaned
 //! repairs  tickets: stray and lost shards are restored where the layout wants them
@@ -18,8 +20,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use marram_erasure::Geometry;
-use marram_meta::{ClusterView, Extent, LiveExtent, ObjectAnswer, ObjectQuery, Pausable};
-use marram_types::{DataId, DriveId, GroupId, NodeId, PgId, ShardId};
+use marram_meta::{
+    ClusterView, Extent, LiveExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery,
+    Pausable,
+};
+use marram_types::{BucketId, DataId, DriveId, GroupId, NodeId, PgId, ShardId};
 use tokio::sync::watch;
 
 use crate::consensus::{Consensus, ConsensusError};
@@ -30,6 +35,8 @@ mod carry;
 mod clean;
 mod repairs;
 mod rounds;
+mod running;
+mod unreadable;
 mod vacate;
 
 use self::repairs::Repairs;
@@ -40,6 +47,8 @@ const ROWS_PAGE: u32 = 256;
 /// Bytes of shards in one request to a node, except that one shard is always asked for: what is
 /// asked for must be done within the request's deadline.
 const REQUEST_BYTES_MAX: u64 = 64 << 20;
+/// Objects that cannot be read and are told of by name.
+pub const UNREADABLE_NAMED_MAX: usize = 5;
 /// How often waiting is told of in the log.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
@@ -48,6 +57,9 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 struct Patience {
     /// Between looks when nothing changes.
     look: Duration,
+    /// The longest that a round waits for what is under way: so soon is seen what was decided or lost
+    /// meanwhile, and what came to its end within it is decided together.
+    turn: Duration,
     /// Before a move or repair that found no source, no room or a refusal is tried again; twice as
     /// long after each further try, because each reads again what is there.
     later: Duration,
@@ -70,6 +82,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             look: Duration::from_millis(300),
+            turn: Duration::from_millis(300),
             later: Duration::from_secs(5),
             latest: Duration::from_mins(5),
             quiet: Duration::from_secs(3),
@@ -105,6 +118,27 @@ pub struct MoverProgress {
     pub repaired: u64,
     /// Since when there have been tickets without a break; none when there are none.
     pub tickets_since: Option<Instant>,
+    /// What could not be read anywhere at the last look.
+    pub unreadable: Unreadable,
+}
+
+/// Objects of which more shards are lost than they have parity.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many extents of them.
+    pub extents: usize,
+    /// Some of the objects, each once: at most [`UNREADABLE_NAMED_MAX`].
+    pub objects: BTreeSet<(BucketId, String)>,
+}
+
+impl Unreadable {
+    fn add(&mut self, live: &LiveExtent) {
+        self.extents += 1;
+        let object = (live.bucket, live.key.clone());
+        if self.objects.len() < UNREADABLE_NAMED_MAX {
+            self.objects.insert(object);
+        }
+    }
 }
 
 /// What operators may say of a mover's patience.
@@ -123,7 +157,7 @@ pub struct Mover<C, S> {
     work: Arc<Work<C, S>>,
 }
 
-impl<C: Consensus, S: Shards> Mover<C, S> {
+impl<C: Consensus + 'static, S: Shards> Mover<C, S> {
     /// A mover that watches `view`.
     #[must_use]
     pub fn new(consensus: Arc<C>, shards: Arc<S>, view: watch::Receiver<Arc<ClusterView>>) -> Self {
@@ -269,13 +303,13 @@ impl<C: Consensus, S: Shards> Work<C, S> {
         }
     }
 
-    /// Has a node bring shards to a drive. For each, whether it is durable and verified there.
+    /// Has a node bring shards to a drive. What became of each.
     async fn restore(
         &self,
         (node, drive): (NodeId, DriveId),
         (pg, epoch): (PgId, u64),
         wanted: Vec<Wanted>,
-    ) -> Result<Vec<bool>, Wait> {
+    ) -> Result<Vec<Restored>, Wait> {
         let data: Vec<DataId> = wanted.iter().map(|w| w.extent.data).collect();
         let done = self.shards.restore(node, drive, (pg, epoch), wanted);
         let done = done.await.inspect_err(|error| {
@@ -287,16 +321,49 @@ impl<C: Consensus, S: Shards> Work<C, S> {
         if done.len() != data.len() {
             return Err(Wait::Later);
         }
-        let each = done.into_iter().zip(data).map(|(restored, data)| {
+        for (restored, data) in done.iter().zip(data) {
             match restored {
-                Restored::Held { written } => self.wrote(written),
+                Restored::Held { written } => self.wrote(*written),
                 Restored::NoSource => self.tell(pg, data, "neither it nor enough others are read"),
                 Restored::Failed => self.tell(pg, data, "it was not written or not verified"),
             }
-            matches!(restored, Restored::Held { .. })
-        });
-        Ok(each.collect())
+        }
+        Ok(done)
     }
+
+    /// Tells a group that readers do not find a shard at a drive. What it holds of the shard then; none when
+    /// nothing refers to the data any more.
+    async fn say_missing(
+        &self,
+        (pg, data, shard): (PgId, DataId, u8),
+        at: DriveId,
+    ) -> Result<Option<ShardNow>, Wait> {
+        tracing::warn!(?pg, %data, shard, drive = %at, "a shard is lost");
+        let command = ObjectCommand::ShardMissing {
+            pg,
+            data,
+            shard,
+            at,
+        };
+        let told = self.consensus.propose_object(data.group, command);
+        match told.await? {
+            ObjectOutcome::Shard { missing, place, .. } => Ok(Some(ShardNow { missing, place })),
+            ObjectOutcome::NotLive => Ok(None),
+            _ => Err(Wait::Soon),
+        }
+    }
+}
+
+/// What a group holds of a shard.
+#[derive(Debug, Clone, Copy)]
+struct ShardNow {
+    missing: bool,
+    /// Where readers look.
+    place: DriveId,
+}
+
+fn is_held(restored: Restored) -> bool {
+    matches!(restored, Restored::Held { .. })
 }
 
 /// The live extents of a placement group in one group, page by page.
@@ -311,11 +378,16 @@ struct Pages {
 
 impl Pages {
     fn new(group: GroupId, pg: PgId, epoch: u64) -> Self {
+        Self::after(group, pg, epoch, None)
+    }
+
+    /// Those that follow one.
+    fn after(group: GroupId, pg: PgId, epoch: u64, after: Option<DataId>) -> Self {
         Self {
             group,
             pg,
             epoch,
-            after: None,
+            after,
             more: true,
         }
     }
@@ -372,6 +444,12 @@ fn shard_len(extent: &Extent) -> Result<u64, Wait> {
         Wait::Later
     })?;
     Ok(geometry.shard_len())
+}
+
+/// Those whose rows say how long their shards are, and the others.
+fn whole_rows(wanted: Vec<Wanted>) -> (Vec<Wanted>, Vec<Wanted>) {
+    let is_whole = |wanted: &Wanted| shard_len(&wanted.extent).is_ok();
+    wanted.into_iter().partition(is_whole)
 }
 
 /// Cuts shards into requests that a node can do within its deadline.

@@ -18,9 +18,47 @@ pub(crate) const SMALL_MOVES_AT_ONCE: usize = 64;
 const SMALL_WITHIN: Duration = Duration::from_secs(3);
 /// After this time nothing is known any more.
 const KNOWN_FOR: Duration = Duration::from_secs(30);
-/// Rows of one pool that may have a move, those included whose move waits for something: they must
-/// not keep others from being rebuilt.
+/// Rows of one pool that may have a move, beside those whose move waits for something.
 pub(crate) const MOVES_MAX: usize = 128;
+/// Rows of one pool whose move waits, for a source or a drive, beyond which no other move is begun. They are
+/// counted apart: what cannot be read must not keep the rest of its pool from being rebuilt. Together with
+/// those above they are as many rows as a pool has by default.
+pub(crate) const WAITING_MAX: usize = 384;
+
+/// The rows of one pool that have a move.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RowsMoving {
+    /// What brings redundancy back is being carried.
+    pub(crate) rebuild: usize,
+    /// Other moves that are being carried.
+    pub(crate) carry: usize,
+    /// In another phase, or paused.
+    pub(crate) other: usize,
+    /// What the move needs was not to be had the last time.
+    pub(crate) wait: usize,
+}
+
+impl RowsMoving {
+    /// How many more may have one, whatever they move for.
+    pub(crate) fn free(self) -> usize {
+        let goes_on = self.rebuild + self.carry + self.other;
+        let all = goes_on + self.wait;
+        let free = MOVES_MAX.saturating_sub(goes_on);
+        free.min((MOVES_MAX + WAITING_MAX).saturating_sub(all))
+    }
+
+    /// How many moves to begin now, when so many are begun at once, and whether only such as bring
+    /// redundancy back: those wait for nothing but for half of the like before them, the others until
+    /// nothing is carried.
+    pub(crate) fn room(self, at_once: usize) -> (usize, bool) {
+        let is_calm = self.rebuild + self.carry == 0;
+        let most = match self.rebuild {
+            some if some <= at_once / 2 => at_once - some,
+            _ => 0,
+        };
+        (most.min(self.free()), !is_calm)
+    }
+}
 
 /// The drives of all nodes.
 #[derive(Debug, Clone, Default)]
@@ -76,7 +114,7 @@ pub(crate) fn choose(
 ) -> Vec<SlotMove> {
     let mut ordered = plan.moves.clone();
     ordered.retain(is_wanted);
-    ordered.sort_by_key(|m| {
+    ordered.sort_by_cached_key(|m| {
         let row = table.rows.get(usize::from(m.pg));
         let lost = row.map_or(0, |row| lost_slots(row, homes));
         (homes.standing(m.from), Reverse(lost), m.pg, m.slot)

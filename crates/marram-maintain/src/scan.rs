@@ -7,6 +7,8 @@
 //! live, and not wanted here              removed when the place that readers look at has it whole,
 //!                                        by a permission of the row's epoch (rules.md 24); brought
 //!                                        there when it does not
+//! live, lost, and not wanted here        brought to its place: a row was cut without it, and the drive
+//!                                        that has it is back
 //! anything else                          stays
 //! ```
 
@@ -121,6 +123,8 @@ struct Leftover {
     held: HeldShard,
     /// Of the row by which it is not wanted.
     epoch: u64,
+    /// The row says that nobody has it.
+    lost: bool,
 }
 
 /// What a page may lose.
@@ -291,14 +295,19 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
                 Reference::Unreferenced if data.begin < floor => {
                     verdict.dead.insert(data);
                 }
-                Reference::Live { epoch, belongs, .. } => {
+                Reference::Live {
+                    epoch,
+                    missing,
+                    belongs,
+                } => {
                     kept.insert(data);
                     let shard = held.shard;
                     let belongs = belongs.get(usize::from(shard.slot));
                     let elsewhere = belongs.is_some_and(|b| !b.is_empty() && !b.contains(&drive));
+                    let lost = missing.checked_shr(u32::from(shard.slot)).unwrap_or(1) & 1 == 1;
                     if elsewhere && is_settled(&view, held.pg, *epoch) {
                         let (held, epoch) = (*held, *epoch);
-                        verdict.leftovers.push(Leftover { held, epoch });
+                        verdict.leftovers.push(Leftover { held, epoch, lost });
                     }
                 }
                 Reference::Unreferenced | Reference::Displaced => {
@@ -319,7 +328,7 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         group: GroupId,
         leftover: Leftover,
     ) -> Result<(), ScanError> {
-        let Leftover { held, epoch } = leftover;
+        let Leftover { held, epoch, .. } = leftover;
         let (pg, shard) = (held.pg, held.shard);
         let Some(node) = self.own.node() else {
             return Ok(());
@@ -341,8 +350,8 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
             .look(other, place, (pg, epoch), vec![(shard, length)])
             .await;
         match looked.as_deref() {
-            // Until the row says so too, this is a copy that nobody should have to miss.
-            Ok([Seen::Whole]) if extent.is_missing(shard.slot) => return Ok(()),
+            // Its ticket says so, and a later scan finds this one left over.
+            Ok([Seen::Whole]) if leftover.lost => return Ok(()),
             Ok([Seen::Whole]) => {}
             Ok([Seen::Missing | Seen::Damaged]) => {
                 let mut wanted = Wanted {
@@ -397,10 +406,12 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         leftover: Leftover,
         (from, mut wanted): (DriveId, Wanted),
     ) {
-        let Leftover { held, epoch } = leftover;
+        let Leftover { held, epoch, .. } = leftover;
         if let Some(read) = wanted.places.get_mut(usize::from(wanted.shard)) {
             *read = from;
         }
+        // Lost it was where readers look.
+        wanted.extent.missing &= !(1 << wanted.shard);
         let row = (held.pg, epoch);
         let restored = self.shards.restore(node, place, row, vec![wanted]).await;
         let shard = held.shard;
@@ -424,7 +435,7 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         group: GroupId,
         leftover: Leftover,
     ) -> Result<Option<(Extent, DriveId, Vec<DriveId>)>, ScanError> {
-        let Leftover { held, epoch } = leftover;
+        let Leftover { held, epoch, .. } = leftover;
         let query = ObjectQuery::Rows {
             pg: held.pg,
             after: before(held.shard.data),
@@ -439,7 +450,8 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         let live = live.filter(|live| same_row && live.extent.data == held.shard.data);
         Ok(live.and_then(|live| {
             // Extents have no other number as yet: what has one is for a later release to judge.
-            let plain = held.shard.repair == 0;
+            let is_lost = live.extent.is_missing(held.shard.slot);
+            let plain = held.shard.repair == 0 && is_lost == leftover.lost;
             let place = live.places.get(usize::from(held.shard.slot)).copied();
             let found = place.filter(|_| plain);
             found.map(|place| (live.extent, place, live.places))

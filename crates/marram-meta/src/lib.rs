@@ -98,7 +98,7 @@ pub use query::answer::{
 };
 pub use query::due::{DUE_ROWS_MAX, DueAnswer, DueItem, DuePlace, DueQuery, PastPlace};
 pub use query::events::{EventsAnswer, EventsFound, EventsQuery};
-pub use query::lost::{LOST_COUNTED_MAX, LostTotals};
+pub use query::lost::{LOST_COUNTED_MAX, Lacking, LostTotals};
 pub use query::messages::{ListQuery, ListStart, ObjectQuery};
 pub use query::named::{NamedAnswer, NamedCursor};
 pub use query::run::{QueryError, answer, answer_object};
@@ -106,6 +106,7 @@ pub use query::upkeep::{GARBAGE_COUNTED_MAX, GarbageTotals, OnDrive, OnDriveAnsw
 pub use query::uploads::{
     PartItem, UploadAnswer, UploadFound, UploadItem, UploadQuery, UploadsAnswer, UploadsQuery,
 };
+pub use query::usages::{USAGES_PAGE_MAX, UsagesAnswer};
 pub use query::versions::{VersionAnswer, VersionEntry};
 pub use refound::{
     INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,

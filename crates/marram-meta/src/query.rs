@@ -12,6 +12,7 @@ pub(crate) mod named;
 pub(crate) mod run;
 pub(crate) mod upkeep;
 pub(crate) mod uploads;
+pub(crate) mod usages;
 pub(crate) mod versions;
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ gateway gives these at `/metrics` of its `--metrics-listen` address, as Promethe
 where the request asks for it. How to use them is in [operations.md](operations.md#metrics-and-health).
 
 *By*: `all` are servers and gateways; `servers` are processes with drives; `leaders` are servers, each for the groups
-that it leads now, so that the sum over all servers is the cluster's; `with TLS` are those whose API speaks it; `operator` is `marram-operator`. A histogram `x` is asked for as `x_bucket`,
+that it leads now, so that the sum over all servers is the cluster's; `asked` is the server that leads the root group, where
+`metrics_buckets` is set; `with TLS` are those whose API speaks it; `operator` is `marram-operator`. A histogram `x` is asked for as `x_bucket`,
 `x_sum` and `x_count`. Counters begin at 0 when the process starts.
 ";
 
@@ -35,7 +36,7 @@ pub fn documents() -> String {
             }
         }
     }
-    out.push_str("\n## Labels\n\nNo label holds what a client chose: buckets, keys and access keys are not in here.\n\n");
+    out.push_str("\n## Labels\n\nNo label holds what a client chose, such as keys and access keys, but `bucket`, which is there only where `metrics_buckets` asks for it.\n\n");
     out.push_str("| label | meaning |\n|---|---|\n");
     labels.sort_by_key(|label| label.name);
     for label in labels {
@@ -54,6 +55,7 @@ fn line(out: &mut String, family: &Family) {
         From::All => "all",
         From::Servers => "servers",
         From::Leaders => "leaders",
+        From::Asked => "asked",
         From::WithTls => "with TLS",
         From::Operator => "operator",
     };

@@ -11,6 +11,8 @@ pub struct Condition {
     pub holds: bool,
     /// How it is, or why it does not hold.
     pub says: String,
+    /// The words have addresses or paths in them, which are for those who run the cluster.
+    pub names_places: bool,
 }
 
 impl Condition {
@@ -22,6 +24,7 @@ impl Condition {
             name,
             holds: true,
             says,
+            names_places: false,
         }
     }
 
@@ -33,6 +36,16 @@ impl Condition {
             name,
             holds: false,
             says,
+            names_places: false,
+        }
+    }
+
+    /// The same, whose words have addresses or paths in them.
+    #[must_use]
+    pub fn that_names_places(self) -> Self {
+        Self {
+            names_places: true,
+            ..self
         }
     }
 }
@@ -49,6 +62,18 @@ impl Verdict {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.conditions.is_empty() && self.conditions.iter().all(|c| c.holds)
+    }
+
+    /// What does not hold.
+    pub fn failing(&self) -> impl Iterator<Item = &Condition> {
+        self.conditions.iter().filter(|condition| !condition.holds)
+    }
+
+    /// What does not hold, for people: a line for each, `name: why`.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        let line = |condition: &Condition| format!("{}: {}", condition.name, condition.says);
+        self.failing().map(line).collect()
     }
 
     /// As text: what does not hold, or with `all` everything.

@@ -34,6 +34,9 @@ pub const SEGMENT_MIB: std::ops::RangeInclusive<u64> = 8..=1024;
 /// are away, in seconds: up to 30 days.
 pub const GC_SECONDS: std::ops::RangeInclusive<u64> = 1..=30 * 24 * 3600;
 
+/// Most buckets with metrics of their own.
+pub const METRICS_BUCKETS_MAX: u32 = 500;
+
 /// Bounds of a certificate's lifetime, in seconds: 4 seconds, for tests, to 90 days.
 pub const CERTIFICATE_SECONDS: std::ops::RangeInclusive<u64> = 4..=90 * 24 * 3600;
 
@@ -67,6 +70,9 @@ pub struct ServerConfig {
     pub metrics_listen: SocketAddr,
     /// A file with the bearer token that is asked of those who want metrics; without one nothing is asked.
     pub metrics_token_file: Option<PathBuf>,
+    /// So many buckets have metrics of their own, with their names: those that hold most. 0: none.
+    #[serde(default)]
+    pub metrics_buckets: u32,
     /// How peers reach this node, where it differs from `mesh_listen`.
     pub mesh_advertise: Option<String>,
     /// How applications reach this node, where it differs from `api_listen`.
@@ -212,6 +218,16 @@ pub enum ConfigError {
     /// An address of the join list is not host:port.
     #[error("address {0:?} is not HOST:PORT")]
     Address(String),
+    /// Metrics of too many buckets.
+    #[error(
+        "metrics_buckets is {0}: at most {METRICS_BUCKETS_MAX} buckets have metrics of their own"
+    )]
+    MetricsBuckets(u32),
+    /// Names of buckets would be told to anybody.
+    #[error(
+        "metrics_buckets is {0}, which tells names of buckets to whoever can scrape: ask them for a token, with --metrics-token-file, or set it to 0"
+    )]
+    MetricsBucketsWithoutToken(u32),
     /// The API would leave the machine without TLS.
     #[error(
         "the API address {0} is not loopback and has no certificate: name one with --api-tls-cert and --api-tls-key, or listen on 127.0.0.0/8 or ::1"
@@ -401,6 +417,16 @@ fn check_metrics(metrics: SocketAddr, others: &[SocketAddr]) -> Result<(), Confi
     Ok(())
 }
 
+/// Names of buckets are told to those only who have a token.
+fn check_metrics_buckets(count: u32, token: Option<&Path>) -> Result<(), ConfigError> {
+    match count {
+        0 => Ok(()),
+        1..=METRICS_BUCKETS_MAX if token.is_some() => Ok(()),
+        1..=METRICS_BUCKETS_MAX => Err(ConfigError::MetricsBucketsWithoutToken(count)),
+        _ => Err(ConfigError::MetricsBuckets(count)),
+    }
+}
+
 fn check_path(what: &'static str, path: &Path) -> Result<(), ConfigError> {
     if path.as_os_str().is_empty() {
         return Err(ConfigError::EmptyPath {
@@ -447,6 +473,7 @@ impl ServerConfig {
             return Err(ConfigError::SameAddress(self.api_listen));
         }
         check_metrics(self.metrics_listen, &[self.api_listen, self.mesh_listen])?;
+        check_metrics_buckets(self.metrics_buckets, self.metrics_token_file.as_deref())?;
         if !SEGMENT_MIB.contains(&self.segment_mib) {
             return Err(ConfigError::Segment(self.segment_mib));
         }
@@ -546,6 +573,7 @@ mod tests {
             mesh_listen: default_mesh(),
             metrics_listen: default_metrics(),
             metrics_token_file: None,
+            metrics_buckets: 0,
             mesh_advertise: None,
             api_advertise: None,
             token: None,
@@ -573,6 +601,22 @@ mod tests {
             narrow_grace_s: default_narrow_grace_s(),
             balance_quiet_s: default_balance_quiet_s(),
         }
+    }
+
+    #[test]
+    fn names_of_buckets_are_told_to_those_with_a_token() {
+        let mut config = server();
+        config.metrics_buckets = 5;
+        assert_eq!(
+            config.validate(),
+            Err(ConfigError::MetricsBucketsWithoutToken(5))
+        );
+        config.metrics_token_file = Some("/token".into());
+        assert_eq!(config.validate(), Ok(()));
+        config.metrics_buckets = METRICS_BUCKETS_MAX;
+        assert_eq!(config.validate(), Ok(()));
+        config.metrics_buckets += 1;
+        assert_eq!(config.validate(), Err(ConfigError::MetricsBuckets(501)));
     }
 
     #[test]

@@ -64,10 +64,12 @@ pub(crate) fn start() {
         colours: std::io::stderr().is_terminal(),
         repeats: Repeats::default(),
     };
-    tracing_subscriber::registry()
+    let layers = tracing_subscriber::registry()
         .with(lines.with_filter(filter.or(OwnSpans)))
-        .with(Recorder.with_filter(OwnSpans))
-        .init();
+        .with(Recorder.with_filter(OwnSpans));
+    #[cfg(feature = "tokio-console")]
+    let layers = layers.with(console_subscriber::spawn());
+    layers.init();
 }
 
 /// In which form lines are written from now on.

@@ -11,6 +11,7 @@
 //! addresses  all that a name stands for    founder  is asked to found a cluster, while waiting
 //! renew      keeps the certificate good
 //! catch_up   learns of peers that came while it was away
+//! gateways   gateways without drives, as they are heard
 //! gc         garbage collection
 //! groups     opens and starts this node's replicas
 //! observe    metrics, readiness and their listener
@@ -36,6 +37,7 @@ mod catch_up;
 mod config;
 mod events;
 mod founder;
+mod gateways;
 mod gc;
 mod groups;
 mod health;

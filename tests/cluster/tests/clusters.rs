@@ -9,6 +9,7 @@
 /// Processes that die in the middle of what they do: the work goes on elsewhere, nothing is lost
 /// and nothing stays behind.
 mod crashes {
+    mod duties;
     mod joins;
     mod moves;
 }
@@ -60,6 +61,7 @@ mod losses {
     mod leader;
     mod paused;
     mod streams;
+    mod unreadable;
     mod watched;
 }
 
@@ -94,6 +96,7 @@ mod startup {
 /// What nodes do for their own drives: scrubs, drives that come, go and fail, garbage that is
 /// paused.
 mod upkeep {
+    mod capacity;
     mod drives;
     mod garbage;
     mod kit;

@@ -41,7 +41,10 @@ fn dependency_lines(text: &str) -> Vec<Line<'_>> {
     lines
 }
 
-/// Every line of a member's dependency tables is `name.workspace = true   # reason`.
+/// What a line says of a dependency that only a feature needs.
+const OPTIONAL: &str = "{ workspace = true, optional = true }";
+
+/// Every line of a member's dependency tables is `name.workspace = true   # reason`, or says that it is optional.
 #[must_use]
 pub fn member_manifests(file: &Source) -> Findings {
     let mut findings = Vec::new();
@@ -53,7 +56,8 @@ pub fn member_manifests(file: &Source) -> Findings {
     }
     for line in dependency_lines(&file.text) {
         let at = |text: String| Finding::at(&file.path, line.number, text);
-        if !line.key.ends_with(".workspace") || line.value != "true" {
+        let always = line.key.ends_with(".workspace") && line.value == "true";
+        if !always && line.value != OPTIONAL {
             findings.push(at(format!(
                 "write `{}.workspace = true   # reason` on one line; version and features go to \
                  [workspace.dependencies] in the root Cargo.toml",
@@ -119,8 +123,14 @@ mod tests {
 
     #[test]
     fn a_dependency_needs_its_reason() {
-        assert!(member_manifests(&manifest("bytes.workspace = true # shared buffers")).is_empty());
+        for good in [
+            "bytes.workspace = true # shared buffers",
+            "bytes = { workspace = true, optional = true } # shared buffers",
+        ] {
+            assert!(member_manifests(&manifest(good)).is_empty(), "{good}");
+        }
         for bad in [
+            "bytes = { workspace = true, optional = true }",
             "bytes.workspace = true",
             "bytes.workspace = true #",
             "bytes = \"1\" # shared buffers",

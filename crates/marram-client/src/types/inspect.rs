@@ -119,6 +119,8 @@ pub struct NodeInspection {
     pub api_certificate_not_after_s: i64,
     /// For how many seconds certificates are good that it issues.
     pub certificate_lifetime_s: u64,
+    /// Why it should get no clients; nothing where it is ready.
+    pub not_ready: Vec<String>,
     /// Its settings, where they were asked for.
     pub settings: Vec<SettingFacts>,
     /// Its newest log lines, where they were asked for.
@@ -209,6 +211,7 @@ impl NodeInspection {
             replicas: said.replicas.into_iter().map(replica).collect(),
             api_certificate_not_after_s: said.api_certificate_not_after_s,
             certificate_lifetime_s: said.certificate_lifetime_s,
+            not_ready: said.not_ready,
             settings: said.settings.into_iter().map(setting).collect(),
             log: said.log,
             metrics: said.metrics,

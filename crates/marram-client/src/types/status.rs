@@ -33,6 +33,25 @@ pub struct ClusterStatus {
     pub layout_epoch: u64,
     /// A rebalance was asked for and is not over.
     pub rebalancing: bool,
+    /// Gateways without drives that nodes have heard within the last minute, by name.
+    pub gateways: Vec<GatewayStatus>,
+}
+
+/// A gateway without drives, by its own word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GatewayStatus {
+    /// The name in its certificate.
+    pub name: String,
+    /// The release that runs.
+    pub version: String,
+    /// Where it listens for applications, which need not be where they reach it.
+    pub api_address: String,
+    /// Where it gives metrics.
+    pub metrics_address: String,
+    /// How long ago it was heard, in milliseconds.
+    pub heard_ms_ago: u64,
+    /// Why it should get no clients, a line for each reason; nothing where it is ready.
+    pub not_ready: Vec<String>,
 }
 
 /// Whether a node takes part.
@@ -70,6 +89,8 @@ pub struct NodeStatus {
     pub slots: u64,
     /// Where it gives metrics; empty where it gives none.
     pub metrics_address: String,
+    /// Why it should get no clients, a line for each reason; nothing where it is ready, or is away.
+    pub not_ready: Vec<String>,
     /// How it is by the word of several peers, and what was decided about its absence.
     pub condition: NodeCondition,
 }
@@ -160,7 +181,19 @@ impl ClusterStatus {
             work: status.work.map(WorkStatus::from_wire),
             layout_epoch: status.layout_epoch,
             rebalancing: status.rebalancing,
+            gateways: status.gateways.into_iter().map(gateway).collect(),
         }
+    }
+}
+
+fn gateway(gateway: v1::GatewayStatus) -> GatewayStatus {
+    GatewayStatus {
+        name: gateway.name,
+        version: gateway.version,
+        api_address: gateway.api_address,
+        metrics_address: gateway.metrics_address,
+        heard_ms_ago: gateway.heard_ms_ago,
+        not_ready: gateway.not_ready,
     }
 }
 
@@ -178,6 +211,7 @@ fn node(node: v1::NodeStatus) -> NodeStatus {
             .map(NodeCondition::from_wire)
             .unwrap_or_default(),
         metrics_address: node.metrics_address,
+        not_ready: node.not_ready,
         node_id: node.node_id,
         name: node.name,
         zone: node.zone,

@@ -79,10 +79,9 @@ pub(crate) async fn rebalance(
 pub(crate) async fn refuse_without_room(
     core: &Core,
     view: &ClusterView,
-    leaving: NodeId,
+    (leaving, name): (&[DriveId], &str),
 ) -> Result<(), AdminError> {
-    let mut seats = view.seats();
-    stand(&mut seats, leaving, Standing::Leaving);
+    let seats = without(view, leaving);
     let reports = reports(core, view).await;
     let per_slot = bytes_per_slot(view, &reports);
     let mut needed: BTreeMap<NodeId, u64> = BTreeMap::new();
@@ -97,13 +96,16 @@ pub(crate) async fn refuse_without_room(
         let Some(record) = view.nodes.get(node) else {
             continue;
         };
-        // What was removed or given up says nothing, and takes nothing.
+        // What was removed, given up or leaves with this says nothing, and takes nothing.
         let held = record.present_drives().filter(|held| !held.duty.is_gone());
-        let held: Vec<DriveId> = held.map(|held| held.drive).collect();
-        let its = |report: &&DriveReport| held.contains(&report.drive);
+        let stay: Vec<DriveId> = held
+            .map(|held| held.drive)
+            .filter(|drive| !leaving.contains(drive))
+            .collect();
+        let its = |report: &&DriveReport| stay.contains(&report.drive);
         let known: Vec<&DriveReport> = reports.iter().filter(its).collect();
         let room: u64 = known.iter().map(|report| report.room()).sum();
-        if known.len() == held.len() && *bytes > room {
+        if known.len() == stay.len() && *bytes > room {
             let name = &record.name;
             lacks.push(format!(
                 "{name} would get {bytes} bytes and has room for {room}"
@@ -114,13 +116,45 @@ pub(crate) async fn refuse_without_room(
         return Ok(());
     }
     Err(AdminError::NoRoom {
-        name: view
-            .nodes
-            .get(&leaving)
-            .map_or_else(String::new, |n| n.name.clone()),
+        name: name.to_owned(),
         bytes: needed.values().sum(),
         lacks: lacks.join(", "),
     })
+}
+
+/// Refuses to drain a drive where some shards would find no drive of their own, which find one now.
+pub(crate) fn refuse_without_places(
+    view: &ClusterView,
+    (leaving, name): (&[DriveId], &str),
+) -> Result<(), AdminError> {
+    let (now, then) = (view.seats(), without(view, leaving));
+    let mut slots = 0;
+    for table in view.pools.values() {
+        let before = view.plan_of(table, &now)?.unplaced.len();
+        slots += view
+            .plan_of(table, &then)?
+            .unplaced
+            .len()
+            .saturating_sub(before);
+    }
+    match slots {
+        0 => Ok(()),
+        slots => Err(AdminError::NoPlace {
+            name: name.to_owned(),
+            slots,
+        }),
+    }
+}
+
+/// The seats, with these drives about to leave.
+fn without(view: &ClusterView, leaving: &[DriveId]) -> Vec<Seat> {
+    let mut seats = view.seats();
+    for seat in &mut seats {
+        if leaving.contains(&seat.info.drive) {
+            seat.standing = Standing::Leaving;
+        }
+    }
+    seats
 }
 
 /// Nodes that shall be taken to be something else than they are.

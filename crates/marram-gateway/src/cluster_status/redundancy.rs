@@ -167,10 +167,24 @@ impl<'a> Facts<'a> {
         of_buckets.chain(default).collect()
     }
 
+    /// What objects of a profile are kept as, each with its pool: large ones as it says, small ones as whole
+    /// copies in a pool of their own, or in that of the large ones where it was never made.
+    fn kept_as(&self, profile: Profile) -> [(Profile, Option<&'a PoolTable>); 2] {
+        let pool = |profile: Profile| self.view.pools.get(&pool_of(profile.width()));
+        let copies = profile.as_copies();
+        let small = pool(copies).or_else(|| pool(profile));
+        [(profile, pool(profile)), (copies, small)]
+    }
+
+    /// The same for all profiles in use.
+    fn all_kept_as(&self) -> impl Iterator<Item = (Profile, Option<&'a PoolTable>)> {
+        let profiles = self.profiles().into_iter();
+        profiles.flat_map(|profile| self.kept_as(profile))
+    }
+
     /// The least over all placement groups and profiles in use.
     pub(super) fn data_tolerated(&self) -> i32 {
-        let per_profile = self.profiles().into_iter().map(|profile| {
-            let table = self.view.pools.get(&pool_of(profile.width()));
+        let per_profile = self.all_kept_as().map(|(profile, table)| {
             table.map_or(0, |table| self.pool_tolerated(table, profile.m()))
         });
         per_profile.min().unwrap_or(i32::MAX)
@@ -236,9 +250,8 @@ impl<'a> Facts<'a> {
 
     /// The profile that a new object of a bucket of `profile` gets in the best row there is now;
     /// nothing when it cannot be written.
-    fn written_as(&self, profile: Profile) -> Option<Profile> {
-        let table = self.view.pools.get(&pool_of(profile.width()))?;
-        table
+    fn written_as(&self, profile: Profile, table: Option<&PoolTable>) -> Option<Profile> {
+        table?
             .rows
             .iter()
             .filter_map(|row| {
@@ -268,9 +281,8 @@ impl<'a> Facts<'a> {
     pub(super) fn writable(&self) -> bool {
         self.metadata_tolerated() >= 0
             && self
-                .profiles()
-                .into_iter()
-                .all(|profile| self.written_as(profile).is_some())
+                .all_kept_as()
+                .all(|(profile, table)| self.written_as(profile, table).is_some())
     }
 }
 

@@ -84,6 +84,9 @@ fn without_times(status: &v1::GetClusterStatusResponse) -> v1::GetClusterStatusR
             condition.clock_ahead_ms = condition.clock_ahead_ms.signum();
         }
     }
+    for gateway in &mut status.gateways {
+        gateway.heard_ms_ago = 0;
+    }
     if let Some(work) = &mut status.work {
         (work.for_ms, work.left_ms) = (0, None);
     }

@@ -1,7 +1,7 @@
 //! What is looked at, each by a pure function from facts to findings.
 //!
 //! ```text
-//! cluster   nodes, redundancy, consensus        work      what is paused, stuck or decided for a while
+//! cluster   nodes, readiness, redundancy, consensus       work      what is paused, stuck or decided for a while
 //! drives    state, speed, room                  scrubs    whether drives give back what was written
 //! members   releases, clocks, certificates      machines  limits, file systems, what fails together
 //! size      nodes and zones for the profiles   quotas    what buckets may hold
@@ -43,8 +43,13 @@ const fn check(
 }
 
 /// All of them, what matters most first.
-pub(crate) const CHECKS: [CheckOf; 16] = [
+pub(crate) const CHECKS: [CheckOf; 17] = [
     check("nodes", "Do all nodes answer?", cluster::nodes),
+    check(
+        "readiness",
+        "Do all nodes and gateways that answer take clients?",
+        cluster::readiness,
+    ),
     check(
         "redundancy",
         "Does every object survive what it should?",
@@ -80,7 +85,7 @@ pub(crate) const CHECKS: [CheckOf; 16] = [
     ),
     check(
         "versions",
-        "Do all nodes run one release, and is it in use?",
+        "Do all nodes and gateways run one release, and is it in use?",
         members::versions,
     ),
     check("clocks", "Do clocks agree?", members::clocks),

@@ -193,6 +193,8 @@ impl Drives for Meshed {
         Ok(NodeReport {
             drives: answer.drives.iter().map(report).collect(),
             metrics_address: answer.metrics_address,
+            not_ready: answer.not_ready,
+            gateways: answer.gateways,
         })
     }
 

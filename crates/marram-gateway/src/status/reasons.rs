@@ -93,6 +93,7 @@ impl Reason {
             Self::TicketInvalid => "The ticket of a read plan is over, or was given to another access key. Ask for a new plan.",
             Self::ShardNotFound => "This node does not have the shard, or not any more. Read another one, or ask for a new plan.",
             Self::ShardCorrupt => "The shard is damaged on its drive. Read another one of the plan.",
+            Self::ServiceNotFound => "Health was asked of a service that is not here. The empty name asks for the server as a whole.",
             Self::NodeNotFound => "There is no such node, zone or drive.",
             Self::NodeBusy => "The cluster is not in a state for this change. The message says what stands in its way.",
             Self::JoinTokenNotFound => "There is no such join token.",

@@ -34,6 +34,8 @@ struct State {
     reads: usize,
     /// What their nodes know of the cluster, and act by at once.
     view: Option<watch::Receiver<Arc<ClusterView>>>,
+    /// Gateways that nodes have heard.
+    gateways: BTreeMap<NodeId, Vec<marram_proto::mesh::v1::HeardGateway>>,
 }
 
 /// All drives.
@@ -41,6 +43,16 @@ struct State {
 pub(crate) struct FakeDrives(Mutex<State>);
 
 impl FakeDrives {
+    /// A node has heard a gateway.
+    pub(crate) fn hear(&self, node: NodeId, gateway: marram_proto::mesh::v1::HeardGateway) {
+        self.0
+            .lock()
+            .gateways
+            .entry(node)
+            .or_default()
+            .push(gateway);
+    }
+
     /// Their nodes know this.
     pub(crate) fn know(&self, view: watch::Receiver<Arc<ClusterView>>) {
         self.0.lock().view = Some(view);
@@ -323,6 +335,8 @@ impl Drives for FakeDrives {
         Ok(NodeReport {
             drives,
             metrics_address: format!("metrics.of.{node}:7072"),
+            not_ready: Vec::new(),
+            gateways: state.gateways.get(&node).cloned().unwrap_or_default(),
         })
     }
 

@@ -103,6 +103,13 @@ impl OwnProcess for FakeProcess {
         })
     }
 
+    async fn inspect(&self, _asked: v1::InspectNodeRequest) -> Option<v1::NodeInspection> {
+        Some(v1::NodeInspection {
+            version: "gateway".to_owned(),
+            ..v1::NodeInspection::default()
+        })
+    }
+
     async fn profile(&self, cpu: Option<Duration>) -> Result<wire::ProfileResponse, ProfileError> {
         profile(cpu)
     }

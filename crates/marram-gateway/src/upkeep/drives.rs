@@ -13,7 +13,7 @@ use marram_types::DriveId;
 
 use super::{UPKEEP_TIME, members};
 use crate::admin::removal::held_by_groups;
-use crate::admin::{AdminError, decide, member, until_seen};
+use crate::admin::{AdminError, decide, member, plan, until_seen};
 use crate::core::Core;
 use crate::drives::{DriveHealth, DriveReport};
 use crate::layout::slots_of;
@@ -140,6 +140,9 @@ pub(crate) async fn set_duty(
     if before == DriveDuty::Removed {
         return Err(AdminError::NoDrive(request.drive));
     }
+    if duty == DriveDuty::Draining && before == DriveDuty::Serving && !request.force {
+        refuse_drain(core, &view, (node, held)).await?;
+    }
     let command = DriveCommand::SetDuty { drive, duty };
     decide(core, &called, &RootCommand::Drives(command)).await?;
     until_seen(core, |view| {
@@ -155,6 +158,24 @@ pub(crate) async fn set_duty(
         duty: to_wire(duty).into(),
         before: to_wire(before).into(),
     })
+}
+
+/// Refuses to drain a drive for what a node is not drained for either: what stays is too few or too
+/// narrow. The last drive of a node that serves takes its node with it.
+async fn refuse_drain(
+    core: &Core,
+    view: &ClusterView,
+    (node, held): (&NodeRecord, &DriveRecord),
+) -> Result<(), AdminError> {
+    let name = name(node, held);
+    let stays = |other: &DriveRecord| other.drive != held.drive && other.duty == DriveDuty::Serving;
+    let serves_on = node.present_drives().any(stays);
+    if !serves_on && let Some(refusal) = view.leaves_too_few(node.node, false) {
+        return Err(AdminError::Refused { name, refusal });
+    }
+    let leaving = [held.drive];
+    plan::refuse_without_places(view, (&leaving, &name))?;
+    plan::refuse_without_room(core, view, (&leaving, &name)).await
 }
 
 /// Removes a drive for ever, when nothing is known to be on it (rules.md 25).

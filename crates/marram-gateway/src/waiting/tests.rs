@@ -196,6 +196,7 @@ async fn everything_else_sends_clients_on() {
     let waiting = Waiting::start().await;
     let mut health = HealthClient::new(waiting.channel.clone());
     let answer = health.check(HealthCheckRequest::default()).await.unwrap();
+    assert!(answer.metadata().contains_key("marram-not-ready"));
     assert_eq!(answer.into_inner().status(), ServingStatus::NotServing);
     for path in methods()
         .into_iter()

@@ -16,8 +16,10 @@ use tokio::time::Instant;
 
 use super::clocks;
 use super::giving_up::{Decisions, Holds, Patience, decide};
+use super::lost;
 use super::verdict::{Word, Words, observers, verdicts};
 use crate::consensus::Consensus;
+use crate::fault::fault_point;
 use crate::mover::MoverProgress;
 
 /// How often words are gathered, or the leader is asked.
@@ -134,6 +136,8 @@ impl<C: Consensus, W: Witnesses> Warden<C, W> {
         let mut nodes = verdicts(members, &words);
         let mut decisions = self.decide(&view, &nodes, observers(&words));
         decisions.notes.extend(self.judge_clocks(&view, &mut nodes));
+        let unreadable = lost::note(&view, &self.mover.borrow().unreadable);
+        decisions.notes.extend(unreadable);
         self.heard = Instant::now();
         self.tell_changes(&view, &nodes);
         self.health.send_replace(Arc::new(ClusterHealth {
@@ -211,8 +215,13 @@ impl<C: Consensus, W: Witnesses> Warden<C, W> {
             }
             other => tracing::info!(?other, "a pause has run out"),
         }
+        let place = match &command {
+            RootCommand::GiveUp { .. } => Some("node.given-up"),
+            RootCommand::TakeBack { .. } => Some("node.taken-back"),
+            _ => None,
+        };
         match self.consensus.propose_root(command).await {
-            Ok(RootOutcome::Done) => {}
+            Ok(RootOutcome::Done) => place.into_iter().for_each(fault_point),
             Ok(outcome) => tracing::info!(?outcome, "the root group decided otherwise"),
             Err(error) => tracing::info!(%error, "the decision is tried again"),
         }

@@ -1,17 +1,18 @@
-//! Dual: every shard of the moving slot is brought to the new place and verified there.
+//! Dual: every shard of the moving slot that there is is brought to the new place and verified there.
 
 use marram_meta::LiveExtent;
 use marram_placement::Move;
 use marram_types::GroupId;
 
-use super::rounds::Task;
-use super::{Pages, Wait, Work, requests, shard_in};
+use super::running::Task;
+use super::{Pages, Wait, Work, requests, shard_in, unreadable, whole_rows};
 use crate::consensus::Consensus;
-use crate::shards::{Shards, Wanted};
+use crate::shards::{Restored, Shards, Wanted};
 
 /// Brings what one group has in the placement group to the new place. The group was fenced at this
 /// epoch before: what it commits from then on was written to both places, or names its own
-/// (placement-protocol.md 3, 5), so a page that was read is not looked at again.
+/// (placement-protocol.md 3, 5), so a page that was read is not looked at again. One that is stopped
+/// goes on after the last extent up to which all were brought.
 pub(super) async fn carry_group<C: Consensus, S: Shards>(
     work: &Work<C, S>,
     task: &Task,
@@ -21,15 +22,33 @@ pub(super) async fn carry_group<C: Consensus, S: Shards>(
     let node = task.homes.node(moving.to);
     let node = node.filter(|node| work.is_up(*node)).ok_or(Wait::Later)?;
     let row = (task.pg, task.epoch());
-    let mut pages = Pages::new(group, task.pg, task.epoch());
+    let carried = task.part().carried.get(&group).copied();
+    let mut pages = Pages::after(group, task.pg, task.epoch(), carried);
     let mut all_held = true;
     while let Some(page) = pages.next(work).await? {
         let wanted = page
             .into_iter()
             .filter_map(|live| wanted(live, moving.slot));
-        for request in requests(wanted.collect())? {
-            let held = work.restore((node, moving.to), row, request).await?;
-            all_held &= held.iter().all(|held| *held);
+        let (wanted, damaged) = whole_rows(wanted.collect());
+        for wanted in &damaged {
+            all_held &= unreadable::lies_nowhere(work, task, moving, wanted).await?;
+        }
+        for request in requests(wanted)? {
+            let last = request.last().map(|wanted| wanted.extent.data);
+            let asked = request.clone();
+            let restored = work.restore((node, moving.to), row, asked).await?;
+            for (wanted, restored) in request.iter().zip(restored) {
+                all_held &= match restored {
+                    Restored::Held { .. } => true,
+                    Restored::Failed => false,
+                    Restored::NoSource => {
+                        unreadable::lies_nowhere(work, task, moving, wanted).await?
+                    }
+                };
+            }
+            if let Some(last) = last.filter(|_| all_held) {
+                task.part().carried.insert(group, last);
+            }
         }
     }
     if all_held { Ok(()) } else { Err(Wait::Later) }

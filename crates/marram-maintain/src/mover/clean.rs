@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use marram_placement::Move;
 use marram_types::{DriveId, GroupId, ShardId};
 
-use super::rounds::Task;
-use super::{Pages, Wait, Work, requests, shard_id, shard_in, shard_len};
+use super::running::Task;
+use super::{Pages, Wait, Work, requests, shard_id, shard_in, shard_len, whole_rows};
 use crate::consensus::Consensus;
 use crate::fault::fault_point;
-use crate::shards::{Seen, Shards, Wanted};
+use crate::shards::{Restored, Seen, Shards, Wanted};
 
 /// Cleans the old place of what one group has in the placement group. The group was fenced at this
 /// epoch before. What it commits later names its own places, and is not touched: a request carries
@@ -43,15 +43,23 @@ pub(super) async fn clean_group<C: Consensus, S: Shards>(
             }
         }
         for (place, shards) in by_place {
+            // At neither end, on a drive that is given up: what the old place may still have is left to its
+            // own node's scan.
+            if place != moving.to && task.homes.node(place).is_none() {
+                continue;
+            }
+            // Of a row that says nothing sensible of its shards nothing is removed.
+            let (shards, _) = whole_rows(shards);
             for request in requests(shards)? {
                 let asked = request.len();
-                let whole = whole_at(work, task, moving, place, request).await?;
-                all_clean &= whole.len() == asked;
-                if !whole.is_empty() {
+                let looked = look_at(work, task, moving, place, request).await?;
+                all_clean &= looked.whole.len() + looked.lost == asked;
+                if !looked.whole.is_empty() {
                     let row = (task.pg, task.epoch());
-                    let whole = whole.into_iter().map(|shard| (shard, moving.slot));
+                    let whole = looked.whole.into_iter();
+                    let whole = whole.map(|shard| (shard, moving.slot)).collect();
                     fault_point("move.looked");
-                    work.shards.clean(node, old, row, whole.collect()).await?;
+                    work.shards.clean(node, old, row, whole).await?;
                 }
             }
         }
@@ -59,16 +67,25 @@ pub(super) async fn clean_group<C: Consensus, S: Shards>(
     if all_clean { Ok(()) } else { Err(Wait::Later) }
 }
 
-/// Those shards that were seen whole at their place, just now (placement-protocol.md 8): after a cancelled move
+/// What was found at the place that readers look at.
+#[derive(Debug, Default)]
+struct Looked {
+    /// Whole there: the old place may be cleaned of them.
+    whole: Vec<ShardId>,
+    /// Known to be lost, and still not to be had. Nothing of them is removed anywhere.
+    lost: usize,
+}
+
+/// Looks which shards are whole at their place now (placement-protocol.md 8): after a cancelled move
 /// nothing has verified the place that stays. A shard that it lacks is brought there, from the old
-/// place if need be.
-async fn whole_at<C: Consensus, S: Shards>(
+/// place if need be; what cannot be is told to be lost.
+async fn look_at<C: Consensus, S: Shards>(
     work: &Work<C, S>,
     task: &Task,
     moving: Move,
     place: DriveId,
     shards: Vec<Wanted>,
-) -> Result<Vec<ShardId>, Wait> {
+) -> Result<Looked, Wait> {
     let row = (task.pg, task.epoch());
     let node = task.homes.node(place);
     let node = node.filter(|node| work.is_up(*node)).ok_or(Wait::Later)?;
@@ -80,29 +97,41 @@ async fn whole_at<C: Consensus, S: Shards>(
     if seen.len() != shards.len() {
         return Err(Wait::Later);
     }
-    let mut whole = Vec::with_capacity(shards.len());
+    let mut looked = Looked::default();
     let mut lacking = Vec::new();
-    for (mut wanted, seen) in shards.into_iter().zip(seen) {
-        if seen == Seen::Whole {
-            whole.push(shard_id(&wanted));
-        } else if place == moving.to {
-            if let Some(source) = wanted.places.get_mut(usize::from(wanted.shard)) {
-                *source = moving.from;
-            }
-            // What is known to be lost was lost at the place that readers look at, not here.
-            wanted.extent.missing &= !(1 << wanted.shard);
-            lacking.push(wanted);
+    for (wanted, seen) in shards.into_iter().zip(seen) {
+        match seen {
+            Seen::Whole => looked.whole.push(shard_id(&wanted)),
+            Seen::Missing | Seen::Damaged => lacking.push(wanted),
         }
     }
-    if !lacking.is_empty() {
-        let ids: Vec<ShardId> = lacking.iter().map(shard_id).collect();
-        let held = work.restore((node, place), row, lacking).await?;
-        whole.extend(
-            ids.into_iter()
-                .zip(held)
-                .filter(|(_, h)| *h)
-                .map(|(id, _)| id),
-        );
+    let restored = if lacking.is_empty() || place != moving.to {
+        vec![Restored::NoSource; lacking.len()]
+    } else {
+        let from_old = lacking.iter().map(|wanted| also_from(wanted, moving.from));
+        work.restore((node, place), row, from_old.collect()).await?
+    };
+    for (wanted, restored) in lacking.iter().zip(restored) {
+        match restored {
+            Restored::Held { .. } => looked.whole.push(shard_id(wanted)),
+            Restored::NoSource if wanted.extent.is_missing(wanted.shard) => looked.lost += 1,
+            Restored::NoSource => {
+                let named = (task.pg, wanted.extent.data, wanted.shard);
+                work.say_missing(named, place).await?;
+            }
+            Restored::Failed => {}
+        }
     }
-    Ok(whole)
+    Ok(looked)
+}
+
+/// The same shard, wanted from the old place. What is known to be lost was lost at the place that readers
+/// look at, not there.
+fn also_from(wanted: &Wanted, old: DriveId) -> Wanted {
+    let mut wanted = wanted.clone();
+    if let Some(source) = wanted.places.get_mut(usize::from(wanted.shard)) {
+        *source = old;
+    }
+    wanted.extent.missing &= !(1 << wanted.shard);
+    wanted
 }

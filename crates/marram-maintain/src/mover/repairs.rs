@@ -15,7 +15,7 @@ use marram_placement::Places;
 use marram_types::{DataId, DriveId, GroupId, NodeId, PgId};
 
 use super::backoff::Backoff;
-use super::{Wait, Work, shard_id, shard_len};
+use super::{Unreadable, Wait, Work, is_held, shard_id, shard_len};
 use crate::consensus::Consensus;
 use crate::fault::fault_point;
 use crate::moves::Homes;
@@ -83,8 +83,9 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         }
         self.up = up;
         let homes = Homes::of(&view);
-        let lost = self.lost(&view, &homes).await;
+        let mut lost = self.lost(&view, &homes).await;
         let mut seen = lost.seen;
+        self.tell_unreadable(std::mem::take(&mut lost.unreadable));
         let mut repaired = self.repair_some(lost.ordered(), &homes).await;
         let (strayed, done) = self.strayed(&view, &homes).await;
         seen += strayed;
@@ -98,6 +99,15 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
             told != (seen, since) || repaired > 0
         });
         repaired
+    }
+
+    /// Tells what cannot be read: nothing but a drive that returns, or an operator, changes it.
+    fn tell_unreadable(&self, found: Unreadable) {
+        self.work.progress.send_if_modified(|p| {
+            let differs = p.unreadable != found;
+            p.unreadable = found;
+            differs
+        });
     }
 
     /// The extents that lack most, of all groups.
@@ -115,6 +125,9 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
                 let (index, more) = (page.index, page.more && after.is_some());
                 lost.seen += page.tickets.len();
                 for item in page.tickets {
+                    if item.extent.extent.spare() < 0 {
+                        lost.unreadable.add(&item.extent);
+                    }
                     if !self.later.waits(&item.ticket.data, now) {
                         lost.add((*group, index, item), is_away);
                     }
@@ -177,6 +190,10 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         let work = &self.work;
         let running = items.into_iter().map(|(group, index, item)| async move {
             let data = item.ticket.data;
+            // There may be thousands of them: a pause, or another leader, does not wait for their end.
+            if !work.leads() || work.rests(Pausable::Repair) {
+                return (data, Err(Wait::Soon));
+            }
             let repair = Repair {
                 work,
                 homes,
@@ -221,6 +238,8 @@ fn last_of(page: &TicketsAnswer) -> Option<(TicketWork, DataId)> {
 pub(super) struct Lost {
     /// How many there are.
     pub(super) seen: usize,
+    /// Those of them that cannot be read.
+    pub(super) unreadable: Unreadable,
     /// By how many more shards may be lost, those at drives that are away taken as lost.
     found: BTreeMap<i16, Vec<Found>>,
     held: usize,
@@ -259,6 +278,16 @@ fn spare(live: &LiveExtent, is_away: impl Fn(DriveId) -> bool) -> i16 {
     live.extent.spare() - away
 }
 
+/// A shard that was brought where it belongs.
+struct Brought {
+    shard: u8,
+    wanted: Places,
+    /// Those of the places where it is now.
+    at: Vec<DriveId>,
+    /// It is at all of them.
+    is_whole: bool,
+}
+
 /// The repair of one extent.
 struct Repair<'w, C, S> {
     work: &'w Work<C, S>,
@@ -284,16 +313,25 @@ impl<C: Consensus, S: Shards> Repair<'_, C, S> {
 
     async fn run(&self) -> Result<(), Wait> {
         let extent = &self.item.extent.extent;
-        let mut placed: Vec<(u8, Places)> = Vec::new();
+        let mut placed: Vec<Brought> = Vec::new();
         let mut wait = None;
         for (shard, slot) in extent.shards() {
             if !extent.is_missing(shard) && extent.override_of(shard).is_none() {
                 continue;
             }
             let wanted = self.item.row.must_hold(slot).ok_or(Wait::Later)?;
-            match self.restore(shard, wanted).await {
-                Ok(()) => placed.push((shard, wanted)),
-                Err(why) => wait = wait.max(Some(why)),
+            let (at, why) = self.restore(shard, wanted).await;
+            let is_whole = why.is_none();
+            wait = wait.max(why);
+            // Of a lost shard one end of a move is better than nothing: the other may be given up, or have
+            // no source before readers look at this one.
+            if is_whole || (extent.is_missing(shard) && !at.is_empty()) {
+                placed.push(Brought {
+                    shard,
+                    wanted,
+                    at,
+                    is_whole,
+                });
             }
         }
         // A lost shard is said to be back only when all that the row will claim then were seen
@@ -302,37 +340,47 @@ impl<C: Consensus, S: Shards> Repair<'_, C, S> {
             self.look_at_the_others(&placed).await?;
         }
         fault_point("repair.restored");
-        for (shard, wanted) in placed {
-            self.say_placed(shard, wanted).await?;
+        for restored in placed {
+            let told = self.say_placed(&restored).await;
+            if restored.is_whole {
+                told?;
+            }
         }
         wait.map_or(Ok(()), Err)
     }
 
-    /// Brings a shard to every place where the layout wants it.
-    async fn restore(&self, shard: u8, wanted: Places) -> Result<(), Wait> {
+    /// Brings a shard to every place where the layout wants it. Where it is then, and why not everywhere.
+    async fn restore(&self, shard: u8, wanted: Places) -> (Vec<DriveId>, Option<Wait>) {
+        let (mut at, mut wait) = (Vec::new(), None);
         for drive in wanted.iter() {
-            let node = self.homes.node(drive).filter(|node| self.work.is_up(*node));
-            let node = node.ok_or(Wait::Later)?;
-            let request = vec![self.wanted(shard)];
-            let held = self
-                .work
-                .restore((node, drive), self.row(), request)
-                .await?;
-            if !held.iter().all(|held| *held) {
-                return Err(Wait::Later);
+            match self.restore_at(shard, drive).await {
+                Ok(()) => at.push(drive),
+                Err(why) => wait = wait.max(Some(why)),
             }
         }
-        Ok(())
+        (at, wait)
+    }
+
+    async fn restore_at(&self, shard: u8, drive: DriveId) -> Result<(), Wait> {
+        let node = self.homes.node(drive).filter(|node| self.work.is_up(*node));
+        let node = node.ok_or(Wait::Later)?;
+        let request = vec![self.wanted(shard)];
+        let restored = self
+            .work
+            .restore((node, drive), self.row(), request)
+            .await?;
+        let all_held = restored.into_iter().all(is_held);
+        if all_held { Ok(()) } else { Err(Wait::Later) }
     }
 
     /// Looks at every shard that the row claims beside those. One that is not there is reported,
     /// and comes first.
-    async fn look_at_the_others(&self, placed: &[(u8, Places)]) -> Result<(), Wait> {
+    async fn look_at_the_others(&self, placed: &[Brought]) -> Result<(), Wait> {
         let extent = &self.item.extent.extent;
         let length = shard_len(extent)?;
         let mut all_whole = true;
         for (shard, _) in extent.shards() {
-            if extent.is_missing(shard) || placed.iter().any(|(of, _)| *of == shard) {
+            if extent.is_missing(shard) || placed.iter().any(|of| of.shard == shard) {
                 continue;
             }
             let place = self.item.extent.places.get(usize::from(shard)).copied();
@@ -347,35 +395,23 @@ impl<C: Consensus, S: Shards> Repair<'_, C, S> {
                 .await?;
             if seen != [Seen::Whole] {
                 all_whole = false;
-                self.say_missing(shard, place).await?;
+                let (pg, _) = self.row();
+                let named = (pg, self.item.ticket.data, shard);
+                self.work.say_missing(named, place).await?;
             }
         }
         if all_whole { Ok(()) } else { Err(Wait::Soon) }
     }
 
-    async fn say_missing(&self, shard: u8, at: DriveId) -> Result<(), Wait> {
-        let (pg, _) = self.row();
-        let data = self.item.ticket.data;
-        tracing::warn!(?pg, %data, shard, drive = %at, "a shard is lost");
-        let command = ObjectCommand::ShardMissing {
-            pg,
-            data,
-            shard,
-            at,
-        };
-        let told = self.work.consensus.propose_object(self.group, command);
-        told.await?;
-        Ok(())
-    }
-
     /// Tells the group where the shard is, and takes away what is left where it lay before.
-    async fn say_placed(&self, shard: u8, wanted: Places) -> Result<(), Wait> {
+    async fn say_placed(&self, restored: &Brought) -> Result<(), Wait> {
+        let Brought { shard, wanted, .. } = *restored;
         let (pg, epoch) = self.row();
         let command = ObjectCommand::ShardPlaced {
             pg,
             data: self.item.ticket.data,
             shard,
-            at: wanted.iter().collect(),
+            at: restored.at.clone(),
             seen: self.index,
         };
         let told = self.work.consensus.propose_object(self.group, command);

@@ -1,64 +1,29 @@
 //! The rounds of the moves.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use futures::future::join_all;
-use futures::stream;
 use marram_meta::{ClusterView, ObjectCommand, ObjectOutcome, Pausable, RootCommand, RootOutcome};
 use marram_placement::{Move, PgRow, Phase, PoolPlan, PoolTable, SlotMove, Standing};
-use marram_types::{DriveId, GroupId, NodeId, PgId, PoolId};
+use marram_types::{DriveId, GroupId, NodeId, PoolId};
 
 use super::backoff::Backoff;
-use super::carry::carry_group;
-use super::clean::clean_group;
-use super::vacate::vacate_group;
+use super::running::{Done, Part, Running, Task};
 use super::{MoverProgress, Wait, Work};
 use crate::consensus::Consensus;
 use crate::fault::fault_point;
-use crate::moves::{self, Doubt, Homes, MOVES_MAX, Next};
+use crate::moves::{self, Doubt, Homes, MOVES_MAX, Next, RowsMoving};
 use crate::observed::Fences;
 use crate::shards::Shards;
 use crate::vacate;
 
-/// Placement groups that are carried or cleaned at once.
-const ROWS_AT_ONCE: usize = 8;
 /// Rows that are remembered as to be tried later: more than all pools may have moving.
 const WAITING_MAX: usize = 100_000;
 
 /// A move in one state of its row.
-type RowKey = (PoolId, u16, u64);
-
-/// Work on one placement group.
-#[derive(Debug)]
-pub(super) struct Task {
-    pub(super) pg: PgId,
-    pub(super) row: PgRow,
-    pub(super) homes: Arc<Homes>,
-    next: Next,
-    groups: Vec<GroupId>,
-    /// Groups that this server has done in this state of the row. What was verified in an epoch
-    /// stays: no permission of that epoch takes it away.
-    done: BTreeSet<GroupId>,
-}
-
-impl Task {
-    pub(super) fn epoch(&self) -> u64 {
-        self.row.epoch
-    }
-
-    fn key(&self) -> RowKey {
-        (self.pg.pool, self.pg.index, self.row.epoch)
-    }
-}
-
-/// What became of a task: `None` when the row is to go on to its next phase.
-struct Done {
-    task: Task,
-    wait: Option<Wait>,
-}
+pub(super) type RowKey = (PoolId, u16, u64);
 
 pub(super) struct Rounds<C, S> {
     work: Arc<Work<C, S>>,
@@ -69,7 +34,9 @@ pub(super) struct Rounds<C, S> {
     later: Backoff<RowKey>,
     /// Since when a drive does not do what a row needs of it.
     stuck: BTreeMap<RowKey, Instant>,
-    done: BTreeMap<RowKey, BTreeSet<GroupId>>,
+    /// What was done of each row: work that was stopped goes on there.
+    parts: BTreeMap<RowKey, Arc<Mutex<Part>>>,
+    running: Running,
     away: BTreeMap<NodeId, Instant>,
     /// The nodes that were there at the last look.
     up: BTreeSet<NodeId>,
@@ -90,7 +57,7 @@ struct Planned {
     pools: BTreeMap<PoolId, PoolPlan>,
 }
 
-impl<C: Consensus, S: Shards> Rounds<C, S> {
+impl<C: Consensus + 'static, S: Shards> Rounds<C, S> {
     pub(super) fn new(work: Arc<Work<C, S>>) -> Self {
         let pauses = (work.patience.later, work.patience.latest);
         Self {
@@ -99,7 +66,8 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             behind: BTreeMap::new(),
             later: Backoff::new(pauses, WAITING_MAX),
             stuck: BTreeMap::new(),
-            done: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            running: Running::default(),
             away: BTreeMap::new(),
             up: BTreeSet::new(),
             balancing: BTreeSet::new(),
@@ -113,7 +81,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
     pub(super) async fn run(mut self) {
         let mut view = self.work.view.clone();
         loop {
-            let pause = if self.round().await {
+            let pause = if self.round().await || !self.running.is_idle() {
                 Duration::from_millis(20)
             } else {
                 self.work.patience.look
@@ -125,7 +93,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         }
     }
 
-    /// One round. Says whether anything was done.
+    /// One round. Says whether anything was decided. What takes longer goes on over the next rounds.
     pub(super) async fn round(&mut self) -> bool {
         let view = self.work.view.borrow().clone();
         if !self.work.leads() || view.cluster.is_none() {
@@ -136,16 +104,17 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             return false;
         }
         self.watch_nodes(&view);
+        let wanted = self.wanted(&view);
+        // Before anything is asked of a group: work is stopped at once also while one has no leader.
+        self.running
+            .keep(|key, next| wanted.get(key) == Some(&next));
         self.fence(&view).await;
-        let tasks = self.tasks(&view);
+        let mut done = self.look(&view, &wanted);
         // Begun before the others go on: the next moves are fenced together with what ends now.
         self.plan(&view);
         let mut worked = self.start(&view).await;
         worked |= self.vacate(&view).await;
-        let work = Arc::clone(&self.work);
-        let running = tasks.into_iter().map(|task| carry_on(&work, task));
-        let running = stream::iter(running).buffer_unordered(ROWS_AT_ONCE);
-        let done: Vec<Done> = running.collect().await;
+        done.extend(self.carry_on().await);
         worked |= self.propose(done).await;
         self.end_rebalance(&view).await;
         self.tell_progress(&view);
@@ -179,7 +148,8 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         };
         self.later.retain(keeps);
         self.stuck.retain(|key, _| keeps(key));
-        self.done.retain(|key, _| keeps(key));
+        self.parts.retain(|key, _| keeps(key));
+        self.running.forget(keeps);
     }
 
     /// Whether the view shows what this server proposed last.
@@ -227,60 +197,102 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         }
     }
 
-    /// The placement groups to work on: every object group holds their row as the view has it.
-    fn tasks(&mut self, view: &ClusterView) -> Vec<Task> {
-        let groups: Vec<GroupId> = object_groups(view).collect();
-        let now = Instant::now();
+    /// What each row that moves needs now.
+    fn wanted(&self, view: &ClusterView) -> BTreeMap<RowKey, Next> {
         let unfit = self.work.unfit();
-        let mut tasks = Vec::new();
-        for (pool, table) in view.pools.iter().filter(|(_, table)| self.is_seen(table)) {
+        let mut wanted = BTreeMap::new();
+        for (pool, table) in &view.pools {
             for (index, row) in (0_u16..).zip(&table.rows) {
                 let Some(moving) = row.moving else { continue };
                 let key = (*pool, index, row.epoch);
-                let is_fenced =
-                    |group: &GroupId| self.fences.has_row(*group, *pool, index, row.epoch);
-                let waits = self.later.waits(&key, now);
-                if waits || groups.is_empty() || !groups.iter().all(is_fenced) {
-                    continue;
+                if let Some(next) = self.needs(view, &key, (table, row), moving, &unfit) {
+                    wanted.insert(key, next);
                 }
-                let is_lost = |node: NodeId| {
-                    let since = self.away.get(&node);
-                    since.is_some_and(|since| since.elapsed() >= self.work.patience.away)
-                };
-                let is_up = |node| self.work.is_up(node);
-                let stuck = self.stuck.get(&key);
-                let is_stuck =
-                    stuck.is_some_and(|since| since.elapsed() >= self.work.patience.away);
-                let doubt = Doubt {
-                    is_stuck,
-                    to_unfit: unfit.contains(&moving.to),
-                };
-                if is_stuck && moving.phase == Phase::Dual && !moving.to.is_vacant() {
-                    self.work
-                        .mark_unfit(moving.to, "it does not do what a move needs");
-                }
-                let next = if moving.to.is_vacant() && moving.phase == Phase::Dual {
-                    match vacate::is_void(moving, (table, row), view, &self.homes) {
-                        true => Next::Cancel,
-                        false => Next::Vacate,
-                    }
-                } else {
-                    moves::next(moving, &self.homes, (is_up, is_lost), doubt)
-                };
-                let Some(next) = self.unless_it_rests(row, moving, next) else {
-                    continue;
-                };
-                tasks.push(Task {
-                    pg: table.pg(index),
-                    row: row.clone(),
-                    homes: Arc::clone(&self.homes),
-                    next,
-                    groups: groups.clone(),
-                    done: self.done.get(&key).cloned().unwrap_or_default(),
-                });
             }
         }
-        tasks
+        wanted
+    }
+
+    /// Queues what is to be done beside what is under way, and returns what needs no work and may be
+    /// decided at once.
+    fn look(&mut self, view: &ClusterView, wanted: &BTreeMap<RowKey, Next>) -> Vec<Done> {
+        let groups: Vec<GroupId> = object_groups(view).collect();
+        let now = Instant::now();
+        let (mut ready, mut queue) = (Vec::new(), Vec::new());
+        for (key, next) in wanted {
+            let (pool, index, epoch) = *key;
+            let table = view.pools.get(&pool);
+            let Some((table, row)) =
+                table.and_then(|table| Some((table, table.rows.get(usize::from(index))?)))
+            else {
+                continue;
+            };
+            let is_fenced = |group: &GroupId| self.fences.has_row(*group, pool, index, epoch);
+            let is_ready = !groups.is_empty() && groups.iter().all(is_fenced);
+            let is_busy = self.running.has(key) || self.later.waits(key, now);
+            if !is_ready || !self.is_seen(table) || is_busy {
+                continue;
+            }
+            let part = Arc::clone(self.parts.entry(*key).or_default());
+            let homes = Arc::clone(&self.homes);
+            let place = (table.pg(index), row.clone());
+            let task = Task::new(place, *next, homes, groups.clone(), part);
+            match next {
+                Next::Cancel | Next::End => ready.push(Done { task, wait: None }),
+                Next::Carry | Next::Clean | Next::Vacate => queue.push(task),
+            }
+        }
+        self.running.set_queue(queue);
+        ready
+    }
+
+    /// What a row that moves needs now: nothing while an operator has paused it.
+    fn needs(
+        &self,
+        view: &ClusterView,
+        key: &RowKey,
+        (table, row): (&PoolTable, &PgRow),
+        moving: Move,
+        unfit: &BTreeSet<DriveId>,
+    ) -> Option<Next> {
+        let is_lost = |node: NodeId| {
+            let since = self.away.get(&node);
+            since.is_some_and(|since| since.elapsed() >= self.work.patience.away)
+        };
+        let is_up = |node| self.work.is_up(node);
+        let stuck = self.stuck.get(key);
+        let is_stuck = stuck.is_some_and(|since| since.elapsed() >= self.work.patience.away);
+        let doubt = Doubt {
+            is_stuck,
+            to_unfit: unfit.contains(&moving.to),
+        };
+        if is_stuck && moving.phase == Phase::Dual && !moving.to.is_vacant() {
+            self.work
+                .mark_unfit(moving.to, "it does not do what a move needs");
+        }
+        let next = if moving.to.is_vacant() && moving.phase == Phase::Dual {
+            match vacate::is_void(moving, (table, row), view, &self.homes) {
+                true => Next::Cancel,
+                false => Next::Vacate,
+            }
+        } else {
+            moves::next(moving, &self.homes, (is_up, is_lost), doubt)
+        };
+        self.unless_it_rests(row, moving, next)
+    }
+
+    /// Works on rows, until all are done or it is time for the next round. Returns those that came to an end:
+    /// small ones are decided together.
+    async fn carry_on(&mut self) -> Vec<Done> {
+        let until = tokio::time::Instant::now() + self.work.patience.turn;
+        let mut done = Vec::new();
+        loop {
+            self.running.begin(&self.work);
+            match tokio::time::timeout_at(until, self.running.next()).await {
+                Ok(Some(one)) => done.push(one),
+                Ok(None) | Err(_) => return done,
+            }
+        }
     }
 
     /// Whether an operator has paused what a move is made for.
@@ -319,7 +331,6 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                     steps.entry(step).or_default().push((task.pg.index, key.2));
                 }
                 Some(wait) => {
-                    self.done.insert(key, task.done);
                     match wait {
                         Wait::Later => {
                             if matches!(task.next, Next::Vacate) {
@@ -346,6 +357,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                 _ => RootCommand::EndMoves { pool, pgs },
             };
             fault_point(match command {
+                RootCommand::CutMoves { .. } if next == Next::Vacate as u8 => "vacate.emptied",
                 RootCommand::CutMoves { .. } => "move.carried",
                 RootCommand::CancelMoves { .. } => "move.cancel",
                 _ => "move.cleaned",
@@ -427,7 +439,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
     }
 
     /// Begins moves in pools in which nothing is being carried, except what waits for something: old
-    /// places may still be cleaned.
+    /// places may still be cleaned. What lacks redundancy does not wait for what is carried.
     async fn start(&mut self, view: &ClusterView) -> bool {
         let Some(planned) = self.planned.take_if(|planned| planned.index == view.index) else {
             return false;
@@ -443,26 +455,10 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             if plan.moves.is_empty() {
                 self.balancing.remove(pool);
             }
-            let moving = (0_u16..)
-                .zip(&table.rows)
-                .filter(|(_, row)| row.moving.is_some());
-            let (mut count, mut carried) = (0, false);
-            for (index, row) in moving {
-                let key = (*pool, index, row.epoch);
-                let waits = self.later.has(&key) || self.stuck.contains_key(&key);
-                let goes_on = |m: Move| m.phase == Phase::Dual && !self.rests(m.from, m.to);
-                carried |= !waits && row.moving.is_some_and(goes_on);
-                count += 1;
-            }
-            if !self.is_seen(table) || carried || !self.is_due(view, *pool, plan) {
+            if !self.is_seen(table) || !self.is_due(view, *pool, plan) {
                 continue;
             }
-            let last = self.begun.get(pool);
-            let at_once = moves::at_once(last.map(|(most, at)| (*most, at.elapsed())));
-            let most = at_once.min(MOVES_MAX.saturating_sub(count));
-            let is_up = |node| self.work.is_up(node);
-            let goes_on = |m: &SlotMove| !self.rests(m.from, m.to);
-            let moves = moves::choose(plan, table, &self.homes, is_up, (goes_on, most));
+            let moves = self.chosen(*pool, table, plan);
             if !moves.is_empty() {
                 if !plan.empties {
                     self.balancing.insert(*pool);
@@ -474,7 +470,8 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                     "moves begin"
                 );
                 let pool = *pool;
-                self.begun.insert(pool, (at_once, Instant::now()));
+                self.begun
+                    .insert(pool, (self.at_once(pool), Instant::now()));
                 self.decide(pool, RootCommand::StartMoves { pool, moves })
                     .await;
                 fault_point("move.started");
@@ -483,6 +480,40 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
         }
         self.planned = Some(planned);
         started
+    }
+
+    fn at_once(&self, pool: PoolId) -> usize {
+        let last = self.begun.get(&pool);
+        moves::at_once(last.map(|(most, at)| (*most, at.elapsed())))
+    }
+
+    /// The moves of a pool to begin now.
+    fn chosen(&self, pool: PoolId, table: &PoolTable, plan: &PoolPlan) -> Vec<SlotMove> {
+        let mut rows = RowsMoving::default();
+        for (index, row) in (0_u16..).zip(&table.rows) {
+            let Some(m) = row.moving else { continue };
+            let key = (pool, index, row.epoch);
+            if self.later.has(&key) || self.stuck.contains_key(&key) {
+                rows.wait += 1;
+            } else if m.phase == Phase::Dual && !self.rests(m.from, m.to) {
+                match moves::work_of(m.from, m.to, &self.homes) {
+                    Pausable::Repair => rows.rebuild += 1,
+                    _ => rows.carry += 1,
+                }
+            } else {
+                rows.other += 1;
+            }
+        }
+        let (most, rebuilds_only) = rows.room(self.at_once(pool));
+        if most == 0 {
+            return Vec::new();
+        }
+        let is_up = |node| self.work.is_up(node);
+        let goes_on = |m: &SlotMove| {
+            let work = moves::work_of(m.from, m.to, &self.homes);
+            (work == Pausable::Repair || !rebuilds_only) && !self.work.rests(work)
+        };
+        moves::choose(plan, table, &self.homes, is_up, (goes_on, most))
     }
 
     /// Begins to take slots out of use that have no drive any more, in pools that have no moves under
@@ -511,7 +542,13 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
             let since = (self.changed.elapsed(), self.work.patience.narrow);
             let busy = |pg| due && moved.contains(&pg);
             let mut moves = vacate::plan(table, view, &self.homes, busy, since);
-            moves.truncate(MOVES_MAX.saturating_sub(keys.len()));
+            let is_vacated = |row: &&PgRow| row.moving.is_some_and(|m| m.to.is_vacant());
+            let vacated = table.rows.iter().filter(is_vacated).count();
+            let rows = RowsMoving {
+                wait: keys.len(),
+                ..RowsMoving::default()
+            };
+            moves.truncate(rows.free().min(MOVES_MAX.saturating_sub(vacated)));
             if !moves.is_empty() {
                 let (pool, slots) = (*pool, moves.len());
                 tracing::info!(
@@ -520,6 +557,7 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
                     "slots have no drive; their data gets narrower"
                 );
                 self.decide(pool, vacate::command(view, pool, moves)).await;
+                fault_point("vacate.started");
                 started = true;
             }
         }
@@ -561,36 +599,4 @@ impl<C: Consensus, S: Shards> Rounds<C, S> {
 
 fn object_groups(view: &ClusterView) -> impl Iterator<Item = GroupId> {
     view.groups.keys().copied().filter(|g| *g != GroupId::ROOT)
-}
-
-/// Does what a move needs in every group.
-async fn carry_on<C: Consensus, S: Shards>(work: &Work<C, S>, mut task: Task) -> Done {
-    let mut waits = None;
-    let moving = task
-        .row
-        .moving
-        .filter(|_| matches!(task.next, Next::Carry | Next::Clean | Next::Vacate));
-    if let Some(moving) = moving {
-        for group in task.groups.clone() {
-            if task.done.contains(&group) {
-                continue;
-            }
-            let ran = match task.next {
-                Next::Clean => clean_group(work, &task, moving, group).await,
-                Next::Vacate => vacate_group(work, &task, moving, group).await,
-                _ => carry_group(work, &task, moving, group).await,
-            };
-            match ran {
-                Ok(()) => {
-                    task.done.insert(group);
-                }
-                Err(Wait::Later) => waits = Some(Wait::Later),
-                Err(wait) => {
-                    waits = waits.max(Some(wait));
-                    break;
-                }
-            }
-        }
-    }
-    Done { task, wait: waits }
 }

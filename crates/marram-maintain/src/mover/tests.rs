@@ -4,6 +4,8 @@
 mod busy;
 mod fake;
 mod full;
+mod long;
+mod lost;
 mod order;
 mod rests;
 
@@ -270,13 +272,13 @@ fn lose(state: &mut State, group: GroupId, live: &LiveExtent, shard: u8) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_waits_and_keeps_nothing_else() {
+async fn what_is_known_to_be_lost_keeps_no_row() {
     let fake = Fake::new(5, 4);
     fake.state().write(120);
     let node = any_node(&fake, 0);
     let drive = fake.state().view().nodes[&node].drives[0].drive;
     // One extent with a shard on the node loses two shards.
-    let broken = {
+    let (broken, missing) = {
         let mut state = fake.state();
         let live = state.live();
         let on = |(_, _, live): &&(GroupId, _, LiveExtent)| live.places.contains(&drive);
@@ -288,7 +290,11 @@ async fn what_cannot_be_read_waits_and_keeps_nothing_else() {
         }
         state.set_duty(node, NodeDuty::Cordoned);
         state.set_duty(node, NodeDuty::Draining);
-        live.extent.pg
+        let lost = state.live().into_iter();
+        let mut lost = lost.filter(|(_, _, of)| of.extent.data == live.extent.data);
+        let (_, _, live) = lost.next().unwrap();
+        assert!(live.extent.spare() < 0, "{live:?}");
+        (live.extent.data, live.extent.missing)
     };
     fake.publish();
     let work = fake.work();
@@ -298,14 +304,17 @@ async fn what_cannot_be_read_waits_and_keeps_nothing_else() {
         fake.state().fence_all();
     }
     let state = fake.state();
-    let moving: Vec<u16> = (0..)
-        .zip(state.table().rows)
-        .filter(|(_, row)| row.moving.is_some_and(|m| m.phase == Phase::Dual))
-        .map(|(index, _)| index)
-        .collect();
-    assert_eq!(moving, [broken.index]);
-    assert_eq!(slots_of(&state, node), 1);
-    assert_eq!(work.progress.borrow().waiting, 1);
+    assert!(state.table().rows.iter().all(|row| row.moving.is_none()));
+    assert_eq!(slots_of(&state, node), 0);
+    assert_eq!(work.progress.borrow().waiting, 0);
+    for (_, _, live) in state.live() {
+        let lost = live.extent.data == broken;
+        assert_eq!(
+            live.extent.missing,
+            if lost { missing } else { 0 },
+            "{live:?}"
+        );
+    }
 }
 
 /// placement-protocol.md, what the models ask for: nothing has verified the place that stays after a cancelled move.

@@ -4,7 +4,7 @@
 use marram_placement::Move;
 use marram_types::GroupId;
 
-use super::rounds::Task;
+use super::running::Task;
 use super::{Pages, Wait, Work, shard_in};
 use crate::consensus::Consensus;
 use crate::shards::Shards;

@@ -151,6 +151,24 @@ fn what_a_move_needs() {
 }
 
 #[test]
+fn what_waits_or_is_carried_keeps_no_rebuilding_from_its_beginning() {
+    let calm = RowsMoving::default();
+    assert_eq!(calm.room(24), (24, false));
+    let drains = RowsMoving { carry: 24, ..calm };
+    assert_eq!(drains.room(24), (24, true), "beside a drain");
+    let rebuilds = |rebuild| RowsMoving { rebuild, ..drains };
+    assert_eq!(rebuilds(13).room(24), (0, true), "more than half are left");
+    assert_eq!(rebuilds(12).room(24), (12, true));
+    let waits = |wait| RowsMoving { wait, ..calm };
+    assert_eq!(waits(MOVES_MAX).room(24), (24, false));
+    assert_eq!(waits(WAITING_MAX + MOVES_MAX - 5).room(24), (5, false));
+    assert_eq!(waits(WAITING_MAX + MOVES_MAX).room(24), (0, false));
+    let cut = |other| RowsMoving { other, ..calm };
+    assert_eq!(cut(MOVES_MAX - 3).room(24), (3, false));
+    assert_eq!(cut(MOVES_MAX).room(24), (0, false));
+}
+
+#[test]
 fn small_moves_are_begun_in_larger_numbers_and_large_ones_are_not() {
     let seconds = Duration::from_secs;
     assert_eq!(at_once(None), MOVES_AT_ONCE);

@@ -140,23 +140,37 @@ async fn a_copy_whose_own_place_lost_it_goes_there_first() {
     }
 }
 
-/// As where a reader looked before the scan did, and said that the shard is missing.
+/// As on a drive that returns after its rows were cut without what only it had.
 #[tokio::test]
-async fn a_copy_comes_home_though_the_row_says_that_the_shard_is_missing() {
+async fn a_shard_that_is_lost_comes_home_and_its_copy_goes_once_it_is_not() {
     let world = World::new();
     let data = world.put("key");
     world.hold(OWN, data, 3);
     world.lose(DriveId(4), data);
+    let (pg, shard) = (crate::collect::tests::fake::PG, 3);
+    let at = DriveId(4);
     world.run(&ObjectCommand::ShardMissing {
-        pg: crate::collect::tests::fake::PG,
+        pg,
         data,
-        shard: 3,
-        at: DriveId(4),
+        shard,
+        at,
+    });
+    let seen = world.begin().begin;
+    for _ in 0..2 {
+        scan(&world).await;
+        assert!(world.has(OWN, data) && world.has(at, data));
+    }
+    let at = vec![at];
+    world.run(&ObjectCommand::ShardPlaced {
+        pg,
+        data,
+        shard,
+        at,
+        seen,
     });
     scan(&world).await;
-    assert!(world.has(OWN, data) && world.has(DriveId(4), data));
-    scan(&world).await;
-    assert!(world.has(OWN, data), "the row does not know it yet");
+    assert!(!world.has(OWN, data));
+    assert_eq!(world.drives_with(data), 6);
 }
 
 #[tokio::test]

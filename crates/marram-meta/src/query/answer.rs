@@ -11,6 +11,7 @@ use super::lost::LostTotals;
 use super::named::NamedAnswer;
 use super::upkeep::{GarbageTotals, OnDriveAnswer};
 use super::uploads::{UploadFound, UploadsAnswer};
+use super::usages::UsagesAnswer;
 use super::versions::{VersionAnswer, VersionEntry};
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::extent::Extent;
@@ -255,6 +256,8 @@ pub enum ObjectAnswer {
     Events(EventsAnswer),
     /// To `GarbageTotals`.
     GarbageTotals(GarbageTotals),
+    /// To `Usages`.
+    Usages(UsagesAnswer),
     /// To `LostTotals`.
     LostTotals(LostTotals),
     /// To `Named`.
@@ -360,6 +363,7 @@ fn encode_answer(out: &mut Writer, answer: &ObjectAnswer) {
         }
         ObjectAnswer::OnDrive(page) => page.encode(out.u8(60)),
         ObjectAnswer::GarbageTotals(totals) => totals.encode(out.u8(61)),
+        ObjectAnswer::Usages(found) => found.encode(out.u8(111)),
         ObjectAnswer::LostTotals(totals) => totals.encode(out.u8(110)),
         ObjectAnswer::Named(named) => named.encode(out.u8(55)),
         uploads => encode_uploads(out, uploads),
@@ -439,6 +443,7 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
         }),
         60 => ObjectAnswer::OnDrive(OnDriveAnswer::decode(from)?),
         61 => ObjectAnswer::GarbageTotals(GarbageTotals::decode(from)?),
+        111 => ObjectAnswer::Usages(UsagesAnswer::decode(from)?),
         110 => ObjectAnswer::LostTotals(LostTotals::decode(from)?),
         55 => ObjectAnswer::Named(NamedAnswer::decode(from)?),
         70 => ObjectAnswer::Live(from.option(LiveExtent::decode)?),

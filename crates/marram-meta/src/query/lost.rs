@@ -29,6 +29,18 @@ pub struct LostTotals {
     pub misplaced: u64,
     /// There are more than were counted.
     pub more: bool,
+    /// The same extents and their bytes, by how many losses their own profile survives, and how many more they
+    /// survive now.
+    pub lacking: BTreeMap<(i16, i16), Lacking>,
+}
+
+/// Extents that lack shards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// How many.
+    pub extents: u64,
+    /// Their bytes together, without parity and copies.
+    pub bytes: u64,
 }
 
 impl Stored for LostTotals {
@@ -39,25 +51,44 @@ impl Stored for LostTotals {
         }
         out.varint(self.bytes).varint(self.misplaced);
         out.bool(self.more);
+        out.varint(self.lacking.len() as u64);
+        for ((whole, spare), lacking) in &self.lacking {
+            out.u16_be(whole.cast_unsigned())
+                .u16_be(spare.cast_unsigned())
+                .varint(lacking.extents)
+                .varint(lacking.bytes);
+        }
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let spare = from.list(|from| Ok((from.u16_be()?.cast_signed(), from.varint()?)))?;
+        let (bytes, misplaced, more) = (from.varint()?, from.varint()?, from.bool()?);
+        let lacking = from.list(|from| {
+            let at = (from.u16_be()?.cast_signed(), from.u16_be()?.cast_signed());
+            let (extents, bytes) = (from.varint()?, from.varint()?);
+            Ok((at, Lacking { extents, bytes }))
+        })?;
         Ok(Self {
             spare: spare.into_iter().collect(),
-            bytes: from.varint()?,
-            misplaced: from.varint()?,
-            more: from.bool()?,
+            bytes,
+            misplaced,
+            more,
+            lacking: lacking.into_iter().collect(),
         })
     }
 }
 
 impl Extent {
+    /// How many of its shards may be lost while none is.
+    fn whole(&self) -> i16 {
+        i16::try_from(self.profile.m()).expect("at most 8")
+    }
+
     /// How many more of its shards may be lost with its bytes still there; negative when they are not.
     #[must_use]
     pub fn spare(&self) -> i16 {
         let lost = i16::try_from(self.missing.count_ones()).expect("at most 64");
-        i16::try_from(self.profile.m()).expect("at most 8") - lost
+        self.whole() - lost
     }
 }
 
@@ -78,6 +109,10 @@ pub(super) fn lost_totals(kv: &dyn KvRead, applied: u64) -> Result<LostTotals, S
             let extent = &item.extent.extent;
             if item.ticket.reasons.contains(TicketReason::Missing) {
                 *totals.spare.entry(extent.spare()).or_default() += 1;
+                let at = (extent.whole(), extent.spare());
+                let lacking = totals.lacking.entry(at).or_default();
+                lacking.extents += 1;
+                lacking.bytes = lacking.bytes.saturating_add(extent.length);
                 let shard = extent.length.div_ceil(extent.profile.k().max(1) as u64);
                 totals.bytes += shard.saturating_mul(u64::from(extent.missing.count_ones()));
             } else {

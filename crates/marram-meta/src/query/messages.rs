@@ -196,6 +196,13 @@ pub enum ObjectQuery {
     GarbageTotals,
     /// How much lacks shards, and how urgently.
     LostTotals,
+    /// The counters of each bucket, by ids.
+    Usages {
+        /// The last one of the page before.
+        after: Option<BucketId>,
+        /// Most buckets.
+        limit: u32,
+    },
     /// What names drives: asked only when the group has applied their tombstone (rules.md 25).
     Named {
         /// The drives.
@@ -258,6 +265,20 @@ fn get_limit(from: &mut Reader<'_>) -> Result<u32, DecodeError> {
     u32::try_from(from.varint()?).map_err(|_| DecodeError::Invalid("limit"))
 }
 
+fn get_garbage(from: &mut Reader<'_>) -> Result<ObjectQuery, DecodeError> {
+    Ok(ObjectQuery::Garbage {
+        after: from.option(|from| Ok((from.varint()?, DataId::decode(from)?)))?,
+        limit: get_limit(from)?,
+    })
+}
+
+fn get_usages(from: &mut Reader<'_>) -> Result<ObjectQuery, DecodeError> {
+    Ok(ObjectQuery::Usages {
+        after: from.option(Reader::u64_be)?.map(BucketId),
+        limit: get_limit(from)?,
+    })
+}
+
 fn put_on_drive(out: &mut Writer, drive: DriveId, after: Option<(PgId, DataId)>, limit: u32) {
     out.varint(drive.0)
         .option(after.as_ref(), |out, pair| put_pair(out, *pair))
@@ -295,6 +316,13 @@ fn encode_uploads(out: &mut Writer, query: &ObjectQuery) {
         ObjectQuery::Events(query) => query.encode(out.u8(90)),
         ObjectQuery::LostTotals => {
             out.u8(110);
+        }
+        ObjectQuery::Usages { after, limit } => {
+            out.u8(111)
+                .option(after.as_ref(), |out, bucket| {
+                    out.u64_be(bucket.0);
+                })
+                .varint(u64::from(*limit));
         }
         _ => unreachable!("encoded by the caller"),
     }
@@ -392,10 +420,7 @@ impl Stored for ObjectQuery {
                 bucket: from.option(Reader::u64_be)?.map(BucketId),
             },
             5 => Self::Status,
-            6 => Self::Garbage {
-                after: from.option(|from| Ok((from.varint()?, DataId::decode(from)?)))?,
-                limit: get_limit(from)?,
-            },
+            6 => get_garbage(from)?,
             7 => Self::References(from.list(get_pair)?),
             8 => Self::Tickets {
                 after: from.option(DataId::decode)?,
@@ -413,6 +438,7 @@ impl Stored for ObjectQuery {
             },
             61 => Self::GarbageTotals,
             110 => Self::LostTotals,
+            111 => get_usages(from)?,
             70 => {
                 let (pg, data) = get_pair(from)?;
                 Self::Live { pg, data }

@@ -20,6 +20,7 @@ use super::messages::ObjectQuery;
 use super::named::named;
 use super::upkeep::{garbage_totals, on_drive};
 use super::uploads::{upload, uploads};
+use super::usages::usages;
 use super::versions::{list_versions, version};
 use crate::kinds::extent::Extent;
 use crate::kinds::garbage::{self, GarbageEntry};
@@ -123,6 +124,7 @@ pub fn answer(
         ObjectQuery::Drops => ObjectAnswer::Drops(drops::any(kv)?),
         ObjectQuery::Events(query) => ObjectAnswer::Events(events(kv, applied, query)?),
         ObjectQuery::GarbageTotals => ObjectAnswer::GarbageTotals(garbage_totals(kv)?),
+        ObjectQuery::Usages { after, limit } => ObjectAnswer::Usages(usages(kv, *after, *limit)?),
         ObjectQuery::LostTotals => ObjectAnswer::LostTotals(lost_totals(kv, applied)?),
         ObjectQuery::Named {
             drives,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marram_types::{DriveId, Generation, GroupId, ObjectKey, UploadId};
+use marram_types::{BucketId, DriveId, Generation, GroupId, ObjectKey, UploadId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -11,11 +11,12 @@ use crate::testing::{BUCKET, Group, arb, inline, put};
 use crate::{
     BeginAnswer, DeleteMarker, DueAnswer, DuePlace, DueQuery, Event, EventKind, EventPlace,
     EventsAnswer, EventsFound, EventsQuery, Extent, GarbageEntry, GarbageTotals, GroupCounters,
-    HeadAnswer, Lease, Lifecycle, ListEntry, ListItem, ListMerge, ListPage, ListQuery, ListStart,
-    LiveExtent, LostTotals, NamedCursor, ObjectAnswer, ObjectQuery, OnDrive, OnDriveAnswer,
-    PartItem, PartRow, PastPlace, Reference, RowsAnswer, TicketItem, TicketWork, TicketsAnswer,
-    UploadAnswer, UploadFound, UploadItem, UploadName, UploadQuery, UploadRow, UploadsAnswer,
-    UploadsQuery, Usage, VersionAnswer, VersionEntry, VersionRow, answer,
+    HeadAnswer, Lacking, Lease, Lifecycle, ListEntry, ListItem, ListMerge, ListPage, ListQuery,
+    ListStart, LiveExtent, LostTotals, NamedCursor, ObjectAnswer, ObjectQuery, OnDrive,
+    OnDriveAnswer, PartItem, PartRow, PastPlace, Reference, RowsAnswer, TicketItem, TicketWork,
+    TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName, UploadQuery, UploadRow,
+    UploadsAnswer, UploadsQuery, Usage, UsagesAnswer, VersionAnswer, VersionEntry, VersionRow,
+    answer,
 };
 
 const GROUPS: u16 = 3;
@@ -158,7 +159,7 @@ fn counters(n: [u64; 6]) -> GroupCounters {
     }
 }
 
-fn of_upkeep(extent: &Extent, n: [u64; 6]) -> [ObjectAnswer; 3] {
+fn of_upkeep(extent: &Extent, n: [u64; 6]) -> [ObjectAnswer; 4] {
     [
         ObjectAnswer::OnDrive(OnDriveAnswer {
             extents: vec![OnDrive {
@@ -180,6 +181,24 @@ fn of_upkeep(extent: &Extent, n: [u64; 6]) -> [ObjectAnswer; 3] {
             bytes: n[2],
             misplaced: n[3],
             more: n[4].is_multiple_of(2),
+            lacking: [(
+                (2, -1),
+                Lacking {
+                    extents: n[0],
+                    bytes: n[5],
+                },
+            )]
+            .into(),
+        }),
+        ObjectAnswer::Usages(UsagesAnswer {
+            buckets: vec![(
+                BucketId(n[0]),
+                Usage {
+                    bytes: n[1],
+                    ..Usage::default()
+                },
+            )],
+            more: n[2].is_multiple_of(2),
         }),
     ]
 }
@@ -491,7 +510,7 @@ proptest! {
                 limit,
             },
         ];
-        for query in queries.into_iter().chain(versions).chain([ObjectQuery::LostTotals]) {
+        for query in queries.into_iter().chain(versions).chain([ObjectQuery::LostTotals, ObjectQuery::Usages { after: Some(BUCKET), limit }]) {
             let bytes = query.encode();
             prop_assert_eq!(ObjectQuery::decode(&bytes), Ok(query.clone()));
             for cut in 0..bytes.len() {
@@ -566,7 +585,7 @@ fn a_listing_keeps_to_its_bucket() {
     assert_eq!(merged(std::slice::from_ref(&group), &listing), ["a"]);
     for bucket in [6, 8, u64::MAX] {
         let query = ObjectQuery::List(ListQuery {
-            bucket: marram_types::BucketId(bucket),
+            bucket: BucketId(bucket),
             prefix: String::new(),
             start: ListStart::Begin,
             delimiter: String::new(),

@@ -1,6 +1,6 @@
 //! Whether data is safe, how the nodes are, and what is done about it.
 
-use super::labels::{DUTY, GROUP, HEALTH, SPARE};
+use super::labels::{BUCKET, DUTY, GROUP, HEALTH, SPARE};
 use super::{Family, From, Kind, Unit};
 
 /// What a node knows.
@@ -93,6 +93,74 @@ pub const GROUP_UPLOAD_SIZE: Family = Family {
     labels: &[GROUP],
     from: From::Leaders,
     help: "Sizes of the parts of uploads under way in a group together, without parity and copies",
+};
+/// By what they survive.
+pub const GROUP_VERSIONS: Family = Family {
+    name: "marram_group_versions",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[GROUP, SPARE],
+    from: From::Leaders,
+    help: "Versions in a group, current or not, by how many further losses they survive: as many as their bucket's profile \
+           has parity shards, less where shards are lost (an object of several extents that lack shards counts for each). \
+           What lies on a node that does not answer is not lost before it is given up. \
+           Those that were written with fewer parity shards are in `marram_group_under_protected_objects`",
+};
+/// Their bytes.
+pub const GROUP_VERSION_SIZE: Family = Family {
+    name: "marram_group_version_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[GROUP, SPARE],
+    from: From::Leaders,
+    help: "Sizes of the versions in a group together, current or not, by how many further losses these bytes survive, \
+           without parity and copies; what lies on a node that does not answer is not lost before it is given up",
+};
+/// What buckets hold.
+pub const BUCKET_OBJECTS: Family = Family {
+    name: "marram_bucket_objects",
+    kind: Kind::Gauge,
+    unit: Unit::None,
+    labels: &[BUCKET],
+    from: From::Asked,
+    help: "Objects in a bucket: current versions",
+};
+/// Their bytes.
+pub const BUCKET_OBJECT: Family = Family {
+    name: "marram_bucket_object_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[BUCKET],
+    from: From::Asked,
+    help: "Sizes of the objects in a bucket together: of current versions, without parity and copies",
+};
+/// Versions that are kept.
+pub const BUCKET_NONCURRENT_SIZE: Family = Family {
+    name: "marram_bucket_noncurrent_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[BUCKET],
+    from: From::Asked,
+    help: "Sizes of the versions in a bucket that are kept and not current together, without parity and copies",
+};
+/// Uploads.
+pub const BUCKET_UPLOAD_SIZE: Family = Family {
+    name: "marram_bucket_upload_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[BUCKET],
+    from: From::Asked,
+    help: "Sizes of the parts of uploads under way in a bucket together, without parity and copies",
+};
+/// Quotas.
+pub const BUCKET_QUOTA: Family = Family {
+    name: "marram_bucket_quota_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[BUCKET],
+    from: From::Asked,
+    help: "Bytes that a bucket may hold, versions that are not current and parts of uploads included; absent where it has \
+           no such quota, and for the rest",
 };
 /// Under-protected.
 pub const GROUP_UNDER_PROTECTED: Family = Family {
@@ -288,6 +356,13 @@ pub(super) const CLUSTER: &[&Family] = &[
     &GROUP_NONCURRENT_SIZE,
     &GROUP_MARKERS,
     &GROUP_UPLOAD_SIZE,
+    &GROUP_VERSIONS,
+    &GROUP_VERSION_SIZE,
+    &BUCKET_OBJECTS,
+    &BUCKET_OBJECT,
+    &BUCKET_NONCURRENT_SIZE,
+    &BUCKET_UPLOAD_SIZE,
+    &BUCKET_QUOTA,
     &MOVES_UNDER_WAY,
     &MOVES_WAITING,
     &MOVES_TO_GO,

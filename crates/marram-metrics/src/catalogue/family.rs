@@ -34,6 +34,8 @@ pub enum From {
     /// Servers, those values that belong to a group from the server that leads it: the sum over all
     /// servers is the cluster's.
     Leaders,
+    /// The server that leads the root group, of the whole cluster, where its configuration asks for it.
+    Asked,
     /// Servers and gateways whose API speaks TLS.
     WithTls,
     /// The operator of clusters on Kubernetes.

@@ -1,6 +1,7 @@
 //! The labels, and how many values each may have in one process. There is none for what clients
-//! choose, such as buckets, keys and access keys: there may be any number of those, and their names
-//! are nobody's business who may see metrics.
+//! choose, such as keys and access keys: there may be any number of those, and their names
+//! are nobody's business who may see metrics. Names of buckets are told only where the configuration asks for them
+//! and a token is asked of whoever scrapes, and only of the largest ones.
 
 /// A label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,12 @@ pub(super) const QUOTA_RESULT: Label = Label {
     name: "found",
     most: 4,
     help: "`free`, `reclaimed`, `later` or `full`",
+};
+pub(super) const BUCKET: Label = Label {
+    name: "bucket",
+    // The setting's limit, and one for the rest.
+    most: 501,
+    help: "the name of one of the buckets that hold most; `(rest)` for all others together",
 };
 pub(super) const DRIVE: Label = Label {
     name: "drive",

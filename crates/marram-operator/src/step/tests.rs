@@ -42,6 +42,7 @@ pub(crate) fn node(ordinal: i32) -> NodeStatus {
         duty: NodeDuty::Serving,
         slots: 100,
         metrics_address: String::new(),
+        not_ready: Vec::new(),
         condition: NodeCondition {
             health: NodeHealth::Up,
             ..NodeCondition::default()
@@ -101,6 +102,7 @@ fn status(nodes: Vec<NodeStatus>) -> ClusterStatus {
         work: None,
         layout_epoch: 1,
         rebalancing: false,
+        gateways: Vec::new(),
     }
 }
 

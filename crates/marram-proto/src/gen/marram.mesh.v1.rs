@@ -335,7 +335,7 @@ pub struct PingResponse {
     pub clock_ms: u64,
 }
 /// Asks for the view of the cluster.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RootViewRequest {
     /// The index of the view that the caller has; 0 for none.
     #[prost(uint64, tag = "1")]
@@ -343,6 +343,41 @@ pub struct RootViewRequest {
     /// How long to wait for a newer one before answering, in milliseconds.
     #[prost(uint32, tag = "2")]
     pub wait_ms: u32,
+    /// How the caller is, where it is a gateway without drives.
+    #[prost(message, optional, tag = "3")]
+    pub note: ::core::option::Option<GatewayNote>,
+}
+/// What a gateway without drives says of itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GatewayNote {
+    /// The release that runs.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// Where it listens for applications.
+    #[prost(string, tag = "2")]
+    pub api_address: ::prost::alloc::string::String,
+    /// Where it gives metrics.
+    #[prost(string, tag = "3")]
+    pub metrics_address: ::prost::alloc::string::String,
+    /// Why it should get no clients, a line for each reason; nothing where it is ready.
+    #[prost(string, repeated, tag = "4")]
+    pub not_ready: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A gateway without drives that a node has heard lately.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeardGateway {
+    /// The name in its certificate.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// SHA-256 of its public key.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub public_key: ::prost::bytes::Bytes,
+    /// How long ago, in milliseconds.
+    #[prost(uint64, tag = "3")]
+    pub heard_ms_ago: u64,
+    /// What it said.
+    #[prost(message, optional, tag = "4")]
+    pub note: ::core::option::Option<GatewayNote>,
 }
 /// The view.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -531,6 +566,12 @@ pub struct DriveStatsResponse {
     /// `host:port` where the peer gives metrics.
     #[prost(string, tag = "2")]
     pub metrics_address: ::prost::alloc::string::String,
+    /// Why the peer should get no clients, a line for each reason; nothing where it is ready.
+    #[prost(string, repeated, tag = "3")]
+    pub not_ready: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Gateways without drives that the peer has heard lately.
+    #[prost(message, repeated, tag = "4")]
+    pub gateways: ::prost::alloc::vec::Vec<HeardGateway>,
 }
 /// The row of a placement group as of which a request about its shards was decided.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

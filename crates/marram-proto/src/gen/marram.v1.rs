@@ -44,7 +44,7 @@ pub struct Finding {
 /// Asks what a node says of itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InspectNodeRequest {
-    /// Its name or id.
+    /// Its name or id, or the name of the gateway that is asked.
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
     /// With its settings, and where each comes from. Secrets are never among them.
@@ -73,7 +73,7 @@ pub struct InspectNodeResponse {
 /// What a node says of itself and its machine.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeInspection {
-    /// Its id.
+    /// Its id; 0 for a gateway without drives.
     #[prost(uint64, tag = "1")]
     pub node_id: u64,
     /// Its name.
@@ -113,6 +113,9 @@ pub struct NodeInspection {
     /// Its metrics as Prometheus text, where they were asked for.
     #[prost(string, tag = "12")]
     pub metrics: ::prost::alloc::string::String,
+    /// Why it should get no clients, as /readyz says it; nothing where it is ready.
+    #[prost(string, repeated, tag = "14")]
+    pub not_ready: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The machine of a node, as Linux tells it. What it does not tell is absent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1251,6 +1254,10 @@ pub struct SetDriveDutyRequest {
     /// What it shall be there for: serving, draining or failed.
     #[prost(enumeration = "DriveDuty", tag = "2")]
     pub duty: i32,
+    /// Drain the drive although the others have no room for all that is on it, or no place of its own for
+    /// every shard.
+    #[prost(bool, tag = "3")]
+    pub force: bool,
 }
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1857,6 +1864,31 @@ pub struct GetClusterStatusResponse {
     /// A rebalance was asked for and is not over.
     #[prost(bool, tag = "56")]
     pub rebalancing: bool,
+    /// Gateways without drives that nodes have heard within the last minute, by name.
+    #[prost(message, repeated, tag = "57")]
+    pub gateways: ::prost::alloc::vec::Vec<GatewayStatus>,
+}
+/// A gateway without drives, by its own word.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GatewayStatus {
+    /// The name in its certificate.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The release that runs.
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
+    /// Where it listens for applications; behind a load balancer or in a container not where they reach it.
+    #[prost(string, tag = "3")]
+    pub api_address: ::prost::alloc::string::String,
+    /// Where it gives metrics.
+    #[prost(string, tag = "4")]
+    pub metrics_address: ::prost::alloc::string::String,
+    /// How long ago it was heard, in milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub heard_ms_ago: u64,
+    /// Why it should get no clients, as /readyz says it; nothing where it is ready.
+    #[prost(string, repeated, tag = "6")]
+    pub not_ready: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A node.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1891,6 +1923,9 @@ pub struct NodeStatus {
     /// Where it gives metrics; empty where it gives none.
     #[prost(string, tag = "10")]
     pub metrics_address: ::prost::alloc::string::String,
+    /// Why it should get no clients, as /readyz says it; nothing where it is ready, or is away.
+    #[prost(string, repeated, tag = "11")]
+    pub not_ready: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// How it is by the word of several peers, and what was decided about its absence.
     #[prost(message, optional, tag = "20")]
     pub condition: ::core::option::Option<NodeCondition>,

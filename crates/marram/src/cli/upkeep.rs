@@ -106,4 +106,7 @@ pub(crate) struct DriveDrainArgs {
     /// Stop draining: the drive serves again
     #[arg(long, conflicts_with = "watch")]
     pub(crate) cancel: bool,
+    /// Also when the other drives have no room for all of its data, or no place for every shard
+    #[arg(long, conflicts_with = "cancel")]
+    pub(crate) force: bool,
 }

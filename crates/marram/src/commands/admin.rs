@@ -6,6 +6,7 @@ mod balance;
 mod bundle;
 mod doctor;
 mod drives;
+mod gateways;
 mod identity;
 mod keys;
 mod log_level;

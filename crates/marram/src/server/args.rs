@@ -45,6 +45,9 @@ pub(crate) struct ServerArgs {
     /// File with the bearer token that is asked of those who want metrics; probes of health need none
     #[arg(long, env = "MARRAM_METRICS_TOKEN_FILE", value_name = "FILE")]
     pub metrics_token_file: Option<PathBuf>,
+    /// Give metrics of so many buckets, those that hold most, with their names; with --metrics-token-file [default: 0]
+    #[arg(long, env = "MARRAM_METRICS_BUCKETS", value_name = "N")]
+    pub metrics_buckets: Option<u32>,
     /// How peers reach this node, where it differs
     #[arg(long, env = "MARRAM_MESH_ADVERTISE", value_name = "HOST:PORT")]
     pub mesh_advertise: Option<String>,
@@ -300,6 +303,10 @@ fn laid_over(args: &ServerArgs, mut table: toml::Table) -> Result<toml::Table> {
         args.metrics_listen.map(|a| a.to_string().into()),
     );
     set("metrics_token_file", path(&args.metrics_token_file));
+    set(
+        "metrics_buckets",
+        number(args.metrics_buckets.map(u64::from)),
+    );
     set("mesh_advertise", text(&args.mesh_advertise));
     set("api_advertise", text(&args.api_advertise));
     set("token", text(&args.token));

@@ -104,6 +104,7 @@ async fn ask(mesh: &Mesh, server: &str, sender: &watch::Sender<Arc<ClusterView>>
     let request = wire::RootViewRequest {
         known_index,
         wait_ms: 0,
+        note: None,
     };
     let (answer, _) = mesh
         .call_addr::<RootView>(server, request, Bytes::new(), ANSWER_WITHIN)

@@ -9,17 +9,21 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use marram_gateway::ApiTls;
+use async_trait::async_trait;
+use marram_gateway::{ApiTls, LogLevelError, OwnProcess, ProfileError};
 use marram_mesh::Mesh;
 use marram_meta::ClusterView;
-use marram_metrics::{Format, Sources};
+use marram_metrics::{Format, Sources, Verdict};
+use marram_proto::mesh::v1 as wire;
 use marram_proto::v1;
 use marram_raft::RaftHost;
 use tokio::sync::watch;
 
 use super::lifetime::now_ms;
 use super::observe::replica_facts;
+use super::process::Process;
 use super::room::Limits;
 use super::storage::Drives;
 use crate::recent;
@@ -38,6 +42,8 @@ const METRICS_BYTES_MAX: usize = 2 << 20;
 pub(super) struct Inspector {
     /// The metrics.
     pub sources: Arc<Sources>,
+    /// Whether this process is ready, and why not.
+    pub ready: watch::Receiver<Arc<Verdict>>,
     /// The drives.
     pub drives: Arc<Drives>,
     /// The replicas.
@@ -72,6 +78,7 @@ impl Inspector {
             false => Vec::new(),
         };
         let not_after = self.tls.as_ref().and_then(|tls| tls.not_after());
+        let not_ready = self.ready.borrow().reasons();
         v1::NodeInspection {
             node_id: self.mesh.node().map_or(0, |node| node.0),
             name: self.mesh.certificate().name.to_string(),
@@ -84,29 +91,84 @@ impl Inspector {
             api_certificate_not_after_s: not_after.unwrap_or(0),
             certificate_lifetime_s: self.certificate_lifetime_s,
             settings,
+            not_ready,
             log: log(&view, &asked),
-            metrics: self.metrics(&asked).await,
+            metrics: metrics(&self.sources, &asked).await,
         }
     }
+}
 
-    async fn metrics(&self, asked: &v1::InspectNodeRequest) -> String {
-        if asked.metrics.is_empty() && !asked.all_metrics {
-            return String::new();
+/// The metrics that are asked for, as text.
+async fn metrics(sources: &Sources, asked: &v1::InspectNodeRequest) -> String {
+    if asked.metrics.is_empty() && !asked.all_metrics {
+        return String::new();
+    }
+    let Ok(page) = sources.scrape(Format::Prometheus).await else {
+        return String::new();
+    };
+    let wanted = |line: &&str| {
+        (asked.all_metrics || is_of(line, &asked.metrics)) && (asked.names || !names_bucket(line))
+    };
+    let mut out = String::new();
+    for line in page.lines().filter(wanted) {
+        if out.len() + line.len() >= METRICS_BYTES_MAX {
+            out.push_str("# the rest does not fit into one answer\n");
+            break;
         }
-        let Ok(page) = self.sources.scrape(Format::Prometheus).await else {
-            return String::new();
-        };
-        let wanted = |line: &&str| asked.all_metrics || is_of(line, &asked.metrics);
-        let mut out = String::new();
-        for line in page.lines().filter(wanted) {
-            if out.len() + line.len() >= METRICS_BYTES_MAX {
-                out.push_str("# the rest does not fit into one answer\n");
-                break;
-            }
-            out.push_str(line);
-            out.push('\n');
-        }
-        out
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// Whether a line of metrics has the name of a bucket in it. Those of the catalogue that do begin so.
+fn names_bucket(line: &str) -> bool {
+    line.starts_with("marram_bucket_")
+}
+
+/// A gateway without drives, which answers for itself.
+pub(super) struct GatewayInspector {
+    /// The metrics.
+    pub sources: Arc<Sources>,
+    /// Whether this process is ready, and why not.
+    pub ready: watch::Receiver<Arc<Verdict>>,
+    /// The cluster, for names that are left out.
+    pub view: watch::Receiver<Arc<ClusterView>>,
+    /// The certificate that applications see.
+    pub tls: Option<Arc<ApiTls>>,
+    /// When the process started.
+    pub started_ms: u64,
+}
+
+#[async_trait]
+impl OwnProcess for GatewayInspector {
+    fn log_level(
+        &self,
+        change: Option<v1::SetLogLevelRequest>,
+    ) -> Result<v1::LogLevel, LogLevelError> {
+        Process.log_level(change)
+    }
+
+    async fn inspect(&self, asked: v1::InspectNodeRequest) -> Option<v1::NodeInspection> {
+        let machine = tokio::task::spawn_blocking(machine::read).await;
+        let not_after = self.tls.as_ref().and_then(|tls| tls.not_after());
+        let not_ready = self.ready.borrow().reasons();
+        let view = self.view.borrow().clone();
+        Some(v1::NodeInspection {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_ms: self.started_ms,
+            clock_ms: now_ms(),
+            machine: machine.ok(),
+            api_certificate_not_after_s: not_after.unwrap_or(0),
+            not_ready,
+            log: log(&view, &asked),
+            metrics: metrics(&self.sources, &asked).await,
+            ..v1::NodeInspection::default()
+        })
+    }
+
+    async fn profile(&self, cpu: Option<Duration>) -> Result<wire::ProfileResponse, ProfileError> {
+        Process.profile(cpu).await
     }
 }
 

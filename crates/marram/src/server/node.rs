@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{logging, otlp, profile};
 
 use super::args::{ServerArgs, server_config};
+use super::gateways::HeardGateways;
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
 use super::inspect::{Inspector, Settings};
 use super::issuer::Issuer;
@@ -35,7 +36,7 @@ use super::lifetime::{api_tls, listen, metrics_token, now_ms, shift_clock, stop_
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
 use super::observe::{
-    Cluster, DriveSource, Facts, Groups, Lost, Observed, Peers, ProposalCounts, Readiness,
+    Buckets, Cluster, DriveSource, Facts, Groups, Lost, Observed, Peers, ProposalCounts, Readiness,
     Requests, UpkeepSource, keep_history,
 };
 use super::own::Own;
@@ -371,8 +372,10 @@ async fn serve(
         reencoder,
         view: node.view.clone(),
         metrics_address: listeners.observed.address(&mesh_address(config)),
+        ready: listeners.observed.readiness.subscribe(),
+        gateways: HeardGateways::default(),
     }));
-    observe(&listeners, node, &drives, (requests, observed));
+    observe((&listeners, config), node, &drives, (requests, observed));
     tasks.spawn("mesh", {
         let mesh = node.mesh.clone();
         async move { mesh.serve(listeners.mesh).await }
@@ -441,6 +444,7 @@ fn inspector(
 ) -> Inspector {
     Inspector {
         sources: listeners.observed.sources(),
+        ready: listeners.observed.readiness.subscribe(),
         drives: Arc::clone(drives),
         host: Arc::clone(&node.host),
         mesh: node.mesh.clone(),
@@ -455,7 +459,7 @@ fn inspector(
 
 /// Has operators see what this node is made of, and that it serves now.
 fn observe(
-    listeners: &Listeners,
+    (listeners, config): (&Listeners, &ServerConfig),
     node: &Node,
     drives: &Arc<Drives>,
     (requests, upkeep): (Arc<Requests>, UpkeepSource),
@@ -476,6 +480,11 @@ fn observe(
         lost: Lost::default(),
         proposals: node.proposals.clone(),
     });
+    if config.metrics_buckets > 0 {
+        let (host, router) = (Arc::clone(&node.host), Arc::clone(&node.local.router));
+        let view = node.view.clone();
+        observed.add(Buckets::new(config.metrics_buckets, host, router, view));
+    }
     observed.add_shared(node.proposals.clone());
     observed.add(Cluster {
         view: node.view.clone(),

@@ -6,6 +6,7 @@
 //! cluster    what the cluster decided and says of itself     groups   objects, repairs, Raft
 //! drives     how full they are                           disks    how long operations on files take
 //! mesh       requests, peers, certificates                upkeep   scrub, garbage, replicas compared
+//! buckets    what each holds, where it is asked for
 //! traces     what became of recorded spans              proposals  what is proposed to Raft groups
 //! ```
 
@@ -21,6 +22,7 @@ use tokio::runtime::Handle;
 
 use super::lifetime::listen;
 
+mod buckets;
 mod cluster;
 mod disks;
 mod drives;
@@ -31,6 +33,7 @@ mod readiness;
 mod traces;
 mod upkeep;
 
+pub(super) use buckets::Buckets;
 pub(super) use cluster::Cluster;
 pub(super) use disks::{Disks, Lately, keep_history};
 pub(super) use drives::DriveSource;

@@ -44,6 +44,11 @@ impl OwnProcess for Process {
         })
     }
 
+    async fn inspect(&self, _asked: v1::InspectNodeRequest) -> Option<v1::NodeInspection> {
+        // A node is asked through the mesh, like its peers.
+        None
+    }
+
     async fn profile(&self, cpu: Option<Duration>) -> Result<wire::ProfileResponse, ProfileError> {
         let Some(time) = cpu else {
             // Each arena's lock is waited for.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use marram_gateway::{ApiListener, ApiTls, Gateway, GatewayDeps, Kek};
 use marram_mesh::{Mesh, Role, RootView};
 use marram_meta::ClusterView;
+use marram_metrics::Verdict;
 use marram_proto::mesh::v1 as wire;
 use marram_raft::Router;
 use marram_types::ClusterHealth;
@@ -22,12 +23,12 @@ use super::addresses;
 use super::args::{GatewayArgs, gateway_config};
 use super::founder::Asking;
 use super::health::{self, MeshWitnesses};
+use super::inspect::GatewayInspector;
 use super::invitation::Invitation;
-use super::lifetime::{api_tls, listen, metrics_token, shift_clock, stop_when_told};
+use super::lifetime::{api_tls, listen, metrics_token, now_ms, shift_clock, stop_when_told};
 use super::newcomer::{Answer, Asks, ask_until_admitted};
 use super::observe::{Cluster, Facts, Observed, Peers, Readiness};
 use super::own::Own;
-use super::process::Process;
 use super::remote::MeshCalls;
 use super::renew::{AskServers, keep_renewed};
 use super::tasks::{Fate, Tasks};
@@ -76,7 +77,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
         health: health.subscribe(),
         kek,
         name: certificate.name.to_string(),
-        process: Arc::new(Process),
+        process: Arc::new(inspector(&observed, &seen, tls.clone())),
         calls: Arc::clone(&observed.calls),
         watchers: Arc::clone(&observed.watchers),
         ready: observed.readiness.subscribe(),
@@ -84,7 +85,8 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     observe(&observed, &mesh, (&seen, &health), tls.clone());
     let mut tasks = Tasks::default();
     let (servers, seen_by) = (config.join.clone(), seen.clone());
-    let feed = follow(mesh.clone(), servers.clone(), sender, stop.clone());
+    let says = Says::of(&config, &observed);
+    let feed = follow(mesh.clone(), servers.clone(), (sender, says), stop.clone());
     tasks.spawn("feed", feed);
     let ask = AskServers {
         mesh: mesh.clone(),
@@ -121,6 +123,21 @@ fn router(mesh: &Mesh, view: &watch::Receiver<Arc<ClusterView>>) -> Arc<Router> 
         view: view.clone(),
     });
     Arc::new(Router::new(None, calls))
+}
+
+/// What says how this process and its machine are.
+fn inspector(
+    observed: &Observed,
+    view: &watch::Receiver<Arc<ClusterView>>,
+    tls: Option<Arc<ApiTls>>,
+) -> GatewayInspector {
+    GatewayInspector {
+        sources: observed.sources(),
+        ready: observed.readiness.subscribe(),
+        view: view.clone(),
+        tls,
+        started_ms: now_ms(),
+    }
 }
 
 /// What the traces of this process are said to be of.
@@ -177,11 +194,37 @@ async fn join(
     }
 }
 
+/// What this gateway says of itself with each question for the view.
+struct Says {
+    api_address: String,
+    metrics_address: String,
+    ready: watch::Receiver<Arc<Verdict>>,
+}
+
+impl Says {
+    fn of(config: &GatewayConfig, observed: &Observed) -> Self {
+        Self {
+            api_address: config.api_listen.to_string(),
+            metrics_address: observed.address(&config.metrics_listen.to_string()),
+            ready: observed.readiness.subscribe(),
+        }
+    }
+
+    fn note(&self) -> wire::GatewayNote {
+        wire::GatewayNote {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api_address: self.api_address.clone(),
+            metrics_address: self.metrics_address.clone(),
+            not_ready: self.ready.borrow().reasons(),
+        }
+    }
+}
+
 /// Follows the view: from any known node while there are some, else from the servers given.
 async fn follow(
     mesh: Mesh,
     servers: Vec<String>,
-    sender: watch::Sender<Arc<ClusterView>>,
+    (sender, says): (watch::Sender<Arc<ClusterView>>, Says),
     stop: CancellationToken,
 ) {
     let mut answered = Instant::now();
@@ -189,7 +232,7 @@ async fn follow(
         if stop.is_cancelled() {
             return;
         }
-        let Err(error) = ask(&mesh, &servers, turn, &sender).await else {
+        let Err(error) = ask(&mesh, &servers, turn, &sender, &says).await else {
             answered = Instant::now();
             continue;
         };
@@ -207,11 +250,13 @@ async fn ask(
     servers: &[String],
     turn: usize,
     sender: &watch::Sender<Arc<ClusterView>>,
+    says: &Says,
 ) -> Result<()> {
     let known = sender.borrow().clone();
     let request = wire::RootViewRequest {
         known_index: known.index,
         wait_ms: WAIT_MS,
+        note: Some(says.note()),
     };
     let living: Vec<_> = known
         .nodes

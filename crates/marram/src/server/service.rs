@@ -9,12 +9,14 @@ use marram_gateway::Reencoder;
 use marram_maintain::{Foreground, Lane, Pace, fault_point};
 use marram_mesh::{Method, Peer, RpcCode, RpcFailure, Service};
 use marram_meta::{ClusterView, Pausable};
+use marram_metrics::Verdict;
 use marram_proto::mesh::v1 as wire;
 use marram_raft::{CopyError, RaftHost, RaftMethod};
 use marram_types::{DriveId, GroupId};
 use prost::Message;
 use tokio::sync::watch;
 
+use super::gateways::HeardGateways;
 use super::health;
 use super::inspect::Inspector;
 use super::issuer::Issuer;
@@ -49,6 +51,10 @@ pub(super) struct NodeService {
     pub view: watch::Receiver<Arc<ClusterView>>,
     /// Where this node gives metrics.
     pub metrics_address: String,
+    /// Gateways without drives, as they were heard.
+    pub gateways: HeardGateways,
+    /// Whether this process is ready, and why not.
+    pub ready: watch::Receiver<Arc<Verdict>>,
     /// What can be asked of this node about itself.
     pub inspector: Inspector,
     /// Where requests are counted.
@@ -79,7 +85,7 @@ impl NodeService {
             Method::Ping => Err(unimplemented(method)), // the mesh answers it itself
             Method::Join => answer(&self.issuer.join(parse(header)?).await?),
             Method::Renew => answer(&self.issuer.renew(peer, parse(header)?).await?),
-            Method::RootView => answer(&self.root_view(parse(header)?).await?),
+            Method::RootView => answer(&self.root_view(&peer, parse(header)?).await?),
             Method::Propose => answer(&self.propose(parse(header)?).await?),
             Method::Query => answer(&self.query(parse(header)?).await?),
             Method::RaftAppend => self.raft(RaftMethod::Append, header, payload).await,
@@ -106,13 +112,7 @@ impl NodeService {
                 self.refuse_while_paused()?;
                 answer(&shards::drop_all(&self.drives, parse(header)?).await?)
             }
-            Method::DriveStats => {
-                let drives = shards::stats(&self.drives, &parse(header)?);
-                answer(&wire::DriveStatsResponse {
-                    drives,
-                    metrics_address: self.metrics_address.clone(),
-                })
-            }
+            Method::DriveStats => answer(&self.report(&parse(header)?)),
             Method::RestoreShards => answer(&self.work.restore(parse(header)?).await?),
             Method::LookShards => answer(&self.work.look(parse(header)?).await?),
             Method::Reencode => answer(&reencode::run(&self.reencoder, parse(header)?).await?),
@@ -195,10 +195,23 @@ impl NodeService {
         }
     }
 
+    /// How this node's drives are, and what else a status says of it.
+    fn report(&self, request: &wire::DriveStatsRequest) -> wire::DriveStatsResponse {
+        wire::DriveStatsResponse {
+            drives: shards::stats(&self.drives, request),
+            metrics_address: self.metrics_address.clone(),
+            not_ready: self.ready.borrow().reasons(),
+            gateways: self.gateways.all(Instant::now()),
+        }
+    }
+
     async fn root_view(
         &self,
-        request: wire::RootViewRequest,
+        peer: &Peer,
+        mut request: wire::RootViewRequest,
     ) -> Result<wire::RootViewResponse, RpcFailure> {
+        self.gateways
+            .hear(peer, request.note.take(), Instant::now());
         let wait = Duration::from_millis(u64::from(request.wait_ms)).min(VIEW_WAIT_MAX);
         let mut view = self.view.clone();
         let newer = view.wait_for(|v| v.index > request.known_index);

@@ -273,6 +273,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("mesh_advertise", "mesh_advertise", |c| text(c.mesh_advertise.as_ref())),
     setting("metrics_listen", "metrics_listen", |c| Some(c.metrics_listen.to_string().into())),
     setting("metrics_token_file", "metrics_token_file", |c| path(c.metrics_token_file.as_ref())),
+    setting("metrics_buckets", "metrics_buckets", |c| number(c.metrics_buckets.into())),
     setting("join", "join", |c| (!c.join.is_empty()).then(|| c.join.clone().into())),
     secret("token", "token", |c| text(c.token.as_ref())),
     setting("token_file", "token_file", |c| path(c.token_file.as_ref())),

@@ -158,8 +158,8 @@ fn missing(pages: &[Page]) -> Vec<&'static str> {
             From::All => !pages.iter().all(has),
             From::Servers => !servers.iter().all(has),
             From::Leaders => !servers.iter().any(has),
-            // This cluster speaks plain text.
-            From::WithTls => pages.iter().any(has),
+            // Nobody asks this cluster for names of buckets, and it speaks plain text.
+            From::Asked | From::WithTls => pages.iter().any(has),
             // Not by a process of the cluster.
             From::Operator => pages.iter().any(has),
         }
@@ -284,4 +284,17 @@ async fn every_process_is_alive_and_ready_and_says_why() {
             .iter()
             .collect()
     );
+    for node in &status.nodes {
+        assert!(node.not_ready.is_empty(), "{node:?}");
+    }
+    // The gateway says of itself how it is, once it is ready and asks for the view again.
+    until("the gateway is heard", WITHIN, async || {
+        let status = cluster.client().cluster_status().await;
+        let status = status.map_err(|error| error.to_string())?;
+        match &status.gateways[..] {
+            [one] if one.not_ready.is_empty() && one.metrics_address == addresses[6] => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
 }

@@ -27,14 +27,15 @@ fn top_says_what_nodes_do() {
     let moment = &ran.json_lines()[0];
     let nodes = moment["nodes"].as_array().expect("a list");
     let leads: u64 = nodes.iter().filter_map(|node| node["leads"].as_u64()).sum();
-    assert_eq!((nodes.len(), leads), (6, 9), "{moment}");
-    assert!(
-        nodes
-            .iter()
-            .all(|node| node["processors"].as_f64() > Some(0.0)),
-        "{moment}"
-    );
-    assert!(nodes.iter().all(|node| node["fill"].is_f64()), "{moment}");
+    // The gateway is there because it is an endpoint; it leads nothing and has no drive.
+    assert_eq!((nodes.len(), leads), (7, 9), "{moment}");
+    // A gateway that rests may use less than the kernel counts in that time.
+    for node in nodes {
+        let processors = node["processors"].as_f64().expect("a number");
+        assert!(processors > 0.0 || node["fill"].is_null(), "{moment}");
+    }
+    let fills = nodes.iter().filter(|node| node["fill"].is_f64());
+    assert_eq!(fills.count(), 6, "{moment}");
 }
 
 /// All files of a bundle, by their paths.
@@ -192,6 +193,19 @@ async fn a_bundle_has_what_helps_and_no_secrets() {
         assert!(file("log.txt").contains(" INFO "), "{}", file("log.txt"));
         assert!(file("facts.json").contains("\"origin\""));
     }
+    let gateways = files.keys().filter(|name| name.contains("/gateways/"));
+    let gateways: Vec<&String> = gateways.collect();
+    assert_eq!(
+        gateways.len(),
+        3,
+        "facts, metrics and log of one: {gateways:?}"
+    );
+    let of_gateway = |end: &str| {
+        let mut found = gateways.iter().filter(|name| name.ends_with(end));
+        &files[*found.next().expect("there")]
+    };
+    assert!(of_gateway("metrics.txt").contains("kind=\"gateway\""));
+    assert!(of_gateway("log.txt").contains(" INFO "));
     let about = &files["plain/about.json"];
     assert!(about.contains("\"missing\": []"), "{about}");
     let named = bundle(&cluster, &scratch, "named", &["--names"]);

@@ -19,7 +19,7 @@ const OBJECTS: usize = 60;
 const SIZE_MAX: u64 = 10 << 20;
 const TOTAL_MAX: u64 = 80 << 20;
 /// How long one node's data may take to move on a busy machine, with processes that die meanwhile.
-const MOVED_WITHIN: Duration = Duration::from_secs(150);
+pub(super) const MOVED_WITHIN: Duration = Duration::from_secs(150);
 /// How often it is looked who has died.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Leftovers are found by scans.
@@ -46,30 +46,45 @@ const REENCODING: [&str; 4] = [
 ];
 
 /// A cluster of seven nodes with some objects, whose processes die at places that are armed.
-struct Crashes {
-    cluster: Cluster,
-    client: Client,
+pub(super) struct Crashes {
+    pub(super) cluster: Cluster,
+    pub(super) client: Client,
     armed: Armed,
     objects: Vec<Object>,
     began: Instant,
     /// The nodes that are to run.
-    nodes: Vec<u16>,
+    pub(super) nodes: Vec<u16>,
     /// Places that were armed, and processes that died at one.
-    places: usize,
-    deaths: usize,
+    pub(super) places: usize,
+    pub(super) deaths: usize,
 }
 
 impl Crashes {
     async fn start(scratch: &Path, seed: u64) -> Self {
+        Self::start_with(scratch, seed, 1, &[]).await
+    }
+
+    /// The same with so many drives of each node, and other settings.
+    pub(super) async fn start_with(
+        scratch: &Path,
+        seed: u64,
+        drives: u16,
+        settings: &[(&'static str, &str)],
+    ) -> Self {
         let armed = Armed::new(&scratch.join("faults"));
+        let settings = settings
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
+        let usual = [
+            armed.env(),
+            ("MARRAM_GC_FLOOR_LAG", FLOOR_LAG.to_owned()),
+            // No other node is about to come.
+            ("MARRAM_BALANCE_QUIET", "0".to_owned()),
+        ];
         let options = Options {
+            drives,
             quick_garbage: true,
-            env: vec![
-                armed.env(),
-                ("MARRAM_GC_FLOOR_LAG", FLOOR_LAG.to_owned()),
-                // No other node is about to come.
-                ("MARRAM_BALANCE_QUIET", "0".to_owned()),
-            ],
+            env: usual.into_iter().chain(settings).collect(),
             ..Options::default()
         };
         let began = Instant::now();
@@ -100,21 +115,21 @@ impl Crashes {
         crashes
     }
 
-    fn tell(&self, what: &str) {
+    pub(super) fn tell(&self, what: &str) {
         println!("{:7.1} s: {what}", self.began.elapsed().as_secs_f64());
     }
 
-    fn arm(&mut self, place: &str) {
+    pub(super) fn arm(&mut self, place: &str) {
         self.armed.arm(place);
         self.places += 1;
     }
 
-    fn say(&self, args: &[&str]) {
+    pub(super) fn say(&self, args: &[&str]) {
         let _said = run(&self.cluster, args).done();
     }
 
     /// Starts again whoever has died.
-    fn start_again(&mut self) {
+    pub(super) fn start_again(&mut self) {
         let is_down = |node: &&u16| self.cluster.pid(**node).is_none_or(|pid| !alive(pid));
         let down: Vec<u16> = self.nodes.iter().filter(is_down).copied().collect();
         self.deaths += down.len();
@@ -122,7 +137,7 @@ impl Crashes {
     }
 
     /// Waits until a process has died at each of the places, and starts it again.
-    async fn died_at(&mut self, places: &[&str]) {
+    pub(super) async fn died_at(&mut self, places: &[&str]) {
         let what = format!("somebody dies at {places:?}");
         until(&what, MOVED_WITHIN, async || {
             self.start_again();
@@ -145,7 +160,7 @@ impl Crashes {
     }
 
     /// One process after the other dies.
-    async fn die_at_each(&mut self, places: &[&str]) {
+    pub(super) async fn die_at_each(&mut self, places: &[&str]) {
         for place in places {
             self.arm(place);
             self.died_at(&[place]).await;
@@ -153,7 +168,7 @@ impl Crashes {
     }
 
     /// Waits until nothing moves and every shard is where it belongs.
-    async fn settled(&mut self, with: &[&str], without: &[&str]) {
+    pub(super) async fn settled(&mut self, with: &[&str], without: &[&str]) {
         let client = self.client.clone();
         let settling = settled(&client, MOVED_WITHIN, with, without);
         tokio::pin!(settling);
@@ -243,7 +258,7 @@ impl Crashes {
     }
 
     /// Removes a node that gives up what it has, while who carries it out dies.
-    async fn remove(&mut self, name: &str) {
+    pub(super) async fn remove(&mut self, name: &str) {
         until(&format!("{name} is removed"), MOVED_WITHIN, async || {
             let removed = run(&self.cluster, &["admin", "remove", name]);
             self.start_again();
@@ -256,7 +271,7 @@ impl Crashes {
         self.tell(&format!("{name} is removed"));
     }
 
-    async fn all_is_there(&self) {
+    pub(super) async fn all_is_there(&self) {
         verify_all(&self.client, BUCKET, &self.objects).await;
         equal_both_ways(&self.cluster, EQUAL_WITHIN).await;
         self.tell("the drives hold what the metadata says");

@@ -107,21 +107,17 @@ impl Facts<'_> {
     }
 
     fn about_writes(&self) -> Vec<String> {
-        let one = |profile: Profile| match self.written_as(profile) {
-            None => Some(format!(
-                "New objects of {profile} cannot be written: too few drives can take data."
-            )),
-            Some(now) if now == profile => None,
-            Some(now) if now.m() == profile.m() => Some(format!(
-                "New objects of {profile} are written {now} for now: they survive as many losses \
-                 and take more space."
-            )),
-            Some(now) => Some(format!(
-                "New objects of {profile} are written {now} for now: they survive {} only.",
-                plural(now.m() as u64, "loss", "losses")
-            )),
-        };
-        self.profiles().into_iter().filter_map(one).collect()
+        let profiles = self.profiles().into_iter();
+        profiles
+            .filter_map(|profile| {
+                let [large, small] = self.kept_as(profile);
+                let large = self.written_as(large.0, large.1);
+                about_large(profile, large).or_else(|| {
+                    let small = self.written_as(small.0, small.1);
+                    about_small(profile, small)
+                })
+            })
+            .collect()
     }
 
     fn about_drives(&self) -> Vec<String> {
@@ -179,5 +175,37 @@ impl Facts<'_> {
             all.push(format!("{what} fewer losses than asked for."));
         }
         all
+    }
+}
+
+/// What is said when large objects of a profile are written as something else now.
+fn about_large(profile: Profile, now: Option<Profile>) -> Option<String> {
+    match now {
+        None => Some(format!(
+            "New objects of {profile} cannot be written: too few drives can take data."
+        )),
+        Some(now) if now == profile => None,
+        Some(now) if now.m() == profile.m() => Some(format!(
+            "New objects of {profile} are written {now} for now: they survive as many losses \
+             and take more space."
+        )),
+        Some(now) => Some(format!(
+            "New objects of {profile} are written {now} for now: they survive {} only.",
+            plural(now.m() as u64, "loss", "losses")
+        )),
+    }
+}
+
+/// The same of small ones, which are whole copies.
+fn about_small(profile: Profile, now: Option<Profile>) -> Option<String> {
+    match now {
+        None => Some(format!(
+            "New small objects of {profile} cannot be written: too few drives can take copies of them."
+        )),
+        Some(now) if now.m() == profile.m() => None,
+        Some(now) => Some(format!(
+            "New small objects of {profile} are written {now} for now: they survive {} only.",
+            plural(now.m() as u64, "loss", "losses")
+        )),
     }
 }

@@ -46,8 +46,10 @@ pub(crate) fn view(nodes: u64, drives: u64, voters: u64, profile: &str) -> Clust
             }));
         view.nodes.insert(record.node, record);
     }
-    let table = plan_pool(&topology, profile.width()).unwrap();
-    view.pools.insert(table.pool(), table);
+    for width in [profile.width(), profile.as_copies().width()] {
+        let table = plan_pool(&topology, width).unwrap();
+        view.pools.insert(table.pool(), table);
+    }
     for group in [GroupId(0), GroupId(1)] {
         let voters = (1..=voters).map(ReplicaId).collect();
         view.groups.insert(group, GroupRecord::new(group, voters));

@@ -34,6 +34,66 @@ fn drives_of_one_node_are_lost_together() {
     assert_eq!(tolerated(&view(3, 2, 3, "4+2"), &[]), 1);
 }
 
+/// Small objects are whole copies in a pool of their own, and it may be the weaker one.
+#[test]
+fn copies_that_share_a_node_lower_the_promise() {
+    let mut view = view(6, 2, 5, "4+2");
+    assert_eq!(tolerated(&view, &[]), 2);
+    let copies: Profile = "1+2".parse().unwrap();
+    let table = view.pools.get_mut(&pool_of(copies.width())).unwrap();
+    // All three copies of one row lie on three nodes; now two of them on one.
+    let row = &mut table.rows[7];
+    row.drives[0] = DriveId(row.drives[1].0 ^ 1);
+    assert_eq!(tolerated(&view, &[]), 1);
+    // Nodes 1 to 3 alone have that row, and two of them are away.
+    let table = view.pools.get_mut(&pool_of(copies.width())).unwrap();
+    table.rows[7].drives = vec![DriveId(10), DriveId(20), DriveId(30)];
+    assert_eq!(tolerated(&view, &[1, 2]), 0);
+    assert_eq!(tolerated(&view, &[1]), 1);
+    let lost = |view: &ClusterView| {
+        let reports = BTreeMap::new();
+        let usage = Some(Usage::default());
+        Facts::new(view, &reports, usage, |node| node.0 > 3).data_tolerated()
+    };
+    assert!(lost(&view) < 0, "all copies of some objects are away");
+}
+
+/// The same is what stands behind SAFE and `ok-to-stop`: only the pool of the copies lacks anything.
+#[test]
+fn a_pool_of_copies_alone_may_say_that_something_is_lost() {
+    let mut view = view(9, 1, 5, "2+2");
+    let wide = pool_of("2+2".parse::<Profile>().unwrap().width());
+    let copies = pool_of(3);
+    let ten = |row: &mut PgRow, drives: [u64; 3]| row.drives = drives.map(DriveId).to_vec();
+    for row in &mut view.pools.get_mut(&copies).unwrap().rows {
+        ten(row, [70, 80, 90]);
+    }
+    for row in &mut view.pools.get_mut(&wide).unwrap().rows {
+        row.drives = [10, 20, 30, 40].map(DriveId).to_vec();
+    }
+    let reports = BTreeMap::new();
+    let facts = Facts::new(&view, &reports, Some(Usage::default()), |node| node.0 < 7);
+    assert!(facts.data_tolerated() < 0);
+    assert!(!facts.writable(), "small objects find no place");
+    let said = "New small objects of 2+2 cannot be written";
+    let sentences = facts.sentences();
+    assert!(
+        sentences.iter().any(|s| s.starts_with(said)),
+        "{sentences:?}"
+    );
+    view.pools.remove(&copies);
+    let facts = Facts::new(&view, &reports, Some(Usage::default()), |_| true);
+    assert_eq!(
+        facts.data_tolerated(),
+        2,
+        "small objects are among the large ones"
+    );
+    assert!(facts.writable());
+    view.pools.remove(&wide);
+    let facts = Facts::new(&view, &reports, Some(Usage::default()), |_| true);
+    assert_eq!(facts.data_tolerated(), 0, "there is no pool yet");
+}
+
 #[test]
 fn under_protected_versions_lower_the_promise() {
     let view = view(6, 1, 5, "4+2");
@@ -96,8 +156,8 @@ fn a_cluster_without_a_majority_says_so() {
 #[test]
 fn shards_that_came_to_share_a_node_are_not_full_redundancy() {
     let mut shared = view(6, 2, 5, "4+2");
-    let mut pools = shared.pools.values_mut();
-    let row = &mut pools.next().unwrap().rows[0];
+    let wide = pool_of(6);
+    let row = &mut shared.pools.get_mut(&wide).unwrap().rows[0];
     // The other drive of the node that has the second shard.
     row.drives[0] = DriveId(row.drives[1].0 ^ 1);
     let lacks = |view: &ClusterView| {
@@ -114,7 +174,7 @@ fn shards_that_came_to_share_a_node_are_not_full_redundancy() {
     );
     assert_eq!(lacks(&view(6, 2, 5, "4+2")), Vec::<String>::new());
     // When a node is removed, that is no small cluster.
-    let gone = shared.pools.values().next().unwrap().rows[0].drives[3].0 / 10;
+    let gone = shared.pools[&wide].rows[0].drives[3].0 / 10;
     shared.nodes.remove(&NodeId(gone));
     assert!(
         lacks(&shared)

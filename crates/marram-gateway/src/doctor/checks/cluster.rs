@@ -28,6 +28,34 @@ pub(super) fn nodes(facts: &Facts) -> Vec<v1::Finding> {
     facts.status.nodes.iter().filter_map(of_node).collect()
 }
 
+/// Do all nodes and gateways that answer take clients? One that was told to go is as it should be.
+pub(super) fn readiness(facts: &Facts) -> Vec<v1::Finding> {
+    let of_node = |(node, said): (&NodeRecord, &v1::NodeInspection)| {
+        let leaves = matches!(node.duty, NodeDuty::Draining | NodeDuty::Fenced);
+        (!leaves && !said.not_ready.is_empty()).then(|| unready(&node.name, &said.not_ready))
+    };
+    let of_gateway = |gateway: &v1::GatewayStatus| {
+        (!gateway.not_ready.is_empty()).then(|| unready(&gateway.name, &gateway.not_ready))
+    };
+    let nodes = facts.answered().filter_map(of_node);
+    nodes
+        .chain(facts.status.gateways.iter().filter_map(of_gateway))
+        .collect()
+}
+
+fn unready(name: &str, why: &[String]) -> v1::Finding {
+    found(
+        Warning,
+        name,
+        format!(
+            "it answers, and is not ready for clients: {}",
+            why.join("; ")
+        ),
+        "clients are sent to others meanwhile; if it stays so, look at its network and its log. See \
+         docs/runbooks/not-ready.md",
+    )
+}
+
 fn away(facts: &Facts, node: &NodeRecord, condition: v1::NodeCondition) -> v1::Finding {
     let unreadable = redundancy_of(facts).is_none_or(|known| known.tolerated_losses < 0);
     let since = match condition.health() {
@@ -363,6 +391,26 @@ mod tests {
         let told = facts.nodes.get_mut(&NodeId(5)).expect("there");
         told.said = Err("deadline".to_owned());
         assert_eq!(severities(&nodes(&facts)), [Warning, Warning]);
+    }
+
+    #[test]
+    fn nodes_that_answer_and_take_no_clients_are_found() {
+        let mut facts = facts(7);
+        let why = "groups: a majority of 0 of 8 object groups answers this process";
+        facts.said(3).not_ready = vec![why.to_owned()];
+        let (severity, _, evidence) = only(&readiness(&facts));
+        assert_eq!(severity, Warning);
+        assert!(evidence.ends_with(why), "{evidence}");
+        let node = facts.decided().nodes.get_mut(&NodeId(3)).expect("there");
+        node.duty = NodeDuty::Draining;
+        assert_eq!(readiness(&facts), [], "it is as it should be");
+        facts.status.gateways = vec![v1::GatewayStatus {
+            name: "front-1".to_owned(),
+            not_ready: vec![why.to_owned()],
+            ..v1::GatewayStatus::default()
+        }];
+        let (severity, subject, _) = only(&readiness(&facts));
+        assert_eq!((severity, &*subject), (Warning, "front-1"));
     }
 
     #[test]

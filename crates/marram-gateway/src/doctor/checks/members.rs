@@ -96,6 +96,10 @@ pub(super) fn versions(facts: &Facts) -> Vec<v1::Finding> {
     for (node, said) in facts.answered() {
         releases.entry(&said.version).or_default().push(&node.name);
     }
+    for gateway in &facts.status.gateways {
+        let of = releases.entry(&gateway.version).or_default();
+        of.push(&gateway.name);
+    }
     if releases.len() > 1 {
         let runs = releases
             .iter()
@@ -104,7 +108,7 @@ pub(super) fn versions(facts: &Facts) -> Vec<v1::Finding> {
         findings.push(found(
             Warning,
             "",
-            format!("nodes run different releases: {}", runs.join("; ")),
+            format!("different releases run: {}", runs.join("; ")),
             "fine during an upgrade: go on until all run the newer one",
         ));
     }

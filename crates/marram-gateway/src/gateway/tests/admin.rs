@@ -585,3 +585,34 @@ async fn a_drain_without_room_elsewhere_is_refused_with_numbers() {
     let forced = client.set_with("node-2", NodeDuty::Draining, true).await;
     assert_eq!(forced.unwrap(), NodeDuty::Serving);
 }
+
+/// A drive is not drained for what its node is not drained for, and the words are the same.
+#[tokio::test]
+async fn a_drive_is_drained_only_where_there_is_width_and_room_for_it() {
+    let (cluster, mut client) = cluster(6).await;
+    client.put("k", &content(3_000_000, 1)).await.unwrap();
+    let drain = |force| v1::SetDriveDutyRequest {
+        drive: "node-2/0".to_owned(),
+        duty: v1::DriveDuty::Draining.into(),
+        force,
+    };
+    // It is the only one of its node.
+    let error = client.admin.set_drive_duty(drain(false)).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    let said = "would leave 5 nodes; profile 4+2 of bucket bucket needs 6";
+    assert!(error.message().contains(said), "{error:?}");
+    assert!(error.message().contains("node-2/0"), "{error:?}");
+
+    cluster.add_node(7);
+    let view = cluster.groups.view().borrow().clone();
+    let drives = view.nodes.values().flat_map(|node| &node.drives);
+    drives.for_each(|held| cluster.drives.fill(held.drive));
+    let error = client.admin.set_drive_duty(drain(false)).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert!(error.message().contains("has room for 0"), "{error:?}");
+    let forced = client.admin.set_drive_duty(drain(true)).await.unwrap();
+    assert_eq!(forced.into_inner().before(), v1::DriveDuty::Serving);
+    // What drains already is not judged again.
+    let again = client.admin.set_drive_duty(drain(false)).await.unwrap();
+    assert_eq!(again.into_inner().before(), v1::DriveDuty::Draining);
+}

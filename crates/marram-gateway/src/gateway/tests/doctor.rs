@@ -57,6 +57,14 @@ async fn a_node_is_asked_about_itself() {
     let expected = (cluster.nodes[0].0, "node-1", "1");
     let got = (inspection.node_id, &*inspection.name, &*inspection.version);
     assert_eq!(got, expected);
+    let own = client.admin.inspect_node(ask("gateway-1")).await.unwrap();
+    let own = own.into_inner().inspection.unwrap();
+    let got = (own.node_id, &*own.name, &*own.version);
+    assert_eq!(
+        got,
+        (0, "gateway-1", "gateway"),
+        "a gateway answers for itself"
+    );
     let refused = client.admin.inspect_node(ask("node-2")).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     let refused = client.admin.inspect_node(ask("node-9")).await.unwrap_err();

@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::kit::{Client, content, header, messages};
@@ -144,5 +145,11 @@ async fn a_stop_lets_calls_end_and_those_who_watch_go() {
         "long before the grace is over"
     );
     while let Ok(Some(_)) = watched.message().await {}
-    while let Ok(Some(_)) = health.message().await {}
+    let told = health
+        .message()
+        .await
+        .unwrap()
+        .expect("told before it is let go");
+    assert_eq!(told.status(), ServingStatus::NotServing);
+    assert_eq!(health.message().await.unwrap(), None);
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use marram_metrics::{Condition, Format, Sources, Verdict};
+use marram_proto::mesh::v1::{GatewayNote, HeardGateway};
 use marram_proto::v1;
 use marram_proto::v1::bucket_service_client::BucketServiceClient;
 use tonic::Code;
@@ -115,6 +116,10 @@ async fn health_is_the_readiness_of_the_process() {
     ] {
         let conditions = vec![condition];
         cluster.ready.send_replace(Arc::new(Verdict { conditions }));
+        let reasons = match expected {
+            ServingStatus::NotServing => vec!["api: stopping".to_owned()],
+            _ => Vec::new(),
+        };
         for service in services {
             for _ in 0..1000 {
                 if says(service).await == expected {
@@ -123,6 +128,12 @@ async fn health_is_the_readiness_of_the_process() {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
             assert_eq!(says(service).await, expected, "{service}");
+            let mut client = HealthClient::new(channel.clone());
+            let service = service.to_owned();
+            let answer = client.check(HealthCheckRequest { service }).await.unwrap();
+            let told = answer.metadata().get_all("marram-not-ready");
+            let told = told.iter().map(|value| value.to_str().unwrap());
+            assert_eq!(told.collect::<Vec<_>>(), reasons);
         }
     }
 }
@@ -148,4 +159,36 @@ async fn the_status_says_where_nodes_give_metrics() {
         .zip(&expected)
         .map(|(n, a)| (n.0, a.as_str()));
     assert_eq!(said, expected.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_status_says_which_gateways_were_heard() {
+    let (cluster, mut client) = cluster(3).await;
+    let heard = |name: &str, ms, why: &[&str]| HeardGateway {
+        name: name.to_owned(),
+        public_key: name.to_owned().into_bytes().into(),
+        heard_ms_ago: ms,
+        note: Some(GatewayNote {
+            version: "1".to_owned(),
+            not_ready: why.iter().map(|why| (*why).to_owned()).collect(),
+            ..GatewayNote::default()
+        }),
+    };
+    let early = heard("front-2", 20_000, &["view: no server has told"]);
+    cluster.drives.hear(cluster.nodes[0], early);
+    cluster
+        .drives
+        .hear(cluster.nodes[1], heard("front-2", 40, &[]));
+    let why = ["groups: a majority of 0 of 8"];
+    cluster
+        .drives
+        .hear(cluster.nodes[2], heard("front-1", 10, &why));
+    let asked = client
+        .admin
+        .get_cluster_status(v1::GetClusterStatusRequest {});
+    let status = asked.await.unwrap().into_inner();
+    let said = status.gateways.iter();
+    let said = said.map(|g| (&*g.name, g.heard_ms_ago, g.not_ready.len()));
+    let expected = [("front-1", 10, 1), ("front-2", 40, 0)];
+    assert_eq!(said.collect::<Vec<_>>(), expected, "the newest word counts");
 }

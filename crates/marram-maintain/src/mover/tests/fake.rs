@@ -15,8 +15,8 @@ use marram_types::{
 use tokio::sync::Notify;
 
 use super::super::*;
-use crate::consensus::Members;
-use crate::shards::Seen;
+
+mod seams;
 
 pub(super) const POOL: PoolId = PoolId(3);
 const ROWS: usize = 24;
@@ -38,11 +38,41 @@ struct Upload {
     new: NewExtent,
 }
 
+/// Requests that take long.
+#[derive(Default)]
+pub(super) struct Slow {
+    /// Rows of which shards are restored only once [`Fake::quick`] is notified and they are taken out
+    /// here, except for the first requests.
+    pub(super) rows: BTreeSet<u16>,
+    pub(super) quick_requests: usize,
+    /// Those of them that were waited for.
+    pub(super) waiting: BTreeSet<u16>,
+    /// Rows for which drives fail, once [`Fake::quick`] is notified.
+    pub(super) away: BTreeSet<u16>,
+    /// What was restored, or was there already, row by row.
+    pub(super) asked: Vec<(u16, ShardId)>,
+    requests: BTreeMap<u16, usize>,
+}
+
+impl Slow {
+    /// Whether a request waits.
+    fn is_slow(&mut self, row: u16) -> bool {
+        let done = self.requests.get(&row).copied().unwrap_or(0);
+        let slow = self.rows.contains(&row) && done >= self.quick_requests;
+        if slow {
+            self.waiting.insert(row);
+        }
+        slow
+    }
+}
+
 pub(super) struct State {
     root: Machine,
     groups: BTreeMap<GroupId, Machine>,
     pub(super) disks: BTreeMap<DriveId, BTreeSet<ShardId>>,
     pub(super) down: BTreeSet<NodeId>,
+    /// What is on a drive and not what was written there.
+    pub(super) damaged: BTreeSet<(DriveId, ShardId)>,
     /// How many shards a drive takes; it is full then.
     pub(super) limits: BTreeMap<DriveId, usize>,
     /// Nodes that answer and do nothing.
@@ -60,6 +90,7 @@ pub(super) struct State {
     pub(super) strayed: BTreeSet<DataId>,
     pub(super) cuts: usize,
     pub(super) cleaned: usize,
+    pub(super) slow: Slow,
 }
 
 impl State {
@@ -141,6 +172,11 @@ impl State {
 
     fn holds(&self, drive: DriveId, shard: ShardId) -> bool {
         self.disks.get(&drive).is_some_and(|d| d.contains(&shard))
+    }
+
+    /// Whether a shard on a drive is what was written there.
+    fn is_whole(&self, drive: DriveId, shard: ShardId) -> bool {
+        self.holds(drive, shard) && !self.damaged.contains(&(drive, shard))
     }
 
     /// All live extents, each with the row that its group knows.
@@ -394,6 +430,8 @@ pub(super) struct Fake {
     state: Mutex<State>,
     view: watch::Sender<Arc<ClusterView>>,
     pub(super) died: Notify,
+    /// Rows are slow no more, or fail at last.
+    pub(super) quick: Notify,
 }
 
 fn bucket_record() -> BucketRecord {
@@ -410,29 +448,35 @@ fn bucket_record() -> BucketRecord {
     }
 }
 
+fn empty_state(seed: u64) -> State {
+    State {
+        root: Machine {
+            kv: MemKv::new(),
+            index: 10,
+        },
+        groups: BTreeMap::new(),
+        disks: BTreeMap::new(),
+        down: BTreeSet::new(),
+        damaged: BTreeSet::new(),
+        limits: BTreeMap::new(),
+        busy: BTreeSet::new(),
+        turned_away: 0,
+        uploads: Vec::new(),
+        random: seed,
+        sequence: 0,
+        faults: None,
+        dies_in: None,
+        strayed: BTreeSet::new(),
+        cuts: 0,
+        cleaned: 0,
+        slow: Slow::default(),
+    }
+}
+
 impl Fake {
     /// A cluster of so many nodes with one drive each and a pool of width 3.
     pub(super) fn new(nodes: u8, seed: u64) -> Arc<Self> {
-        let mut state = State {
-            root: Machine {
-                kv: MemKv::new(),
-                index: 10,
-            },
-            groups: BTreeMap::new(),
-            disks: BTreeMap::new(),
-            down: BTreeSet::new(),
-            limits: BTreeMap::new(),
-            busy: BTreeSet::new(),
-            turned_away: 0,
-            uploads: Vec::new(),
-            random: seed,
-            sequence: 0,
-            faults: None,
-            dies_in: None,
-            strayed: BTreeSet::new(),
-            cuts: 0,
-            cleaned: 0,
-        };
+        let mut state = empty_state(seed);
         let cluster = ClusterRecord {
             cluster: ClusterId(1),
             name: "test".into(),
@@ -481,6 +525,7 @@ impl Fake {
             state: Mutex::new(state),
             view,
             died: Notify::new(),
+            quick: Notify::new(),
         })
     }
 
@@ -519,6 +564,7 @@ impl Fake {
     pub(super) fn work_without(self: &Arc<Self>, unfit: Duration) -> Arc<Work<Self, Self>> {
         let patience = Patience {
             look: Duration::ZERO,
+            turn: Duration::from_millis(10),
             later: Duration::ZERO,
             latest: Duration::ZERO,
             quiet: Duration::ZERO,
@@ -551,6 +597,20 @@ impl Fake {
         tokio::task::yield_now().await;
     }
 
+    async fn until_quick(&self, row: u16) -> Result<(), ShardsError> {
+        loop {
+            let quick = self.quick.notified();
+            let fails = self.state().slow.away.contains(&row);
+            if !fails && !self.state().slow.is_slow(row) {
+                return Ok(());
+            }
+            quick.await;
+            if fails {
+                return Err(ShardsError::Away);
+            }
+        }
+    }
+
     fn check(state: &mut State, node: NodeId, (pg, epoch): (PgId, u64)) -> Result<(), ShardsError> {
         if state.down.contains(&node) || state.fails() {
             return Err(ShardsError::Away);
@@ -564,194 +624,5 @@ impl Fake {
             known if known > epoch => Err(ShardsError::Stale),
             _ => Ok(()),
         }
-    }
-}
-
-fn lost(group: GroupId) -> ConsensusError {
-    ConsensusError::Unavailable {
-        group,
-        reason: "a fault".into(),
-    }
-}
-
-#[async_trait::async_trait]
-impl Consensus for Fake {
-    fn root_if_leading(&self) -> Option<Members> {
-        Some(Members::default())
-    }
-
-    async fn propose_root(&self, command: RootCommand) -> Result<RootOutcome, ConsensusError> {
-        self.call().await;
-        let (outcome, fails) = {
-            let mut state = self.state();
-            if state.fails() {
-                return Err(lost(GroupId::ROOT));
-            }
-            (state.root(&command), state.fails())
-        };
-        self.publish();
-        self.call().await;
-        if fails {
-            Err(lost(GroupId::ROOT))
-        } else {
-            Ok(outcome)
-        }
-    }
-
-    async fn propose_object(
-        &self,
-        group: GroupId,
-        command: ObjectCommand,
-    ) -> Result<ObjectOutcome, ConsensusError> {
-        self.call().await;
-        let (outcome, fails) = {
-            let mut state = self.state();
-            if state.fails() {
-                return Err(lost(group));
-            }
-            (state.object(group, &command), state.fails())
-        };
-        self.call().await;
-        if fails { Err(lost(group)) } else { Ok(outcome) }
-    }
-
-    async fn ask_object(
-        &self,
-        group: GroupId,
-        query: ObjectQuery,
-    ) -> Result<ObjectAnswer, ConsensusError> {
-        self.call().await;
-        let mut state = self.state();
-        if state.fails() {
-            return Err(lost(group));
-        }
-        Ok(state.ask(group, &query))
-    }
-
-    async fn add_root_learner(&self, _: ReplicaId) -> Result<(), ConsensusError> {
-        Ok(())
-    }
-
-    async fn set_root_voters(&self, _: Vec<ReplicaId>) -> Result<(), ConsensusError> {
-        Ok(())
-    }
-
-    fn led_groups(&self) -> Vec<GroupId> {
-        Vec::new()
-    }
-
-    fn own_replica(&self) -> ReplicaId {
-        ReplicaId(1)
-    }
-
-    fn is_up(&self, _: ReplicaId) -> bool {
-        true
-    }
-
-    async fn hand_over(&self, _: GroupId, _: ReplicaId) -> Result<(), ConsensusError> {
-        Ok(())
-    }
-}
-
-#[async_trait::async_trait]
-impl Shards for Fake {
-    fn is_up(&self, node: NodeId) -> bool {
-        !self.state().down.contains(&node)
-    }
-
-    async fn restore(
-        &self,
-        node: NodeId,
-        drive: DriveId,
-        row: (PgId, u64),
-        wanted: Vec<Wanted>,
-    ) -> Result<Vec<Restored>, ShardsError> {
-        self.call().await;
-        let mut state = self.state();
-        Self::check(&mut state, node, row)?;
-        let mut done = Vec::new();
-        for wanted in wanted {
-            let id = shard_id(&wanted);
-            let source = |shard: u8| {
-                let place = wanted.places[usize::from(shard)];
-                let id = ShardId { slot: shard, ..id };
-                let up = !state.down.contains(&state.home(place));
-                up && !wanted.extent.is_missing(shard) && state.holds(place, id)
-            };
-            let others = (0..3).filter(|s| *s != wanted.shard && source(*s)).count();
-            done.push(if state.holds(drive, id) {
-                Restored::Held { written: 0 }
-            } else if source(wanted.shard) || others >= 2 {
-                let held = state.disks.get(&drive).map_or(0, BTreeSet::len);
-                if state.limits.get(&drive).is_some_and(|most| held >= *most) {
-                    return Err(ShardsError::Full);
-                }
-                if state.fails() {
-                    Restored::Failed
-                } else {
-                    state.disks.entry(drive).or_default().insert(id);
-                    Restored::Held { written: 100_000 }
-                }
-            } else {
-                Restored::NoSource
-            });
-        }
-        if state.fails() {
-            Err(ShardsError::Away)
-        } else {
-            Ok(done)
-        }
-    }
-
-    async fn look(
-        &self,
-        node: NodeId,
-        drive: DriveId,
-        row: (PgId, u64),
-        shards: Vec<(ShardId, u64)>,
-    ) -> Result<Vec<Seen>, ShardsError> {
-        self.call().await;
-        let mut state = self.state();
-        Self::check(&mut state, node, row)?;
-        let seen = |(id, _)| {
-            if state.holds(drive, id) {
-                Seen::Whole
-            } else {
-                Seen::Missing
-            }
-        };
-        Ok(shards.into_iter().map(seen).collect())
-    }
-
-    async fn clean(
-        &self,
-        node: NodeId,
-        drive: DriveId,
-        row: (PgId, u64),
-        shards: Vec<(ShardId, u8)>,
-    ) -> Result<(), ShardsError> {
-        self.call().await;
-        let mut state = self.state();
-        Self::check(&mut state, node, row)?;
-        let known = state.row(row.0);
-        for (_, slot) in &shards {
-            if known.must_hold(*slot).unwrap().contains(drive) {
-                return Err(ShardsError::Refused);
-            }
-        }
-        for (id, _) in &shards {
-            state.disks.entry(drive).or_default().remove(id);
-        }
-        state.cleaned += shards.len();
-        state.check_claims();
-        if state.fails() {
-            Err(ShardsError::Away)
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn drop_data(&self, _: NodeId, _: DriveId, _: Vec<DataId>) -> Result<(), ShardsError> {
-        Ok(())
     }
 }

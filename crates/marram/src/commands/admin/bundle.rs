@@ -15,7 +15,7 @@ use marram_client::{Client, ClusterStatus, InspectOptions, NodeInspection};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::doctor;
+use super::{doctor, gateways};
 use crate::cli::BundleArgs;
 use crate::commands::Context;
 use crate::failure::Failure;
@@ -40,6 +40,7 @@ What a cluster of Marram said of itself, for who is to find out what is wrong wi
   nodes/NAME/facts.json       machine, data folders, replicas, settings with their origin
   nodes/NAME/metrics.txt      its metrics as Prometheus text
   nodes/NAME/log.txt          its newest log lines
+  gateways/NAME/              the same of gateways without drives that were among the endpoints
 
 There are no secrets in it: no keys, no tokens, no secrets of access keys, no object. Names of nodes, addresses and
 paths of folders are. Names of buckets and access keys are only where it was asked for (--names).
@@ -65,6 +66,14 @@ pub(super) async fn run(context: &Context<'_>, args: BundleArgs) -> Result<(), F
     archive.json("status.json", &status)?;
     let mut missing = answers(&client, &mut archive).await?;
     missing.extend(nodes(&client, &args, &status, &mut archive).await?);
+    for gateway in gateways::named(context, &status).await? {
+        let said = gateway.client.inspect_node(&gateway.name, options(&args));
+        let name = format!("gateways/{}", folder(&gateway.name));
+        match said.await {
+            Ok(said) => keep_node(&mut archive, &name, &said)?,
+            Err(error) => missing.push(format!("{name}: {error}")),
+        }
+    }
     if args.names {
         missing.extend(names(&client, &mut archive).await?);
     }
@@ -131,6 +140,17 @@ fn value<T: Serialize, E: ToString>(answer: Result<T, E>) -> Result<Value, Strin
     serde_json::to_value(answer).map_err(|error| error.to_string())
 }
 
+/// What is asked of a process.
+fn options(args: &BundleArgs) -> InspectOptions {
+    InspectOptions {
+        settings: true,
+        log_lines: args.log_lines,
+        metrics: Vec::new(),
+        all_metrics: true,
+        names: args.names,
+    }
+}
+
 /// What every node says of itself.
 async fn nodes(
     client: &Client,
@@ -139,15 +159,8 @@ async fn nodes(
     archive: &mut Archive,
 ) -> Result<Vec<String>, Failure> {
     let asked = status.nodes.iter().map(|node| async move {
-        let options = InspectOptions {
-            settings: true,
-            log_lines: args.log_lines,
-            metrics: Vec::new(),
-            all_metrics: true,
-            names: args.names,
-        };
         let said = client
-            .inspect_node(&node.node_id.to_string(), options)
+            .inspect_node(&node.node_id.to_string(), options(args))
             .await;
         (node, said)
     });
@@ -158,7 +171,7 @@ async fn nodes(
     while let Some((node, said)) = answers.next().await {
         let name = own_folder(&node.name, node.node_id, &mut taken);
         match said {
-            Ok(said) => keep_node(archive, &name, &said)?,
+            Ok(said) => keep_node(archive, &format!("nodes/{name}"), &said)?,
             Err(error) => missing.push(format!("nodes/{name}: {error}")),
         }
     }
@@ -166,11 +179,11 @@ async fn nodes(
 }
 
 fn keep_node(archive: &mut Archive, name: &str, said: &NodeInspection) -> Result<(), Failure> {
-    archive.json(&format!("nodes/{name}/facts.json"), said)?;
-    archive.text(&format!("nodes/{name}/metrics.txt"), &said.metrics)?;
+    archive.json(&format!("{name}/facts.json"), said)?;
+    archive.text(&format!("{name}/metrics.txt"), &said.metrics)?;
     let mut log = said.log.join("\n");
     log.push('\n');
-    archive.text(&format!("nodes/{name}/log.txt"), &log)
+    archive.text(&format!("{name}/log.txt"), &log)
 }
 
 /// A name that is one folder and no other, whatever a server answers.

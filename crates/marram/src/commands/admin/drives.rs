@@ -23,9 +23,11 @@ pub(super) async fn run(context: &Context<'_>, command: DriveCommand) -> Result<
             list(&context.output, &drives.map_err(Failure::at(place))?)
         }
         DriveCommand::Drain(args) => drain(&context.output, &client, &args).await,
-        DriveCommand::Fail(args) => set(&context.output, &client, &args.drive, DriveDuty::Failed)
-            .await
-            .map(|_| ()),
+        DriveCommand::Fail(args) => {
+            let failed = (DriveDuty::Failed, false);
+            let set = set(&context.output, &client, &args.drive, failed).await;
+            set.map(|_| ())
+        }
         DriveCommand::Remove(args) => {
             let removed = client.remove_drive(&args.drive).await;
             let removed = removed.map_err(Failure::at(&args.drive))?;
@@ -77,9 +79,9 @@ async fn set(
     output: &Output,
     client: &Client,
     drive: &str,
-    duty: DriveDuty,
+    (duty, force): (DriveDuty, bool),
 ) -> Result<u64, Failure> {
-    let changed = client.set_drive_duty(drive, duty).await;
+    let changed = client.set_drive_duty(drive, duty, force).await;
     let changed = changed.map_err(Failure::at(drive))?;
     output.done(&changed, || {
         let (id, node) = (changed.drive_id, printable(&changed.node));
@@ -99,7 +101,7 @@ async fn drain(output: &Output, client: &Client, args: &DriveDrainArgs) -> Resul
         true => DriveDuty::Serving,
         false => DriveDuty::Draining,
     };
-    let drive = set(output, client, &args.drive, duty).await?;
+    let drive = set(output, client, &args.drive, (duty, args.force)).await?;
     if args.watch {
         watch(output, client, drive).await?;
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use marram_client::{
-    ClusterStatus, DriveState, DriveStatus, GroupStatus, NodeHealth, NodeState, NodeStatus,
-    WorkStatus,
+    ClusterStatus, DriveState, DriveStatus, GatewayStatus, GroupStatus, NodeHealth, NodeState,
+    NodeStatus, WorkStatus,
 };
 
 use super::nodes;
@@ -66,6 +66,7 @@ fn lines(status: &ClusterStatus, every_group: bool, paint: Paint) -> Vec<String>
     )));
     lines.extend(status.nodes.iter().map(|node| node_line(node, paint)));
     lines.extend(zone_lines(status));
+    lines.extend(status.gateways.iter().map(|one| gateway_line(one, paint)));
     lines.push(String::new());
     lines.extend(group_lines(status, every_group, paint));
     let rebalancing = if status.rebalancing {
@@ -134,6 +135,7 @@ fn reasons(status: &ClusterStatus) -> Vec<String> {
     let said = known.flat_map(|known| known.sentences.iter().chain(&known.under_way));
     let mut reasons: Vec<String> = said.map(|sentence| printable(sentence)).collect();
     reasons.extend(status.nodes.iter().filter_map(absence));
+    reasons.extend(status.nodes.iter().filter_map(unready));
     reasons.extend(status.work.iter().flat_map(work_lines));
     reasons
 }
@@ -239,6 +241,7 @@ fn node_line(node: &NodeStatus, paint: Paint) -> String {
         drives_text(&node.drives)
     );
     let is_well = node.state == NodeState::Up
+        && node.not_ready.is_empty()
         && matches!(node.condition.health, NodeHealth::Up | NodeHealth::Unknown)
         && node
             .drives
@@ -248,6 +251,20 @@ fn node_line(node: &NodeStatus, paint: Paint) -> String {
         (true, _) => line,
         (false, NodeState::Up) => paint.warning(&line),
         (false, _) => paint.critical(&line),
+    }
+}
+
+/// A gateway without drives: it has no id, no duty and nothing to fill.
+fn gateway_line(gateway: &GatewayStatus, paint: Paint) -> String {
+    let name = printable(&gateway.name);
+    let at = printable(&gateway.api_address);
+    let why: Vec<String> = gateway.not_ready.iter().map(|why| printable(why)).collect();
+    match why.is_empty() {
+        true => format!("gateway {name}: up, {at}"),
+        false => paint.warning(&format!(
+            "gateway {name}: NOT READY, {at}: {}",
+            why.join("; ")
+        )),
     }
 }
 
@@ -294,6 +311,13 @@ fn absence(node: &NodeStatus) -> Option<String> {
     Some(format!(
         "{name} is given up since {since} UTC: {what} until it returns."
     ))
+}
+
+/// Why a node that answers should get no clients.
+fn unready(node: &NodeStatus) -> Option<String> {
+    let why: Vec<String> = node.not_ready.iter().map(|why| printable(why)).collect();
+    let name = printable(&node.name);
+    (!why.is_empty()).then(|| format!("{name} is not ready for clients: {}.", why.join("; ")))
 }
 
 fn work_lines(work: &WorkStatus) -> Vec<String> {
@@ -411,6 +435,7 @@ mod tests {
             work: None,
             layout_epoch: 3,
             rebalancing: false,
+            gateways: Vec::new(),
         }
     }
 
@@ -426,6 +451,7 @@ mod tests {
             duty: marram_client::NodeDuty::Serving,
             slots: 1,
             metrics_address: String::new(),
+            not_ready: Vec::new(),
             condition: marram_client::NodeCondition::default(),
         }
     }
@@ -486,6 +512,37 @@ mod tests {
             screen[0].starts_with("SAFE") && screen[1] == "  Because.",
             "{screen:?}"
         );
+    }
+
+    #[test]
+    fn a_node_that_takes_no_clients_says_why() {
+        let mut status = status(2, true);
+        assert_eq!(status.nodes.iter().find_map(unready), None);
+        status.nodes[0].not_ready = vec!["duty: this node is being drained".to_owned()];
+        let expected = "  node-1 is not ready for clients: duty: this node is being drained.";
+        let screen = lines(&status, false, Paint::none());
+        assert!(screen.iter().any(|line| line == expected), "{screen:?}");
+    }
+
+    #[test]
+    fn gateways_have_lines_of_their_own() {
+        let mut status = status(2, true);
+        status.gateways = vec![GatewayStatus {
+            name: "front-1".to_owned(),
+            version: "1".to_owned(),
+            api_address: "127.0.0.1:7077".to_owned(),
+            metrics_address: String::new(),
+            heard_ms_ago: 10,
+            not_ready: Vec::new(),
+        }];
+        let has = |status: &ClusterStatus, line: &str| {
+            let screen = lines(status, false, Paint::none());
+            assert!(screen.iter().any(|one| one == line), "{screen:?}");
+        };
+        has(&status, "gateway front-1: up, 127.0.0.1:7077");
+        status.gateways[0].not_ready = vec!["view: no server has told".to_owned()];
+        let line = "gateway front-1: NOT READY, 127.0.0.1:7077: view: no server has told";
+        has(&status, line);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod page;
 mod row;
 mod table;
 
+use super::gateways::{self, Gateway};
 use page::Page;
 use row::Row;
 
@@ -46,7 +47,7 @@ struct Moment {
 
 /// What a node said, and when.
 struct Seen {
-    /// Two nodes have one name until the one that is replaced is removed.
+    /// Two nodes have one name until the one that is replaced is removed; 0 for a gateway without drives.
     id: u64,
     name: String,
     page: Option<Page>,
@@ -59,13 +60,16 @@ pub(super) async fn run(context: &Context<'_>, args: TopArgs) -> Result<(), Fail
     let every = args.every.max(EVERY_MIN);
     let output = &context.output;
     let live = !args.once && !output.json && std::io::stdout().is_terminal();
-    let mut before = look(&client, &status(&client).await?).await;
+    let first = status(&client).await?;
+    let gateways = gateways::named(context, &first).await?;
+    let mut before = look(&client, &first, &gateways).await;
     loop {
         tokio::time::sleep(every).await;
         let status = status(&client).await?;
-        let now = look(&client, &status).await;
+        let now = look(&client, &status, &gateways).await;
         let rows = now.iter().map(|seen| {
-            let old = before.iter().find(|old| old.id == seen.id);
+            let same = |old: &&Seen| old.id == seen.id && old.name == seen.name;
+            let old = before.iter().find(same);
             let old = old.and_then(|old| Some((old.page.as_ref()?, old.at)));
             Row::of(
                 &seen.name,
@@ -103,28 +107,37 @@ async fn status(client: &Client) -> Result<ClusterStatus, Failure> {
     status.map_err(Failure::at("cluster"))
 }
 
-/// Asks every node that answers for the metrics that are shown.
-async fn look(client: &Client, status: &ClusterStatus) -> Vec<Seen> {
-    let asked = status.nodes.iter().map(|node| async move {
-        let options = InspectOptions {
-            metrics: row::FAMILIES.map(str::to_owned).to_vec(),
-            ..InspectOptions::default()
-        };
-        let page = match node.state {
-            NodeState::Up => {
-                let said = client
-                    .inspect_node(&node.node_id.to_string(), options)
-                    .await;
-                said.ok().map(|said| Page::read(&said.metrics))
-            }
-            NodeState::Away | NodeState::Unknown => None,
-        };
-        Seen {
-            id: node.node_id,
-            name: node.name.clone(),
-            page,
-            at: Instant::now(),
-        }
+/// Asks every node that answers, and the gateways that were named, for the metrics that are shown.
+async fn look(client: &Client, status: &ClusterStatus, gateways: &[Gateway]) -> Vec<Seen> {
+    let nodes = status.nodes.iter().map(|node| {
+        let asked = (node.state == NodeState::Up).then(|| node.node_id.to_string());
+        (client, node.node_id, &node.name, asked)
     });
+    // They have no id.
+    let others = gateways.iter();
+    let others = others.map(|one| (&one.client, 0, &one.name, Some(one.name.clone())));
+    let asked = nodes
+        .chain(others)
+        .map(|(client, id, name, asked)| async move {
+            let page = match asked {
+                Some(asked) => page(client, &asked).await,
+                None => None,
+            };
+            Seen {
+                id,
+                name: name.clone(),
+                page,
+                at: Instant::now(),
+            }
+        });
     stream::iter(asked).buffered(NODES_AT_ONCE).collect().await
+}
+
+async fn page(client: &Client, name: &str) -> Option<Page> {
+    let options = InspectOptions {
+        metrics: row::FAMILIES.map(str::to_owned).to_vec(),
+        ..InspectOptions::default()
+    };
+    let said = client.inspect_node(name, options).await.ok()?;
+    Some(Page::read(&said.metrics))
 }

@@ -1,24 +1,24 @@
 //! The replicas of this server, and of the groups that it leads what is in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use marram_mesh::Mesh;
-use marram_meta::{ClusterView, LostTotals, ObjectAnswer, ObjectQuery};
+use marram_meta::{ClusterView, LostTotals, ObjectAnswer, ObjectQuery, USAGES_PAGE_MAX};
 use marram_metrics::catalogue::{
     CACHE_HITS, CACHE_MISSES, CACHE_SIZE, GROUP_GARBAGE, GROUP_GARBAGE_AGE, GROUP_GARBAGE_SIZE,
     GROUP_LACKING, GROUP_LOST, GROUP_MARKERS, GROUP_MISPLACED, GROUP_NARROWED, GROUP_NONCURRENT,
     GROUP_NONCURRENT_SIZE, GROUP_OBJECT, GROUP_OBJECTS, GROUP_REENCODINGS, GROUP_REPAIRS,
-    GROUP_UNDER_PROTECTED, GROUP_UPLOAD_SIZE, RAFT_APPLIED, RAFT_CHECKPOINT, RAFT_COMMITTED,
-    RAFT_HAS_LEADER, RAFT_LAG, RAFT_LAST, RAFT_LEADER_CHANGES, RAFT_ROLE, RAFT_SNAPSHOT_SIZE,
-    RAFT_SNAPSHOTS, RAFT_TERM, RAFT_VOTERS,
+    GROUP_UNDER_PROTECTED, GROUP_UPLOAD_SIZE, GROUP_VERSION_SIZE, GROUP_VERSIONS, RAFT_APPLIED,
+    RAFT_CHECKPOINT, RAFT_COMMITTED, RAFT_HAS_LEADER, RAFT_LAG, RAFT_LAST, RAFT_LEADER_CHANGES,
+    RAFT_ROLE, RAFT_SNAPSHOT_SIZE, RAFT_SNAPSHOTS, RAFT_TERM, RAFT_VOTERS,
 };
 use marram_metrics::{Sheet, Source};
 use marram_proto::v1::ReplicaFacts;
 use marram_raft::{GroupFigures, GroupStatus, RaftHost, Role};
-use marram_types::{GroupId, ReplicaId};
+use marram_types::{BucketId, GroupId, ReplicaId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -113,6 +113,36 @@ impl Groups {
         }
     }
 
+    /// What the group holds, by how many losses it survives.
+    async fn levels(&self, group: GroupId, lost: &LostTotals) -> Option<[Level; SPARES.len()]> {
+        let view = self.view.borrow().clone();
+        let profiles = view.buckets.values();
+        let profiles: HashMap<BucketId, usize> = profiles
+            .map(|bucket| (bucket.bucket, bucket.profile.m()))
+            .collect();
+        let (mut levels, mut after) = ([Level::default(); SPARES.len()], None);
+        loop {
+            let limit = USAGES_PAGE_MAX;
+            let asked = self.ask(group, ObjectQuery::Usages { after, limit }).await;
+            let Some(ObjectAnswer::Usages(page)) = asked else {
+                return None;
+            };
+            for (bucket, usage) in &page.buckets {
+                // One that is not in the view any more is being deleted, and holds next to nothing.
+                let m = profiles.get(bucket).copied().unwrap_or(0);
+                let level = &mut levels[at_spare(i16::try_from(m).unwrap_or(i16::MAX))];
+                level.versions += usage.versions();
+                level.bytes += usage.bytes + usage.noncurrent_bytes;
+            }
+            after = page.buckets.last().map(|(bucket, _)| *bucket);
+            if !page.more {
+                break;
+            }
+        }
+        lower(&mut levels, lost);
+        Some(levels)
+    }
+
     async fn write_content(&self, sheet: &mut Sheet, group: GroupId, name: &str) {
         let labels = [name];
         let usage = ObjectQuery::Usage { bucket: None };
@@ -132,6 +162,9 @@ impl Groups {
         }
         if let Some(lost) = self.lost(group).await {
             write_lost(sheet, name, &lost);
+            if let Some(levels) = self.levels(group, &lost).await {
+                write_levels(sheet, name, &levels);
+            }
         }
         let garbage = ObjectQuery::GarbageTotals;
         if let Some(ObjectAnswer::GarbageTotals(totals)) = self.ask(group, garbage).await {
@@ -211,12 +244,47 @@ fn write_figures(sheet: &mut Sheet, name: &str, figures: &GroupFigures) {
 /// Names of how many more losses an extent survives.
 const SPARES: [&str; 10] = ["lost", "0", "1", "2", "3", "4", "5", "6", "7", "8"];
 
+/// The place of a number of further losses among their names. No profile has more than eight parity shards.
+fn at_spare(spare: i16) -> usize {
+    let at = usize::try_from(spare.saturating_add(1)).unwrap_or(0);
+    at.min(SPARES.len() - 1)
+}
+
+/// What survives as many losses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Level {
+    versions: u64,
+    bytes: u64,
+}
+
+/// Puts what lacks shards where it belongs.
+fn lower(levels: &mut [Level; SPARES.len()], lost: &LostTotals) {
+    for ((whole, spare), lacking) in &lost.lacking {
+        // Extents of other profiles than their bucket's are not where they are looked for: no more than what
+        // is there can be moved.
+        let from = &mut levels[at_spare(*whole)];
+        let versions = lacking.extents.min(from.versions);
+        let bytes = lacking.bytes.min(from.bytes);
+        (from.versions, from.bytes) = (from.versions - versions, from.bytes - bytes);
+        let to = &mut levels[at_spare(*spare)];
+        (to.versions, to.bytes) = (to.versions + versions, to.bytes + bytes);
+    }
+}
+
+fn write_levels(sheet: &mut Sheet, name: &str, levels: &[Level; SPARES.len()]) {
+    for (survives, level) in SPARES.iter().zip(levels) {
+        // The first ones are there from the start, so that an increase is one.
+        if level.versions > 0 || matches!(*survives, "lost" | "0" | "1") {
+            sheet.set(&GROUP_VERSIONS, &[name, survives], level.versions);
+            sheet.set(&GROUP_VERSION_SIZE, &[name, survives], level.bytes);
+        }
+    }
+}
+
 fn write_lost(sheet: &mut Sheet, name: &str, lost: &LostTotals) {
     let mut extents = [0; SPARES.len()];
     for (spare, count) in &lost.spare {
-        // No profile has more than eight parity shards.
-        let at = usize::try_from(spare + 1).unwrap_or(0);
-        extents[at.min(SPARES.len() - 1)] += count;
+        extents[at_spare(*spare)] += count;
     }
     for (spare, count) in SPARES.iter().zip(extents) {
         // The first ones are there from the start, so that an increase is one.
@@ -253,6 +321,8 @@ fn slowest_voter(status: &GroupStatus) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use marram_meta::Lacking;
+
     use super::*;
 
     fn status(role: Role, leader: Option<u64>, quorum_ms: Option<u64>) -> GroupStatus {
@@ -301,6 +371,32 @@ mod tests {
     #[test]
     fn learners_are_no_slow_voters() {
         assert_eq!(slowest_voter(&status(Role::Leader, Some(1), Some(0))), 60);
+    }
+
+    #[test]
+    fn what_lacks_shards_survives_less() {
+        let mut levels = [Level::default(); SPARES.len()];
+        let level = |versions, bytes| Level { versions, bytes };
+        levels[at_spare(2)] = level(10, 1000);
+        levels[at_spare(1)] = level(1, 5);
+        let mut lost = LostTotals::default();
+        let lacking = |extents, bytes| Lacking { extents, bytes };
+        lost.lacking.insert((2, 1), lacking(3, 300));
+        lost.lacking.insert((2, -1), lacking(1, 50));
+        lost.lacking.insert((3, 0), lacking(7, 70));
+        lost.lacking.insert((1, 0), lacking(2, 4));
+        lower(&mut levels, &lost);
+        let found = [2, 1, 0, -1, -2].map(|spare| levels[at_spare(spare)]);
+        // What is looked for where it is not is not counted twice.
+        let expected = [
+            level(6, 650),
+            level(3, 301),
+            level(1, 4),
+            level(1, 50),
+            level(1, 50),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!((at_spare(8), at_spare(9)), (9, 9));
     }
 
     #[tokio::test]

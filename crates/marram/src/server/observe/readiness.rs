@@ -90,7 +90,9 @@ impl Readiness {
     fn judge(&self) {
         let conditions = match &*self.phase.lock() {
             Phase::Starting => vec![Condition::bad("member", "starting: the drives are opened")],
-            Phase::Joining(why) => vec![Condition::bad("member", why.clone())],
+            Phase::Joining(why) => {
+                vec![Condition::bad("member", why.clone()).that_names_places()]
+            }
             Phase::Serving(facts) => facts.conditions(),
             Phase::Stopping => vec![Condition::bad(
                 "api",

@@ -31,6 +31,7 @@ mesh_listen = "127.0.0.1:2"
 mesh_advertise = "a:2"
 metrics_listen = "127.0.0.1:3"
 metrics_token_file = "/m"
+metrics_buckets = 31
 join = ["peer:7071"]
 token_file = "/t"
 await_token = true

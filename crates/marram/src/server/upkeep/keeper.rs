@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use marram_maintain::{DriveGraces, Found, OwnDrive, drive_commands, drives_to_close};
+use marram_maintain::{DriveGraces, Found, OwnDrive, drive_commands, drives_to_close, fault_point};
 use marram_meta::{DriveCommand, DriveDuty, Envelope, NodeRecord, RootCommand, RootOutcome};
 use marram_store::{DriveRoot, DriveState, Identity, OsVfs};
 use marram_types::config::ServerConfig;
@@ -96,6 +96,7 @@ impl Keeper {
             match self.decide(command.clone()).await {
                 Ok(_) => {
                     tracing::warn!(target: "drives", ?command, "told the root group about a drive");
+                    fault_point(place_of(&command));
                 }
                 Err(error) => {
                     let error = format!("{error:#}");
@@ -284,4 +285,16 @@ impl Keeper {
 fn is_given_up(record: &NodeRecord, drive: DriveId) -> bool {
     let held = record.drive(drive);
     held.is_some_and(|held| matches!(held.duty, DriveDuty::Failed | DriveDuty::Removed))
+}
+
+/// The place at which a test may have the process die after it told of a drive.
+fn place_of(command: &DriveCommand) -> &'static str {
+    match command {
+        DriveCommand::SetCapacity { .. } => "drive.sized",
+        DriveCommand::SetDuty {
+            duty: DriveDuty::Serving | DriveDuty::Draining,
+            ..
+        } => "drive.taken-back",
+        _ => "drive.given-up",
+    }
 }

@@ -156,6 +156,7 @@ async fn nobody_goes_on(
         let request = wire::RootViewRequest {
             known_index: 0,
             wait_ms: 0,
+            note: None,
         };
         let answer = mesh
             .call_addr::<RootView>(&addr, request, Bytes::new(), ANSWER_WITHIN)

@@ -1,7 +1,7 @@
 //! How much lacks shards.
 
 use super::*;
-use crate::LostTotals;
+use crate::{Lacking, LostTotals};
 
 #[test]
 fn what_lacks_shards_is_counted_by_what_is_spare() {
@@ -18,6 +18,11 @@ fn what_lacks_shards_is_counted_by_what_is_spare() {
         assert_eq!(found.spare, [(spare, 1)].into(), "of 4+2");
         let lost = u64::try_from(2 - spare).unwrap();
         assert_eq!(found.bytes, lost << 18, "a quarter each");
+        let whole = Lacking {
+            extents: 1,
+            bytes: 1 << 20,
+        };
+        assert_eq!(found.lacking, [((2, spare), whole)].into());
     }
     group.run(&delete("a"));
     assert_eq!(totals(&group), LostTotals::default());
