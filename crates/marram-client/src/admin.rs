@@ -78,6 +78,7 @@ impl Client {
         let message = v1::SetBucketProfileRequest {
             bucket: bucket.to_owned(),
             profile: profile.to_owned(),
+            request_id: Some(self.request_id()),
         };
         let answer = self
             .unary(message, |lane, request| async move {

@@ -14,6 +14,7 @@ use marram_proto::v1::object_service_client::ObjectServiceClient;
 use marram_proto::v1::upload_service_client::UploadServiceClient;
 use marram_proto::v1::watch_service_client::WatchServiceClient;
 use marram_proto::v1::write_service_client::WriteServiceClient;
+use marram_types::RequestId;
 use marram_types::caps::{API_MESSAGE_BYTES_MAX, KEYS_MESSAGE_BYTES_MAX};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
@@ -153,7 +154,10 @@ impl Client {
     pub fn connect(config: ClientConfig) -> Result<Self, ConfigError> {
         let endpoints = Endpoints::new(&config)?;
         let tls = tls_of(&config)?;
-        let id: [u8; 16] = rand::random();
+        let first = config.first_request.unwrap_or_else(|| RequestId {
+            client: rand::random(),
+            sequence: 1,
+        });
         Ok(Self {
             inner: Arc::new(Inner {
                 endpoints: Arc::new(endpoints),
@@ -168,8 +172,8 @@ impl Client {
                 answered: AtomicBool::new(false),
                 budget: Mutex::new(Budget::new()),
                 started: Instant::now(),
-                id: Bytes::copy_from_slice(&id),
-                sequence: AtomicU64::new(1),
+                id: Bytes::copy_from_slice(&first.client.to_be_bytes()),
+                sequence: AtomicU64::new(first.sequence),
             }),
         })
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use marram_types::RequestId;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -64,6 +65,10 @@ pub struct ClientConfig {
     /// The trace that all calls belong to, as a W3C `traceparent`; none where `None`. Servers that record
     /// traces record them where it says so.
     pub traceparent: Option<String>,
+    /// The name of the first change that the client makes; drawn at random where `None`. To hear what came of
+    /// one whose outcome was unknown ([`ClientError::request_id`](crate::ClientError::request_id)), also in
+    /// another process: the same call under its name is not done twice.
+    pub first_request: Option<RequestId>,
 }
 
 /// Why a configuration cannot be used.
@@ -131,6 +136,7 @@ impl ClientConfig {
             stall_timeout: Duration::from_secs(30),
             direct_reads: true,
             traceparent: None,
+            first_request: None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use marram_proto::v1;
+use marram_types::RequestId;
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -193,6 +194,17 @@ impl ClientError {
         &self.0.metadata
     }
 
+    /// Where the outcome of a change is unknown: its name, under which the same call, made again within five
+    /// minutes, says what came of it and does nothing twice
+    /// ([`ClientConfig::first_request`](crate::ClientConfig::first_request)).
+    #[must_use]
+    pub fn request_id(&self) -> Option<RequestId> {
+        let told = self.0.metadata.get("request_id")?;
+        told.parse()
+            .ok()
+            .filter(|_| self.0.kind == ErrorKind::OutcomeUnknown)
+    }
+
     /// The sentence that says what happened.
     #[must_use]
     pub fn message(&self) -> &str {
@@ -316,5 +328,21 @@ mod tests {
         assert_eq!(internal.kind(), ErrorKind::Internal);
         let unknown = with_reason(Code::Unknown, "OUTCOME_UNKNOWN");
         assert_eq!(unknown.kind(), ErrorKind::OutcomeUnknown);
+        assert_eq!(unknown.request_id(), None, "it tells none");
+    }
+
+    #[test]
+    fn an_unknown_outcome_has_a_name_to_ask_again_with() {
+        let request = RequestId {
+            client: 7,
+            sequence: 9,
+        };
+        let told = |reason| {
+            let metadata = HashMap::from([("request_id".to_owned(), request.to_string())]);
+            let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+            ClientError::from_status(&Status::with_error_details(Code::Unknown, "told", details))
+        };
+        assert_eq!(told("OUTCOME_UNKNOWN").request_id(), Some(request));
+        assert_eq!(told("INTERNAL").request_id(), None);
     }
 }

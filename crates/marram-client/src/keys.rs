@@ -14,8 +14,8 @@ impl Client {
     /// in milliseconds since 1970, where that is given. `note` says what it is for.
     ///
     /// # Errors
-    /// `Invalid`, `Exhausted` (too many keys), and what any call can meet. A call whose answer was lost
-    /// may leave a key whose secret nobody knows: delete it.
+    /// `Invalid`, `Exhausted` (too many keys), and what any call can meet. A call that fails as
+    /// `OutcomeUnknown`, `Timeout` or `Unavailable` may leave a key whose secret nobody knows: delete it.
     pub async fn create_access_key(
         &self,
         grants: &[Grant],
@@ -26,8 +26,9 @@ impl Client {
             note: note.to_owned(),
             grants: wire(grants),
             expires_ms: expires_ms.unwrap_or(0),
+            request_id: Some(self.request_id()),
         };
-        let answer = self.unary_once(message, |lane, request| async move {
+        let answer = self.unary(message, |lane, request| async move {
             lane.iam().create_access_key(request).await
         });
         let answer = answer.await?;
@@ -51,7 +52,8 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound`, `Invalid`, `Exhausted` (too many old secrets still hold), and what any call can
-    /// meet. A call whose answer was lost may have made a secret that nobody knows: rotate again.
+    /// meet. A call that fails as `OutcomeUnknown`, `Timeout` or `Unavailable` may have made a secret that
+    /// nobody knows: rotate again.
     pub async fn rotate_access_key(
         &self,
         id: &str,
@@ -60,8 +62,9 @@ impl Client {
         let message = v1::RotateAccessKeyRequest {
             id: id.to_owned(),
             overlap_ms: u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX),
+            request_id: Some(self.request_id()),
         };
-        let answer = self.unary_once(message, |lane, request| async move {
+        let answer = self.unary(message, |lane, request| async move {
             lane.iam().rotate_access_key(request).await
         });
         let answer = answer.await?;
@@ -84,6 +87,7 @@ impl Client {
             expires_ms: change.expires_ms,
             add_grants: wire(&change.add_grants),
             remove_grants: wire(&change.remove_grants),
+            request_id: Some(self.request_id()),
         };
         let answer = self.unary(message, |lane, request| async move {
             lane.iam().update_access_key(request).await
@@ -97,7 +101,10 @@ impl Client {
     /// `Precondition` (it is the last one that can operate the cluster for ever), and what any call
     /// can meet.
     pub async fn delete_access_key(&self, id: &str) -> Result<bool, ClientError> {
-        let message = v1::DeleteAccessKeyRequest { id: id.to_owned() };
+        let message = v1::DeleteAccessKeyRequest {
+            id: id.to_owned(),
+            request_id: Some(self.request_id()),
+        };
         let answer = self.unary(message, |lane, request| async move {
             lane.iam().delete_access_key(request).await
         });

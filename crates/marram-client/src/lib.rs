@@ -86,7 +86,7 @@ pub use get::Download;
 pub use lifecycle::LifecyclePreview;
 pub use list::{ListQuery, Pages};
 pub use liveness::StatusWatch;
-pub use marram_types::{Grant, GrantError};
+pub use marram_types::{Grant, GrantError, RequestId, RequestIdError};
 pub use multipart::{MULTIPART_BYTES_MIN, PART_BYTES, PARTS_AT_ONCE};
 pub use put::{PutOptions, Watcher};
 pub use ranges::{RangePiece, RangesDownload};

@@ -32,6 +32,7 @@ impl Client {
         let message = v1::SetLifecycleRequest {
             bucket: bucket.to_owned(),
             lifecycle: Some(to_wire(rules)),
+            request_id: Some(self.request_id()),
         };
         self.unary(message, |lane, request| async move {
             lane.buckets().set_lifecycle(request).await

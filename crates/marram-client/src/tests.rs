@@ -10,7 +10,7 @@ use marram_types::caps::MIB;
 
 use crate::{
     ByteRange, Client, ClientConfig, CopyOptions, ErrorKind, ListQuery, Preconditions, PutBody,
-    PutOptions, ReadConditions, RetryPolicy, VersionQuery, Watcher,
+    PutOptions, ReadConditions, RequestId, RetryPolicy, VersionQuery, Watcher,
 };
 
 mod direct;
@@ -77,6 +77,27 @@ async fn an_unknown_outcome_is_asked_for_again() {
         ids[0],
         "another mutation, another id"
     );
+}
+
+#[tokio::test]
+async fn what_came_of_a_change_is_asked_for_by_another_client() {
+    let server = Fake::start().await;
+    server.fail([Fault::OutcomeUnknown]);
+    let put = async |client: Client| {
+        let body = PutBody::from("hello");
+        client.put("abc", "k", body, PutOptions::default()).await
+    };
+    let unknown = put(client(&[&server], 1)).await.expect_err("unknown");
+    assert_eq!(unknown.kind(), ErrorKind::OutcomeUnknown);
+    let (id, sequence) = server.request_ids()[0].clone();
+    let mut config = ClientConfig::new(server.address(), "MKTEST", "secret");
+    config.first_request = Some(RequestId {
+        client: u128::from_be_bytes(id.as_slice().try_into().unwrap()),
+        sequence,
+    });
+    put(Client::connect(config).unwrap()).await.unwrap();
+    let ids = server.request_ids();
+    assert_eq!(ids, [(id.clone(), sequence), (id, sequence)]);
 }
 
 #[tokio::test]

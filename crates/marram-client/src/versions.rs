@@ -48,6 +48,7 @@ impl Client {
         let message = v1::SetVersioningRequest {
             bucket: bucket.to_owned(),
             versioning: versioning.to_wire().into(),
+            request_id: Some(self.request_id()),
         };
         let answer = self
             .unary(message, |lane, request| async move {
@@ -69,6 +70,7 @@ impl Client {
         let message = v1::SetQuotaRequest {
             bucket: bucket.to_owned(),
             quota: quota.to_wire(),
+            request_id: Some(self.request_id()),
         };
         let answer = self
             .unary(message, |lane, request| async move {

@@ -1,8 +1,8 @@
 //! From what the state machines say to the messages of the public API.
 
 use marram_meta::{
-    Body, BucketRecord, ListEntry, PartItem, PartSums, UploadItem, VersionEntry, VersionRow,
-    Versioning,
+    Body, BucketRecord, CopiedVersion, ListEntry, PartItem, PartSums, UploadItem, VersionEntry,
+    VersionRow, Versioning,
 };
 use marram_proto::v1;
 
@@ -68,6 +68,28 @@ pub(crate) fn object(key: &str, row: &VersionRow) -> v1::ObjectInfo {
         profiles: profiles(&row.body),
         under_protected: row.under_protected,
         tags: row.tags.iter().cloned().collect(),
+    }
+}
+
+/// What a copy became.
+pub(crate) fn copied(key: &str, copied: CopiedVersion) -> v1::ObjectInfo {
+    let profiles = match &copied.profiles[..] {
+        [] => vec!["inline".to_owned()],
+        profiles => profiles.iter().map(ToString::to_string).collect(),
+    };
+    v1::ObjectInfo {
+        key: key.to_owned(),
+        size: copied.size,
+        etag: copied.etag,
+        generation: copied.generation.0,
+        modified_ms: ms(copied.modified_ms),
+        content_type: copied.content_type,
+        metadata: copied.metadata.into_iter().collect(),
+        crc64nvme: copied.crc64,
+        version_id: copied.version.to_string(),
+        profiles,
+        under_protected: copied.under_protected,
+        tags: copied.tags.into_iter().collect(),
     }
 }
 

@@ -5,19 +5,26 @@
 //! ```
 //! The bytes are encoded anew, by the profile of the target's bucket, and the checksum of the whole
 //! source is that of the target before anything is committed.
+//!
+//! A second attempt is answered with what the first one committed, whatever became of the source meanwhile
+//! (rules.md 14): what ties them together is what was asked, not what was copied.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
+use marram_meta::{COPIES_SINCE, ObjectAnswer, ObjectOutcome, ObjectQuery, Refusal};
 use marram_proto::v1;
 use marram_proto::v1::copy_object_response::Message as Told;
 use marram_proto::v1::get_object_response::Message as Got;
 use marram_proto::v1::put_object_request::Message as Put;
 use marram_trace::Instrument;
-use marram_types::{BucketName, ObjectKey};
+use marram_types::codec::Writer;
+use marram_types::{BucketName, Crc64Nvme, ObjectKey};
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +33,11 @@ use tonic::codegen::BoxStream;
 
 use crate::auth::{Caller, Guard};
 use crate::core::Core;
+use crate::groups::GroupError;
+use crate::objects::ObjectName;
+use crate::put::PutError;
 use crate::validate::InvalidField;
-use crate::{get, put, status, validate};
+use crate::{convert, get, put, status, validate};
 
 /// How often a copy tells how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -44,6 +54,16 @@ pub(crate) async fn run(
 ) -> Result<BoxStream<v1::CopyObjectResponse>, Status> {
     let mut header = target(&request)?;
     source(&request).map_err(|error| status::of(&error))?;
+    // Members of an older release do not know puts that say what was asked.
+    let asked = core.pass_gate(COPIES_SINCE).is_ok();
+    let asked = asked.then(|| asked_of(&request));
+    let earlier = earlier(&core, &request, asked).await;
+    if let Some(object) = earlier.map_err(|error| status::of(&error))? {
+        let done = v1::CopyObjectResponse {
+            message: Some(Told::Object(object)),
+        };
+        return Ok(stream::iter([Ok(done)]).boxed());
+    }
     let read = v1::GetObjectRequest {
         bucket: request.source_bucket,
         key: request.source_key,
@@ -76,6 +96,7 @@ pub(crate) async fn run(
         guard,
         size: source.size,
         crc64nvme: source.crc64nvme,
+        asked,
         copied: Arc::default(),
         failed: Arc::default(),
     };
@@ -112,6 +133,73 @@ fn source(request: &v1::CopyObjectRequest) -> Result<(), InvalidField> {
     Ok(())
 }
 
+/// A digest of what is asked: the same on all attempts, and of no other copy.
+fn asked_of(request: &v1::CopyObjectRequest) -> u64 {
+    // Maps have no order of their own.
+    let sorted = |out: &mut Writer, pairs: &HashMap<String, String>| {
+        let pairs: Vec<_> = pairs
+            .iter()
+            .collect::<BTreeMap<_, _>>()
+            .into_iter()
+            .collect();
+        out.list(&pairs, |out, (name, value)| {
+            out.str(name).str(value);
+        });
+    };
+    let mut out = Writer::new();
+    out.str("CopyObject")
+        .str(&request.source_bucket)
+        .str(&request.source_key)
+        .str(&request.bucket)
+        .str(&request.key)
+        .option(request.source_generation.as_ref(), |out, generation| {
+            out.u64_be(*generation);
+        })
+        .option(request.source_conditions.as_ref(), |out, conditions| {
+            out.bytes(&conditions.encode_to_vec());
+        })
+        .option(request.preconditions.as_ref(), |out, conditions| {
+            out.bytes(&conditions.encode_to_vec());
+        })
+        .option(request.replace.as_ref(), |out, replace| {
+            sorted(out.str(&replace.content_type), &replace.metadata);
+        })
+        .option(request.replace_tags.as_ref(), |out, replace| {
+            sorted(out, &replace.tags);
+        });
+    Crc64Nvme::of(&out.finish())
+}
+
+/// What an earlier attempt at this copy committed, if there was one: then nothing is read.
+async fn earlier(
+    core: &Core,
+    request: &v1::CopyObjectRequest,
+    asked: Option<u64>,
+) -> Result<Option<v1::ObjectInfo>, PutError> {
+    let (Some(asked), Some(_)) = (asked, &request.request_id) else {
+        return Ok(None);
+    };
+    let id = validate::request_id(request.request_id.as_ref())?;
+    let name = ObjectName::new(request.bucket.clone(), request.key.clone())?;
+    let bucket = core.bucket(&name.bucket).await?;
+    let group = core.group_of(&bucket, &name.key)?;
+    let found = core.ask(group, &ObjectQuery::Request(id), true).await?;
+    let ObjectAnswer::Request(found) = found else {
+        return Err(GroupError::Kind(group).into());
+    };
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    if found.asked.is_none_or(|known| known != asked) {
+        return Err(PutError::Refused(Refusal::RequestIdReused));
+    }
+    match ObjectOutcome::decode(&found.outcome).map_err(GroupError::from)? {
+        ObjectOutcome::Copied(copied) => Ok(Some(convert::copied(name.key.as_str(), *copied))),
+        ObjectOutcome::Refused(refusal) => Err(PutError::Refused(refusal)),
+        _ => Ok(None),
+    }
+}
+
 /// Whether an entity tag is the MD5 of the bytes, which a copy keeps.
 fn is_md5(etag: &str) -> bool {
     let digits = etag.trim_matches('"');
@@ -123,6 +211,8 @@ struct Copy {
     guard: Guard,
     size: u64,
     crc64nvme: u64,
+    /// A digest of what the client asked.
+    asked: Option<u64>,
     copied: Arc<AtomicU64>,
     /// Why the source could not be read to its end.
     failed: Arc<Mutex<Option<Status>>>,
@@ -140,10 +230,11 @@ impl Copy {
     ) {
         let stop = CancellationToken::new();
         let _stop = stop.clone().drop_guard();
+        let asked = self.asked;
         let messages = self
             .messages(header, bytes)
             .take_until(stop.cancelled_owned());
-        let mut writing = Box::pin(put::run(core, Box::pin(messages)));
+        let mut writing = Box::pin(put::run_asked(core, asked, Box::pin(messages)));
         let mut ticks = tokio::time::interval(TELL_EVERY);
         let done = loop {
             tokio::select! {

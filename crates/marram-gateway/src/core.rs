@@ -19,7 +19,7 @@ use crate::begin::BeginCache;
 use crate::drives::{Conditions, Drives, Place, Suspicion};
 use crate::get::Reports;
 use crate::group_time::GroupTime;
-use crate::groups::{COMMAND_TIME, GroupError, Groups, QUERY_TIME};
+use crate::groups::{COMMAND_TIME, GroupError, Groups, QUERY_TIME, READ_BACK_TIME};
 use crate::layout::Standing;
 use crate::nodes::Nodes;
 use crate::pace;
@@ -374,15 +374,37 @@ impl Core {
     ) -> Result<ObjectOutcome, GroupError> {
         let deadline_ms = self.group_time.deadline_ms(group, (self.now_ms)());
         let sealed = Envelope::seal(Some(request), deadline_ms, command);
-        let outcome = self
-            .groups
-            .propose(group, sealed.into(), COMMAND_TIME)
-            .await?;
+        let outcome = self.propose(group, Some(request), sealed.into()).await?;
         let outcome = ObjectOutcome::decode(&outcome)?;
         if matches!(outcome, ObjectOutcome::Refused(Refusal::DeadlinePassed)) {
             self.learn_time(group).await;
         }
         Ok(outcome)
+    }
+
+    /// Has a group carry out a sealed command. One whose outcome is lost is asked for again under its
+    /// request id: the group answers with what came of it, or carries it out now, or says that it never
+    /// will, because its deadline has passed. Only when it does not answer either is the outcome unknown.
+    async fn propose(
+        &self,
+        group: GroupId,
+        request: Option<RequestId>,
+        sealed: Bytes,
+    ) -> Result<Bytes, GroupError> {
+        let lost = match self
+            .groups
+            .propose(group, sealed.clone(), COMMAND_TIME)
+            .await
+        {
+            Err(lost @ GroupError::OutcomeUnknown { .. }) => lost,
+            known => return known,
+        };
+        if request.is_none() {
+            return Err(lost);
+        }
+        tracing::info!(%group, "the outcome of a command was lost and is asked for");
+        let asked = self.groups.propose(group, sealed, READ_BACK_TIME).await;
+        asked.map_err(|_| GroupError::OutcomeUnknown { group, request })
     }
 
     /// The group's time is ahead of this server's: the next deadlines are counted from there. What was
@@ -431,10 +453,7 @@ impl Core {
     ) -> Result<RootOutcome, GroupError> {
         let now_ms = (self.now_ms)();
         let sealed = Envelope::seal(request, self.group_time.root_deadline_ms(now_ms), command);
-        let outcome = self
-            .groups
-            .propose(GroupId::ROOT, sealed.into(), COMMAND_TIME)
-            .await?;
+        let outcome = self.propose(GroupId::ROOT, request, sealed.into()).await?;
         let outcome = RootOutcome::decode(&outcome)?;
         if matches!(outcome, RootOutcome::Refused(Refusal::DeadlinePassed)) {
             self.group_time.root_is_ahead(now_ms);

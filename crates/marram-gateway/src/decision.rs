@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use marram_meta::{Refusal, RootCommand, RootOutcome};
 use marram_proto::v1;
-use marram_types::{BucketName, GroupId};
+use marram_types::{BucketName, GroupId, RequestId};
 
 use crate::core::{BucketError, Core, GateClosed};
 use crate::groups::GroupError;
@@ -59,17 +59,17 @@ impl Fault for DecisionError {
 
 /// Has the root group change a bucket where the cluster's version allows it, and waits until every object
 /// group knows; `what` is for the log. Awaited on this server's own view too: what the caller sends next
-/// here is judged by the change. Not tied to a request id: the same decision again changes nothing.
+/// here is judged by the change. An attempt that comes late does not undo what was decided since (rules.md 14).
 pub(crate) async fn decide(
     core: &Core,
-    name: BucketName,
+    (name, request): (BucketName, RequestId),
     since: u8,
     command: &RootCommand,
     what: &str,
 ) -> Result<v1::Bucket, DecisionError> {
     core.pass_gate(since)?;
     core.bucket(&name).await?;
-    let changed = match core.root_decision(command).await? {
+    let changed = match core.root_command(request, command).await? {
         RootOutcome::Bucket(record) => record,
         RootOutcome::Refused(refusal) => return Err(DecisionError::Refused(refusal)),
         _ => return Err(GroupError::Kind(GroupId::ROOT).into()),

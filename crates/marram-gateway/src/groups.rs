@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_types::codec::DecodeError;
-use marram_types::{GroupId, ReplicaId};
+use marram_types::{GroupId, ReplicaId, RequestId};
 
 use crate::status::{Fault, Reason};
 
@@ -16,8 +16,18 @@ pub(crate) use routed::Routed;
 
 /// How long a query may take: an election and some more.
 pub(crate) const QUERY_TIME: Duration = Duration::from_secs(8);
-/// How long a command is tried with the same request id before its outcome is called unknown.
+/// How long a command is tried before its outcome is not known.
 pub(crate) const COMMAND_TIME: Duration = Duration::from_secs(10);
+/// How long an outcome that is not known is asked for, under the command's request id, before the caller
+/// hears that. Together with [`COMMAND_TIME`] less than the time for which clients wait by default.
+pub(crate) const READ_BACK_TIME: Duration = Duration::from_secs(4);
+
+/// What to do about an unknown outcome.
+fn again(request: Option<&RequestId>) -> String {
+    request.map_or_else(String::new, |id| {
+        format!("; the same call with request id {id} says which, and does nothing twice")
+    })
+}
 
 /// A group did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +41,16 @@ pub(crate) enum GroupError {
          is deleted or the drives grow; reads and deletions go on"
     )]
     NoRoom(GroupId),
-    #[error("metadata group {0} did not answer in time: the change may or may not have happened")]
-    OutcomeUnknown(GroupId),
+    #[error(
+        "metadata group {group} did not answer in time: the change may or may not have happened{}",
+        again(request.as_ref())
+    )]
+    OutcomeUnknown {
+        /// The group.
+        group: GroupId,
+        /// Under which the same call is not done twice.
+        request: Option<RequestId>,
+    },
     #[error("the answer of a metadata group cannot be read: {0}")]
     Answer(#[from] DecodeError),
     #[error("metadata group {0} gave an answer of another kind than was asked for")]
@@ -45,7 +63,7 @@ impl Fault for GroupError {
             Self::Unavailable(_) => Reason::MetadataUnavailable,
             Self::Overloaded(_) => Reason::Overloaded,
             Self::NoRoom(_) => Reason::MetadataFull,
-            Self::OutcomeUnknown(_) => Reason::OutcomeUnknown,
+            Self::OutcomeUnknown { .. } => Reason::OutcomeUnknown,
             Self::Answer(_) | Self::Kind(_) => Reason::Internal,
         }
     }
@@ -55,8 +73,12 @@ impl Fault for GroupError {
             Self::Unavailable(group)
             | Self::Overloaded(group)
             | Self::NoRoom(group)
-            | Self::OutcomeUnknown(group)
             | Self::Kind(group) => vec![("group", group.0.to_string())],
+            Self::OutcomeUnknown { group, request } => {
+                let request = request.map(|id| ("request_id", id.to_string()));
+                let group = ("group", group.0.to_string());
+                std::iter::once(group).chain(request).collect()
+            }
             Self::Answer(_) => Vec::new(),
         }
     }

@@ -1,16 +1,21 @@
 //! Access keys: made, listed, changed and removed by the root group.
+//!
+//! Ids and secrets are drawn from the request id under a key that only servers have: all attempts at one
+//! request send the same command and are answered with the same secret (decision 0064).
 
-use marram_meta::{AccessKeyRecord, KeyCommand, Refusal, RootCommand, RootOutcome};
+use marram_meta::{
+    AccessKeyRecord, KEY_REMOVALS_SINCE, KeyCommand, KeyRefusal, Refusal, RootCommand, RootOutcome,
+};
 use marram_proto::{WireGrantError, v1};
 use marram_types::caps::{KEY_NOTE_BYTES_MAX, SECRET_OVERLAP_MS_MAX};
-use marram_types::{Grant, GroupId};
-use rand::RngExt;
+use marram_types::codec::Writer;
+use marram_types::{Grant, GroupId, RequestId};
 
 use crate::core::Core;
 use crate::groups::GroupError;
-use crate::secret::WrapError;
+use crate::secret::Kek;
 use crate::status::{Fault, Reason};
-use crate::validate::{InvalidField, short};
+use crate::validate::{InvalidField, request_id, short};
 
 /// Letters of ids: no two look alike.
 const ID_ALPHABET: &[u8] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
@@ -34,8 +39,6 @@ pub(crate) enum IamError {
     Refused(Refusal),
     #[error(transparent)]
     Group(#[from] GroupError),
-    #[error(transparent)]
-    Wrap(#[from] WrapError),
 }
 
 impl Fault for IamError {
@@ -45,7 +48,6 @@ impl Fault for IamError {
             Self::Grant { .. } => Reason::InvalidArgument,
             Self::Refused(refusal) => refusal.reason(),
             Self::Group(error) => error.reason(),
-            Self::Wrap(_) => Reason::Internal,
         }
     }
 
@@ -58,7 +60,6 @@ impl Fault for IamError {
                 let field = format!("{field}.{}", error.field());
                 vec![("field", field.trim_end_matches('.').to_owned())]
             }
-            Self::Wrap(_) => Vec::new(),
         }
     }
 }
@@ -67,10 +68,27 @@ fn wrong(field: &'static str, rule: &'static str) -> IamError {
     InvalidField::Wrong { field, rule }.into()
 }
 
-fn drawn(alphabet: &[u8], chars: usize) -> String {
-    let mut rng = rand::rng();
-    let one = |_| char::from(alphabet[rng.random_range(0..alphabet.len())]);
-    (0..chars).map(one).collect()
+/// A text of so many letters, each as likely as the others, that follows from what it is for and from the
+/// request, and that nobody can know who has not the key-encryption key.
+fn drawn(kek: &Kek, what: &str, request: RequestId, alphabet: &[u8], chars: usize) -> String {
+    // Bytes from here on would make some letters likelier than others.
+    let fair = 256 - 256 % alphabet.len();
+    let mut text = String::with_capacity(chars);
+    for block in 0_u64.. {
+        let mut words = Writer::new();
+        words.str(what).raw(&request.to_bytes()).varint(block);
+        let bytes = kek.drawn(words.as_slice());
+        let fair = bytes
+            .into_iter()
+            .map(usize::from)
+            .filter(|byte| *byte < fair);
+        let letters = fair.map(|byte| char::from(alphabet[byte % alphabet.len()]));
+        text.extend(letters.take(chars - text.len()));
+        if text.len() == chars {
+            break;
+        }
+    }
+    text
 }
 
 fn signed(number: u64) -> i64 {
@@ -102,8 +120,11 @@ fn wire_key(key: &AccessKeyRecord, now_ms: u64) -> v1::AccessKey {
     }
 }
 
-async fn decide(core: &Core, command: KeyCommand) -> Result<(), IamError> {
-    match core.root_decision(&RootCommand::Keys(command)).await? {
+async fn decide(core: &Core, request: RequestId, command: KeyCommand) -> Result<(), IamError> {
+    match core
+        .root_command(request, &RootCommand::Keys(command))
+        .await?
+    {
         RootOutcome::Done => Ok(()),
         RootOutcome::Refused(refusal) => Err(IamError::Refused(refusal)),
         _ => Err(GroupError::Kind(GroupId::ROOT).into()),
@@ -133,16 +154,18 @@ pub(crate) async fn create(
         return Err(wrong("expires_ms", "it must not be over already"));
     }
     short("note", &request.note, KEY_NOTE_BYTES_MAX)?;
-    let id = format!("MK{}", drawn(ID_ALPHABET, ID_CHARS));
-    let secret = drawn(SECRET_ALPHABET, SECRET_CHARS);
+    let once = request_id(request.request_id.as_ref())?;
+    let id = drawn(&core.kek, "id", once, ID_ALPHABET, ID_CHARS);
+    let id = format!("MK{id}");
+    let secret = drawn(&core.kek, &id, once, SECRET_ALPHABET, SECRET_CHARS);
     let command = KeyCommand::Create {
-        wrapped_secret: core.kek.wrap(&id, &secret)?,
+        wrapped_secret: core.kek.wrap_again(&id, &secret),
         grants: grants("grants", &request.grants)?,
         expires_ms,
         note: request.note,
         id: id.clone(),
     };
-    decide(core, command).await?;
+    decide(core, once, command).await?;
     tracing::info!(target: "admin", key = %id, "access key made");
     let key = Some(shown(core, &id).await);
     Ok(v1::CreateAccessKeyResponse { key, secret })
@@ -166,13 +189,15 @@ pub(crate) async fn rotate(
     if request.overlap_ms > SECRET_OVERLAP_MS_MAX {
         return Err(wrong("overlap_ms", "it must be 30 days at most"));
     }
-    let secret = drawn(SECRET_ALPHABET, SECRET_CHARS);
+    let once = request_id(request.request_id.as_ref())?;
+    let what = format!("rotation of {}", request.id);
+    let secret = drawn(&core.kek, &what, once, SECRET_ALPHABET, SECRET_CHARS);
     let command = KeyCommand::Rotate {
-        wrapped_secret: core.kek.wrap(&request.id, &secret)?,
+        wrapped_secret: core.kek.wrap_again(&request.id, &secret),
         overlap_ms: request.overlap_ms,
         id: request.id.clone(),
     };
-    decide(core, command).await?;
+    decide(core, once, command).await?;
     tracing::info!(target: "admin", key = %request.id, "secret of an access key rotated");
     let key = Some(shown(core, &request.id).await);
     Ok(v1::RotateAccessKeyResponse { key, secret })
@@ -183,6 +208,7 @@ pub(crate) async fn update(
     core: &Core,
     request: v1::UpdateAccessKeyRequest,
 ) -> Result<v1::UpdateAccessKeyResponse, IamError> {
+    let once = request_id(request.request_id.as_ref())?;
     let command = KeyCommand::Update {
         disabled: request.disabled,
         expires: request.expires_ms.map(end).transpose()?,
@@ -190,7 +216,7 @@ pub(crate) async fn update(
         remove: grants("remove_grants", &request.remove_grants)?,
         id: request.id.clone(),
     };
-    decide(core, command).await?;
+    decide(core, once, command).await?;
     tracing::info!(target: "admin", key = %request.id, "access key changed");
     let key = Some(shown(core, &request.id).await);
     Ok(v1::UpdateAccessKeyResponse { key })
@@ -201,13 +227,19 @@ pub(crate) async fn delete(
     core: &Core,
     request: v1::DeleteAccessKeyRequest,
 ) -> Result<v1::DeleteAccessKeyResponse, IamError> {
-    let existed = core
-        .fresh_view()
-        .await?
-        .access_keys
-        .contains_key(&request.id);
+    let once = request_id(request.request_id.as_ref())?;
     let id = request.id.clone();
-    decide(core, KeyCommand::Delete { id }).await?;
-    tracing::info!(target: "admin", key = %request.id, "access key deleted");
+    let existed = if core.pass_gate(KEY_REMOVALS_SINCE).is_ok() {
+        match decide(core, once, KeyCommand::Remove { id }).await {
+            Ok(()) => true,
+            Err(IamError::Refused(Refusal::Key(KeyRefusal::Unknown))) => false,
+            Err(error) => return Err(error),
+        }
+    } else {
+        let existed = core.fresh_view().await?.access_keys.contains_key(&id);
+        decide(core, once, KeyCommand::Delete { id }).await?;
+        existed
+    };
+    tracing::info!(target: "admin", key = %request.id, existed, "access key deleted");
     Ok(v1::DeleteAccessKeyResponse { existed })
 }

@@ -39,6 +39,7 @@ mod auth;
 mod authority;
 mod begin;
 mod buckets;
+mod change;
 mod cluster_status;
 mod convert;
 mod copy;

@@ -19,7 +19,7 @@ use crate::core::{BucketError, Core};
 use crate::decision::{DecisionError, decide};
 use crate::groups::GroupError;
 use crate::status::{self, Fault, Reason};
-use crate::validate::InvalidField;
+use crate::validate::{self, InvalidField};
 
 /// Rows of a group that are looked at for one message: all of them may be due, with keys of the largest
 /// size.
@@ -87,13 +87,14 @@ pub(crate) async fn set(
     request: v1::SetLifecycleRequest,
 ) -> Result<v1::SetLifecycleResponse, LifecycleFault> {
     let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
+    let id = validate::request_id(request.request_id.as_ref())?;
     let lifecycle = rules::read(request.lifecycle.unwrap_or_default())?;
     let what = format!("lifecycle of {} rules", lifecycle.rules.len());
     let command = RootCommand::SetLifecycle {
         name: name.clone(),
         lifecycle,
     };
-    decide(core, name, LIFECYCLE_SINCE, &command, &what).await?;
+    decide(core, (name, id), LIFECYCLE_SINCE, &command, &what).await?;
     Ok(v1::SetLifecycleResponse {})
 }
 

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use marram_meta::{RULE_DAYS_MAX, RULE_ID_BYTES_MAX, RULE_KEEPS_MAX};
 use marram_types::caps;
 use marram_types::config::ApiLimits;
 
 use crate::gateway::{health, transport};
 use crate::uploads::stream;
-use crate::{auth, core, process, put, validate};
+use crate::watch::mailbox::MAILBOX_EVENTS_MAX;
+use crate::{auth, core, process, put, validate, watch};
 
 /// A limit of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,10 @@ const RUNS: &str = "crates/marram-gateway/src/uploads/stream/source/tests.rs";
 const WHOLE: &str = "crates/marram-gateway/src/uploads/whole/tests.rs";
 const ROOT: &str = "crates/marram-meta/src/root/tests/limits.rs";
 const HEALTH: &str = "crates/marram-gateway/src/gateway/health/tests.rs";
+const GRANTS: &str = "crates/marram-gateway/src/gateway/tests/grants.rs";
+const LIFECYCLE: &str = "crates/marram-gateway/src/gateway/tests/lifecycle.rs";
+const WATCHING: &str = "crates/marram-gateway/src/gateway/tests/watching.rs";
+const EVENTS: &str = "crates/marram-meta/src/object/tests/events.rs";
 const CONNECTIONS: &str = "crates/marram-gateway/src/gateway/connections/tests.rs";
 
 fn limit(
@@ -99,7 +105,10 @@ pub fn limits() -> Vec<LimitGroup> {
         group("Multipart uploads", uploads()),
         group("Resumable writes", writes()),
         group("Buckets and access keys", cluster()),
+        group("Lifecycle rules", rules()),
+        group("Watches", watches()),
         group("Calls and connections", [connections(), calls()].concat()),
+        group("Memory", memory()),
         group("Times", times()),
     ]
 }
@@ -329,6 +338,18 @@ fn cluster() -> Vec<Limit> {
             here("a_key_has_so_many_grants"),
         ),
         limit(
+            "note of an access key",
+            bytes(caps::KEY_NOTE_BYTES_MAX),
+            "INVALID_ARGUMENT",
+            (GRANTS, "what_makes_no_sense_is_refused_by_name"),
+        ),
+        limit(
+            "time for which a replaced secret holds",
+            format!("{} days", caps::SECRET_OVERLAP_MS_MAX / 86_400_000),
+            "INVALID_ARGUMENT",
+            (GRANTS, "what_makes_no_sense_is_refused_by_name"),
+        ),
+        limit(
             "replaced secrets of an access key that still hold",
             count(caps::OLD_SECRETS_MAX),
             "TOO_MANY_ACCESS_KEYS",
@@ -345,6 +366,84 @@ fn cluster() -> Vec<Limit> {
                 "crates/marram-meta/src/requests/tests.rs",
                 "a_group_with_all_its_records_refuses_new_requests_and_answers_old_ones",
             ),
+        ),
+    ]
+}
+
+fn rules() -> Vec<Limit> {
+    let rules = |of, value, beyond| limit(of, value, beyond, (LIFECYCLE, "rules_have_limits"));
+    let wrong = "INVALID_LIFECYCLE";
+    vec![
+        rules("rules of a bucket", count(caps::LIFECYCLE_RULES_MAX), wrong),
+        rules(
+            "rules of a bucket together",
+            bytes(caps::LIFECYCLE_BYTES_MAX),
+            wrong,
+        ),
+        rules("id of a rule", bytes(RULE_ID_BYTES_MAX), wrong),
+        rules("days of a rule", format!("1 to {RULE_DAYS_MAX}"), wrong),
+        rules(
+            "noncurrent versions that a rule keeps",
+            count(RULE_KEEPS_MAX),
+            wrong,
+        ),
+        limit(
+            "versions or uploads that one entry of a group removes by rules",
+            count(caps::EXPIRED_PER_ENTRY),
+            "the next entry goes on",
+            (
+                "crates/marram-maintain/src/lifecycle/tests.rs",
+                "what_is_due_goes_and_the_rest_stays",
+            ),
+        ),
+    ]
+}
+
+fn watches() -> Vec<Limit> {
+    let seconds = |ms: u32| u64::from(ms) / 1000;
+    vec![
+        limit(
+            "watchers of a server",
+            count(watch::WATCHERS_MAX),
+            "OVERLOADED",
+            (WATCHING, "a_server_has_so_many_watchers_and_no_more"),
+        ),
+        limit(
+            "events that wait for a watcher in a server's memory",
+            count(MAILBOX_EVENTS_MAX),
+            "the watcher reads from the groups' tables, later",
+            (
+                "crates/marram-gateway/src/watch/mailbox.rs",
+                "what_does_not_fit_is_named_and_nothing_overtakes_it",
+            ),
+        ),
+        limit(
+            "time between two bookmarks",
+            format!(
+                "{} to {} s",
+                seconds(caps::WATCH_BOOKMARK_MS_MIN),
+                seconds(caps::WATCH_BOOKMARK_MS_MAX)
+            ),
+            "INVALID_ARGUMENT",
+            (WATCHING, "what_makes_no_sense_is_refused_by_name"),
+        ),
+        limit(
+            "time for which events are kept",
+            format!(
+                "{} (setting `watch.events_kept_s`)",
+                time(Duration::from_millis(caps::EVENTS_KEPT_MS))
+            ),
+            "REVISION_COMPACTED",
+            (EVENTS, "old_events_go_by_the_time_in_the_entries"),
+        ),
+        limit(
+            "events that a cluster keeps",
+            format!(
+                "{} (setting `watch.events_kept_mib`)",
+                bytes(caps::EVENTS_KEPT_BYTES)
+            ),
+            "REVISION_COMPACTED",
+            (EVENTS, "no_more_bytes_are_kept_than_was_said"),
         ),
     ]
 }
@@ -389,27 +488,6 @@ fn calls() -> Vec<Limit> {
             here(held),
         ),
         limit(
-            "object bytes of uploads in the memory of a server, beside one window of each",
-            bytes(core::UPLOAD_UNITS_MAX * core::MEMORY_UNIT_BYTES),
-            "uploads go on window by window",
-            here("without_memory_transfers_go_on_one_window_at_a_time"),
-        ),
-        limit(
-            "the same of downloads",
-            bytes(core::DOWNLOAD_UNITS_MAX * core::MEMORY_UNIT_BYTES),
-            "downloads go on window by window",
-            here("without_memory_transfers_go_on_one_window_at_a_time"),
-        ),
-        limit(
-            "memory that one transfer costs a server, however large its object",
-            "64 MiB",
-            "the caller is slowed down",
-            (
-                "tests/cluster/tests/limits/memory.rs",
-                "a_large_object_costs_little_memory",
-            ),
-        ),
-        limit(
             "filter of what a process logs",
             bytes(process::FILTER_BYTES_MAX),
             "INVALID_ARGUMENT",
@@ -432,6 +510,42 @@ fn calls() -> Vec<Limit> {
             count(core::WATCHERS_MAX),
             "OVERLOADED",
             here("watches_of_the_status_have_a_limit"),
+        ),
+    ]
+}
+
+fn memory() -> Vec<Limit> {
+    let here = |test| (LIMITS, test);
+    vec![
+        limit(
+            "object bytes of uploads in the memory of a server, beside one window of each",
+            bytes(core::UPLOAD_UNITS_MAX * core::MEMORY_UNIT_BYTES),
+            "uploads go on window by window",
+            here("without_memory_transfers_go_on_one_window_at_a_time"),
+        ),
+        limit(
+            "the same of downloads",
+            bytes(core::DOWNLOAD_UNITS_MAX * core::MEMORY_UNIT_BYTES),
+            "downloads go on window by window",
+            here("without_memory_transfers_go_on_one_window_at_a_time"),
+        ),
+        limit(
+            "memory that one transfer costs a server, however large its object",
+            "64 MiB",
+            "the caller is slowed down",
+            (
+                "tests/cluster/tests/limits/memory.rs",
+                "a_large_object_costs_little_memory",
+            ),
+        ),
+        limit(
+            "pieces of first messages whose rest is not there, in the memory of a server",
+            bytes(caps::FIRST_MESSAGES_BYTES_MAX),
+            "OVERLOADED",
+            (
+                "crates/marram-gateway/src/auth/first.rs",
+                "pieces_of_first_messages_cost_a_process_so_much_and_no_more",
+            ),
         ),
     ]
 }

@@ -47,10 +47,24 @@ struct Put {
     header: PutHeader,
     bucket: BucketRecord,
     group: GroupId,
+    /// A digest of what the client asked, where its bytes are not from it.
+    asked: Option<u64>,
 }
 
 /// Runs one put to its end.
-pub(crate) async fn run<S>(core: Arc<Core>, mut stream: S) -> Result<v1::ObjectInfo, PutError>
+pub(crate) async fn run<S>(core: Arc<Core>, stream: S) -> Result<v1::ObjectInfo, PutError>
+where
+    S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin + Send + 'static,
+{
+    run_asked(core, None, stream).await
+}
+
+/// The same where the bytes are not the client's: `asked` is a digest of what it asked.
+pub(crate) async fn run_asked<S>(
+    core: Arc<Core>,
+    asked: Option<u64>,
+    mut stream: S,
+) -> Result<v1::ObjectInfo, PutError>
 where
     S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin + Send + 'static,
 {
@@ -66,6 +80,7 @@ where
         header,
         bucket,
         group,
+        asked,
     };
     let place = match put.header.size {
         Some(size) if size <= INLINE_BYTES_MAX as u64 => None,

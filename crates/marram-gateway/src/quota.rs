@@ -19,7 +19,7 @@ use marram_types::{BucketId, BucketName, GroupId};
 use crate::core::Core;
 use crate::decision::{DecisionError, decide};
 use crate::groups::GroupError;
-use crate::validate::InvalidField;
+use crate::validate::{self, InvalidField};
 
 /// Groups that are told to give back at once.
 const RECLAIMS_AT_ONCE_MAX: usize = 16;
@@ -30,6 +30,7 @@ pub(crate) async fn set(
     request: v1::SetQuotaRequest,
 ) -> Result<v1::Bucket, DecisionError> {
     let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
+    let id = validate::request_id(request.request_id.as_ref())?;
     let quota = request.quota.unwrap_or_default();
     let limit =
         |limit: Option<u64>| limit.map_or_else(|| "any".to_owned(), |most| most.to_string());
@@ -40,7 +41,7 @@ pub(crate) async fn set(
         objects: quota.objects,
     });
     let what = format!("quota of {bytes} bytes and {objects} objects");
-    decide(core, name, QUOTA_SINCE, &command, &what).await
+    decide(core, (name, id), QUOTA_SINCE, &command, &what).await
 }
 
 /// What came of looking for a part of a quota.

@@ -21,6 +21,7 @@ pub struct Kek {
     sealing: LessSafeKey,
     tokens: hmac::Key,
     tickets: hmac::Key,
+    drawn: hmac::Key,
     check: [u8; 32],
 }
 
@@ -83,6 +84,7 @@ impl Kek {
             sealing: LessSafeKey::new(sealing),
             tokens: derived(b"marram page tokens 1"),
             tickets: derived(b"marram shard tickets 1"),
+            drawn: derived(b"marram drawn secrets 1"),
             check: hmac::sign(&derive, b"marram key check 1")
                 .as_ref()
                 .try_into()
@@ -115,6 +117,26 @@ impl Kek {
         let mut nonce = [0; NONCE_LEN];
         let random = SystemRandom::new();
         random.fill(&mut nonce).map_err(|_| WrapError)?;
+        Ok(self.sealed(nonce, access_key, secret))
+    }
+
+    /// The same, with equal bytes for equal arguments: for secrets that are drawn again by each attempt of
+    /// one request. The nonce follows from what is sealed, so that no two secrets ever share one.
+    #[must_use]
+    pub(crate) fn wrap_again(&self, access_key: &str, secret: &str) -> Vec<u8> {
+        let what = [b"nonce", access_key.as_bytes(), b"\0", secret.as_bytes()].concat();
+        let drawn = self.drawn(&what);
+        let nonce = *drawn.first_chunk().expect("32 bytes are more than a nonce");
+        self.sealed(nonce, access_key, secret)
+    }
+
+    /// 32 bytes that nobody without this key can tell from random ones, the same for the same words.
+    pub(crate) fn drawn(&self, words: &[u8]) -> [u8; 32] {
+        let tag = hmac::sign(&self.drawn, words);
+        tag.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+
+    fn sealed(&self, nonce: [u8; NONCE_LEN], access_key: &str, secret: &str) -> Vec<u8> {
         let mut sealed = secret.as_bytes().to_vec();
         self.sealing
             .seal_in_place_append_tag(
@@ -126,7 +148,7 @@ impl Kek {
         let mut wrapped = vec![WRAPPED_VERSION];
         wrapped.extend_from_slice(&nonce);
         wrapped.append(&mut sealed);
-        Ok(wrapped)
+        wrapped
     }
 
     /// The secret in a stored form.
@@ -187,6 +209,20 @@ mod tests {
         assert_eq!(kek().unwrap("MKTWO", &wrapped), Err(UnwrapError::Key));
         let other = Kek::from_bytes(&[8; 32]);
         assert_eq!(other.unwrap("MKONE", &wrapped), Err(UnwrapError::Key));
+    }
+
+    #[test]
+    fn what_is_wrapped_again_is_the_same_and_opens() {
+        let wrapped = kek().wrap_again("MKONE", "secret");
+        assert_eq!(wrapped, kek().wrap_again("MKONE", "secret"));
+        assert_eq!(kek().unwrap("MKONE", &wrapped), Ok("secret".to_owned()));
+        let nonce = |wrapped: &[u8]| wrapped[1..=NONCE_LEN].to_vec();
+        for (key, secret) in [("MKTWO", "secret"), ("MKONE", "secrets")] {
+            let other = kek().wrap_again(key, secret);
+            assert_ne!(nonce(&other), nonce(&wrapped), "{key} {secret}");
+        }
+        let other = Kek::from_bytes(&[8; 32]);
+        assert_ne!(other.drawn(b"words"), kek().drawn(b"words"));
     }
 
     #[test]

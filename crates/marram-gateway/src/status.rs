@@ -180,6 +180,8 @@ impl Reason {
             Self::InvalidKey => Some("key"),
             Self::InvalidProfile => Some("profile"),
             Self::InvalidPageToken => Some("page_token"),
+            Self::InvalidRevision => Some("revision"),
+            Self::InvalidLifecycle => Some("rules"),
             Self::ObjectTooLarge | Self::PartTooLarge | Self::SizeMismatch => Some("size"),
             Self::InvalidPartNumber => Some("part_number"),
             Self::InvalidPartOrder => Some("parts"),
@@ -237,7 +239,7 @@ impl Reason {
             Self::InvalidPart => ("INVALID_PART", Code::FailedPrecondition, Never),
             Self::PartTooSmall => ("PART_TOO_SMALL", Code::FailedPrecondition, Never),
             Self::PartTooLarge => ("PART_TOO_LARGE", Code::InvalidArgument, Never),
-            Self::OutcomeUnknown => ("OUTCOME_UNKNOWN", Code::Unknown, Never),
+            Self::OutcomeUnknown => ("OUTCOME_UNKNOWN", Code::Unknown, After(RETRY_LATER)),
             Self::Overloaded => ("OVERLOADED", Code::ResourceExhausted, After(RETRY_LATER)),
             Self::MetadataUnavailable => ("METADATA_UNAVAILABLE", Code::Unavailable, After(RETRY_SOON)),
             Self::TokenMissing => ("TOKEN_MISSING", Code::Unauthenticated, Never),
@@ -350,6 +352,30 @@ mod tests {
             assert_eq!((info.reason.as_str(), info.domain.as_str()), (name, DOMAIN));
             assert_eq!(info.metadata.get("size").map(String::as_str), Some("7"));
             assert_eq!(details.retry_info().is_some(), retry != Retry::Never);
+        }
+    }
+
+    /// Whoever reads only the details knows which field to change, and whether to wait.
+    #[test]
+    fn every_error_names_its_field_or_says_when_to_try_again() {
+        for reason in Reason::ALL {
+            let status = of(&Probe(reason));
+            let details = status.get_error_details();
+            let metadata = &details.error_info().expect("an ErrorInfo").metadata;
+            let name = reason.row().0;
+            // These name the field by the error that it is: there is none for all of them.
+            let by_error = matches!(reason, Reason::InvalidArgument);
+            if status.code() == Code::InvalidArgument && !by_error {
+                assert!(metadata.contains_key("field"), "{name}");
+            }
+            let passes = [Code::Unavailable, Code::Aborted, Code::Unknown];
+            if passes.contains(&status.code()) {
+                assert!(details.retry_info().is_some(), "{name}");
+            }
+            if let Some(retry) = details.retry_info() {
+                let delay = retry.retry_delay.expect("a delay");
+                assert!((RETRY_SOON..=RETRY_LATER).contains(&delay), "{name}");
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use marram_types::{
     TagError, crc32c, sorted_tags,
 };
 
+use crate::change;
 use crate::put::Checks;
 use crate::status::{Fault, Reason};
 
@@ -269,10 +270,12 @@ pub(crate) fn etag(field: &'static str, tag: Option<&str>) -> Result<(), Invalid
 /// own retries are not recognised.
 pub(crate) fn request_id(given: Option<&v1::RequestId>) -> Result<RequestId, InvalidField> {
     let Some(given) = given else {
-        return Ok(RequestId {
+        let drawn = RequestId {
             client: rand::random(),
             sequence: 0,
-        });
+        };
+        change::named(drawn);
+        return Ok(drawn);
     };
     let client: [u8; REQUEST_CLIENT_BYTES] =
         given
@@ -283,10 +286,12 @@ pub(crate) fn request_id(given: Option<&v1::RequestId>) -> Result<RequestId, Inv
                 field: "request_id",
                 rule: "client must have 16 bytes",
             })?;
-    Ok(RequestId {
+    let given = RequestId {
         client: u128::from_be_bytes(client),
         sequence: given.sequence,
-    })
+    };
+    change::named(given);
+    Ok(given)
 }
 
 /// Checks a chunk's size and checksum.

@@ -11,7 +11,7 @@ use crate::convert;
 use crate::core::Core;
 use crate::decision::{DecisionError, decide};
 use crate::groups::GroupError;
-use crate::validate::InvalidField;
+use crate::validate::{self, InvalidField};
 
 /// Has a bucket keep versions or not; answers when every object group knows it (rules.md 11).
 pub(crate) async fn set(
@@ -19,6 +19,7 @@ pub(crate) async fn set(
     request: v1::SetVersioningRequest,
 ) -> Result<v1::Bucket, DecisionError> {
     let asked = request.versioning();
+    let id = validate::request_id(request.request_id.as_ref())?;
     let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
     let versioning = match asked {
         v1::Versioning::On => Versioning::On,
@@ -36,7 +37,7 @@ pub(crate) async fn set(
         versioning,
     };
     let what = format!("versioning {versioning}");
-    decide(core, name, VERSIONING_SINCE, &command, &what).await
+    decide(core, (name, id), VERSIONING_SINCE, &command, &what).await
 }
 
 /// Says what a bucket holds.

@@ -10,7 +10,7 @@
 
 mod board;
 mod feed;
-mod mailbox;
+pub(crate) mod mailbox;
 mod revision;
 mod start;
 mod warden;
@@ -28,7 +28,7 @@ pub(crate) use start::{Watching, watch};
 use board::Board;
 
 /// Watchers of one server.
-const WATCHERS_MAX: usize = marram_types::caps::WATCHERS_MAX;
+pub(crate) const WATCHERS_MAX: usize = marram_types::caps::WATCHERS_MAX;
 /// Watchers that read the tables of groups for themselves at once.
 const CATCHING_UP_MAX: usize = 8;
 
@@ -51,6 +51,14 @@ impl Watch {
             catching_up: Semaphore::new(CATCHING_UP_MAX),
             counts,
         }
+    }
+
+    /// Takes the places of so many watchers, until what is returned is dropped.
+    #[cfg(test)]
+    pub(crate) fn take_places(&self, count: usize) -> tokio::sync::OwnedSemaphorePermit {
+        let count = u32::try_from(count).expect("there are fewer");
+        let taken = Arc::clone(&self.places).try_acquire_many_owned(count);
+        taken.expect("they are free")
     }
 
     #[cfg(test)]

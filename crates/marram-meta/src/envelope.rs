@@ -41,6 +41,10 @@ pub const AWAY_DRAINING_SINCE: u8 = 4;
 pub const BUCKET_ENDINGS_SINCE: u8 = 4;
 /// The version of draining a node and accepting narrower stripes for it in one decision.
 pub const DRAIN_NARROWER_SINCE: u8 = 4;
+/// The version of removals of access keys that say whether there was one.
+pub const KEY_REMOVALS_SINCE: u8 = 4;
+/// The version of puts that say what was asked, where that is not their bytes: copies.
+pub const COPIES_SINCE: u8 = 4;
 
 /// The version of commands about resumable writes, and of upload rows that tell of one.
 pub const WRITES_SINCE: u8 = 4;

@@ -45,9 +45,10 @@ pub use backup::{
     BackupKind, BackupSummary, FrameReader,
 };
 pub use envelope::{
-    AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION, COMMAND_VERSION_OLDEST, Command,
-    DRAIN_NARROWER_SINCE, EVENTS_SINCE, Envelope, EnvelopeError, LIFECYCLE_SINCE, NARROW_SINCE,
-    QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE, WRITES_SINCE, stamp,
+    AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION, COMMAND_VERSION_OLDEST,
+    COPIES_SINCE, Command, DRAIN_NARROWER_SINCE, EVENTS_SINCE, Envelope, EnvelopeError,
+    KEY_REMOVALS_SINCE, LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE,
+    WORK_PAUSES_SINCE, WRITES_SINCE, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -84,6 +85,7 @@ pub use merge::{GroupAsk, ListMerge, MergedPage};
 pub use object::annotate_command::AnnotateCommand;
 pub use object::apply::{adds_data, apply_object, check_object};
 pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Precondition};
+pub use object::copied::CopiedVersion;
 pub use object::expire_command::{Due, DueWhat, ExpireCommand};
 pub use object::lease_command::LeaseCommand;
 pub use object::new_extent::NewExtent;
@@ -94,7 +96,8 @@ pub use object::upload_command::{Completion, NewPart, UploadCommand, UploadName}
 pub use object::version_command::VersionCommand;
 pub use query::answer::{
     BeginAnswer, GroupCounters, HeadAnswer, ListEntry, ListItem, ListPage, LiveExtent,
-    ObjectAnswer, Reference, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem, TicketsAnswer,
+    ObjectAnswer, Reference, RequestAnswer, RowsAnswer, TICKETS_COUNTED_MAX, TicketItem,
+    TicketsAnswer,
 };
 pub use query::due::{DUE_ROWS_MAX, DueAnswer, DueItem, DuePlace, DueQuery, PastPlace};
 pub use query::events::{EventsAnswer, EventsFound, EventsQuery};

@@ -7,6 +7,7 @@ pub(crate) mod apply;
 mod check;
 pub(crate) mod command;
 mod complete;
+pub(crate) mod copied;
 mod delete;
 mod displace;
 pub(crate) mod drops;

@@ -1,6 +1,7 @@
 //! What the tests of this crate share: a group to apply commands to, and strategies.
 
 pub(crate) mod arb;
+pub(crate) mod forms;
 
 use bytes::Bytes;
 use marram_placement::PgRow;
@@ -126,6 +127,7 @@ pub(crate) fn put(name: &str, version: u128, body: NewBody) -> ObjectCommand {
             content_type: "text/plain".to_owned(),
             metadata: vec![("a".to_owned(), "b".to_owned())],
             tags: Vec::new(),
+            asked: None,
             body,
         },
         precondition: Precondition::default(),

@@ -94,6 +94,8 @@ pub const POOL_PGS: u16 = 512;
 pub const API_MESSAGE_BYTES_MAX: usize = MIB + 64 * KIB;
 /// Object bytes in one message of the public API.
 pub const API_DATA_BYTES_MAX: usize = MIB;
+/// Pieces of first messages of calls that a server keeps until the rest is there, all together.
+pub const FIRST_MESSAGES_BYTES_MAX: usize = 32 * MIB;
 /// Objects that one call deletes.
 pub const DELETES_PER_CALL_MAX: usize = 1000;
 /// Events in one answer of a group.

@@ -346,6 +346,36 @@ impl RequestId {
     }
 }
 
+/// The form for people and for the metadata of errors: 32 hexadecimal digits, a hyphen, and the sequence.
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}-{}", self.client, self.sequence)
+    }
+}
+
+/// A text that is no request id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a request id has 32 hexadecimal digits, a hyphen, and a number")]
+pub struct RequestIdError;
+
+impl std::str::FromStr for RequestId {
+    type Err = RequestIdError;
+
+    /// Reads what `Display` wrote, and nothing else.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (client, sequence) = text.split_once('-').ok_or(RequestIdError)?;
+        let hex = client.len() == 32 && client.bytes().all(|b| b.is_ascii_hexdigit());
+        let digits = sequence.bytes().all(|b| b.is_ascii_digit());
+        if !hex || !digits {
+            return Err(RequestIdError);
+        }
+        Ok(Self {
+            client: u128::from_str_radix(client, 16).map_err(|_| RequestIdError)?,
+            sequence: sequence.parse().map_err(|_| RequestIdError)?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,5 +430,11 @@ mod tests {
             RequestId::decode(&mut Reader::new(&request.to_bytes())),
             Ok(request)
         );
+        let text = request.to_string();
+        assert_eq!(text, "00000010000000000000000000000000-3");
+        assert_eq!(text.parse(), Ok(request));
+        for wrong in ["", "3", &text[1..], &text[..33], &format!("{text}x"), "-3"] {
+            assert_eq!(wrong.parse::<RequestId>(), Err(RequestIdError), "{wrong}");
+        }
     }
 }

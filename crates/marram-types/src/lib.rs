@@ -37,7 +37,7 @@ pub use grant::{Grant, GrantError, Permission, Permissions, Scope, Target};
 pub use health::{ClusterHealth, Health, MaintainWork, NodeHealth};
 pub use ids::{
     BucketId, ClusterId, ClusterIdError, DataId, DriveId, Generation, GroupId, NodeId, PgId,
-    PoolId, ReplicaId, RequestId, ShardId, UploadId, VersionId,
+    PoolId, ReplicaId, RequestId, RequestIdError, ShardId, UploadId, VersionId,
 };
 pub use join_token::{JoinToken, JoinTokenError};
 pub use name::{BucketName, BucketNameError, KeyError, ObjectKey};

@@ -110,6 +110,10 @@ pub(crate) struct Globals {
     /// Read large objects through the endpoints too, not from the nodes that have their shards
     #[arg(long, global = true, help_heading = "Connection")]
     pub(crate) no_direct: bool,
+    /// Make the command's first change under this request id: one that an error told because its outcome was
+    /// unknown. The same command again then says what came of it and does nothing twice, for five minutes
+    #[arg(long, global = true, value_name = "ID", help_heading = "Connection")]
+    pub(crate) request_id: Option<marram_client::RequestId>,
     /// Have servers that export traces record this command, and print the trace's id on standard error;
     /// without it the trace of TRACEPARENT, if there is one, is passed on
     #[arg(long, global = true, help_heading = "Connection")]

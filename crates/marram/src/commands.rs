@@ -86,6 +86,7 @@ impl Context<'_> {
         config.ca_certificates = ca_file.map(read_ca).transpose()?;
         config.server_name = self.globals.tls_server_name.clone();
         config.direct_reads = !self.globals.no_direct;
+        config.first_request = self.globals.request_id;
         config.traceparent = self.trace.as_ref().map(ToString::to_string);
         Ok(config)
     }

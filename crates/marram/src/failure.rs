@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use marram_client::{ClientError, ConfigError, ErrorKind};
+use marram_client::{ClientError, ConfigError, ErrorKind, RequestId};
 use serde_json::json;
 
 use crate::filter::PatternError;
@@ -178,6 +178,14 @@ impl Failure {
         }
     }
 
+    /// The name of the change whose outcome is unknown.
+    fn request_id(&self) -> Option<RequestId> {
+        match self {
+            Self::Client { error, .. } => error.request_id(),
+            _ => None,
+        }
+    }
+
     /// Says it on standard error.
     pub(crate) fn tell(&self, as_json: bool) {
         if self.code() == 0 {
@@ -185,6 +193,9 @@ impl Failure {
         }
         if !as_json {
             eprintln!("marram: {self}");
+            if let Some(id) = self.request_id() {
+                eprintln!("marram: {}", again(id));
+            }
             return;
         }
         let (kind, reason) = match self {
@@ -196,6 +207,7 @@ impl Failure {
                 "message": self.to_string(),
                 "kind": kind,
                 "reason": reason,
+                "request_id": self.request_id().map(|id| id.to_string()),
                 "exit_code": self.code(),
             }
         });
@@ -208,9 +220,29 @@ impl Failure {
     }
 }
 
+/// What to do about an unknown outcome.
+fn again(id: RequestId) -> String {
+    format!(
+        "to hear what came of it, run the same command again with --request-id {id}, within five minutes"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_outcome_says_how_to_hear_of_it() {
+        let id = RequestId {
+            client: 1,
+            sequence: 2,
+        };
+        let said = again(id);
+        assert!(
+            said.contains("--request-id 00000000000000000000000000000001-2"),
+            "{said}"
+        );
+    }
 
     #[test]
     fn exit_codes() {

@@ -74,6 +74,7 @@ pub(crate) async fn set(
 ) -> Result<v1::BucketProfile, ProfileError> {
     let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
     let profile = validate::profile(&request.profile)?.ok_or(ProfileError::NoProfile)?;
+    let id = validate::request_id(request.request_id.as_ref())?;
     let deadline = Instant::now() + SETTLE_TIME;
     let record = core.bucket(&name).await?;
     if record.profile != profile {
@@ -83,8 +84,7 @@ pub(crate) async fn set(
         name: name.clone(),
         profile,
     };
-    // Not tied to a request id: the same decision again changes nothing.
-    let changed = match core.root_decision(&command).await? {
+    let changed = match core.root_command(id, &command).await? {
         RootOutcome::Bucket(record) => record,
         RootOutcome::Refused(refusal) => return Err(ProfileError::Refused(refusal)),
         _ => return Err(GroupError::Kind(GroupId::ROOT).into()),

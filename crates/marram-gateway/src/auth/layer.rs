@@ -41,12 +41,18 @@ struct Gate {
     core: Arc<Core>,
     /// Places of those who look whether a key was just made.
     looks: Semaphore,
+    firsts: first::FirstMemory,
 }
 
 impl AuthLayer {
     pub(crate) fn new(core: Arc<Core>) -> Self {
         let looks = Semaphore::new(LOOKS_MAX);
-        let gate = Arc::new(Gate { core, looks });
+        let firsts = first::FirstMemory::default();
+        let gate = Arc::new(Gate {
+            core,
+            looks,
+            firsts,
+        });
         Self { gate }
     }
 }
@@ -71,6 +77,7 @@ impl Fault for GateError {
         match self {
             Self::Auth(error) => error.reason(),
             Self::First(first::FirstError::Late) => Reason::UploadStalled,
+            Self::First(first::FirstError::Busy) => Reason::Overloaded,
             Self::First(_) => Reason::InvalidArgument,
             Self::Denied { .. } => Reason::PermissionDenied,
         }
@@ -79,7 +86,10 @@ impl Fault for GateError {
     fn details(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Denied { permission, .. } => vec![("permission", (*permission).to_owned())],
-            _ => Vec::new(),
+            Self::First(first::FirstError::Busy | first::FirstError::Late) | Self::Auth(_) => {
+                Vec::new()
+            }
+            Self::First(_) => vec![("field", "message".to_owned())],
         }
     }
 }
@@ -188,7 +198,7 @@ impl Gate {
             Rule::Operator => (request, vec![access::operator()]),
             Rule::Of(needs) => {
                 let (parts, body) = request.into_parts();
-                let (message, body) = first::take(body).await?;
+                let (message, body) = first::take(&self.firsts, body).await?;
                 let needs = needs(message).map_err(first::FirstError::from)?;
                 (Request::from_parts(parts, body), needs)
             }
@@ -274,5 +284,37 @@ where
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use marram_proto::v1;
+    use prost::Message;
+    use tonic::Code;
+    use tonic_types::StatusExt;
+
+    use super::first::FirstError;
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_first_message_is_said_with_its_field() {
+        let damaged = v1::Chunk::decode(&b"\x0a"[..]).expect_err("cut");
+        for error in [
+            FirstError::TooLarge(9),
+            FirstError::Cut,
+            FirstError::Compressed,
+            FirstError::Damaged(damaged),
+        ] {
+            let status = status::of(&GateError::First(error));
+            assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+            let details = status.get_error_details();
+            let metadata = &details.error_info().expect("an ErrorInfo").metadata;
+            assert_eq!(metadata["field"], "message", "{status}");
+        }
+        let busy = status::of(&GateError::First(FirstError::Busy));
+        assert_eq!(busy.code(), Code::ResourceExhausted);
+        assert!(busy.get_error_details().retry_info().is_some());
+        assert!(busy.message().contains("again later"), "{busy}");
     }
 }

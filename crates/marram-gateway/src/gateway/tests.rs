@@ -17,6 +17,7 @@ mod limits;
 mod liveness;
 mod objects;
 mod observed;
+mod once;
 mod process;
 mod quota;
 mod ranges;

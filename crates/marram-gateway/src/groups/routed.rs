@@ -17,7 +17,10 @@ pub(crate) struct Routed(pub(crate) Arc<Router>);
 
 fn error(group: GroupId, error: &RouteError) -> GroupError {
     match error {
-        RouteError::OutcomeUnknown => GroupError::OutcomeUnknown(group),
+        RouteError::OutcomeUnknown => GroupError::OutcomeUnknown {
+            group,
+            request: None,
+        },
         RouteError::Overloaded(_) => GroupError::Overloaded(group),
         RouteError::NoRoom(_) => GroupError::NoRoom(group),
         RouteError::Unavailable { .. } | RouteError::NoRoute(_) => {

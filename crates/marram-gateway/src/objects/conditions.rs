@@ -93,6 +93,7 @@ mod tests {
             version: VersionId(1),
             generation: Generation(7),
             modified_ms: 1_000,
+            placed_ms: None,
             size: 3,
             crc64: 5,
             etag: "\"tag\"".to_owned(),

@@ -50,6 +50,7 @@ pub(super) async fn run(
         metadata: put.header.metadata.clone(),
         tags: put.header.tags.clone(),
         body,
+        asked: put.asked,
     };
     let command = ObjectCommand::Put {
         bucket: put.bucket.bucket,
@@ -61,6 +62,11 @@ pub(super) async fn run(
     let outcome = mutate(&put.core, put.group, put.header.request, &command).await?;
     put.core.calls.phase(Phase::Commit, began.elapsed());
     match outcome {
+        // Of this attempt, or of one before it whose bytes may have been others.
+        ObjectOutcome::Copied(copied) => {
+            put.core.calls.put(copied.size);
+            Ok(convert::copied(put.header.key.as_str(), *copied))
+        }
         ObjectOutcome::Committed {
             version: committed,
             generation,
@@ -95,6 +101,7 @@ fn row(put: &Put, version: NewVersion, generation: Generation, modified_ms: u64)
         version: version.version,
         generation,
         modified_ms,
+        placed_ms: None,
         size: version.size,
         crc64: version.crc64,
         etag: version.etag,
@@ -121,6 +128,8 @@ async fn read_back(put: &Put) -> Result<v1::ObjectInfo, PutError> {
         bucket: put.header.bucket.clone(),
         key: put.header.key.clone(),
     };
-    let found = lookup(&put.core, &name).await.map_err(PutError::ReadBack)?;
+    let request = put.header.request;
+    let found = lookup(&put.core, &name).await;
+    let found = found.map_err(|error| PutError::ReadBack { request, error })?;
     Ok(convert::object(name.key.as_str(), &found.row))
 }

@@ -2,6 +2,7 @@
 
 use marram_meta::Refusal;
 use marram_object::{Unreadable, WriteFailure};
+use marram_types::RequestId;
 
 use crate::core::{BucketError, Busy, GateClosed};
 use crate::groups::GroupError;
@@ -31,8 +32,12 @@ pub(crate) enum PutError {
     NoPool { width: usize },
     #[error(transparent)]
     Writing(#[from] WriteFailure),
-    #[error("the object was written, and what came of it cannot be read back: {0}")]
-    ReadBack(LookupError),
+    #[error("the object was written, and what came of it cannot be read back: {error}")]
+    ReadBack {
+        /// Under which the same call is not done twice.
+        request: RequestId,
+        error: LookupError,
+    },
     #[error(transparent)]
     Gate(#[from] GateClosed),
     #[error(transparent)]
@@ -55,7 +60,7 @@ impl Fault for PutError {
             Self::NotEnoughNodes { .. } | Self::Writing(_) => Reason::NotEnoughNodes,
             Self::NoPool { .. } | Self::Aborted => Reason::MetadataUnavailable,
             Self::Source(_) => Reason::DataUnavailable,
-            Self::ReadBack(_) => Reason::OutcomeUnknown,
+            Self::ReadBack { .. } => Reason::OutcomeUnknown,
             Self::Gate(closed) => closed.reason(),
             Self::Busy(_) => Reason::Overloaded,
         }
@@ -73,11 +78,8 @@ impl Fault for PutError {
                 vec![("living", living.to_string()), ("need", need.to_string())]
             }
             Self::NoPool { width } => vec![("width", width.to_string())],
-            Self::Writing(_)
-            | Self::ReadBack(_)
-            | Self::Busy(_)
-            | Self::Source(_)
-            | Self::Aborted => Vec::new(),
+            Self::ReadBack { request, .. } => vec![("request_id", request.to_string())],
+            Self::Writing(_) | Self::Busy(_) | Self::Source(_) | Self::Aborted => Vec::new(),
         }
     }
 }

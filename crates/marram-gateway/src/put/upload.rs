@@ -58,9 +58,10 @@ impl Fault for UploadError {
                 ("declared", declared.to_string()),
                 ("received", received.to_string()),
             ],
-            Self::Broken { received, .. } | Self::NoTrailer { received } => {
-                vec![("received", received.to_string())]
-            }
+            Self::Broken { received, .. } | Self::NoTrailer { received } => vec![
+                ("field", "message".to_owned()),
+                ("received", received.to_string()),
+            ],
             Self::Invalid(field) => field.details(),
             Self::ObjectChecksum(mismatch) => vec![
                 ("checksum", mismatch.kind.to_owned()),

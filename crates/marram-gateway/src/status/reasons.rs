@@ -83,7 +83,7 @@ impl Reason {
             Self::InvalidPart => "A part to complete with was never uploaded, or is not the one that the caller means; `part` of the metadata tells which. The upload is as it was.",
             Self::PartTooSmall => "A part that is not the last one has less than 5 MiB; `part` of the metadata tells which. Upload it again.",
             Self::PartTooLarge => "The part has more than 5 GiB. Upload smaller parts.",
-            Self::OutcomeUnknown => "The change may or may not have happened. The same call with the same request id says which.",
+            Self::OutcomeUnknown => "The change may or may not have happened, and asking for it failed too. Make the same call again with the request id that `request_id` of the metadata tells, as 32 hexadecimal digits (`client`), a hyphen and a number (`sequence`): it is answered with what came of the first one, and nothing is done twice. Within five minutes; where there is no `request_id`, look before you repeat the call.",
             Self::Overloaded => "A queue is full. Nothing was done.",
             Self::MetadataUnavailable => "The metadata cannot be asked at the moment, often because a leader is being elected.",
             Self::TokenMissing => "The call has no `authorization: Bearer` token.",

@@ -1,6 +1,6 @@
 //! Metadata groups of one replica each, without a log.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use marram_meta::{
     answer_root, apply_object, apply_root, stamp, view,
 };
 use marram_placement::PoolTable;
-use marram_types::{BucketId, GroupId, ReplicaId};
+use marram_types::{BucketId, GroupId, PoolId, ReplicaId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -33,10 +33,14 @@ pub(crate) struct FakeGroups {
     groups: Mutex<Vec<Group>>,
     view: watch::Sender<Arc<ClusterView>>,
     silent: Mutex<HashSet<GroupId>>,
+    /// Commands of which the answers are lost on the way back, so many of each group.
+    lost: Mutex<HashMap<GroupId, usize>>,
     /// Commands to the object groups wait while this is set.
     held: watch::Sender<bool>,
     /// Commands that wait.
     waiting: watch::Sender<usize>,
+    /// Pools that the object groups know.
+    fenced: Mutex<HashSet<PoolId>>,
     /// Something was applied.
     applied: watch::Sender<()>,
     /// The view that the gateway does not see yet, while it lags.
@@ -53,8 +57,10 @@ impl FakeGroups {
             groups: Mutex::new((0..=object_groups).map(|_| group()).collect()),
             view: watch::Sender::default(),
             silent: Mutex::default(),
+            lost: Mutex::default(),
             held: watch::Sender::default(),
             waiting: watch::Sender::default(),
+            fenced: Mutex::default(),
             applied: watch::Sender::default(),
             unseen: Mutex::default(),
         }
@@ -79,6 +85,17 @@ impl FakeGroups {
     /// A group that does not answer from now on.
     pub(crate) fn silence(&self, group: GroupId) {
         self.silent.lock().insert(group);
+    }
+
+    /// The group's next commands are carried out, and so many answers are lost.
+    pub(crate) fn lose(&self, group: GroupId, answers: usize) {
+        self.lost.lock().insert(group, answers);
+    }
+
+    fn loses(&self, group: GroupId) -> bool {
+        let mut lost = self.lost.lock();
+        let left = lost.get_mut(&group).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
     }
 
     /// Commands to object groups wait from now on, or do not any more.
@@ -154,6 +171,7 @@ impl FakeGroups {
     pub(crate) fn fence_pool(&self, table: &PoolTable) {
         let rows = (0..).zip(table.rows.iter().cloned()).collect();
         let pool = table.pool();
+        self.fenced.lock().insert(pool);
         self.fence(&ObjectCommand::LayoutFence { pool, rows });
     }
 
@@ -174,9 +192,16 @@ impl FakeGroups {
         self.root(&RootCommand::Quota(QuotaCommand::Report { bucket, leases }));
     }
 
-    /// What the root group's leader does: brings tombstones and pending bucket records to every
+    /// What the root group's leader does: brings new pools, tombstones and pending bucket records to every
     /// group.
     fn settle(&self) {
+        let pools = self.view.borrow().pools.clone();
+        for (pool, table) in &pools {
+            let known = self.fenced.lock().contains(pool);
+            if !known {
+                self.fence_pool(table);
+            }
+        }
         let stones = self.view.borrow().tombstones.clone();
         for stone in stones.into_values() {
             self.fence(&ObjectCommand::Tombstone(stone));
@@ -221,12 +246,21 @@ impl Groups for FakeGroups {
         _within: Duration,
     ) -> Result<Bytes, GroupError> {
         if self.silent.lock().contains(&group) {
-            return Err(GroupError::OutcomeUnknown(group));
+            return Err(GroupError::OutcomeUnknown {
+                group,
+                request: None,
+            });
         }
         self.let_pass(group).await;
         let outcome = self.apply(group, &command);
         if group == GroupId::ROOT {
             self.settle();
+        }
+        if self.loses(group) {
+            return Err(GroupError::OutcomeUnknown {
+                group,
+                request: None,
+            });
         }
         Ok(outcome.into())
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Events that wait for one watcher; a slower one reads the tables.
-pub(super) const MAILBOX_EVENTS_MAX: usize = 256;
+pub(crate) const MAILBOX_EVENTS_MAX: usize = 256;
 
 /// An event of a group, by the group's place in the revision.
 pub(super) type Mail = (usize, EventPlace, Arc<Event>);

@@ -69,6 +69,7 @@ impl Group {
                 content_type: String::new(),
                 metadata: Vec::new(),
                 tags: Vec::new(),
+                asked: None,
                 body: NewBody::Inline {
                     data,
                     bytes: b"abc".to_vec().into(),

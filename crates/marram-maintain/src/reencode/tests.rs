@@ -304,6 +304,7 @@ impl World {
                     content_type: String::new(),
                     metadata: Vec::new(),
                     tags: Vec::new(),
+                    asked: None,
                     body,
                 },
                 precondition: Precondition::default(),

@@ -36,6 +36,8 @@ pub(crate) enum Past {
 pub(crate) enum PastHead<'a> {
     Version {
         modified_ms: u64,
+        /// Since when the version before it is not current.
+        took_its_place_ms: u64,
         size: u64,
         etag: &'a str,
         numbered: bool,
@@ -92,6 +94,7 @@ pub(crate) fn deser_past_head(bytes: &[u8]) -> Result<PastHead<'_>, DecodeError>
         let head = deser_head(from.rest())?;
         return Ok(PastHead::Version {
             modified_ms: head.modified_ms,
+            took_its_place_ms: head.took_its_place_ms,
             size: head.size,
             etag: head.etag,
             numbered: head.numbered,

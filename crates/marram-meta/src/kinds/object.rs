@@ -12,18 +12,39 @@ use crate::stored::{Stored, get_profile, put_profile};
 
 /// Version 1 did not say whether an extent has another profile. Version 3 is that of numbered versions,
 /// and ends with a byte of its own; null versions are written as version 2. Those two with tags, which
-/// come before that byte, are 5 and 4.
-const VERSION: u8 = TAGGED_NUMBERED_VERSION;
+/// come before that byte, are 5 and 4. Versions of which there is more to say, behind the entity tag a byte of
+/// flags and what they announce, are 7 and 6; these always have the list of tags.
+const VERSION: u8 = FLAGGED_NUMBERED_VERSION;
 const NULL_VERSION: u8 = 2;
 const NUMBERED_VERSION: u8 = 3;
 const TAGGED_NULL_VERSION: u8 = 4;
 const TAGGED_NUMBERED_VERSION: u8 = 5;
+const FLAGGED_NULL_VERSION: u8 = 6;
+const FLAGGED_NUMBERED_VERSION: u8 = 7;
+
+/// What is said of it was changed since it took its place; when that was follows.
+const DESCRIBED: u8 = 1;
 
 /// Ends a numbered version's row.
 const NUMBERED: u8 = 1;
 
 fn is_numbered(version: u8) -> bool {
-    matches!(version, NUMBERED_VERSION | TAGGED_NUMBERED_VERSION)
+    matches!(
+        version,
+        NUMBERED_VERSION | TAGGED_NUMBERED_VERSION | FLAGGED_NUMBERED_VERSION
+    )
+}
+
+/// What follows the entity tag: when the version took its place, where it was described since.
+fn get_placed(version: u8, from: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
+    if version < FLAGGED_NULL_VERSION {
+        return Ok(None);
+    }
+    match from.u8()? {
+        0 => Ok(None),
+        DESCRIBED => from.varint().map(Some),
+        _ => Err(DecodeError::Invalid("version row")),
+    }
 }
 
 /// Where a version's bytes are.
@@ -54,8 +75,11 @@ pub struct VersionRow {
     pub version: VersionId,
     /// The index that committed it, plus the group's offset (rules.md 15).
     pub generation: Generation,
-    /// Leader time of the commit.
+    /// Leader time of the commit, or of the last change of what is said of it.
     pub modified_ms: u64,
+    /// Leader time of the commit, where what is said of it was changed since: from then on the version before it
+    /// is not current.
+    pub placed_ms: Option<u64>,
     /// Bytes.
     pub size: u64,
     /// CRC64/NVME of all bytes.
@@ -85,6 +109,11 @@ pub struct VersionRow {
 }
 
 impl VersionRow {
+    /// Since when the version that it replaced is not current.
+    pub(crate) fn took_its_place_ms(&self) -> u64 {
+        self.placed_ms.unwrap_or(self.modified_ms)
+    }
+
     /// Compares the extents with what the row should have.
     pub(crate) fn judge(&mut self, extents: &[Extent]) {
         let nominal = self.nominal;
@@ -111,6 +140,7 @@ pub(crate) struct RowRef<'a> {
     pub(crate) version: VersionId,
     pub(crate) generation: Generation,
     pub(crate) modified_ms: u64,
+    pub(crate) placed_ms: Option<u64>,
     pub(crate) size: u64,
     pub(crate) crc64: u64,
     pub(crate) etag: &'a str,
@@ -142,6 +172,8 @@ pub(crate) struct RowHead<'a> {
     pub(crate) size: u64,
     pub(crate) etag: &'a str,
     pub(crate) numbered: bool,
+    /// Since when the version that it replaced is not current.
+    pub(crate) took_its_place_ms: u64,
 }
 
 /// Where a row's bytes are, without the extents.
@@ -203,12 +235,16 @@ pub(crate) fn deser_key(key: &[u8]) -> Result<(BucketId, &str), DecodeError> {
 pub(crate) fn deser_head(bytes: &[u8]) -> Result<RowHead<'_>, DecodeError> {
     let mut from = Reader::new(bytes);
     let version = from.version("version row version", VERSION)?;
+    let generation = Generation(from.varint()?);
+    let (modified_ms, size) = (from.varint()?, from.varint()?);
+    let etag = from.str()?;
     Ok(RowHead {
+        generation,
+        modified_ms,
+        size,
+        etag,
         numbered: is_numbered(version),
-        generation: Generation(from.varint()?),
-        modified_ms: from.varint()?,
-        size: from.varint()?,
-        etag: from.str()?,
+        took_its_place_ms: get_placed(version, &mut from)?.unwrap_or(modified_ms),
     })
 }
 
@@ -222,6 +258,7 @@ pub(crate) fn deser_body_kind(bytes: &[u8]) -> Result<BodyKind, DecodeError> {
         from.varint()?;
     }
     from.str()?;
+    get_placed(version, &mut from)?;
     from.raw(FIXED + usize::from(version > 1))?;
     match from.u8()? {
         1 => DataId::decode(&mut from).map(BodyKind::Inline),
@@ -234,19 +271,23 @@ pub(crate) fn deser_body_kind(bytes: &[u8]) -> Result<BodyKind, DecodeError> {
 
 impl RowRef<'_> {
     pub(crate) fn encode(&self, out: &mut Writer) {
-        let version = match (self.numbered, self.tags.is_empty()) {
-            (false, true) => NULL_VERSION,
-            (true, true) => NUMBERED_VERSION,
-            (false, false) => TAGGED_NULL_VERSION,
-            (true, false) => TAGGED_NUMBERED_VERSION,
+        let version = match (self.placed_ms, self.numbered, self.tags.is_empty()) {
+            (Some(_), false, _) => FLAGGED_NULL_VERSION,
+            (Some(_), true, _) => FLAGGED_NUMBERED_VERSION,
+            (None, false, true) => NULL_VERSION,
+            (None, true, true) => NUMBERED_VERSION,
+            (None, false, false) => TAGGED_NULL_VERSION,
+            (None, true, false) => TAGGED_NUMBERED_VERSION,
         };
         out.u8(version)
             .varint(self.generation.0)
             .varint(self.modified_ms)
             .varint(self.size)
-            .str(self.etag)
-            .u128_be(self.version.0)
-            .u64_be(self.crc64);
+            .str(self.etag);
+        if let Some(placed_ms) = self.placed_ms {
+            out.u8(DESCRIBED).varint(placed_ms);
+        }
+        out.u128_be(self.version.0).u64_be(self.crc64);
         put_profile(out, self.nominal);
         out.bool(self.narrowed)
             .bool(self.under_protected)
@@ -265,7 +306,11 @@ impl RowRef<'_> {
             }
             BodyRef::Parts(parts) => parts.encode(out.u8(4)),
         }
-        out.str(self.content_type).raw(self.metadata).raw(self.tags);
+        out.str(self.content_type).raw(self.metadata);
+        if self.tags.is_empty() && version >= TAGGED_NULL_VERSION {
+            put_metadata(out, &[]);
+        }
+        out.raw(self.tags);
         if self.numbered {
             out.u8(NUMBERED);
         }
@@ -293,6 +338,7 @@ impl Stored for VersionRow {
             version: self.version,
             generation: self.generation,
             modified_ms: self.modified_ms,
+            placed_ms: self.placed_ms,
             size: self.size,
             crc64: self.crc64,
             etag: &self.etag,
@@ -315,6 +361,7 @@ impl Stored for VersionRow {
         let modified_ms = from.varint()?;
         let size = from.varint()?;
         let etag = from.str()?.to_owned();
+        let placed_ms = get_placed(version, from)?;
         let id = VersionId(from.u128_be()?);
         let crc64 = from.u64_be()?;
         let nominal = get_profile(from)?;
@@ -346,6 +393,7 @@ impl Stored for VersionRow {
             version: id,
             generation,
             modified_ms,
+            placed_ms,
             size,
             crc64,
             etag,

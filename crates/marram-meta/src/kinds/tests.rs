@@ -18,7 +18,7 @@ use super::{
     upload_drop,
 };
 use crate::stored::Stored;
-use crate::testing::arb;
+use crate::testing::{arb, forms};
 use crate::{
     AccessKeyRecord, Body, BucketRecord, ClusterRecord, DeleteMarker, GroupRecord, NodeRecord,
     PartRow, RepairTicket, UploadRow, Usage, VersionRow,
@@ -107,7 +107,7 @@ proptest! {
         round_trip(&past);
         let stored = past.ser_value();
         let head = noncurrent::deser_past_head(&stored).unwrap();
-        let (Past::Version(row), PastHead::Version { modified_ms, size, etag, numbered }) =
+        let (Past::Version(row), PastHead::Version { modified_ms, size, etag, numbered, took_its_place_ms: _ }) =
             (past, head)
         else {
             panic!("a version");
@@ -285,6 +285,22 @@ fn first_forms_of_references_and_request_records_are_read() {
     assert_eq!(DataRef::deser_value(&live), Ok(expected));
 }
 
+/// Rows that former releases wrote are on drives.
+#[test]
+fn rows_of_former_releases_are_read() {
+    forms::kept("cluster", arb::cluster());
+    forms::kept("node", arb::node());
+    forms::kept("group", arb::group());
+    forms::kept("bucket", arb::bucket());
+    forms::kept("access-key", arb::access_key());
+    forms::kept("version", arb::version_row());
+    forms::kept("upload", arb::upload_row());
+    forms::kept("part", arb::part_row());
+    forms::kept("ticket", arb::ticket());
+    forms::kept("lease", arb::lease());
+    forms::kept("lifecycle", arb::lifecycle());
+}
+
 /// Rows on drives must be readable for ever: these forms never change, they only get successors.
 #[test]
 fn the_forms_of_a_row_stay() {
@@ -292,6 +308,7 @@ fn the_forms_of_a_row_stay() {
         version: VersionId(1),
         generation: Generation(2),
         modified_ms: 3,
+        placed_ms: None,
         size: 4,
         crc64: 5,
         etag: "e".to_owned(),
@@ -344,6 +361,42 @@ fn the_forms_of_a_row_stay() {
         let inline = BodyKind::Inline(crate::testing::data(6, 7));
         assert_eq!(deser_body_kind(&form), Ok(inline));
         assert_eq!(VersionRow::deser_value(&form), Ok(row.clone()));
+    }
+}
+
+/// What is said of a row beside that has flags, behind the entity tag.
+#[test]
+fn the_form_of_a_described_row_stays() {
+    let plain = [
+        [2, 2, 3, 4, 1, b'e'].to_vec(),
+        1_u128.to_be_bytes().to_vec(),
+        5_u64.to_be_bytes().to_vec(),
+        vec![1, 2, 0, 1, 0, 3, 1, 1, b'c', 0],
+    ]
+    .concat();
+    let row = VersionRow::deser_value(&plain).unwrap();
+    let tag = vec![("t".to_owned(), "w".to_owned())];
+    for (version, numbered, tags, end) in [
+        (6, false, Vec::new(), &[0][..]),
+        (6, false, tag.clone(), &[1, 1, b't', 1, b'w']),
+        (7, true, Vec::new(), &[0, 1]),
+        (7, true, tag, &[1, 1, b't', 1, b'w', 1]),
+    ] {
+        let described = VersionRow {
+            placed_ms: Some(9),
+            numbered,
+            tags,
+            ..row.clone()
+        };
+        let form = [&[version], &plain[1..6], &[1, 9], &plain[6..], end].concat();
+        assert_eq!(described.ser_value(), form);
+        assert_eq!(VersionRow::deser_value(&form), Ok(described));
+        let head = deser_head(&form).unwrap();
+        assert_eq!((head.modified_ms, head.took_its_place_ms), (3, 9));
+        assert_eq!(deser_body_kind(&form), Ok(BodyKind::Spilled));
+        let unknown = [&[version], &plain[1..6], &[2, 9], &plain[6..], end].concat();
+        assert!(VersionRow::deser_value(&unknown).is_err());
+        assert!(deser_head(&unknown).is_err() && deser_body_kind(&unknown).is_err());
     }
 }
 

@@ -103,6 +103,8 @@ fn describe(
     if let Some(metadata) = metadata {
         row.metadata = metadata.to_vec();
     }
+    // The version before it is not current since it was committed, and not only since now.
+    row.placed_ms = Some(row.took_its_place_ms());
     row.generation = Generation(apply.index + apply.state.generation_offset);
     row.modified_ms = apply.now_ms();
     let told = told(&row);

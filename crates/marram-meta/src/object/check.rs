@@ -19,7 +19,7 @@ pub(super) fn check_form(put: &PutRef<'_>, index: u64) -> Result<(), Malformed> 
         return Err(Malformed::Key);
     }
     check_metadata(put.metadata_bytes, put.content_type)?;
-    let tags = put.owned_tags().map_err(|_| Malformed::Tags)?;
+    let tags = put.owned_tags();
     check_tags(&tags)?;
     if put.etag.len() > ETAG_BYTES_MAX {
         return Err(Malformed::Metadata);

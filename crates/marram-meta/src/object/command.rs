@@ -13,8 +13,8 @@ use super::put_ref::{PutRef, get_precondition, put_precondition};
 use super::upload_command::UploadCommand;
 use super::version_command::VersionCommand;
 use crate::envelope::{
-    COMMAND_VERSION_OLDEST, Command, EVENTS_SINCE, LIFECYCLE_SINCE, QUOTA_SINCE, TAGS_SINCE,
-    VERSIONING_SINCE, WRITES_SINCE,
+    COMMAND_VERSION_OLDEST, COPIES_SINCE, Command, EVENTS_SINCE, LIFECYCLE_SINCE, QUOTA_SINCE,
+    TAGS_SINCE, VERSIONING_SINCE, WRITES_SINCE,
 };
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
@@ -28,6 +28,8 @@ use crate::stored::{Stored, get_drives, put_drives};
 pub(super) const TAG_PUT: u8 = 129;
 /// A put whose version has tags, which come last.
 pub(super) const TAG_PUT_TAGGED: u8 = 177;
+/// A put that says what was asked: as one with tags, and then the digest.
+pub(super) const TAG_PUT_ASKED: u8 = 212;
 pub(super) const TAG_DELETE: u8 = 130;
 const TAG_BUCKET_FENCE: u8 = 131;
 const TAG_RAISE_FLOORS: u8 = 133;
@@ -74,6 +76,9 @@ pub struct NewVersion {
     pub tags: Vec<(String, String)>,
     /// Where the bytes are.
     pub body: NewBody,
+    /// A digest of what the client asked, where it did not send the bytes: those of a copy may be others at
+    /// the next attempt (rules.md 14).
+    pub asked: Option<u64>,
 }
 
 /// What must hold of the present version for a mutation to happen. All given parts must hold; the
@@ -249,6 +254,7 @@ impl Command for ObjectCommand {
             Self::Version(_) => VERSIONING_SINCE,
             Self::KeepEvents { .. } => EVENTS_SINCE,
             Self::Annotate(_) => TAGS_SINCE,
+            Self::Put { content, .. } if content.asked.is_some() => COPIES_SINCE,
             Self::Put { content, .. } if !content.tags.is_empty() => TAGS_SINCE,
             Self::Upload(command) if command.is_of_stream() => WRITES_SINCE,
             Self::Upload(command) if command.has_tags() => TAGS_SINCE,
@@ -298,13 +304,23 @@ fn encode_put(
     content: &NewVersion,
     precondition: &Precondition,
 ) {
-    let is_tagged = !content.tags.is_empty();
-    out.u8(if is_tagged { TAG_PUT_TAGGED } else { TAG_PUT })
-        .u64_be(bucket.0)
-        .str(key.as_str());
+    let tag = match (content.asked, content.tags.is_empty()) {
+        (Some(_), _) => TAG_PUT_ASKED,
+        (None, false) => TAG_PUT_TAGGED,
+        (None, true) => TAG_PUT,
+    };
+    out.u8(tag).u64_be(bucket.0).str(key.as_str());
     put_precondition(out, precondition);
     encode_content(out, content);
-    out.raw(&tag_bytes(&content.tags));
+    match content.asked {
+        None => {
+            out.raw(&tag_bytes(&content.tags));
+        }
+        Some(asked) => {
+            put_metadata(out, &content.tags);
+            out.u64_be(asked);
+        }
+    }
 }
 
 fn encode_content(out: &mut Writer, content: &NewVersion) {
@@ -439,7 +455,9 @@ impl Stored for ObjectCommand {
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match from.u8()? {
-            tag @ (TAG_PUT | TAG_PUT_TAGGED) => PutRef::decode(tag, from)?.to_command()?,
+            tag @ (TAG_PUT | TAG_PUT_TAGGED | TAG_PUT_ASKED) => {
+                PutRef::decode(tag, from)?.to_command()?
+            }
             TAG_DELETE => Self::Delete {
                 bucket: BucketId(from.u64_be()?),
                 key: get_key(from)?,

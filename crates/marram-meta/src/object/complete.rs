@@ -146,6 +146,7 @@ fn row(
         version: new.version,
         generation: Generation(apply.index + apply.state.generation_offset),
         modified_ms: apply.now_ms(),
+        placed_ms: None,
         size: new.size,
         crc64: new.crc64,
         etag: new.etag.clone(),

@@ -144,7 +144,7 @@ fn due_noncurrent(
     Ok(rule.map(|_| past))
 }
 
-/// When something of a key was written, if it is there.
+/// Since when something of a key stands where it does, if it is there.
 fn written_at(
     kv: &dyn KvRead,
     record: &BucketRecord,
@@ -153,12 +153,12 @@ fn written_at(
 ) -> Result<Option<u64>, StateError> {
     let current: Option<VersionRow> = load(kv, Table::Objects, &ser_key(record.bucket, key))?;
     if let Some(row) = current.filter(|row| row.generation == generation) {
-        return Ok(Some(row.modified_ms));
+        return Ok(Some(row.took_its_place_ms()));
     }
     let row_key = past::ser_key(record.bucket, key, generation);
     let found: Option<Past> = load(kv, Table::Noncurrent, &row_key)?;
     Ok(found.map(|found| match found {
-        Past::Version(row) => row.modified_ms,
+        Past::Version(row) => row.took_its_place_ms(),
         Past::Marker(marker) => marker.modified_ms,
     }))
 }

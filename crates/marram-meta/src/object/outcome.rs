@@ -3,6 +3,7 @@
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{DriveId, Generation, UploadId, VersionId};
 
+use super::copied::CopiedVersion;
 use crate::kinds::bucket::BucketState;
 use crate::kinds::noncurrent::{get_place, put_place};
 use crate::kinds::quota::{Amount, Lease};
@@ -223,6 +224,8 @@ pub enum ObjectOutcome {
         /// CRC64/NVME of them.
         crc64: u64,
     },
+    /// The version is committed, by a put that says what was asked: this or an earlier attempt.
+    Copied(Box<CopiedVersion>),
     /// What went of what was due.
     Expired(Expired),
     /// The group's part of a quota, and what it holds.
@@ -305,6 +308,7 @@ fn decode_upload(tag: u8, from: &mut Reader<'_>) -> Result<ObjectOutcome, Decode
             persisted: from.varint()?,
             crc64: from.u64_be()?,
         },
+        212 => Of::Copied(Box::new(CopiedVersion::decode(from)?)),
         other => return Err(unknown("object outcome", other)),
     })
 }
@@ -321,6 +325,7 @@ fn encode_versions(out: &mut Writer, outcome: &ObjectOutcome) {
         Of::VersionDeleted { existed, marker } => {
             out.u8(176).bool(*existed).bool(*marker);
         }
+        Of::Copied(copied) => copied.encode(out.u8(212)),
         Of::Expired(done) => done.encode(out.u8(199)),
         Of::Lease { lease, held } => {
             lease.encode(out.u8(197));

@@ -4,6 +4,7 @@ use marram_types::caps::{COPIES_BYTES_MAX, ROW_EXTENTS_MAX};
 use marram_types::{DataId, Generation, Profile};
 
 use super::check::check_form;
+use super::copied::CopiedVersion;
 use super::extents::{History, adopt, history, settle};
 use super::fence::open_bucket;
 use super::outcome::ObjectOutcome;
@@ -63,6 +64,10 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
     row.numbered = record.versioning == Versioning::On;
     apply.kv.put(Table::Objects, &row_key, &row.ser_value())?;
     usage::change(apply, put.bucket, Usage::default(), counted)?;
+    if put.told_asked.is_some() {
+        let copied = copied(put, generation, apply.now_ms(), (&extents, protection));
+        return Ok(ObjectOutcome::Copied(Box::new(copied)));
+    }
     Ok(ObjectOutcome::Committed {
         version: put.version,
         generation,
@@ -70,6 +75,34 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
         narrowed: protection.narrowed,
         under_protected: protection.under_protected,
     })
+}
+
+/// What an attempt that reads other bytes is told of the new version.
+fn copied(
+    put: &PutRef<'_>,
+    generation: Generation,
+    modified_ms: u64,
+    (extents, protection): (&[Extent], Protection),
+) -> CopiedVersion {
+    let mut profiles = Vec::new();
+    for extent in extents {
+        if !profiles.contains(&extent.profile) {
+            profiles.push(extent.profile);
+        }
+    }
+    CopiedVersion {
+        version: put.version,
+        generation,
+        modified_ms,
+        size: put.size,
+        crc64: put.crc64,
+        etag: put.etag.to_owned(),
+        content_type: put.content_type.to_owned(),
+        metadata: put.owned_metadata(),
+        tags: put.owned_tags(),
+        profiles,
+        under_protected: protection.under_protected,
+    }
 }
 
 /// What is counted of the new version.
@@ -166,6 +199,7 @@ fn row<'a>(
         version: put.version,
         generation,
         modified_ms,
+        placed_ms: None,
         size: put.size,
         crc64: put.crc64,
         etag: put.etag,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, Crc64Nvme, DataId, Generation, ObjectKey, VersionId};
 
-use super::command::{NewBody, NewVersion, ObjectCommand, Precondition, TAG_PUT, TAG_PUT_TAGGED};
+use super::command::{NewBody, NewVersion, ObjectCommand, Precondition, TAG_PUT, TAG_PUT_ASKED};
 use super::new_extent::{NewExtent, get_new_extents};
 use crate::kinds::object::{get_metadata, skip_metadata};
 
@@ -43,6 +43,8 @@ pub(super) struct PutRef<'a> {
     /// The encoded list; empty where there are none.
     pub(super) tags: &'a [u8],
     pub(super) body: NewBodyRef<'a>,
+    /// A digest of what the client asked, where its own bytes are not that.
+    pub(super) told_asked: Option<u64>,
 }
 
 pub(super) fn put_precondition(out: &mut Writer, precondition: &Precondition) {
@@ -144,10 +146,14 @@ impl<'a> PutRef<'a> {
             2 => NewBodyRef::Extents(get_new_extents(from)?),
             _ => return Err(DecodeError::Invalid("body")),
         };
-        let tags = if tag == TAG_PUT_TAGGED {
-            skip_metadata(from)?.0
-        } else {
+        let tags = if tag == TAG_PUT {
             &[]
+        } else {
+            skip_metadata(from)?.0
+        };
+        let told_asked = match tag {
+            TAG_PUT_ASKED => Some(from.u64_be()?),
+            _ => None,
         };
         Ok(Self {
             bucket,
@@ -162,12 +168,16 @@ impl<'a> PutRef<'a> {
             metadata_bytes,
             tags,
             body,
+            told_asked,
         })
     }
 
     /// A digest of what the client asked: nothing of it differs between attempts (rules.md 14).
     /// The `ETag` follows from size and checksum.
     pub(super) fn asked(&self) -> u64 {
+        if let Some(asked) = self.told_asked {
+            return asked;
+        }
         let mut out = Writer::with_capacity(128 + self.key.len() + self.metadata.len());
         out.u8(TAG_PUT).u64_be(self.bucket.0).str(self.key);
         put_precondition_ref(&mut out, &self.precondition);
@@ -180,11 +190,16 @@ impl<'a> PutRef<'a> {
     }
 
     /// The tags, copied out.
-    pub(super) fn owned_tags(&self) -> Result<Vec<(String, String)>, DecodeError> {
+    pub(super) fn owned_tags(&self) -> Vec<(String, String)> {
         if self.tags.is_empty() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        get_metadata(&mut Reader::new(self.tags))
+        get_metadata(&mut Reader::new(self.tags)).expect("passed over when the put was read")
+    }
+
+    /// The user metadata, copied out.
+    pub(super) fn owned_metadata(&self) -> Vec<(String, String)> {
+        get_metadata(&mut Reader::new(self.metadata)).expect("passed over when the put was read")
     }
 
     /// The command with everything copied out of its entry.
@@ -205,9 +220,10 @@ impl<'a> PutRef<'a> {
                 crc64: self.crc64,
                 etag: self.etag.to_owned(),
                 content_type: self.content_type.to_owned(),
-                metadata: get_metadata(&mut Reader::new(self.metadata))?,
-                tags: self.owned_tags()?,
+                metadata: self.owned_metadata(),
+                tags: self.owned_tags(),
                 body,
+                asked: self.told_asked,
             },
             precondition: self.precondition.to_owned(),
         })

@@ -220,6 +220,15 @@ pub struct GroupCounters {
 /// many.
 pub const TICKETS_COUNTED_MAX: u32 = 10_000;
 
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestAnswer {
+    /// A digest of what was asked.
+    pub asked: Option<u64>,
+    /// The outcome, in the encoding of [`ObjectOutcome`](crate::ObjectOutcome).
+    pub outcome: Vec<u8>,
+}
+
 /// An answer of an object group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObjectAnswer {
@@ -262,6 +271,8 @@ pub enum ObjectAnswer {
     LostTotals(LostTotals),
     /// To `Named`.
     Named(NamedAnswer),
+    /// To `Request`; none: it was not carried out, or that is forgotten.
+    Request(Option<RequestAnswer>),
     /// To `Live`; none: nothing holds the data.
     Live(Option<LiveExtent>),
     /// To `Upload`.
@@ -382,6 +393,14 @@ fn encode_uploads(out: &mut Writer, answer: &ObjectAnswer) {
             out.u8(73).bool(*any);
         }
         ObjectAnswer::Version(found) => found.encode(out.u8(80)),
+        ObjectAnswer::Request(found) => {
+            out.u8(213).option(found.as_ref(), |out, found| {
+                out.option(found.asked.as_ref(), |out, asked| {
+                    out.u64_be(*asked);
+                })
+                .bytes(&found.outcome);
+            });
+        }
         ObjectAnswer::Events(page) => page.encode(out.u8(90)),
         ObjectAnswer::JudgingNoncurrent(buckets) => {
             out.u8(82).list(buckets, |out, (bucket, after)| {
@@ -414,6 +433,12 @@ fn decode_answer(from: &mut Reader<'_>, whole: &Bytes) -> Result<ObjectAnswer, D
         }),
         4 => ObjectAnswer::Usage(Usage::decode(from)?),
         199 => ObjectAnswer::Due(DueAnswer::decode(from)?),
+        213 => ObjectAnswer::Request(from.option(|from| {
+            Ok(RequestAnswer {
+                asked: from.option(Reader::u64_be)?,
+                outcome: from.bytes()?.to_vec(),
+            })
+        })?),
         197 => ObjectAnswer::Lease {
             usage: Usage::decode(from)?,
             lease: from.option(Lease::decode)?,

@@ -275,8 +275,10 @@ impl Walk<'_> {
         };
         let (written_ms, size) = match past::deser_past_head(value)? {
             PastHead::Version {
-                modified_ms, size, ..
-            } => (modified_ms, Some(size)),
+                took_its_place_ms,
+                size,
+                ..
+            } => (took_its_place_ms, Some(size)),
             PastHead::Marker(marker) => (marker.modified_ms, None),
         };
         Ok(Seen {
@@ -292,7 +294,7 @@ impl Walk<'_> {
         let current = self.kv.get(Table::Objects, &row_key)?;
         let next = current.map(|row| {
             let head = deser_head(&row)?;
-            Ok::<_, DecodeError>((head.generation, head.modified_ms))
+            Ok::<_, DecodeError>((head.generation, head.took_its_place_ms))
         });
         let next = next
             .transpose()

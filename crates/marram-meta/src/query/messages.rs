@@ -1,7 +1,7 @@
 //! What an object group can be asked.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId};
+use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId, RequestId};
 
 use super::due::DueQuery;
 use super::events::EventsQuery;
@@ -192,6 +192,8 @@ pub enum ObjectQuery {
     },
     /// What happened after a place.
     Events(EventsQuery),
+    /// What came of a request, as far as it is known still.
+    Request(RequestId),
     /// How much garbage waits to be removed.
     GarbageTotals,
     /// How much lacks shards, and how urgently.
@@ -324,6 +326,9 @@ fn encode_uploads(out: &mut Writer, query: &ObjectQuery) {
                 })
                 .varint(u64::from(*limit));
         }
+        ObjectQuery::Request(request) => {
+            out.u8(213).raw(&request.to_bytes());
+        }
         _ => unreachable!("encoded by the caller"),
     }
 }
@@ -412,10 +417,6 @@ impl Stored for ObjectQuery {
             3 => Self::Begin {
                 bucket: BucketId(from.u64_be()?),
             },
-            199 => Self::Due(DueQuery::decode(from)?),
-            197 => Self::Lease {
-                bucket: BucketId(from.u64_be()?),
-            },
             4 => Self::Usage {
                 bucket: from.option(Reader::u64_be)?.map(BucketId),
             },
@@ -437,7 +438,6 @@ impl Stored for ObjectQuery {
                 limit: get_limit(from)?,
             },
             61 => Self::GarbageTotals,
-            110 => Self::LostTotals,
             111 => get_usages(from)?,
             70 => {
                 let (pg, data) = get_pair(from)?;
@@ -469,7 +469,20 @@ impl Stored for ObjectQuery {
                 limit: get_limit(from)?,
             },
             41 => Self::Judging,
-            other => return Err(unknown("object query", other)),
+            other => return decode_later(other, from),
         })
     }
+}
+
+/// Queries that came later.
+fn decode_later(tag: u8, from: &mut Reader<'_>) -> Result<ObjectQuery, DecodeError> {
+    Ok(match tag {
+        110 => ObjectQuery::LostTotals,
+        197 => ObjectQuery::Lease {
+            bucket: BucketId(from.u64_be()?),
+        },
+        199 => ObjectQuery::Due(DueQuery::decode(from)?),
+        213 => ObjectQuery::Request(RequestId::decode(from)?),
+        other => return Err(unknown("object query", other)),
+    })
 }

@@ -5,11 +5,11 @@ use std::ops::{Bound, ControlFlow};
 
 use marram_types::caps::LIST_PAGE_MAX;
 use marram_types::codec::{DecodeError, Writer};
-use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey};
+use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, RequestId};
 
 use super::answer::{
-    BeginAnswer, GroupCounters, HeadAnswer, ObjectAnswer, TAG_HEAD, TICKETS_COUNTED_MAX, VERSION,
-    encode_head_rest,
+    BeginAnswer, GroupCounters, HeadAnswer, ObjectAnswer, RequestAnswer, TAG_HEAD,
+    TICKETS_COUNTED_MAX, VERSION, encode_head_rest,
 };
 use super::due::due;
 use super::events::events;
@@ -30,7 +30,7 @@ use crate::kinds::profile_cursor::ProfileCursor;
 use crate::kinds::state::GroupState;
 use crate::kinds::ticket::{self, TicketWork};
 use crate::kinds::usage::Usage;
-use crate::kinds::{bucket, data_ref, inline};
+use crate::kinds::{bucket, data_ref, inline, request as request_row};
 use crate::kv::{KvRead, Table};
 use crate::layout::Layout;
 use crate::object::drops;
@@ -85,6 +85,7 @@ pub fn answer(
             bucket: load(kv, Table::Buckets, &bucket::ser_key(*bucket))?,
             time_ms: GroupState::load(kv)?.time_ms,
         }),
+        ObjectQuery::Request(id) => ObjectAnswer::Request(request(kv, *id)?),
         ObjectQuery::Usage { bucket } => ObjectAnswer::Usage(usage(kv, *bucket)?),
         ObjectQuery::Due(query) => ObjectAnswer::Due(due(kv, query)?),
         ObjectQuery::Lease { bucket } => ObjectAnswer::Lease {
@@ -326,4 +327,16 @@ fn garbage(
     };
     let limit = limit.min(LIST_PAGE_MAX);
     Ok(page(kv, Table::Garbage, range, limit, each)?.items)
+}
+
+/// What came of a request, as long as its record lives (rules.md 14).
+fn request(kv: &dyn KvRead, id: RequestId) -> Result<Option<RequestAnswer>, StateError> {
+    let Some(row) = kv.get(Table::Requests, &request_row::ser_key(id))? else {
+        return Ok(None);
+    };
+    let read = request_row::deser_value(&row).map_err(StateError::corrupt(Table::Requests))?;
+    Ok(Some(RequestAnswer {
+        asked: read.0,
+        outcome: read.1.to_vec(),
+    }))
 }

@@ -13,10 +13,10 @@ use crate::{
     EventsAnswer, EventsFound, EventsQuery, Extent, GarbageEntry, GarbageTotals, GroupCounters,
     HeadAnswer, Lacking, Lease, Lifecycle, ListEntry, ListItem, ListMerge, ListPage, ListQuery,
     ListStart, LiveExtent, LostTotals, NamedCursor, ObjectAnswer, ObjectQuery, OnDrive,
-    OnDriveAnswer, PartItem, PartRow, PastPlace, Reference, RowsAnswer, TicketItem, TicketWork,
-    TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName, UploadQuery, UploadRow,
-    UploadsAnswer, UploadsQuery, Usage, UsagesAnswer, VersionAnswer, VersionEntry, VersionRow,
-    answer,
+    OnDriveAnswer, PartItem, PartRow, PastPlace, Reference, RequestAnswer, RowsAnswer, TicketItem,
+    TicketWork, TicketsAnswer, UploadAnswer, UploadFound, UploadItem, UploadName, UploadQuery,
+    UploadRow, UploadsAnswer, UploadsQuery, Usage, UsagesAnswer, VersionAnswer, VersionEntry,
+    VersionRow, answer,
 };
 
 const GROUPS: u16 = 3;
@@ -611,7 +611,8 @@ fn leases_and_what_is_due_round_trip() {
             rows: 9,
         }),
     ];
-    for query in queries {
+    let of_request = ObjectQuery::Request(crate::testing::request(7));
+    for query in queries.into_iter().chain([of_request]) {
         assert_eq!(ObjectQuery::decode(&query.encode()), Ok(query));
     }
     let place = PastPlace {
@@ -637,7 +638,17 @@ fn leases_and_what_is_due_round_trip() {
             next: Some(DuePlace::Noncurrent(Some(place))),
         }),
     ];
-    for answer in answers {
+    let requests = [
+        None,
+        Some(RequestAnswer {
+            asked: Some(7),
+            outcome: vec![1, 2],
+        }),
+    ];
+    for answer in answers
+        .into_iter()
+        .chain(requests.map(ObjectAnswer::Request))
+    {
         assert_eq!(ObjectAnswer::decode(&answer.encode().into()), Ok(answer));
     }
 }

@@ -229,6 +229,7 @@ fn earlier(key: &[u8], value: &[u8]) -> Result<VersionEntry, DecodeError> {
             size,
             etag,
             numbered,
+            ..
         } => VersionEntry {
             size,
             etag: etag.to_owned(),

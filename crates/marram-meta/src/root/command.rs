@@ -11,8 +11,8 @@ use super::key_command::{self, KeyCommand};
 use super::quota_command::{self, QuotaCommand};
 use crate::envelope::{
     AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION_OLDEST, Command,
-    DRAIN_NARROWER_SINCE, LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE, VERSIONING_SINCE,
-    WORK_PAUSES_SINCE,
+    DRAIN_NARROWER_SINCE, KEY_REMOVALS_SINCE, LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE,
+    VERSIONING_SINCE, WORK_PAUSES_SINCE,
 };
 use crate::kinds::absence::Pause;
 use crate::kinds::access_key::AccessKeyRecord;
@@ -375,6 +375,7 @@ impl Command for RootCommand {
             Self::Quota(_) => QUOTA_SINCE,
             Self::Ending(_) => BUCKET_ENDINGS_SINCE,
             Self::DrainNarrower { .. } => DRAIN_NARROWER_SINCE,
+            Self::Keys(KeyCommand::Remove { .. }) => KEY_REMOVALS_SINCE,
             Self::SetLifecycle { .. } => LIFECYCLE_SINCE,
             _ => COMMAND_VERSION_OLDEST,
         }
@@ -501,7 +502,9 @@ impl Stored for RootCommand {
             tag if drive_command::TAGS.contains(&tag) => {
                 Self::Drives(DriveCommand::decode(tag, from)?)
             }
-            tag if key_command::TAGS.contains(&tag) => Self::Keys(KeyCommand::decode(tag, from)?),
+            tag if key_command::TAGS.contains(&tag) || tag == key_command::TAG_REMOVE => {
+                Self::Keys(KeyCommand::decode(tag, from)?)
+            }
             108 => Self::SetLifecycle {
                 name: get_name(from)?,
                 lifecycle: Lifecycle::decode(from)?,

@@ -1,4 +1,4 @@
-//! What the root group can be told about access keys. Tags 100 to 103.
+//! What the root group can be told about access keys. Tags 100 to 103, and 127.
 
 use marram_types::Grant;
 use marram_types::codec::{DecodeError, Reader, Writer};
@@ -8,6 +8,9 @@ use crate::refusal::unknown;
 
 /// Tags of these commands.
 pub(crate) const TAGS: std::ops::RangeInclusive<u8> = 100..=103;
+
+/// Tag of [`KeyCommand::Remove`].
+pub(crate) const TAG_REMOVE: u8 = 127;
 
 /// A command about an access key.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,6 +55,11 @@ pub enum KeyCommand {
         /// Which.
         id: String,
     },
+    /// Removes a key for ever; refused where there is none, so that every attempt hears whether there was.
+    Remove {
+        /// Which.
+        id: String,
+    },
 }
 
 /// Logs must not hold even a wrapped secret.
@@ -62,6 +70,7 @@ impl std::fmt::Debug for KeyCommand {
             Self::Rotate { id, .. } => ("Rotate", id),
             Self::Update { id, .. } => ("Update", id),
             Self::Delete { id } => ("Delete", id),
+            Self::Remove { id } => ("Remove", id),
         };
         f.debug_tuple(what).field(id).finish()
     }
@@ -109,6 +118,9 @@ impl KeyCommand {
             Self::Delete { id } => {
                 out.u8(103).str(id);
             }
+            Self::Remove { id } => {
+                out.u8(TAG_REMOVE).str(id);
+            }
         }
     }
 
@@ -135,6 +147,7 @@ impl KeyCommand {
                 remove: get_grants(from)?,
             },
             103 => Self::Delete { id },
+            TAG_REMOVE => Self::Remove { id },
             other => return Err(unknown("command of an access key", other)),
         })
     }

@@ -41,6 +41,10 @@ pub(super) fn run(apply: &mut Apply<'_>, command: KeyCommand) -> Ran {
             overlap_ms,
         } => rotate(apply, &id, wrapped_secret, overlap_ms),
         KeyCommand::Delete { id } => delete(apply, &id),
+        KeyCommand::Remove { id } => match held(apply, &id)? {
+            None => refused(KeyRefusal::Unknown),
+            Some(_) => delete(apply, &id),
+        },
         update @ KeyCommand::Update { .. } => change(apply, update),
     }
 }

@@ -60,6 +60,18 @@ impl Root {
         self.apply(&entry)
     }
 
+    /// As an attempt at a request, at a leader time, with a deadline.
+    fn run_as(
+        &mut self,
+        request: RequestId,
+        (at_ms, deadline_ms): (u64, u64),
+        command: &RootCommand,
+    ) -> RootOutcome {
+        let mut entry = Envelope::seal(Some(request), deadline_ms, command);
+        stamp(&mut entry, at_ms).unwrap();
+        self.apply(&entry)
+    }
+
     fn refused(&mut self, command: &RootCommand) -> Refusal {
         match self.run(command) {
             RootOutcome::Refused(refusal) => refusal,

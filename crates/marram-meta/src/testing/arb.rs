@@ -245,12 +245,19 @@ pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
     (
         (any::<u128>(), any::<u64>(), any::<u64>(), any::<u64>()),
         (any::<u64>(), text(), text(), metadata()),
-        (body(), profile(), any::<[bool; 4]>(), metadata()),
+        (
+            body(),
+            profile(),
+            any::<[bool; 4]>(),
+            metadata(),
+            option::of(any::<u64>()),
+        ),
     )
         .prop_map(|(numbers, texts, rest)| VersionRow {
             version: VersionId(numbers.0),
             generation: Generation(numbers.1),
             modified_ms: numbers.2,
+            placed_ms: rest.4,
             size: numbers.3,
             crc64: texts.0,
             etag: texts.1,
@@ -293,8 +300,9 @@ pub(crate) fn new_version() -> impl Strategy<Value = NewVersion> {
         (any::<u128>(), any::<u64>(), any::<u64>()),
         (text(), text(), metadata(), metadata()),
         body,
+        option::of(any::<u64>()),
     )
-        .prop_map(|(numbers, texts, body)| NewVersion {
+        .prop_map(|(numbers, texts, body, asked)| NewVersion {
             version: VersionId(numbers.0),
             size: numbers.1,
             crc64: numbers.2,
@@ -303,6 +311,7 @@ pub(crate) fn new_version() -> impl Strategy<Value = NewVersion> {
             metadata: texts.2,
             tags: texts.3,
             body,
+            asked,
         })
 }
 

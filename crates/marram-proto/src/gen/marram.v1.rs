@@ -899,6 +899,124 @@ pub struct TransferLeaderResponse {
     #[prost(uint32, repeated, tag = "4")]
     pub kept: ::prost::alloc::vec::Vec<u32>,
 }
+/// The name of one logical mutation. A client sends the same id with every attempt at it, and the
+/// cluster carries it out once, however many attempts arrive within five minutes of the first. Where none
+/// is sent the server draws one, and OUTCOME_UNKNOWN tells it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestId {
+    /// 16 random bytes that the client draws once.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub client: ::prost::bytes::Bytes,
+    /// The client's count of its mutations.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+}
+/// A piece of an object's bytes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Chunk {
+    /// The bytes, at most 1 MiB.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub data: ::prost::bytes::Bytes,
+    /// CRC32C (Castagnoli) of `data`. A chunk whose checksum differs ends the call with DATA_LOSS
+    /// (reason CHUNK_CHECKSUM_MISMATCH).
+    #[prost(fixed32, tag = "2")]
+    pub crc32c: u32,
+}
+/// What must hold of the key's present version for a mutation to be carried out. It is judged at
+/// the moment of the change, and exactly one of two racing writers wins.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Preconditions {
+    /// The present generation must be this one; 0 means that there must be no object.
+    #[prost(uint64, optional, tag = "1")]
+    pub if_generation_match: ::core::option::Option<u64>,
+    /// The present generation must not be this one; 0 means that there must be an object.
+    #[prost(uint64, optional, tag = "2")]
+    pub if_generation_not_match: ::core::option::Option<u64>,
+    /// The present entity tag must be this one; "\*": there must be an object.
+    #[prost(string, optional, tag = "3")]
+    pub if_etag_match: ::core::option::Option<::prost::alloc::string::String>,
+    /// The present entity tag must not be this one; "\*": there must be no object.
+    #[prost(string, optional, tag = "4")]
+    pub if_etag_none_match: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// What must hold of a version for it to be read. An unmet condition ends the call with
+/// FAILED_PRECONDITION: NOT_MODIFIED where the caller has what is there, PRECONDITION_FAILED
+/// otherwise; both tell current_generation and current_etag. As in HTTP, a time is not looked at where
+/// the tag of its kind is given: if_etag_match for unmodified, if_etag_none_match for modified.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadConditions {
+    /// The generation must be this one.
+    #[prost(uint64, optional, tag = "1")]
+    pub if_generation_match: ::core::option::Option<u64>,
+    /// The generation must not be this one, else NOT_MODIFIED.
+    #[prost(uint64, optional, tag = "2")]
+    pub if_generation_not_match: ::core::option::Option<u64>,
+    /// The entity tag must be this one; "\*": any.
+    #[prost(string, optional, tag = "3")]
+    pub if_etag_match: ::core::option::Option<::prost::alloc::string::String>,
+    /// The entity tag must not be this one, else NOT_MODIFIED; "\*": none is another one.
+    #[prost(string, optional, tag = "4")]
+    pub if_etag_none_match: ::core::option::Option<::prost::alloc::string::String>,
+    /// Written after this time, in milliseconds since 1970-01-01 UTC, else NOT_MODIFIED.
+    #[prost(int64, optional, tag = "5")]
+    pub if_modified_since_ms: ::core::option::Option<i64>,
+    /// Not written after this time, in milliseconds since 1970-01-01 UTC.
+    #[prost(int64, optional, tag = "6")]
+    pub if_unmodified_since_ms: ::core::option::Option<i64>,
+}
+/// Checksums of all bytes of an object.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Checksums {
+    /// CRC32C (Castagnoli).
+    #[prost(fixed32, optional, tag = "1")]
+    pub crc32c: ::core::option::Option<u32>,
+    /// CRC64/NVME.
+    #[prost(fixed64, optional, tag = "2")]
+    pub crc64nvme: ::core::option::Option<u64>,
+    /// SHA-256, 32 bytes.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub sha256: ::core::option::Option<::prost::bytes::Bytes>,
+    /// MD5, 16 bytes.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub md5: ::core::option::Option<::prost::bytes::Bytes>,
+}
+/// A checksum that a caller may have checked beside CRC64/NVME, which always is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ChecksumKind {
+    /// Not said.
+    Unspecified = 0,
+    /// CRC32C (Castagnoli).
+    Crc32c = 1,
+    /// SHA-256.
+    Sha256 = 2,
+    /// MD5; it becomes the entity tag too, as in S3.
+    Md5 = 3,
+}
+impl ChecksumKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHECKSUM_KIND_UNSPECIFIED",
+            Self::Crc32c => "CHECKSUM_KIND_CRC32C",
+            Self::Sha256 => "CHECKSUM_KIND_SHA256",
+            Self::Md5 => "CHECKSUM_KIND_MD5",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHECKSUM_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHECKSUM_KIND_CRC32C" => Some(Self::Crc32c),
+            "CHECKSUM_KIND_SHA256" => Some(Self::Sha256),
+            "CHECKSUM_KIND_MD5" => Some(Self::Md5),
+            _ => None,
+        }
+    }
+}
 /// Gives a bucket another profile. What it has already, it gets again.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetBucketProfileRequest {
@@ -908,6 +1026,9 @@ pub struct SetBucketProfileRequest {
     /// The profile, as k+m.
     #[prost(string, tag = "2")]
     pub profile: ::prost::alloc::string::String,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "3")]
+    pub request_id: ::core::option::Option<RequestId>,
 }
 /// Every metadata group knows the profile.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5752,123 +5873,6 @@ pub mod admin_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// The name of one logical mutation. A client sends the same id with every attempt at it, and the
-/// cluster carries it out once, however many attempts arrive.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RequestId {
-    /// 16 random bytes that the client draws once.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub client: ::prost::bytes::Bytes,
-    /// The client's count of its mutations.
-    #[prost(uint64, tag = "2")]
-    pub sequence: u64,
-}
-/// A piece of an object's bytes.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Chunk {
-    /// The bytes, at most 1 MiB.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub data: ::prost::bytes::Bytes,
-    /// CRC32C (Castagnoli) of `data`. A chunk whose checksum differs ends the call with DATA_LOSS
-    /// (reason CHUNK_CHECKSUM_MISMATCH).
-    #[prost(fixed32, tag = "2")]
-    pub crc32c: u32,
-}
-/// What must hold of the key's present version for a mutation to be carried out. It is judged at
-/// the moment of the change, and exactly one of two racing writers wins.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Preconditions {
-    /// The present generation must be this one; 0 means that there must be no object.
-    #[prost(uint64, optional, tag = "1")]
-    pub if_generation_match: ::core::option::Option<u64>,
-    /// The present generation must not be this one; 0 means that there must be an object.
-    #[prost(uint64, optional, tag = "2")]
-    pub if_generation_not_match: ::core::option::Option<u64>,
-    /// The present entity tag must be this one; "\*": there must be an object.
-    #[prost(string, optional, tag = "3")]
-    pub if_etag_match: ::core::option::Option<::prost::alloc::string::String>,
-    /// The present entity tag must not be this one; "\*": there must be no object.
-    #[prost(string, optional, tag = "4")]
-    pub if_etag_none_match: ::core::option::Option<::prost::alloc::string::String>,
-}
-/// What must hold of a version for it to be read. An unmet condition ends the call with
-/// FAILED_PRECONDITION: NOT_MODIFIED where the caller has what is there, PRECONDITION_FAILED
-/// otherwise; both tell current_generation and current_etag. As in HTTP, a time is not looked at where
-/// the tag of its kind is given: if_etag_match for unmodified, if_etag_none_match for modified.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReadConditions {
-    /// The generation must be this one.
-    #[prost(uint64, optional, tag = "1")]
-    pub if_generation_match: ::core::option::Option<u64>,
-    /// The generation must not be this one, else NOT_MODIFIED.
-    #[prost(uint64, optional, tag = "2")]
-    pub if_generation_not_match: ::core::option::Option<u64>,
-    /// The entity tag must be this one; "\*": any.
-    #[prost(string, optional, tag = "3")]
-    pub if_etag_match: ::core::option::Option<::prost::alloc::string::String>,
-    /// The entity tag must not be this one, else NOT_MODIFIED; "\*": none is another one.
-    #[prost(string, optional, tag = "4")]
-    pub if_etag_none_match: ::core::option::Option<::prost::alloc::string::String>,
-    /// Written after this time, in milliseconds since 1970-01-01 UTC, else NOT_MODIFIED.
-    #[prost(int64, optional, tag = "5")]
-    pub if_modified_since_ms: ::core::option::Option<i64>,
-    /// Not written after this time, in milliseconds since 1970-01-01 UTC.
-    #[prost(int64, optional, tag = "6")]
-    pub if_unmodified_since_ms: ::core::option::Option<i64>,
-}
-/// Checksums of all bytes of an object.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Checksums {
-    /// CRC32C (Castagnoli).
-    #[prost(fixed32, optional, tag = "1")]
-    pub crc32c: ::core::option::Option<u32>,
-    /// CRC64/NVME.
-    #[prost(fixed64, optional, tag = "2")]
-    pub crc64nvme: ::core::option::Option<u64>,
-    /// SHA-256, 32 bytes.
-    #[prost(bytes = "bytes", optional, tag = "3")]
-    pub sha256: ::core::option::Option<::prost::bytes::Bytes>,
-    /// MD5, 16 bytes.
-    #[prost(bytes = "bytes", optional, tag = "4")]
-    pub md5: ::core::option::Option<::prost::bytes::Bytes>,
-}
-/// A checksum that a caller may have checked beside CRC64/NVME, which always is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum ChecksumKind {
-    /// Not said.
-    Unspecified = 0,
-    /// CRC32C (Castagnoli).
-    Crc32c = 1,
-    /// SHA-256.
-    Sha256 = 2,
-    /// MD5; it becomes the entity tag too, as in S3.
-    Md5 = 3,
-}
-impl ChecksumKind {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "CHECKSUM_KIND_UNSPECIFIED",
-            Self::Crc32c => "CHECKSUM_KIND_CRC32C",
-            Self::Sha256 => "CHECKSUM_KIND_SHA256",
-            Self::Md5 => "CHECKSUM_KIND_MD5",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "CHECKSUM_KIND_UNSPECIFIED" => Some(Self::Unspecified),
-            "CHECKSUM_KIND_CRC32C" => Some(Self::Crc32c),
-            "CHECKSUM_KIND_SHA256" => Some(Self::Sha256),
-            "CHECKSUM_KIND_MD5" => Some(Self::Md5),
-            _ => None,
-        }
-    }
-}
 /// Tags of an object.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ObjectTags {
@@ -6084,6 +6088,9 @@ pub struct SetLifecycleRequest {
     /// All its rules from now on; absent, or without any: nothing goes by itself.
     #[prost(message, optional, tag = "2")]
     pub lifecycle: ::core::option::Option<Lifecycle>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "3")]
+    pub request_id: ::core::option::Option<RequestId>,
 }
 /// Every part of the cluster knows the rules.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6313,6 +6320,9 @@ pub struct SetVersioningRequest {
     /// From now on: on or suspended.
     #[prost(enumeration = "Versioning", tag = "2")]
     pub versioning: i32,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "3")]
+    pub request_id: ::core::option::Option<RequestId>,
 }
 /// Every part of the cluster keeps versions so.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6330,6 +6340,9 @@ pub struct SetQuotaRequest {
     /// From now on; absent: it may hold anything.
     #[prost(message, optional, tag = "2")]
     pub quota: ::core::option::Option<Quota>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "3")]
+    pub request_id: ::core::option::Option<RequestId>,
 }
 /// Every part of the cluster knows the quota.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6617,7 +6630,7 @@ pub mod bucket_service_client {
         /// versioning, or its version was not raised since.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED,
-        /// METADATA_FULL.
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn set_versioning(
             &mut self,
             request: impl tonic::IntoRequest<super::SetVersioningRequest>,
@@ -6647,7 +6660,8 @@ pub mod bucket_service_client {
         /// FAILED_PRECONDITION (VERSION_GATE_CLOSED) while members of the cluster run a release without
         /// quotas, or its version was not raised since.
         ///
-        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED, METADATA_FULL.
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
         pub async fn set_quota(
             &mut self,
             request: impl tonic::IntoRequest<super::SetQuotaRequest>,
@@ -6679,7 +6693,7 @@ pub mod bucket_service_client {
         /// lifecycles, or its version was not raised since.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_LIFECYCLE, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED,
-        /// METADATA_FULL.
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn set_lifecycle(
             &mut self,
             request: impl tonic::IntoRequest<super::SetLifecycleRequest>,
@@ -6850,7 +6864,7 @@ pub mod bucket_service_server {
         /// versioning, or its version was not raised since.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_ARGUMENT, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED,
-        /// METADATA_FULL.
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
         async fn set_versioning(
             &self,
             request: tonic::Request<super::SetVersioningRequest>,
@@ -6863,7 +6877,8 @@ pub mod bucket_service_server {
         /// FAILED_PRECONDITION (VERSION_GATE_CLOSED) while members of the cluster run a release without
         /// quotas, or its version was not raised since.
         ///
-        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED, METADATA_FULL.
+        /// Errors: INVALID_BUCKET_NAME, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED, METADATA_FULL,
+        /// OUTCOME_UNKNOWN.
         async fn set_quota(
             &self,
             request: tonic::Request<super::SetQuotaRequest>,
@@ -6878,7 +6893,7 @@ pub mod bucket_service_server {
         /// lifecycles, or its version was not raised since.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_LIFECYCLE, BUCKET_NOT_FOUND, BUCKET_BUSY, VERSION_GATE_CLOSED,
-        /// METADATA_FULL.
+        /// METADATA_FULL, OUTCOME_UNKNOWN.
         async fn set_lifecycle(
             &self,
             request: tonic::Request<super::SetLifecycleRequest>,
@@ -7551,6 +7566,9 @@ pub struct CreateAccessKeyRequest {
     /// When it ends, in milliseconds since 1970; 0: never.
     #[prost(int64, tag = "3")]
     pub expires_ms: i64,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "4")]
+    pub request_id: ::core::option::Option<RequestId>,
 }
 /// The key.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -7581,6 +7599,9 @@ pub struct RotateAccessKeyRequest {
     /// For how long the old secrets hold, in milliseconds, up to 30 days; 0: no longer.
     #[prost(uint64, tag = "2")]
     pub overlap_ms: u64,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "3")]
+    pub request_id: ::core::option::Option<RequestId>,
 }
 /// The new secret.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -7610,6 +7631,9 @@ pub struct UpdateAccessKeyRequest {
     /// Grants to take back, as they are listed.
     #[prost(message, repeated, tag = "5")]
     pub remove_grants: ::prost::alloc::vec::Vec<Grant>,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "6")]
+    pub request_id: ::core::option::Option<RequestId>,
 }
 /// The key as it is now.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -7624,6 +7648,9 @@ pub struct DeleteAccessKeyRequest {
     /// The key's id.
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "2")]
+    pub request_id: ::core::option::Option<RequestId>,
 }
 /// It admits nobody any more.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7766,8 +7793,9 @@ pub mod iam_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Makes an access key. Its secret is shown this once. A call whose answer was lost may leave a key
-        /// whose secret nobody knows: delete it.
+        /// Makes an access key. Its secret is shown this once: in the answer to this call, and to the same call
+        /// with the same request id, which makes no second key. A call without a request id whose answer was lost
+        /// may leave a key whose secret nobody knows: delete it.
         ///
         /// Errors: TOO_MANY_ACCESS_KEYS, METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn create_access_key(
@@ -7819,7 +7847,8 @@ pub mod iam_service_client {
                 .insert(GrpcMethod::new("marram.v1.IamService", "ListAccessKeys"));
             self.inner.unary(req, path, codec).await
         }
-        /// Gives an access key another secret, shown this once. The old ones hold for the overlap.
+        /// Gives an access key another secret, shown this once, as by CreateAccessKey. The old ones hold for the
+        /// overlap. The same call with the same request id is answered with the same secret.
         ///
         /// Errors: ACCESS_KEY_NOT_FOUND, TOO_MANY_ACCESS_KEYS, METADATA_FULL, OUTCOME_UNKNOWN.
         pub async fn rotate_access_key(
@@ -7916,8 +7945,9 @@ pub mod iam_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with IamServiceServer.
     #[async_trait]
     pub trait IamService: std::marker::Send + std::marker::Sync + 'static {
-        /// Makes an access key. Its secret is shown this once. A call whose answer was lost may leave a key
-        /// whose secret nobody knows: delete it.
+        /// Makes an access key. Its secret is shown this once: in the answer to this call, and to the same call
+        /// with the same request id, which makes no second key. A call without a request id whose answer was lost
+        /// may leave a key whose secret nobody knows: delete it.
         ///
         /// Errors: TOO_MANY_ACCESS_KEYS, METADATA_FULL, OUTCOME_UNKNOWN.
         async fn create_access_key(
@@ -7935,7 +7965,8 @@ pub mod iam_service_server {
             tonic::Response<super::ListAccessKeysResponse>,
             tonic::Status,
         >;
-        /// Gives an access key another secret, shown this once. The old ones hold for the overlap.
+        /// Gives an access key another secret, shown this once, as by CreateAccessKey. The old ones hold for the
+        /// overlap. The same call with the same request id is answered with the same secret.
         ///
         /// Errors: ACCESS_KEY_NOT_FOUND, TOO_MANY_ACCESS_KEYS, METADATA_FULL, OUTCOME_UNKNOWN.
         async fn rotate_access_key(
@@ -8728,7 +8759,7 @@ pub struct CopyObjectRequest {
     /// The source's key.
     #[prost(string, tag = "2")]
     pub source_key: ::prost::alloc::string::String,
-    /// What must hold of the source. A caller that may repeat the call names its generation.
+    /// What must hold of the source.
     #[prost(message, optional, tag = "3")]
     pub source_conditions: ::core::option::Option<ReadConditions>,
     /// The target's bucket, whose profile it gets.
@@ -9284,7 +9315,8 @@ pub mod object_service_client {
         /// tells how far it is every second, and ends with the new object; until then nothing of that can be
         /// seen, and a call that breaks off leaves nothing behind. To move an object, copy it and delete the
         /// source on condition of the generation that was copied: the two are two changes. A source that is
-        /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED).
+        /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED). The same call
+        /// with the same request id is answered with what the first attempt wrote, whatever became of source and target.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
         /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
@@ -9616,7 +9648,8 @@ pub mod object_service_server {
         /// tells how far it is every second, and ends with the new object; until then nothing of that can be
         /// seen, and a call that breaks off leaves nothing behind. To move an object, copy it and delete the
         /// source on condition of the generation that was copied: the two are two changes. A source that is
-        /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED).
+        /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED). The same call
+        /// with the same request id is answered with what the first attempt wrote, whatever became of source and target.
         ///
         /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
         /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,

@@ -137,6 +137,8 @@ fn clients(context: &Context<'_>, concurrency: u16) -> Result<Vec<Client>, Failu
         .map(|index| {
             let mut config = context.config()?;
             config.first_endpoint = Some(index);
+            // No two of them may name a change alike.
+            config.first_request = None;
             Ok(Client::connect(config)?)
         })
         .collect()

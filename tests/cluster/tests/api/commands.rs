@@ -411,3 +411,56 @@ fn a_benchmark_counts_what_it_does() {
     let left = run(&cluster, &["ls", "-r", "m://measured"]).done();
     assert_eq!(left.text(), "", "it takes its objects away");
 }
+
+/// The object is replaced under a benchmark that reads it: what it reads is not what it wrote.
+#[test]
+fn a_benchmark_that_reads_other_bytes_fails() {
+    let cluster = Shared::cluster();
+    let _ = run(&cluster, &["mb", "m://replaced"]).done();
+    let scratch = Scratch::new("replaced");
+    let other = scratch.path().join("other");
+    fs::write(&other, vec![7; 4096]).expect("written");
+    let other = other.to_str().expect("UTF-8");
+    let bench = [
+        "bench",
+        "get",
+        "--bucket",
+        "replaced",
+        "--size",
+        "4KiB",
+        "--objects",
+        "1",
+        "--concurrency",
+        "1",
+        "--duration",
+        "6s",
+        "--json",
+    ];
+    let list = ["ls", "-r", "--json", "m://replaced"];
+    let ran = std::thread::scope(|scope| {
+        let ran = scope.spawn(|| run(&cluster, &bench));
+        // It is there as soon as it was written, and is written once.
+        let name = loop {
+            let listed = run(&cluster, &list).done().json_lines();
+            if let Some(name) = listed.first().and_then(|object| object["key"].as_str()) {
+                break name.to_owned();
+            }
+            assert!(!ran.is_finished(), "it takes six seconds");
+        };
+        let _ = run(
+            &cluster,
+            &["cp", "-q", other, &format!("m://replaced/{name}")],
+        )
+        .done();
+        ran.join().expect("it ran")
+    });
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(
+        ran.err.contains("the data read is not the data written"),
+        "{}",
+        ran.err
+    );
+    let said = ran.json_lines();
+    let failed = said[0]["get"]["failed"].as_u64().expect("a number");
+    assert!(failed > 0, "the result counts them: {said:?}");
+}

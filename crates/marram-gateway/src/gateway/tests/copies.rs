@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use super::kit::{Client, cluster, content, eventually, header, reason};
 
-fn copy(from: &str, to: (&str, &str)) -> v1::CopyObjectRequest {
+pub(super) fn copy(from: &str, to: (&str, &str)) -> v1::CopyObjectRequest {
     v1::CopyObjectRequest {
         source_bucket: "bucket".to_owned(),
         source_key: from.to_owned(),
@@ -17,7 +17,7 @@ fn copy(from: &str, to: (&str, &str)) -> v1::CopyObjectRequest {
 }
 
 /// Follows a copy to its end.
-async fn copied(
+pub(super) async fn copied(
     client: &mut Client,
     request: v1::CopyObjectRequest,
 ) -> Result<v1::ObjectInfo, Status> {

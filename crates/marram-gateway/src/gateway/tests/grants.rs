@@ -7,7 +7,7 @@ use tonic_prost::ProstCodec;
 
 use super::kit::{Client, chunk, cluster, content, eventually, header, message, reason, token_of};
 use super::security::methods;
-use crate::testing::{Cluster, now_ms};
+use crate::testing::{ACCESS_KEY, Cluster, now_ms};
 
 fn grant(text: &str) -> v1::Grant {
     let grant: marram_types::Grant = text.parse().unwrap();
@@ -24,6 +24,7 @@ pub(super) async fn key(
         note: "tests".to_owned(),
         grants: grants.iter().map(|text| grant(text)).collect(),
         expires_ms: 0,
+        ..v1::CreateAccessKeyRequest::default()
     };
     let made = admin.iam.create_access_key(request).await.unwrap();
     let made = made.into_inner();
@@ -301,6 +302,7 @@ async fn keys_end_are_switched_off_and_get_other_secrets() {
     let rotate = |overlap_ms| v1::RotateAccessKeyRequest {
         id: id(&made),
         overlap_ms,
+        ..v1::RotateAccessKeyRequest::default()
     };
     let second = admin.iam.rotate_access_key(rotate(60_000)).await.unwrap();
     assert_eq!(
@@ -315,7 +317,10 @@ async fn keys_end_are_switched_off_and_get_other_secrets() {
     assert_eq!(said(client.list(list.clone()).await), "TOKEN_INVALID");
     assert_eq!(said(renewed.list(list.clone()).await), "TOKEN_INVALID");
 
-    let delete = v1::DeleteAccessKeyRequest { id: id(&made) };
+    let delete = v1::DeleteAccessKeyRequest {
+        id: id(&made),
+        ..v1::DeleteAccessKeyRequest::default()
+    };
     let deleted = admin.iam.delete_access_key(delete.clone()).await.unwrap();
     assert!(deleted.into_inner().existed);
     assert_eq!(said(client.list(list).await), "KEY_UNKNOWN");
@@ -333,6 +338,7 @@ async fn what_makes_no_sense_is_refused_by_name() {
             note: note.to_owned(),
             grants,
             expires_ms,
+            ..v1::CreateAccessKeyRequest::default()
         };
         said(admin.iam.create_access_key(request).await)
     };
@@ -371,10 +377,22 @@ async fn what_makes_no_sense_is_refused_by_name() {
     );
     assert_eq!(create(vec![read.clone()], "", -1).await, "INVALID_ARGUMENT");
     assert_eq!(
-        create(vec![read], "", 1).await,
+        create(vec![read.clone()], "", 1).await,
         "INVALID_ARGUMENT",
         "ended already"
     );
+    assert_eq!(create(vec![read; 64], &"n".repeat(128), 0).await, "yes");
+    let mut rotate = async |overlap_ms| {
+        let request = v1::RotateAccessKeyRequest {
+            id: ACCESS_KEY.to_owned(),
+            overlap_ms,
+            ..v1::RotateAccessKeyRequest::default()
+        };
+        said(admin.iam.rotate_access_key(request).await)
+    };
+    let month = 30 * 24 * 3_600_000;
+    assert_eq!(rotate(month + 1).await, "INVALID_ARGUMENT");
+    assert_eq!(rotate(month).await, "yes");
 }
 
 #[tokio::test]
@@ -396,7 +414,10 @@ async fn the_last_admin_key_stays() {
         .expect_err("the last");
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert_eq!(reason(&refused), "LAST_ADMIN_KEY");
-    let delete = v1::DeleteAccessKeyRequest { id };
+    let delete = v1::DeleteAccessKeyRequest {
+        id,
+        ..v1::DeleteAccessKeyRequest::default()
+    };
     let refused = admin.iam.delete_access_key(delete).await;
     assert_eq!(said(refused), "LAST_ADMIN_KEY");
 }
@@ -432,7 +453,10 @@ async fn a_call_that_runs_is_cut_when_its_key_is_taken_back() {
     sender.send(first).await.unwrap();
     sender.send(chunk(&data[..300_000])).await.unwrap();
 
-    let delete = v1::DeleteAccessKeyRequest { id: id(&made) };
+    let delete = v1::DeleteAccessKeyRequest {
+        id: id(&made),
+        ..v1::DeleteAccessKeyRequest::default()
+    };
     admin.iam.delete_access_key(delete).await.unwrap();
     let mut received = 0;
     let end = loop {
@@ -483,7 +507,10 @@ async fn a_copy_whose_teller_nobody_reads_is_cut_too() {
         ..v1::CopyObjectRequest::default()
     };
     let unread = client.objects.copy_object(request).await.unwrap();
-    let delete = v1::DeleteAccessKeyRequest { id: id(&made) };
+    let delete = v1::DeleteAccessKeyRequest {
+        id: id(&made),
+        ..v1::DeleteAccessKeyRequest::default()
+    };
     admin.iam.delete_access_key(delete).await.unwrap();
     cluster.drives.start(cluster.nodes[0]);
     let drives = cluster.drives.clone();
@@ -515,7 +542,10 @@ async fn a_batch_stops_when_its_key_is_taken_back() {
     };
     let batch = tokio::spawn(async move { client.objects.delete_objects(request).await });
     cluster.groups.until_waiting(1).await;
-    let delete = v1::DeleteAccessKeyRequest { id: id(&made) };
+    let delete = v1::DeleteAccessKeyRequest {
+        id: id(&made),
+        ..v1::DeleteAccessKeyRequest::default()
+    };
     admin.iam.delete_access_key(delete).await.unwrap();
     cluster.groups.hold(false);
     let results = batch.await.unwrap().unwrap().into_inner().results;

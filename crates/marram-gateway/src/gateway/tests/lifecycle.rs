@@ -1,8 +1,9 @@
 //! What goes by itself, over the API: rules set, told and tried. That what is due really goes is the worker's,
 //! and shown with real servers.
 
-use marram_meta::DAY_MS;
+use marram_meta::{DAY_MS, RULE_DAYS_MAX, RULE_ID_BYTES_MAX, RULE_KEEPS_MAX};
 use marram_proto::v1;
+use marram_types::caps::{LIFECYCLE_BYTES_MAX, LIFECYCLE_RULES_MAX};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -29,6 +30,7 @@ async fn set(client: &mut Client, rules: Vec<v1::LifecycleRule>) -> Result<(), S
     let request = v1::SetLifecycleRequest {
         bucket: "bucket".to_owned(),
         lifecycle: Some(v1::Lifecycle { rules }),
+        ..v1::SetLifecycleRequest::default()
     };
     client.buckets.set_lifecycle(request).await.map(|_| ())
 }
@@ -205,4 +207,52 @@ async fn what_is_wrong_with_rules_is_said_with_rule_and_field() {
     };
     let status = client.buckets.get_lifecycle(absent).await.unwrap_err();
     assert_eq!(reason(&status), "BUCKET_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn rules_have_limits() {
+    let (_cluster, mut client) = cluster(3).await;
+    let after = |id: &str, days: u32| v1::LifecycleRule {
+        expire_after_days: Some(days),
+        ..rule(id)
+    };
+    let keeping = |newest: u32| v1::LifecycleRule {
+        noncurrent: Some(v1::NoncurrentExpiration {
+            after_days: 1,
+            keep_newest: newest,
+        }),
+        ..rule("keeps")
+    };
+    let many = |count: usize| (0..count).map(|n| after(&n.to_string(), 1)).collect();
+    let long = |prefixes: usize| {
+        let all = (0..prefixes).map(|n| v1::LifecycleRule {
+            filter: below(&"p".repeat(1000)),
+            ..after(&n.to_string(), 1)
+        });
+        all.collect::<Vec<_>>()
+    };
+    let (id, days, keeps) = (RULE_ID_BYTES_MAX, RULE_DAYS_MAX, RULE_KEEPS_MAX);
+    let cases = [
+        (
+            vec![after(&"i".repeat(id), 1)],
+            vec![after(&"i".repeat(id + 1), 1)],
+        ),
+        (vec![after("days", days)], vec![after("days", days + 1)]),
+        (vec![keeping(keeps)], vec![keeping(keeps + 1)]),
+        (many(LIFECYCLE_RULES_MAX), many(LIFECYCLE_RULES_MAX + 1)),
+        (
+            long(LIFECYCLE_BYTES_MAX / 1020),
+            long(LIFECYCLE_BYTES_MAX / 1000 + 1),
+        ),
+    ];
+    for (most, more) in cases {
+        let what = most[0].id.clone();
+        set(&mut client, most)
+            .await
+            .unwrap_or_else(|status| panic!("{what}: {status}"));
+        let refused = set(&mut client, more).await.expect_err(&what);
+        assert_eq!(reason(&refused), "INVALID_LIFECYCLE", "{what}");
+        let details = refused.get_error_details();
+        assert!(details.error_info().unwrap().metadata.contains_key("field"));
+    }
 }

@@ -1,18 +1,21 @@
 //! What operators see of calls and of health.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use marram_metrics::{Condition, Format, Sources, Verdict};
 use marram_proto::mesh::v1::{GatewayNote, HeardGateway};
 use marram_proto::v1;
 use marram_proto::v1::bucket_service_client::BucketServiceClient;
+use marram_types::GroupId;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt;
 
-use super::kit::{cluster, content};
-use crate::testing::Cluster;
+use super::kit::{cluster, content, header};
+use crate::testing::{Cluster, GROUPS};
 
 async fn page(cluster: &Cluster) -> String {
     let sources = Sources::default();
@@ -191,4 +194,92 @@ async fn the_status_says_which_gateways_were_heard() {
     let said = said.map(|g| (&*g.name, g.heard_ms_ago, g.not_ready.len()));
     let expected = [("front-1", 10, 1), ("front-2", 40, 0)];
     assert_eq!(said.collect::<Vec<_>>(), expected, "the newest word counts");
+}
+
+/// The lines of failed calls, by the names of their fields.
+#[derive(Clone, Default)]
+struct Lines(Arc<parking_lot::Mutex<Vec<BTreeMap<String, String>>>>);
+
+struct Fields(BTreeMap<String, String>);
+
+impl tracing::field::Visit for Fields {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        let value = format!("{value:?}").trim_matches('"').to_owned();
+        self.0.insert(field.name().to_owned(), value);
+    }
+}
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, about: &tracing::Metadata<'_>) -> bool {
+        about.target() == "calls"
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut fields = Fields(BTreeMap::new());
+        event.record(&mut fields);
+        self.0.lock().push(fields.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn calls_that_fail_are_logged_with_reason_and_request_id() {
+    let lines = Lines::default();
+    // Server and client run on the thread of the test.
+    let _logged = tracing::subscriber::set_default(lines.clone());
+    let (cluster, mut client) = cluster(1).await;
+    let logged = |reason: &str| {
+        let lines = lines.0.lock();
+        let mut found = lines
+            .iter()
+            .filter(|line| line.get("reason").is_some_and(|logged| logged == reason));
+        let line = found
+            .next()
+            .unwrap_or_else(|| panic!("{reason}: {lines:?}"));
+        (line["code"].clone(), line.get("request_id").cloned())
+    };
+    client.put("k", b"one").await.unwrap();
+    assert_eq!(lines.0.lock().len(), 0, "nothing failed");
+    let mut again = header("bucket", "k", Some(3));
+    again.request_id = Some(v1::RequestId {
+        client: vec![1; 16].into(),
+        sequence: 9,
+    });
+    again.preconditions = Some(v1::Preconditions {
+        if_generation_match: Some(0),
+        ..v1::Preconditions::default()
+    });
+    client
+        .put_with(again, b"two")
+        .await
+        .expect_err("it is there");
+    let own = Some(format!("{}-9", "01".repeat(16)));
+    assert_eq!(
+        logged("PRECONDITION_FAILED"),
+        ("FailedPrecondition".to_owned(), own)
+    );
+    client.get("none").await.expect_err("it is not there");
+    assert_eq!(logged("OBJECT_NOT_FOUND"), ("NotFound".to_owned(), None));
+    for group in 0..=GROUPS {
+        cluster.groups.lose(GroupId(group), 2);
+    }
+    let unknown = client.put("k", b"two").await.expect_err("lost");
+    let details = unknown.get_error_details();
+    let told = details.error_info().unwrap().metadata.get("request_id");
+    assert_eq!(
+        logged("OUTCOME_UNKNOWN"),
+        ("Unknown".to_owned(), told.cloned()),
+        "the one that the caller hears"
+    );
 }

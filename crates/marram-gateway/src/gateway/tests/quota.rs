@@ -13,6 +13,7 @@ async fn set(client: &mut Client, quota: Option<v1::Quota>) -> v1::Bucket {
     let request = v1::SetQuotaRequest {
         bucket: "bucket".to_owned(),
         quota,
+        ..v1::SetQuotaRequest::default()
     };
     let answer = client.buckets.set_quota(request).await.unwrap();
     answer.into_inner().bucket.unwrap()
@@ -175,12 +176,14 @@ async fn what_is_wrong_with_a_request_is_said() {
     let absent = v1::SetQuotaRequest {
         bucket: "absent".to_owned(),
         quota: None,
+        ..v1::SetQuotaRequest::default()
     };
     let status = client.buckets.set_quota(absent).await.unwrap_err();
     assert_eq!(reason(&status), "BUCKET_NOT_FOUND");
     let wrong = v1::SetQuotaRequest {
         bucket: "Not A Name".to_owned(),
         quota: None,
+        ..v1::SetQuotaRequest::default()
     };
     let status = client.buckets.set_quota(wrong).await.unwrap_err();
     assert_eq!(reason(&status), "INVALID_BUCKET_NAME");

@@ -15,6 +15,7 @@ async fn versioning(client: &mut Client, versioning: v1::Versioning) -> Result<v
     let request = v1::SetVersioningRequest {
         bucket: "bucket".to_owned(),
         versioning: versioning.into(),
+        ..v1::SetVersioningRequest::default()
     };
     let answer = client.buckets.set_versioning(request).await?;
     Ok(answer.into_inner().bucket.unwrap())
@@ -343,6 +344,7 @@ async fn versioning_is_on_or_suspended_and_never_off_again() {
         .set_versioning(v1::SetVersioningRequest {
             bucket: "nowhere".to_owned(),
             versioning: v1::Versioning::On.into(),
+            ..v1::SetVersioningRequest::default()
         })
         .await
         .unwrap_err();

@@ -11,6 +11,7 @@ use tonic_types::StatusExt;
 use super::grants::{id, key};
 use super::kit::{Client, cluster, eventually, reason};
 use crate::testing::Cluster;
+use crate::watch::WATCHERS_MAX;
 
 /// How long anything that must come may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -257,6 +258,7 @@ async fn versions_and_markers_are_told_apart() {
     let versioning = v1::SetVersioningRequest {
         bucket: "bucket".to_owned(),
         versioning: v1::Versioning::On.into(),
+        ..v1::SetVersioningRequest::default()
     };
     client.buckets.set_versioning(versioning).await.unwrap();
     let mut stream = watch(&mut client, "", "").await;
@@ -356,7 +358,10 @@ async fn a_watch_is_cut_with_its_grant_and_with_its_key() {
     admin.iam.update_access_key(for_ever).await.unwrap();
     let mut stream = client.watch.watch_objects(rare).await.unwrap().into_inner();
     next(&mut stream).await.unwrap();
-    let gone = v1::DeleteAccessKeyRequest { id: id(&made) };
+    let gone = v1::DeleteAccessKeyRequest {
+        id: id(&made),
+        ..v1::DeleteAccessKeyRequest::default()
+    };
     admin.iam.delete_access_key(gone).await.unwrap();
     let (status, after) = cut(&mut stream).await;
     assert_eq!(reason(&status), "KEY_UNKNOWN");
@@ -379,12 +384,13 @@ async fn what_makes_no_sense_is_refused_by_name() {
     let long = refused(request(&"p".repeat(1025), "")).await;
     assert_eq!(long, ("INVALID_ARGUMENT".to_owned(), field("prefix")));
     let mut often = request("", "");
-    often.bookmark_interval_ms = 999;
-    let often = refused(often).await;
-    assert_eq!(
-        often,
-        ("INVALID_ARGUMENT".to_owned(), field("bookmark_interval_ms"))
-    );
+    for interval in [999, 600_001] {
+        often.bookmark_interval_ms = interval;
+        assert_eq!(
+            refused(often.clone()).await,
+            ("INVALID_ARGUMENT".to_owned(), field("bookmark_interval_ms"))
+        );
+    }
     let nowhere = refused(request_of("nowhere", "")).await;
     assert_eq!(nowhere.0, "BUCKET_NOT_FOUND");
 }
@@ -401,4 +407,19 @@ async fn a_server_that_stops_sends_its_watchers_elsewhere() {
         (Code::Unavailable, "WATCH_MOVED")
     );
     stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_has_so_many_watchers_and_no_more() {
+    let (cluster, mut client) = cluster(1).await;
+    let others = cluster.core.watch.take_places(WATCHERS_MAX - 1);
+    let mut stream = watch(&mut client, "", "").await;
+    next(&mut stream).await.unwrap();
+    let refused = client.watch.watch_objects(request("", "")).await;
+    let refused = refused.expect_err("one too many");
+    assert_eq!(reason(&refused), "OVERLOADED");
+    assert!(refused.get_error_details().retry_info().is_some());
+    drop(others);
+    let mut more = watch(&mut client, "", "").await;
+    next(&mut more).await.unwrap();
 }

@@ -8,6 +8,7 @@ fn row(content: &[u8]) -> VersionRow {
         version: VersionId(1),
         generation: Generation(2),
         modified_ms: 3,
+        placed_ms: None,
         size: content.len() as u64,
         crc64: Crc64Nvme::of(content),
         etag: String::new(),

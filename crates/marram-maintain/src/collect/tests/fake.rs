@@ -290,6 +290,7 @@ impl World {
                 content_type: String::new(),
                 metadata: Vec::new(),
                 tags: Vec::new(),
+                asked: None,
                 body: NewBody::Extents(vec![NewExtent { extent, wrote }]),
             },
             precondition: Precondition::default(),

@@ -354,6 +354,7 @@ impl State {
                 content_type: String::new(),
                 metadata: Vec::new(),
                 tags: Vec::new(),
+                asked: None,
                 body: NewBody::Extents(vec![new]),
             },
             precondition: Precondition::default(),

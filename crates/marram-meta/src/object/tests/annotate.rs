@@ -111,6 +111,7 @@ fn a_description_is_a_new_generation_of_the_same_data() {
     let expected = VersionRow {
         generation: Generation(group.index),
         modified_ms: group.time_ms,
+        placed_ms: Some(before.modified_ms),
         content_type: "image/png".to_owned(),
         ..before
     };

@@ -4,10 +4,14 @@ use marram_types::Generation;
 
 use super::{head, refused, striped};
 use crate::kv::Table;
+use crate::stored::Stored;
 use crate::testing::{
     DEADLINE_AHEAD_MS, Group, data, delete, extent, given, inline, profile, put, request, wrote,
 };
-use crate::{NewBody, NewVersion, ObjectCommand, ObjectOutcome, Precondition, Refusal};
+use crate::{
+    Command, NewBody, NewVersion, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery,
+    Precondition, Refusal, answer,
+};
 
 #[test]
 fn a_request_id_answers_only_the_request_that_it_was_used_for() {
@@ -76,4 +80,74 @@ fn discarded_data_is_never_taken_for_committed() {
     // The client's request with data written again.
     let again = group.run_as(request(1), &striped("a", 4, "4+2", 6));
     assert!(matches!(again, ObjectOutcome::Committed { .. }));
+}
+
+/// A copy's bytes are the source's, which may be replaced between two attempts.
+#[test]
+fn a_put_that_says_what_was_asked_is_the_same_with_other_bytes() {
+    let mut group = Group::ready();
+    let copy = |version, asked, size| {
+        let mut command = striped("a", version, "4+2", size);
+        if let ObjectCommand::Put { content, .. } = &mut command {
+            content.asked = Some(asked);
+            content.crc64 = size;
+        }
+        command
+    };
+    let found = |group: &Group| {
+        let query = ObjectQuery::Request(request(1));
+        match answer(&group.kv, group.index, &query).unwrap() {
+            ObjectAnswer::Request(found) => found,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(found(&group), None);
+    let first = group.run_as(request(1), &copy(1, 77, 5));
+    let ObjectOutcome::Copied(told) = &first else {
+        panic!("{first:?}");
+    };
+    let row = head(&group, "a").unwrap().row;
+    assert_eq!(
+        (told.version, told.generation),
+        (row.version, row.generation)
+    );
+    assert_eq!(
+        (told.size, told.crc64, &told.etag),
+        (row.size, 5, &row.etag)
+    );
+    assert_eq!(told.metadata, row.metadata);
+    assert_eq!(told.profiles, [profile("4+2")]);
+    assert_eq!(group.run_as(request(1), &copy(2, 77, 6)), first);
+    assert_eq!(group.kv.len(Table::Garbage), 1, "the second attempt's data");
+    let refusal = refused(group.run_as(request(1), &copy(3, 78, 5)));
+    assert_eq!(refusal, Refusal::RequestIdReused);
+    let known = found(&group).expect("it is remembered");
+    assert_eq!(known.asked, Some(77));
+    assert_eq!(ObjectOutcome::decode(&known.outcome), Ok(first));
+}
+
+/// What is in logs stays readable: these bytes never change their meaning.
+#[test]
+fn puts_have_their_bytes() {
+    let mut command = put("k", 1, inline(1, b"xy"));
+    let bare = command.ser_value();
+    assert_eq!((bare[0], command.version()), (129, 2));
+    for (asked, tag, tail) in [
+        (None, 177, &[1, 1, b't', 1, b'v'][..]),
+        (Some(7), 212, &[1, 1, b't', 1, b'v', 0, 0, 0, 0, 0, 0, 0, 7]),
+        (Some(7), 212, &[0, 0, 0, 0, 0, 0, 0, 0, 7]),
+    ] {
+        let ObjectCommand::Put { content, .. } = &mut command else {
+            unreachable!("it is a put")
+        };
+        content.asked = asked;
+        content.tags = match tail.len() {
+            9 => Vec::new(),
+            _ => vec![("t".to_owned(), "v".to_owned())],
+        };
+        let bytes = command.ser_value();
+        assert_eq!(bytes, [&[tag], &bare[1..], tail].concat());
+        assert_eq!(ObjectCommand::deser_value(&bytes), Ok(command.clone()));
+        assert_eq!(command.version(), 4);
+    }
 }

@@ -331,6 +331,48 @@ fn versions_go_after_they_were_replaced_and_the_last_marker_after_them() {
     assert_eq!(usage(&group), crate::Usage::default());
 }
 
+/// S3 counts from when a version was replaced, and what is said of its successor later does not replace it again.
+#[test]
+fn describing_a_version_does_not_keep_the_one_before_it() {
+    let mut group = at_noon();
+    group.run(&ruled(2, Versioning::On, &[rest(0)]));
+    for version in 1..=2 {
+        let body = inline(u64::try_from(version).unwrap(), b"123");
+        group.run(&put("a", version, body));
+    }
+    let describe = ObjectCommand::Annotate(AnnotateCommand::Describe {
+        bucket: BUCKET,
+        key: key("a"),
+        content_type: Some("text/html".to_owned()),
+        metadata: None,
+        precondition: Precondition::default(),
+    });
+    for _ in 0..4 {
+        group.time_ms += DAY_MS;
+        let described = group.run(&describe);
+        assert!(matches!(described, ObjectOutcome::Annotated { .. }));
+    }
+    let due = found(&group);
+    assert!(
+        matches!(
+            &due[..],
+            [Due {
+                what: DueWhat::Noncurrent { .. },
+                ..
+            }]
+        ),
+        "it was replaced four days ago: {due:?}"
+    );
+    assert_eq!(expire(&mut group, due).noncurrent, 1);
+    // The described one, when it is replaced, counts from then.
+    group.run(&put("a", 3, inline(3, b"new")));
+    assert_eq!(found(&group), []);
+    group.time_ms += 4 * DAY_MS;
+    let due = found(&group);
+    assert_eq!(expire(&mut group, due).noncurrent, 1);
+    assert_eq!(usage(&group).noncurrent, 0);
+}
+
 #[test]
 fn uploads_that_nobody_completes_are_ended() {
     let mut group = at_noon();

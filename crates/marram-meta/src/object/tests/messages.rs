@@ -6,11 +6,12 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::stored::Stored;
-use crate::testing::arb;
+use crate::testing::{arb, forms};
 use crate::{
-    AnnotateCommand, CollectedEntry, CompletedUpload, Completion, Due, DueWhat, ExpireCommand,
-    Expired, LeaseCommand, Measure, NewPart, NewRun, ObjectCommand, ObjectOutcome, OverLease,
-    QuotaRefusal, Refusal, Tombstone, UploadCommand, UploadName, UploadRefusal, VersionCommand,
+    AnnotateCommand, CollectedEntry, CompletedUpload, Completion, CopiedVersion, Due, DueWhat,
+    ExpireCommand, Expired, LeaseCommand, Measure, NewPart, NewRun, ObjectCommand, ObjectOutcome,
+    OverLease, QuotaRefusal, Refusal, Tombstone, UploadCommand, UploadName, UploadRefusal,
+    VersionCommand,
 };
 
 fn object_command() -> impl Strategy<Value = ObjectCommand> {
@@ -466,6 +467,27 @@ fn outcome() -> impl Strategy<Value = ObjectOutcome> {
             }
         ),
         Just(ObjectOutcome::AlreadyCommitted),
+        (
+            arb::new_version(),
+            vec(arb::profile(), 0..3),
+            any::<u64>(),
+            any::<bool>()
+        )
+            .prop_map(|(new, profiles, number, under_protected)| {
+                ObjectOutcome::Copied(Box::new(CopiedVersion {
+                    version: new.version,
+                    generation: Generation(number),
+                    modified_ms: number,
+                    size: new.size,
+                    crc64: new.crc64,
+                    etag: new.etag,
+                    content_type: new.content_type,
+                    metadata: new.metadata,
+                    tags: new.tags,
+                    profiles,
+                    under_protected,
+                }))
+            }),
         (any::<u64>(), any::<bool>()).prop_map(|(generation, existed)| ObjectOutcome::Deleted {
             generation: Generation(generation),
             existed,
@@ -494,6 +516,13 @@ fn outcome() -> impl Strategy<Value = ObjectOutcome> {
         refusal().prop_map(ObjectOutcome::Refused),
         layout_refusal().prop_map(ObjectOutcome::Refused),
     ]
+}
+
+/// What the log of a former release, or a member that runs it, has and says.
+#[test]
+fn commands_and_outcomes_of_former_releases_are_read() {
+    forms::kept("object-command", object_command());
+    forms::kept("object-outcome", outcome());
 }
 
 proptest! {

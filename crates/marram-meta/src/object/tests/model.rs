@@ -9,6 +9,7 @@
 //! must give the same outcomes and hold the same bytes.
 
 mod check;
+mod expiry;
 mod reference;
 mod workers;
 mod world;
@@ -28,7 +29,10 @@ use crate::testing::{
     Group, PGS, data, delete, delete_version, extent, first_row, given, pg, profile, put, request,
     wrote_by,
 };
-use crate::{BucketState, Extent, NewBody, NewExtent, ObjectCommand, Precondition, apply_object};
+use crate::{
+    BucketState, ExpireCommand, Extent, NewBody, NewExtent, ObjectCommand, Precondition,
+    apply_object,
+};
 
 const KEYS: [&str; 4] = ["a", "a/b", "../x", "\u{1f680}"];
 const PROFILES: [&str; 4] = ["4+2", "2+2", "1+1", "5+1"];
@@ -116,6 +120,11 @@ enum Op {
     /// A node asks what it may delete, and does it later.
     Sweep(u64),
     Clean,
+    /// Things of keys that may be due, of each the key, which of what it has, and what it is taken for:
+    /// removed now, or by a later `ExpireLate` if ever.
+    Expire(Vec<(usize, usize, u8)>, bool),
+    /// What was found before, and perhaps removed before.
+    ExpireLate(usize),
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -166,6 +175,9 @@ fn user_op() -> impl Strategy<Value = Op> {
         2 => (0..50_usize).prop_map(Op::Reseal),
         3 => (0..50_usize).prop_map(Op::Replay),
         2 => (0..6_u64, states).prop_map(|(e, s)| Op::Fence(e, s)),
+        3 => (vec((0..KEYS.len(), 0..4_usize, 0..4_u8), 1..5), any::<bool>())
+            .prop_map(|(found, now)| Op::Expire(found, now)),
+        1 => (0..20_usize).prop_map(Op::ExpireLate),
     ]
 }
 
@@ -256,6 +268,8 @@ struct Run {
     sent: Vec<(ObjectCommand, Vec<u8>, Mutation)>,
     fences: Vec<ObjectCommand>,
     claims: Vec<ObjectCommand>,
+    /// What was found to be due.
+    expiries: Vec<ExpireCommand>,
     /// Index, entry and outcome.
     entries: Vec<(u64, Vec<u8>, Vec<u8>)>,
 }
@@ -281,6 +295,7 @@ impl Run {
             sent: Vec::new(),
             fences: Vec::new(),
             claims: Vec::new(),
+            expiries: Vec::new(),
             entries: Vec::new(),
         }
     }
@@ -500,6 +515,11 @@ impl Run {
             Op::Replay(nth) if !self.sent.is_empty() => {
                 let (_, entry, mutation) = self.sent[nth % self.sent.len()].clone();
                 self.mutate(&entry, &mutation);
+            }
+            Op::Expire(found, now) => self.find_due(found, *now),
+            Op::ExpireLate(nth) if !self.expiries.is_empty() => {
+                let command = self.expiries[nth % self.expiries.len()].clone();
+                self.expire(command);
             }
             other => self.work(other),
         }

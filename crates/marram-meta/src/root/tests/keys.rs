@@ -3,6 +3,7 @@
 use marram_types::Grant;
 
 use super::*;
+use crate::testing::request;
 use crate::{KeyCommand, KeyRefusal};
 
 fn create(id: &str, grant: &str) -> KeyCommand {
@@ -144,4 +145,40 @@ fn grants_come_and_go_and_void_what_was_derived_from_them() {
     );
     let none = "NONE".to_owned();
     done(&mut root, KeyCommand::Delete { id: none });
+}
+
+#[test]
+fn a_removal_says_on_every_attempt_whether_there_was_a_key() {
+    let mut root = Root::ready(3, 3);
+    done(&mut root, create("SOME", "read:photos"));
+    let remove = |id: &str| KeyCommand::Remove { id: id.to_owned() };
+    let command = RootCommand::Keys(remove("SOME"));
+    for _ in 0..2 {
+        let outcome = root.run_as(request(1), (2_000, 9_000), &command);
+        assert_eq!(outcome, RootOutcome::Done);
+    }
+    assert_eq!(refused(&mut root, remove("SOME")), KeyRefusal::Unknown);
+    assert_eq!(refused(&mut root, remove("MARRAM")), KeyRefusal::LastAdmin);
+}
+
+#[test]
+fn an_older_change_that_comes_again_does_not_undo_a_newer_one() {
+    let mut root = Root::ready(3, 3);
+    done(&mut root, create("SOME", "read:photos"));
+    let switch = |off| {
+        let mut change = change("SOME");
+        change.disabled = Some(off);
+        RootCommand::Keys(change.sent())
+    };
+    let disabled = |root: &Root| root.view().access_keys["SOME"].disabled;
+    root.run_as(request(1), (2_000, 9_000), &switch(true));
+    assert!(disabled(&root));
+    root.run_as(request(2), (3_000, 9_000), &switch(false));
+    let again = root.run_as(request(1), (4_000, 9_000), &switch(true));
+    assert_eq!(again, RootOutcome::Done, "what the first attempt was told");
+    assert!(!disabled(&root), "the newer change stands");
+    // An attempt that nobody carried out in time, and that still comes.
+    let late = root.run_as(request(3), (9_001, 9_000), &switch(true));
+    assert_eq!(late, RootOutcome::Refused(Refusal::DeadlinePassed));
+    assert!(!disabled(&root));
 }

@@ -7,7 +7,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::stored::Stored;
-use crate::testing::arb;
+use crate::testing::{arb, forms};
 use crate::{
     AdmittedNode, Command, DriveCommand, DriveDuty, DriveJoin, DriveRefusal, EndingCommand,
     IdentityCommand, IdentityRefusal, KeyCommand, NewToken, Newcomer, NodeDuty, NodeJoin, Pausable,
@@ -154,6 +154,7 @@ fn key_command() -> impl Strategy<Value = RootCommand> {
                 remove,
             }),
         arb::text().prop_map(|id| KeyCommand::Delete { id }),
+        arb::text().prop_map(|id| KeyCommand::Remove { id }),
     ]
     .prop_map(RootCommand::Keys)
 }
@@ -380,15 +381,26 @@ fn absence_command() -> impl Strategy<Value = RootCommand> {
     ]
 }
 
-proptest! {
-    #[test]
-    fn commands_round_trip(command in prop_oneof![
+fn any_command() -> impl Strategy<Value = RootCommand> {
+    prop_oneof![
         3 => root_command(),
         1 => layout_command(),
         1 => drive_command(),
         1 => absence_command(),
         2 => identity_command(),
-    ]) {
+    ]
+}
+
+/// What the log of a former release, or a member that runs it, has and says.
+#[test]
+fn commands_and_outcomes_of_former_releases_are_read() {
+    forms::kept("root-command", any_command());
+    forms::kept("root-outcome", root_outcome());
+}
+
+proptest! {
+    #[test]
+    fn commands_round_trip(command in any_command()) {
         let bytes = command.ser_value();
         prop_assert_eq!(RootCommand::deser_value(&bytes), Ok(command));
         for cut in 0..bytes.len() {
@@ -412,7 +424,17 @@ proptest! {
 #[test]
 fn the_end_of_a_deletion_and_a_drive_that_was_drained_have_their_bytes() {
     let bucket = BucketId(300);
-    let golden: [(RootCommand, &[u8], u8); 6] = [
+    let golden: [(RootCommand, &[u8], u8); 8] = [
+        (
+            RootCommand::Keys(KeyCommand::Delete { id: "K".to_owned() }),
+            &[103, 1, b'K'],
+            2,
+        ),
+        (
+            RootCommand::Keys(KeyCommand::Remove { id: "K".to_owned() }),
+            &[127, 1, b'K'],
+            4,
+        ),
         (
             RootCommand::DrainNarrower {
                 node: NodeId(300),

@@ -174,7 +174,7 @@ impl Model {
     }
 
     /// What a new version or marker replaces.
-    fn make_way(&mut self, key: &'static str, index: u64) {
+    pub(super) fn make_way(&mut self, key: &'static str, index: u64) {
         let versioning = self.versioning();
         if let Some(old) = self.objects.remove(key) {
             if versioning == Versioning::Off
@@ -200,7 +200,7 @@ impl Model {
         }
     }
 
-    fn forget(&mut self, at: (&'static str, u64), index: u64) -> Option<Past> {
+    pub(super) fn forget(&mut self, at: (&'static str, u64), index: u64) -> Option<Past> {
         let past = self.past.remove(&at)?;
         let extents = past.object.iter().flat_map(|object| object.extents.clone());
         self.displace(&extents.collect::<Vec<_>>(), index);
@@ -407,7 +407,12 @@ impl Model {
     }
 
     /// After a deletion of no version in particular.
-    fn deleted(&mut self, key: &'static str, existed: bool, index: u64) -> ObjectOutcome {
+    pub(super) fn deleted(
+        &mut self,
+        key: &'static str,
+        existed: bool,
+        index: u64,
+    ) -> ObjectOutcome {
         let generation = Generation(index);
         if self.versioning() == Versioning::Off {
             return ObjectOutcome::Deleted {
@@ -483,7 +488,7 @@ impl Model {
             ObjectCommand::HoldFloors { .. } => unreachable!("this model has no backups"),
             ObjectCommand::Tombstone(_) => ObjectOutcome::Done,
             ObjectCommand::JudgeVersions { .. } => unreachable!("the profile stays"),
-            ObjectCommand::Expire(_) => unreachable!("this bucket has no rules"),
+            ObjectCommand::Expire(_) => unreachable!("it removes what is a user's"),
             ObjectCommand::Lease(_) => unreachable!("quotas have a model of their own"),
             ObjectCommand::Put { .. }
             | ObjectCommand::Delete { .. }

@@ -2,6 +2,7 @@
 
 use marram_types::{DriveId, PgId};
 
+use super::expiry::lifecycle_of;
 use super::reference::versioning_of;
 use super::world::{Shard, Verdict};
 use super::{Op, Run, Spec};
@@ -32,6 +33,7 @@ impl Run {
             Op::Fence(epoch, state) => {
                 let record = BucketRecord {
                     versioning: versioning_of(*epoch),
+                    lifecycle: lifecycle_of(*epoch),
                     ..bucket_record(*epoch, *state)
                 };
                 self.send(ObjectCommand::BucketFence(record), true);
