@@ -4,6 +4,7 @@ mod access_key;
 mod bucket;
 mod cluster;
 mod lifecycle;
+mod metrics;
 mod operation;
 mod policy;
 mod reference;
@@ -17,6 +18,7 @@ pub use access_key::{
 pub use bucket::{Bucket, BucketSpec, BucketStatus, DeletionPolicy, Quota, Versioning};
 pub use cluster::{MarramCluster, MarramClusterSpec, PullSecret};
 pub use lifecycle::LifecycleRule;
+pub use metrics::Metrics;
 pub use operation::{Operation, OperationKind, Phase, Suspended};
 pub use policy::{
     Disruption, Replacement, ReplacementMode, Retention, RetentionPolicy, ScaleDown, Tls, Upgrade,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::reference::namespaces;
 use super::rules::rules;
 use super::{
-    Disruption, MarramClusterStatus, Replacement, Retention, ScaleDown, ServerSettings, Storage,
-    Tls, Upgrade,
+    Disruption, MarramClusterStatus, Metrics, Replacement, Retention, ScaleDown, ServerSettings,
+    Storage, Tls, Upgrade,
 };
 
 /// Rules on the whole of the specification. They stand here, on the parent, with `has()` on both sides:
@@ -98,6 +98,9 @@ pub struct MarramClusterSpec {
     /// Settings of the servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
+    /// Who may read the metrics of the pods, and whether they name buckets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// The label of Kubernetes nodes that says which fail together; topology.kubernetes.io/zone where it
     /// is not given. Where no node bears it, each node is a zone of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

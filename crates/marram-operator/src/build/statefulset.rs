@@ -12,6 +12,8 @@ const USER: u32 = 65_532;
 const SECRET_MODE: u32 = 0o440;
 /// Seconds that a pod has to stop: it hands its leaderships over.
 const STOP_SECONDS: u32 = 60;
+/// The volume with the token that metrics ask for, and where it is mounted.
+const METRICS_TOKEN: &str = "metrics-token";
 /// The annotation of the StatefulSet that says which template it has.
 const TEMPLATE_ANNOTATION: &str = "marram.dev/template";
 
@@ -117,6 +119,10 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
             secret("api-tls", &names.api_tls()),
         ],
     });
+    if let Some(token) = metrics_token(spec) {
+        let volumes = pod["volumes"].as_array_mut().expect("a list, above");
+        volumes.push(secret(METRICS_TOKEN, token));
+    }
     let storage = &spec.storage;
     if !spec.image_pull_secrets.is_empty() {
         pod["imagePullSecrets"] = json!(spec.image_pull_secrets);
@@ -131,6 +137,11 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
         pod["priorityClassName"] = json!(class);
     }
     pod
+}
+
+/// The Secret with the token that metrics ask for, where they do.
+fn metrics_token(spec: &MarramClusterSpec) -> Option<&str> {
+    spec.metrics.as_ref()?.token_secret.as_deref()
 }
 
 fn secret(volume: &str, name: &str) -> Value {
@@ -177,6 +188,15 @@ fn container(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
     if let Some(log) = spec.server.as_ref().and_then(|server| server.log.as_ref()) {
         env.push(json!({ "name": "RUST_LOG", "value": log }));
     }
+    let mut mounts = vec![
+        mount("data", "/data", false),
+        mount("keys", "/keys", true),
+        mount("join", "/join", true),
+        mount("api-tls", "/api-tls", true),
+    ];
+    if metrics_token(spec).is_some() {
+        mounts.push(mount(METRICS_TOKEN, "/metrics-token", true));
+    }
     json!({
         "name": "marram",
         "image": spec.image.as_deref().unwrap_or(image),
@@ -195,12 +215,7 @@ fn container(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
         "startupProbe": probe("/livez", 5, 120),
         "livenessProbe": probe("/livez", 10, 6),
         "readinessProbe": probe("/readyz", 5, 3),
-        "volumeMounts": [
-            mount("data", "/data", false),
-            mount("keys", "/keys", true),
-            mount("join", "/join", true),
-            mount("api-tls", "/api-tls", true),
-        ],
+        "volumeMounts": mounts,
     })
 }
 
@@ -236,6 +251,12 @@ fn arguments(names: &Names, spec: &MarramClusterSpec) -> Vec<String> {
         .into_iter()
         .filter_map(|(flag, value)| Some((flag, value?)));
     arguments.extend(given.map(|(flag, value)| format!("--{flag}={value}")));
+    if metrics_token(spec).is_some() {
+        arguments.push(format!("--metrics-token-file=/{METRICS_TOKEN}/token"));
+    }
+    if let Some(buckets) = spec.metrics.as_ref().and_then(|metrics| metrics.buckets) {
+        arguments.push(format!("--metrics-buckets={buckets}"));
+    }
     arguments
 }
 
