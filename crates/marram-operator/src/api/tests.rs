@@ -15,6 +15,13 @@ fn what_is_not_given_has_its_documented_value() {
         (down.max_fill(), down.cool_down(), down.stall_after()),
         (80, 0, 900)
     );
+    assert!(spec.gateway.is_none());
+    assert_eq!(GatewaySpec::default().replicas(), 2);
+    let auto: Autoscaling = serde_json::from_str(r#"{"maxReplicas":3}"#).expect("valid");
+    assert_eq!(
+        (auto.least(), auto.target(), auto.stabilization()),
+        (2, 70, 300)
+    );
     assert!(Disruption::default().budgets());
     assert_eq!(Disruption::default().maintenance(), 1800);
 }

@@ -3,17 +3,16 @@
 
 use serde_json::{Value, json};
 
+use super::pod::{
+    container_security, environment, mount, pod_security, port, probe, resources, secret,
+};
 use crate::api::{HostSpread, MarramClusterSpec};
-use crate::names::{API_PORT, CLUSTER_LABEL, MESH_PORT, METRICS_PORT, Names};
+use crate::names::{API_PORT, MESH_PORT, METRICS_PORT, Names};
 
-/// The user and group of the pods.
-const USER: u32 = 65_532;
-/// Files of mounted Secrets: the group may read them.
-const SECRET_MODE: u32 = 0o440;
 /// Seconds that a pod has to stop: it hands its leaderships over.
 const STOP_SECONDS: u32 = 60;
 /// The annotation of the StatefulSet that says which template it has.
-const TEMPLATE_ANNOTATION: &str = "marram.dev/template";
+pub(crate) const TEMPLATE_ANNOTATION: &str = "marram.dev/template";
 
 /// The template of the pods.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,14 +93,7 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": STOP_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
+        "securityContext": pod_security(),
         "affinity": affinity(names, spec.storage.host_spread.unwrap_or_default()),
         "topologySpreadConstraints": [{
             "maxSkew": 1,
@@ -133,14 +125,10 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
     pod
 }
 
-fn secret(volume: &str, name: &str) -> Value {
-    json!({ "name": volume, "secret": { "secretName": name, "defaultMode": SECRET_MODE } })
-}
-
 fn affinity(names: &Names, spread: HostSpread) -> Value {
     let term = json!({
         "topologyKey": "kubernetes.io/hostname",
-        "labelSelector": { "matchLabels": { CLUSTER_LABEL: names.name } },
+        "labelSelector": { "matchLabels": names.selector() },
     });
     match spread {
         HostSpread::Preferred => json!({ "podAntiAffinity": {
@@ -153,44 +141,17 @@ fn affinity(names: &Names, spread: HostSpread) -> Value {
 }
 
 fn container(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
-    let port =
-        |name: &str, port: u16| json!({ "name": name, "containerPort": port, "protocol": "TCP" });
-    let probe = |path: &str, period: u32, failures: u32| {
-        json!({
-            "httpGet": { "path": path, "port": METRICS_PORT, "scheme": "HTTP" },
-            "periodSeconds": period,
-            "timeoutSeconds": 5,
-            "failureThreshold": failures,
-        })
-    };
-    let mount = |name: &str, path: &str, read_only: bool| {
-        let mut mount = json!({ "name": name, "mountPath": path });
-        if read_only {
-            mount["readOnly"] = json!(true);
-        }
-        mount
-    };
-    let mut env = vec![json!({
-        "name": "POD",
-        "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.name" } },
-    })];
-    if let Some(log) = spec.server.as_ref().and_then(|server| server.log.as_ref()) {
-        env.push(json!({ "name": "RUST_LOG", "value": log }));
-    }
+    let log = spec.server.as_ref().and_then(|server| server.log.as_ref());
     json!({
         "name": "marram",
         "image": spec.image.as_deref().unwrap_or(image),
         "imagePullPolicy": "IfNotPresent",
         "command": ["/marram"],
         "args": arguments(names, spec),
-        "env": env,
+        "env": environment(log),
         "ports": [port("api", API_PORT), port("mesh", MESH_PORT), port("metrics", METRICS_PORT)],
-        "resources": resources(spec),
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": { "drop": ["ALL"] },
-        },
+        "resources": resources(spec.storage.resources.as_ref()),
+        "securityContext": container_security(),
         // A server that opens its drives after a crash reads its segments first: it is given ten minutes.
         "startupProbe": probe("/livez", 5, 120),
         "livenessProbe": probe("/livez", 10, 6),
@@ -237,18 +198,4 @@ fn arguments(names: &Names, spec: &MarramClusterSpec) -> Vec<String> {
         .filter_map(|(flag, value)| Some((flag, value?)));
     arguments.extend(given.map(|(flag, value)| format!("--{flag}={value}")));
     arguments
-}
-
-fn resources(spec: &MarramClusterSpec) -> Value {
-    let given = spec.storage.resources.clone().unwrap_or_default();
-    let requests = if given.requests.is_empty() {
-        json!({ "cpu": "250m", "memory": "256Mi" })
-    } else {
-        json!(given.requests)
-    };
-    if given.limits.is_empty() {
-        json!({ "requests": requests })
-    } else {
-        json!({ "requests": requests, "limits": given.limits })
-    }
 }

@@ -12,12 +12,16 @@ use crate::names::Names;
 use crate::replicas::replicas;
 use crate::view::View;
 
-/// Applies what pods need before they start.
-pub(super) async fn before_pods(objects: &Objects, names: &Names) -> Result<(), ReconcileError> {
+/// Applies what pods need before they start, and where applications are sent.
+pub(super) async fn before_pods(
+    objects: &Objects,
+    names: &Names,
+    to_gateways: bool,
+) -> Result<(), ReconcileError> {
     for object in [
         build::account(names),
         build::peer_service(names),
-        build::client_service(names),
+        build::client_service(names, to_gateways),
         build::network_policy(names),
     ] {
         objects.apply(&object).await?;

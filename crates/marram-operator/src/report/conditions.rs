@@ -110,6 +110,7 @@ pub(super) fn sentence(view: &View, status: &MarramClusterStatus, hold: Option<&
         .or_else(|| view.cluster.as_ref().err().cloned())
         .or_else(|| not_writable(view))
         .or_else(|| view.fully_redundant().err())
+        .or_else(|| gateway_trouble(view))
         .unwrap_or_else(|| "as it should be".to_owned());
     cut(&text)
 }
@@ -155,6 +156,7 @@ pub(super) fn all(
             "zones are those of the Kubernetes nodes",
         ));
     }
+    all.extend(gateways(view, status));
     if let Some(certificate) = &status.certificate {
         let good = certificate.not_after > view.now;
         let message = match Timestamp::from_second(certificate.not_after) {
@@ -259,6 +261,58 @@ fn pods(view: &View) -> Said {
         true => said("PodsHealthy", true, "AsExpected", "no pod is in trouble"),
         false => said("PodsHealthy", false, "Trouble", troubled.join("; ")),
     }
+}
+
+/// What keeps a gateway from running, with its name.
+fn gateway_trouble(view: &View) -> Option<String> {
+    let troubled = |pod: &crate::view::PodView| {
+        let trouble = pod.trouble.as_ref()?;
+        Some(format!("{}: {trouble}", pod.name))
+    };
+    let pods = view.gateways.pods.iter().filter(|pod| !pod.deleting);
+    pods.into_iter()
+        .find_map(troubled)
+        .or_else(|| view.gateways.trouble.clone())
+}
+
+/// How the gateways are, where there are any or are to be.
+fn gateways(view: &View, status: &MarramClusterStatus) -> Option<Said> {
+    let gateway = status.gateway.as_ref()?;
+    let all = gateway.ready_replicas >= gateway.replicas;
+    let count = format!(
+        "{} of {} gateways are ready",
+        gateway.ready_replicas, gateway.replicas
+    );
+    let goes = match gateway.serving {
+        true => "the Service goes to them",
+        false => "the Service goes to the storage pods",
+    };
+    let Some(wanted) = view.spec.gateways().map(|_| view.spec.image.as_deref()) else {
+        let message = "gateways are not wanted any more, and go";
+        return Some(said("GatewaysReady", false, "Going", message));
+    };
+    Some(match gateway_trouble(view) {
+        Some(trouble) if !all => said(
+            "GatewaysReady",
+            false,
+            "Trouble",
+            format!("{count}; {goes}: {trouble}"),
+        ),
+        _ if !all => said(
+            "GatewaysReady",
+            false,
+            "Starting",
+            format!("{count}; {goes}"),
+        ),
+        _ if wanted.is_some_and(|wanted| wanted != gateway.image) => {
+            let message = format!(
+                "{count}; {goes}; they keep the image {} until all storage pods run the wanted one",
+                gateway.image
+            );
+            said("GatewaysReady", true, "StorageFirst", message)
+        }
+        _ => said("GatewaysReady", true, "Serving", format!("{count}; {goes}")),
+    })
 }
 
 fn pressure(status: &MarramClusterStatus) -> Said {

@@ -125,3 +125,44 @@ fn full_drives_are_said_in_the_clusters_words() {
     );
     assert_eq!(condition(&status, "Ready").1, "NotWritable");
 }
+
+#[test]
+fn gateways_are_said_where_there_are_any() {
+    let view = resting(3);
+    let of = |status: &MarramClusterStatus| {
+        let found = status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == "GatewaysReady");
+        found.map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+    };
+    assert_eq!(of(&report(&view, Some(1), None)), None);
+    let with = |wanted, ready, serving, trouble: Option<&str>| {
+        let view = view.clone().with(|view| {
+            view.spec.image = Some("marram:2".into());
+            view.spec.gateway = wanted;
+            view.status.gateway = Some(crate::api::GatewayStatus {
+                replicas: 2,
+                ready_replicas: ready,
+                serving,
+                image: "marram:1".into(),
+            });
+            view.gateways.trouble = trouble.map(Into::into);
+        });
+        of(&report(&view, Some(1), None)).expect("said")
+    };
+    let on = Some(crate::api::GatewaySpec {
+        enabled: true,
+        ..Default::default()
+    });
+    let (holds, reason, message) = with(on.clone(), 1, false, Some("quota exceeded"));
+    assert_eq!((holds.as_str(), reason.as_str()), ("False", "Trouble"));
+    let expected =
+        "1 of 2 gateways are ready; the Service goes to the storage pods: quota exceeded";
+    assert_eq!(message, expected);
+    assert_eq!(with(on.clone(), 1, true, None).1, "Starting");
+    let (holds, reason, message) = with(on, 2, true, None);
+    assert_eq!((holds.as_str(), reason.as_str()), ("True", "StorageFirst"));
+    assert!(message.contains("keep the image marram:1"), "{message}");
+    assert_eq!(with(None, 0, false, None).1, "Going");
+}
