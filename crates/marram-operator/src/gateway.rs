@@ -1,7 +1,7 @@
 //! What becomes of gateways of their own: how many there are, which image they run, whether applications are sent to
 //! them. A function of what is wanted and seen.
 
-use crate::api::{GatewayStatus, OperationKind};
+use crate::api::{GatewayStatus, OperationKind, Phase};
 use crate::names::Names;
 use crate::view::View;
 
@@ -47,6 +47,8 @@ pub fn plan(view: &View, image: &str) -> Option<Plan> {
     let live = view.gateways.replicas;
     let (least, autoscaled) = (gateway.replicas(), gateway.autoscaling.is_some());
     let replicas = match live.filter(|live| autoscaled && *live >= least) {
+        // With none, an autoscaler does nothing either.
+        _ if sleeps(view) => 0,
         Some(live) => live,
         None => least,
     };
@@ -68,6 +70,12 @@ pub fn plan(view: &View, image: &str) -> Option<Plan> {
         held,
         serving,
     })
+}
+
+/// Whether the cluster sleeps, or is about to.
+fn sleeps(view: &View) -> bool {
+    let operation = view.status.operation.as_ref();
+    operation.is_some_and(|op| op.kind == OperationKind::Hibernate && op.phase != Phase::Waking)
 }
 
 /// Whether all storage pods run the template that is wanted: a gateway must not ask them for what they do not
@@ -104,7 +112,7 @@ pub fn is_pod(names: &Names, gateway: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Autoscaling, GatewaySpec, Phase, UpgradeStatus};
+    use crate::api::{Autoscaling, GatewaySpec, UpgradeStatus};
     use crate::names::tests::names;
     use crate::step::tests::{operation, pod, resting};
     use crate::view::PodView;
@@ -161,6 +169,26 @@ mod tests {
         assert_eq!(scaled(auto(), 1), Some(3), "just made");
         assert_eq!(scaled(auto(), 9), None, "the autoscaler's own business");
         assert_eq!(planned(&auto()).scale, Some(3));
+    }
+
+    #[test]
+    fn none_is_there_while_the_cluster_sleeps() {
+        let auto = Autoscaling {
+            max_replicas: 6,
+            ..Autoscaling::default()
+        };
+        let scale = |phase, live| {
+            let operation = operation(OperationKind::Hibernate, phase, 3, 0);
+            planned(&running(
+                gateways(Some(auto.clone())).at(operation),
+                live,
+                0,
+            ))
+            .scale
+        };
+        assert_eq!(scale(Phase::Closing, 4), Some(0));
+        assert_eq!(scale(Phase::Asleep, 0), None);
+        assert_eq!(scale(Phase::Waking, 0), Some(2));
     }
 
     #[test]

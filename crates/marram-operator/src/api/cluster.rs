@@ -145,6 +145,10 @@ pub struct MarramClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("items" = namespaces()))]
     pub allowed_namespaces: Vec<String>,
+    /// All pods stop, when all data is proven to be redundant, and all volumes stay; false brings the cluster
+    /// back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hibernate: bool,
     /// The operator looks on and changes nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,

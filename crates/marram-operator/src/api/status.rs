@@ -24,6 +24,8 @@ pub enum ClusterPhase {
     Stalled,
     /// The operator looks on.
     Paused,
+    /// No pod runs, as it is wanted; all volumes are kept.
+    Hibernated,
 }
 
 /// What the operator saw last.

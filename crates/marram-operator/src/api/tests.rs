@@ -35,8 +35,9 @@ fn a_resource_is_written_as_it_was_read() {
 
 #[test]
 fn urgent_operations_come_first() {
-    use OperationKind::{Cancel, Create, Grow, Replace, Shrink, Upgrade};
-    let mut kinds = [Shrink, Upgrade, Grow, Cancel, Replace, Create];
+    use OperationKind::{Cancel, Create, Grow, Hibernate, Replace, Shrink, Upgrade};
+    let mut kinds = [Shrink, Upgrade, Grow, Cancel, Hibernate, Replace, Create];
     kinds.sort_unstable();
-    assert_eq!(kinds, [Create, Replace, Cancel, Grow, Upgrade, Shrink]);
+    let expected = [Create, Replace, Hibernate, Cancel, Grow, Upgrade, Shrink];
+    assert_eq!(kinds, expected);
 }

@@ -92,13 +92,10 @@ async fn apply(cached: &MarramCluster, context: &Context) -> Result<Action, Reco
         return Ok(Action::requeue(context.resync));
     };
     let names = Names::of(&resource);
-    let failed = resource
-        .status
-        .as_ref()
-        .and_then(|status| status.upgrade.as_ref());
     let image = context.image.as_str();
+    let status = resource.status.as_ref();
     let (wanted, template) =
-        ensure::template(&objects, (&names, &resource.spec, image), failed).await?;
+        ensure::template(&objects, (&names, &resource.spec, image), status).await?;
     let mut seen = observe(context, &objects, (&resource, &names), &wanted).await?;
     let status = &mut seen.view.status;
     if status
@@ -228,6 +225,7 @@ fn ended_as(kind: OperationKind) -> &'static str {
     match kind {
         OperationKind::Create => "Created",
         OperationKind::Replace => "Replaced",
+        OperationKind::Hibernate => "Awake",
         OperationKind::Cancel => "Cancelled",
         OperationKind::Grow => "Grown",
         OperationKind::Upgrade => "Upgraded",

@@ -1,11 +1,18 @@
 //! The conditions.
 
+mod gateways;
+mod sleep;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::MarramClusterStatus;
+use crate::api::{MarramClusterStatus, Phase};
 use crate::step::Hold;
 use crate::view::View;
+
+use gateways::{gateways, trouble as gateway_trouble};
+use sleep::hibernated;
+pub(super) use sleep::sleeps;
 
 /// Longest sentence of a condition.
 const MESSAGE_MAX: usize = 1000;
@@ -33,6 +40,16 @@ fn said(kind: &'static str, holds: bool, reason: &str, message: impl Into<String
 pub(super) fn ready(view: &View, status: &MarramClusterStatus, hold: Option<&Hold>) -> Said {
     if status.cluster_id.is_none() {
         return said("Ready", false, "Creating", sentence(view, status, hold));
+    }
+    if let Some(phase) =
+        sleeps(status).filter(|phase| !matches!(phase, Phase::Closing | Phase::Verifying))
+    {
+        return said(
+            "Ready",
+            false,
+            &phase.to_string(),
+            sentence(view, status, hold),
+        );
     }
     let Ok(cluster) = &view.cluster else {
         let why = view.cluster.as_ref().err().cloned().unwrap_or_default();
@@ -134,7 +151,7 @@ pub(super) fn all(
         ready,
         reconciling(view, status),
         held("Stalled", "nothing stands still"),
-        redundant(view),
+        redundant(view, status),
         quorum(view),
         held("ScaleBlocked", "nothing stands against the number of nodes"),
         upgrade(status, hold),
@@ -156,6 +173,10 @@ pub(super) fn all(
             "zones are those of the Kubernetes nodes",
         ));
     }
+    all.push(hibernated(view, status, hold));
+    if view.spec.hibernate {
+        all.push(held("HibernationBlocked", "nothing stands against it"));
+    }
     all.extend(gateways(view, status));
     if let Some(certificate) = &status.certificate {
         let good = certificate.not_after > view.now;
@@ -171,6 +192,9 @@ pub(super) fn all(
 
 fn reconciling(view: &View, status: &MarramClusterStatus) -> Said {
     match &status.operation {
+        Some(operation) if sleeps(status) == Some(Phase::Asleep) => {
+            said("Reconciling", false, "Asleep", &operation.message)
+        }
         Some(operation) if operation.message.is_empty() => said(
             "Reconciling",
             true,
@@ -186,7 +210,14 @@ fn reconciling(view: &View, status: &MarramClusterStatus) -> Said {
     }
 }
 
-fn redundant(view: &View) -> Said {
+fn redundant(view: &View, status: &MarramClusterStatus) -> Said {
+    if sleeps(status) == Some(Phase::Asleep) {
+        let message = "every object had all of its shards when the cluster went to sleep";
+        return Said {
+            holds: None,
+            ..said("FullyRedundant", false, "Asleep", message)
+        };
+    }
     match (view.fully_redundant(), &view.cluster) {
         (Ok(()), _) => said(
             "FullyRedundant",
@@ -261,58 +292,6 @@ fn pods(view: &View) -> Said {
         true => said("PodsHealthy", true, "AsExpected", "no pod is in trouble"),
         false => said("PodsHealthy", false, "Trouble", troubled.join("; ")),
     }
-}
-
-/// What keeps a gateway from running, with its name.
-fn gateway_trouble(view: &View) -> Option<String> {
-    let troubled = |pod: &crate::view::PodView| {
-        let trouble = pod.trouble.as_ref()?;
-        Some(format!("{}: {trouble}", pod.name))
-    };
-    let pods = view.gateways.pods.iter().filter(|pod| !pod.deleting);
-    pods.into_iter()
-        .find_map(troubled)
-        .or_else(|| view.gateways.trouble.clone())
-}
-
-/// How the gateways are, where there are any or are to be.
-fn gateways(view: &View, status: &MarramClusterStatus) -> Option<Said> {
-    let gateway = status.gateway.as_ref()?;
-    let all = gateway.ready_replicas >= gateway.replicas;
-    let count = format!(
-        "{} of {} gateways are ready",
-        gateway.ready_replicas, gateway.replicas
-    );
-    let goes = match gateway.serving {
-        true => "the Service goes to them",
-        false => "the Service goes to the storage pods",
-    };
-    let Some(wanted) = view.spec.gateways().map(|_| view.spec.image.as_deref()) else {
-        let message = "gateways are not wanted any more, and go";
-        return Some(said("GatewaysReady", false, "Going", message));
-    };
-    Some(match gateway_trouble(view) {
-        Some(trouble) if !all => said(
-            "GatewaysReady",
-            false,
-            "Trouble",
-            format!("{count}; {goes}: {trouble}"),
-        ),
-        _ if !all => said(
-            "GatewaysReady",
-            false,
-            "Starting",
-            format!("{count}; {goes}"),
-        ),
-        _ if wanted.is_some_and(|wanted| wanted != gateway.image) => {
-            let message = format!(
-                "{count}; {goes}; they keep the image {} until all storage pods run the wanted one",
-                gateway.image
-            );
-            said("GatewaysReady", true, "StorageFirst", message)
-        }
-        _ => said("GatewaysReady", true, "Serving", format!("{count}; {goes}")),
-    })
 }
 
 fn pressure(status: &MarramClusterStatus) -> Said {

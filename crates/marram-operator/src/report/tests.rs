@@ -166,3 +166,55 @@ fn gateways_are_said_where_there_are_any() {
     assert!(message.contains("keep the image marram:1"), "{message}");
     assert_eq!(with(None, 0, false, None).1, "Going");
 }
+
+#[test]
+fn a_cluster_that_sleeps_is_no_cluster_in_trouble() {
+    let mut op = operation(OperationKind::Hibernate, Phase::Asleep, 3, 0);
+    op.message = "no pod runs, and 3 volumes are kept".into();
+    let view = resting(3).at(op).with(|view| {
+        view.spec.hibernate = true;
+        view.cluster = Err("no pod is ready".into());
+        view.pods.clear();
+        view.set.as_mut().expect("set").replicas = 0;
+    });
+    let status = report(&view, Some(1), None);
+    assert_eq!(status.phase, Some(ClusterPhase::Hibernated));
+    assert_eq!(status.message, "no pod runs, and 3 volumes are kept");
+    assert_eq!(condition(&status, "Hibernated").0, "True");
+    let (holds, reason, _) = condition(&status, "Ready");
+    assert_eq!((holds, reason), ("False", "Asleep"));
+    assert_eq!(condition(&status, "Reconciling").1, "Asleep");
+    assert_eq!(condition(&status, "FullyRedundant").1, "Asleep");
+    assert_eq!(condition(&status, "Stalled").0, "False");
+}
+
+#[test]
+fn what_stands_against_sleep_is_said() {
+    let view = resting(3).with(|view| {
+        view.spec.hibernate = true;
+        view.degrades("2 repairs wait");
+    });
+    let Step::Hold(hold) = next(&view) else {
+        panic!("held")
+    };
+    let status = report(&view, Some(1), Some(&hold));
+    assert_eq!(condition(&status, "HibernationBlocked").0, "True");
+    let (holds, reason, message) = condition(&status, "Hibernated");
+    assert_eq!((holds, reason), ("False", "NotRedundant"));
+    assert!(message.ends_with("2 repairs wait"), "{message}");
+    let grows = resting(3)
+        .at(operation(OperationKind::Grow, Phase::Joining, 3, 4))
+        .with(|view| view.spec.hibernate = true);
+    let status = report(&grows, Some(1), None);
+    let (_, reason, message) = condition(&status, "Hibernated");
+    assert_eq!(reason, "Waiting");
+    assert!(message.contains("Grow 3->4 Joining"), "{message}");
+    let awake = report(&resting(3), Some(1), None);
+    assert_eq!(condition(&awake, "Hibernated").1, "Awake");
+    assert!(
+        !awake
+            .conditions
+            .iter()
+            .any(|c| c.type_ == "HibernationBlocked")
+    );
+}

@@ -1,6 +1,7 @@
 //! A cluster at rest, and what changes in it, case by case.
 
 mod gates;
+mod hibernation;
 mod lifecycle;
 mod losses;
 mod upgrades;
