@@ -3,6 +3,7 @@
 mod access_key;
 mod bucket;
 mod cluster;
+mod gateway;
 mod lifecycle;
 mod metrics;
 mod operation;
@@ -17,6 +18,7 @@ pub use access_key::{
 };
 pub use bucket::{Bucket, BucketSpec, BucketStatus, DeletionPolicy, Quota, Versioning};
 pub use cluster::{MarramCluster, MarramClusterSpec, PullSecret};
+pub use gateway::{Autoscaling, GatewaySpec};
 pub use lifecycle::LifecycleRule;
 pub use metrics::Metrics;
 pub use operation::{Operation, OperationKind, Phase, Suspended};
@@ -25,8 +27,8 @@ pub use policy::{
 };
 pub use reference::{BucketRef, ClusterRef, lists};
 pub use status::{
-    Capacity, CertificateStatus, ClusterPhase, MarramClusterStatus, Member, RedundancyStatus,
-    UpgradeStatus,
+    Capacity, CertificateStatus, ClusterPhase, GatewayStatus, MarramClusterStatus, Member,
+    RedundancyStatus, UpgradeStatus,
 };
 pub use storage::{HostSpread, Resources, ServerSettings, Storage, Volume};
 

@@ -4,16 +4,20 @@
 
 mod budgets;
 mod credentials;
+mod gateway;
 mod network;
+mod pod;
 mod secrets;
 mod services;
 mod statefulset;
 
 pub use budgets::{Budget, budget, budgets};
 pub use credentials::{Credentials, credentials};
-pub use network::{account, network_policy};
-pub use secrets::{Keys, api_ca, api_tls, join, keys};
+pub use gateway::{autoscaler, deployment, gateway_budget};
+pub use network::{account, gateway_policy, network_policy};
+pub use secrets::{Keys, api_ca, api_tls, gateway_join, join, keys};
 pub use services::{client_service, peer_service};
+pub(crate) use statefulset::TEMPLATE_ANNOTATION;
 pub use statefulset::{Template, claim_template_size, statefulset, template, template_hash};
 
 #[cfg(test)]

@@ -8,12 +8,14 @@
 //! ensure      objects that are always there               upkeep    labels, budgets, open domains
 //! secrets     keys and certificates                       meter     metrics
 //! tenant      buckets and access keys                     writer    status and events of these
+//! gateways    gateways of their own
 //! ```
 
 mod act;
 mod context;
 mod ensure;
 mod error;
+mod gateways;
 mod kube_api;
 mod link;
 mod meter;

@@ -6,7 +6,7 @@
 //! names       what the objects of a cluster are called        build    these objects, as they are applied
 //! view        what was seen (plain data)                      step     what to do next (pure)
 //! replicas    how many pods there are (pure)                  report   what is said of it all (pure)
-//! tenant      buckets and access keys (pure)
+//! tenant      buckets and access keys (pure)                  gateway  gateways of their own (pure)
 //! certificates   the API's certificates and their CA           control  the controller, with all side effects
 //! ```
 //!
@@ -19,6 +19,7 @@ pub mod certificates;
 pub mod control;
 pub mod crdgen;
 mod fault;
+pub mod gateway;
 pub mod names;
 pub mod replicas;
 pub mod report;

@@ -20,8 +20,10 @@ pub const CLUSTER_LABEL: &str = "marram.dev/cluster";
 pub const DOMAIN_LABEL: &str = "marram.dev/domain";
 /// The annotation of a claim that says which member's data is on it.
 pub const NODE_ANNOTATION: &str = "marram.dev/node-id";
-/// The annotation of a pod that says when it got a join token.
+/// The annotation of a pod that says when it got a join token, and of a Secret that says when it was made.
 pub const TOKEN_ANNOTATION: &str = "marram.dev/token-made";
+/// The annotation of a Secret with a token that says by which CA of the mesh its bearer knows the cluster.
+pub const AUTHORITY_ANNOTATION: &str = "marram.dev/authority";
 /// The label of a claim whose member was emptied and removed.
 pub const RETIRED_LABEL: &str = "marram.dev/retired";
 /// The label of a Secret that an AccessKey wrote: the cluster's name.
@@ -81,6 +83,24 @@ impl Names {
     #[must_use]
     pub fn api_ca(&self) -> String {
         format!("{}-api-ca", self.name)
+    }
+
+    /// The Deployment of the gateways, and what else is theirs.
+    #[must_use]
+    pub fn gateway(&self) -> String {
+        format!("{}-gateway", self.name)
+    }
+
+    /// The Secret with the gateways' join token.
+    #[must_use]
+    pub fn gateway_join(&self) -> String {
+        format!("{}-join", self.gateway())
+    }
+
+    /// The budget of the gateways. The dot keeps it apart from that of a failure domain called `gateway`.
+    #[must_use]
+    pub fn gateway_budget(&self) -> String {
+        format!("{}.gateway", self.name)
     }
 
     /// The pod with this ordinal.
@@ -159,32 +179,52 @@ impl Names {
         ]
     }
 
-    /// The labels by which pods are selected. They never change.
+    /// The labels by which storage pods are selected. They never change.
     #[must_use]
     pub fn selector(&self) -> BTreeMap<String, String> {
+        self.selector_of("storage")
+    }
+
+    /// The labels by which gateways are selected. They never change.
+    #[must_use]
+    pub fn gateway_selector(&self) -> BTreeMap<String, String> {
+        self.selector_of("gateway")
+    }
+
+    fn selector_of(&self, component: &str) -> BTreeMap<String, String> {
         [
             (CLUSTER_LABEL, self.name.as_str()),
-            (COMPONENT_LABEL, "storage"),
+            (COMPONENT_LABEL, component),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
     }
 
-    /// The same as text.
+    /// The selector of storage pods as text.
     #[must_use]
     pub fn selector_text(&self) -> String {
-        let pairs: Vec<String> = self
-            .selector()
-            .iter()
-            .map(|(k, v)| format!("{k}={v}"))
-            .collect();
-        pairs.join(",")
+        text_of(&self.selector())
     }
 
-    /// The labels of every object.
+    /// The selector of gateways as text.
+    #[must_use]
+    pub fn gateway_selector_text(&self) -> String {
+        text_of(&self.gateway_selector())
+    }
+
+    /// The labels of every object of the storage nodes, and of the cluster as a whole.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
-        let mut labels = self.selector();
+        self.labels_of(self.selector())
+    }
+
+    /// The labels of every object of the gateways.
+    #[must_use]
+    pub fn gateway_labels(&self) -> BTreeMap<String, String> {
+        self.labels_of(self.gateway_selector())
+    }
+
+    fn labels_of(&self, mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
         for (key, value) in [
             ("app.kubernetes.io/name", "marram"),
             ("app.kubernetes.io/instance", self.name.as_str()),
@@ -204,10 +244,22 @@ impl Names {
         metadata
     }
 
+    /// The metadata of an object of the gateways; it goes with the cluster's resource.
+    pub(crate) fn owned_by_gateways(&self, name: &str) -> Value {
+        let mut metadata = self.owned(name);
+        metadata["labels"] = json!(self.gateway_labels());
+        metadata
+    }
+
     /// The metadata of an object that outlives the cluster's resource.
     pub(crate) fn kept(&self, name: &str) -> Value {
         json!({ "name": name, "namespace": self.namespace, "labels": self.labels() })
     }
+}
+
+fn text_of(selector: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = selector.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    pairs.join(",")
 }
 
 #[cfg(test)]
@@ -248,6 +300,10 @@ pub(crate) mod tests {
         assert_eq!(names.budget("eu-west_1a"), "store-eu-west-1a");
         let said = "app.kubernetes.io/component=storage,marram.dev/cluster=store";
         assert_eq!(names.selector_text(), said);
+        // A gateway's pod is none of the StatefulSet's, and a domain of that name has a budget of its own.
+        assert_eq!(names.ordinal("store-gateway-5d4f-x2x"), None);
+        assert_eq!(names.gateway_join(), "store-gateway-join");
+        assert_ne!(names.budget("gateway"), names.gateway_budget());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod conditions;
 use marram_client::{ClusterStatus, NodeStatus};
 
 use crate::api::{
-    Capacity, ClusterPhase, MarramClusterStatus, Member, OperationKind, RedundancyStatus,
+    Capacity, ClusterPhase, MarramClusterStatus, Member, OperationKind, Phase, RedundancyStatus,
 };
 use crate::step::Hold;
 use crate::view::{View, is_up};
@@ -104,6 +104,11 @@ fn phase(view: &View, status: &MarramClusterStatus, hold: Option<&Hold>) -> Clus
         .is_some_and(|op| op.kind == OperationKind::Create);
     if status.cluster_id.is_none() || creating {
         return ClusterPhase::Creating;
+    }
+    match conditions::sleeps(status) {
+        Some(Phase::Asleep) => return ClusterPhase::Hibernated,
+        Some(_) => return ClusterPhase::Changing,
+        None => {}
     }
     let Some(redundancy) = status.redundancy.as_ref().filter(|_| view.cluster.is_ok()) else {
         return ClusterPhase::Unavailable;

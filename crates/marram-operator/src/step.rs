@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! begin     which operation begins, by urgency      gates   what stands against a smaller cluster
-//! create, grow, shrink, replace, upgrade            the steps of each
+//! create, grow, shrink, replace, upgrade, hibernate the steps of each
 //! tokens    which pods are given a join token
 //! ```
 
@@ -12,6 +12,7 @@ mod begin;
 mod create;
 mod gates;
 mod grow;
+mod hibernate;
 mod replace;
 mod shrink;
 mod tokens;
@@ -123,6 +124,8 @@ pub enum Act {
         /// How many more nodes may be lost meanwhile.
         margin: u32,
     },
+    /// Excuses members that are about to stop.
+    Excuse(Vec<String>),
     /// Members that restarted are excused no longer.
     Readmit(Vec<String>),
     /// Gives the upgrade up: the pods before it come back.
@@ -160,6 +163,7 @@ pub fn next(view: &View) -> Step {
     match operation.kind {
         OperationKind::Create => create::step(view, operation),
         OperationKind::Replace => replace::step(view, operation),
+        OperationKind::Hibernate => hibernate::step(view, operation),
         OperationKind::Cancel => shrink::cancel(view, operation),
         OperationKind::Grow => grow::step(view, operation),
         OperationKind::Upgrade => upgrade::step(view, operation),

@@ -27,6 +27,8 @@ pub struct View {
     pub pods: BTreeMap<i32, PodView>,
     /// The claims by ordinal.
     pub claims: BTreeMap<i32, ClaimView>,
+    /// The gateways.
+    pub gateways: GatewaysView,
     /// The Kubernetes nodes.
     pub hosts: BTreeMap<String, HostView>,
     /// The join tokens that pods were given: when each was made, in seconds since 1970.
@@ -44,6 +46,8 @@ pub struct SetView {
     pub replicas: i32,
     /// The revision that new pods get.
     pub update_revision: String,
+    /// The hash of the template that was applied last.
+    pub template: Option<String>,
     /// Its controller has seen its last change.
     pub is_current: bool,
     /// It is being deleted.
@@ -81,6 +85,19 @@ pub struct PodView {
     pub image: String,
     /// When it was made, in seconds since 1970.
     pub created_at: i64,
+}
+
+/// The gateways of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GatewaysView {
+    /// Replicas of their Deployment; none where there is none.
+    pub replicas: Option<i32>,
+    /// The image of its template.
+    pub image: Option<String>,
+    /// Their pods.
+    pub pods: Vec<PodView>,
+    /// Why it does not get its pods, in words.
+    pub trouble: Option<String>,
 }
 
 /// A claim of a volume.

@@ -159,13 +159,13 @@ pub(super) const DISK_OPERATION: Label = Label {
 };
 pub(super) const CLUSTER_PHASE: Label = Label {
     name: "phase",
-    most: 7,
-    help: "`creating`, `ready`, `changing`, `degraded`, `unavailable`, `stalled` or `paused`",
+    most: 8,
+    help: "`creating`, `ready`, `changing`, `degraded`, `unavailable`, `stalled`, `paused` or `hibernated`",
 };
 pub(super) const OPERATION_KIND: Label = Label {
     name: "kind",
-    most: 6,
-    help: "`create`, `replace`, `cancel`, `grow`, `upgrade` or `shrink`",
+    most: 7,
+    help: "`create`, `replace`, `hibernate`, `cancel`, `grow`, `upgrade` or `shrink`",
 };
 pub(super) const FAILURE: Label = Label {
     name: "reason",

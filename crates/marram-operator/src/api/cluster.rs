@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::reference::namespaces;
 use super::rules::rules;
 use super::{
-    Disruption, MarramClusterStatus, Metrics, Replacement, Retention, ScaleDown, ServerSettings,
-    Storage, Tls, Upgrade,
+    Disruption, GatewaySpec, MarramClusterStatus, Metrics, Replacement, Retention, ScaleDown,
+    ServerSettings, Storage, Tls, Upgrade,
 };
 
 /// Rules on the whole of the specification. They stand here, on the parent, with `has()` on both sides:
@@ -80,7 +80,13 @@ const SPEC_RULES: &[(&str, &str)] = &[
     validation = Rule::new(
         "!has(self.spec.volumeRetention) || !has(self.spec.volumeRetention.confirmDelete) || \
          self.spec.volumeRetention.confirmDelete == self.metadata.name"
-    ).message("spec.volumeRetention.confirmDelete must be the cluster's name")
+    ).message("spec.volumeRetention.confirmDelete must be the cluster's name"),
+    validation = Rule::new(
+        "!self.metadata.name.endsWith('-gateway') && !self.metadata.name.endsWith('-peers')"
+    ).message(
+        "metadata.name must not end with -gateway or -peers: objects of a cluster whose name is what is before \
+         that are called so"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(SPEC_RULES)))]
@@ -95,6 +101,9 @@ pub struct MarramClusterSpec {
     pub image_pull_secrets: Vec<PullSecret>,
     /// The storage nodes: each is a pod with a volume.
     pub storage: Storage,
+    /// Gateways of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewaySpec>,
     /// Settings of the servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
@@ -139,6 +148,10 @@ pub struct MarramClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("items" = namespaces()))]
     pub allowed_namespaces: Vec<String>,
+    /// All pods stop, when all data is proven to be redundant, and all volumes stay; false brings the cluster
+    /// back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hibernate: bool,
     /// The operator looks on and changes nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -157,6 +170,12 @@ impl MarramClusterSpec {
     #[must_use]
     pub fn nodes(&self) -> i32 {
         self.storage.nodes.map_or(0, i32::from)
+    }
+
+    /// The gateways that are wanted; none where they are not.
+    #[must_use]
+    pub fn gateways(&self) -> Option<&GatewaySpec> {
+        self.gateway.as_ref().filter(|gateway| gateway.enabled)
     }
 
     /// The domain of the names of Services.

@@ -15,6 +15,8 @@ pub enum OperationKind {
     Create,
     /// A node that is gone is replaced by a new one.
     Replace,
+    /// All pods stop, and come back when they are wanted again.
+    Hibernate,
     /// A node that was to go stays.
     Cancel,
     /// A node is added.
@@ -60,6 +62,14 @@ pub enum Phase {
     Restarting,
     /// What was lost is rebuilt.
     Rebuilding,
+    /// Gateways end their calls.
+    Closing,
+    /// The storage pods stop.
+    Stopping,
+    /// No pod runs.
+    Asleep,
+    /// The pods come back.
+    Waking,
 }
 
 impl fmt::Display for OperationKind {

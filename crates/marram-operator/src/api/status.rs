@@ -24,6 +24,8 @@ pub enum ClusterPhase {
     Stalled,
     /// The operator looks on.
     Paused,
+    /// No pod runs, as it is wanted; all volumes are kept.
+    Hibernated,
 }
 
 /// What the operator saw last.
@@ -74,6 +76,9 @@ pub struct MarramClusterStatus {
     /// The upgrade that was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<UpgradeStatus>,
+    /// Gateways of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayStatus>,
     /// The failure domain whose pods may be evicted now, while others may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
@@ -162,6 +167,22 @@ pub struct UpgradeStatus {
     /// What was wrong.
     #[schemars(length(max = 1024))]
     pub reason: String,
+}
+
+/// How the gateways are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayStatus {
+    /// How many there are to be now.
+    pub replicas: i32,
+    /// How many are ready.
+    pub ready_replicas: i32,
+    /// The Service of applications goes to them.
+    pub serving: bool,
+    /// The image that they run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub image: String,
 }
 
 /// A certificate.

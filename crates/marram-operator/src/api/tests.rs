@@ -15,6 +15,13 @@ fn what_is_not_given_has_its_documented_value() {
         (down.max_fill(), down.cool_down(), down.stall_after()),
         (80, 0, 900)
     );
+    assert!(spec.gateway.is_none());
+    assert_eq!(GatewaySpec::default().replicas(), 2);
+    let auto: Autoscaling = serde_json::from_str(r#"{"maxReplicas":3}"#).expect("valid");
+    assert_eq!(
+        (auto.least(), auto.target(), auto.stabilization()),
+        (2, 70, 300)
+    );
     assert!(Disruption::default().budgets());
     assert_eq!(Disruption::default().maintenance(), 1800);
 }
@@ -28,8 +35,9 @@ fn a_resource_is_written_as_it_was_read() {
 
 #[test]
 fn urgent_operations_come_first() {
-    use OperationKind::{Cancel, Create, Grow, Replace, Shrink, Upgrade};
-    let mut kinds = [Shrink, Upgrade, Grow, Cancel, Replace, Create];
+    use OperationKind::{Cancel, Create, Grow, Hibernate, Replace, Shrink, Upgrade};
+    let mut kinds = [Shrink, Upgrade, Grow, Cancel, Hibernate, Replace, Create];
     kinds.sort_unstable();
-    assert_eq!(kinds, [Create, Replace, Cancel, Grow, Upgrade, Shrink]);
+    let expected = [Create, Replace, Hibernate, Cancel, Grow, Upgrade, Shrink];
+    assert_eq!(kinds, expected);
 }

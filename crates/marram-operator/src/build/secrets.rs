@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::names::Names;
+use crate::names::{AUTHORITY_ANNOTATION, Names, TOKEN_ANNOTATION};
 
 /// What a cluster cannot be without.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,6 +45,21 @@ pub fn join(names: &Names, tokens: &BTreeMap<String, String>) -> Value {
         "metadata": names.owned(&names.join()),
         "type": "Opaque",
         "stringData": tokens,
+    })
+}
+
+/// The Secret of the gateways' join token: when it was made, and by which CA its bearer knows the cluster.
+#[must_use]
+pub fn gateway_join(names: &Names, token: &str, (made, authority): (i64, &str)) -> Value {
+    let mut metadata = names.owned_by_gateways(&names.gateway_join());
+    metadata["annotations"] =
+        json!({ TOKEN_ANNOTATION: made.to_string(), AUTHORITY_ANNOTATION: authority });
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "type": "Opaque",
+        "stringData": { "token": token },
     })
 }
 

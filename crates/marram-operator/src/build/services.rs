@@ -25,16 +25,20 @@ pub fn peer_service(names: &Names) -> Value {
     })
 }
 
-/// The Service for applications.
+/// The Service for applications. It goes to the gateways, or to the storage pods, which answer the API too.
 #[must_use]
-pub fn client_service(names: &Names) -> Value {
+pub fn client_service(names: &Names, to_gateways: bool) -> Value {
+    let selector = match to_gateways {
+        true => names.gateway_selector(),
+        false => names.selector(),
+    };
     json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": names.owned(&names.name),
         "spec": {
             "type": "ClusterIP",
-            "selector": names.selector(),
+            "selector": selector,
             "ports": [
                 { "name": "api", "port": API_PORT, "targetPort": API_PORT, "protocol": "TCP" },
             ],

@@ -3,19 +3,17 @@
 
 use serde_json::{Value, json};
 
+use super::pod::{
+    container_security, environment, metrics_token_argument, metrics_token_mount,
+    metrics_token_volume, mount, pod_security, port, probe, resources, secret,
+};
 use crate::api::{HostSpread, MarramClusterSpec};
-use crate::names::{API_PORT, CLUSTER_LABEL, MESH_PORT, METRICS_PORT, Names};
+use crate::names::{API_PORT, MESH_PORT, METRICS_PORT, Names};
 
-/// The user and group of the pods.
-const USER: u32 = 65_532;
-/// Files of mounted Secrets: the group may read them.
-const SECRET_MODE: u32 = 0o440;
 /// Seconds that a pod has to stop: it hands its leaderships over.
 const STOP_SECONDS: u32 = 60;
-/// The volume with the token that metrics ask for, and where it is mounted.
-const METRICS_TOKEN: &str = "metrics-token";
 /// The annotation of the StatefulSet that says which template it has.
-const TEMPLATE_ANNOTATION: &str = "marram.dev/template";
+pub(crate) const TEMPLATE_ANNOTATION: &str = "marram.dev/template";
 
 /// The template of the pods.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,19 +89,18 @@ pub fn claim_template_size(spec: &MarramClusterSpec, live: Option<&str>) -> Stri
 }
 
 fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
+    let mut volumes = vec![
+        secret("keys", &names.keys()),
+        secret("join", &names.join()),
+        secret("api-tls", &names.api_tls()),
+    ];
+    volumes.extend(metrics_token_volume(spec));
     let mut pod = json!({
         "serviceAccountName": names.name,
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": STOP_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
+        "securityContext": pod_security(),
         "affinity": affinity(names, spec.storage.host_spread.unwrap_or_default()),
         "topologySpreadConstraints": [{
             "maxSkew": 1,
@@ -113,16 +110,8 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
             "labelSelector": { "matchLabels": names.selector() },
         }],
         "containers": [container(names, spec, image)],
-        "volumes": [
-            secret("keys", &names.keys()),
-            secret("join", &names.join()),
-            secret("api-tls", &names.api_tls()),
-        ],
+        "volumes": volumes,
     });
-    if let Some(token) = metrics_token(spec) {
-        let volumes = pod["volumes"].as_array_mut().expect("a list, above");
-        volumes.push(secret(METRICS_TOKEN, token));
-    }
     let storage = &spec.storage;
     if !spec.image_pull_secrets.is_empty() {
         pod["imagePullSecrets"] = json!(spec.image_pull_secrets);
@@ -139,19 +128,10 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
     pod
 }
 
-/// The Secret with the token that metrics ask for, where they do.
-fn metrics_token(spec: &MarramClusterSpec) -> Option<&str> {
-    spec.metrics.as_ref()?.token_secret.as_deref()
-}
-
-fn secret(volume: &str, name: &str) -> Value {
-    json!({ "name": volume, "secret": { "secretName": name, "defaultMode": SECRET_MODE } })
-}
-
 fn affinity(names: &Names, spread: HostSpread) -> Value {
     let term = json!({
         "topologyKey": "kubernetes.io/hostname",
-        "labelSelector": { "matchLabels": { CLUSTER_LABEL: names.name } },
+        "labelSelector": { "matchLabels": names.selector() },
     });
     match spread {
         HostSpread::Preferred => json!({ "podAntiAffinity": {
@@ -164,53 +144,24 @@ fn affinity(names: &Names, spread: HostSpread) -> Value {
 }
 
 fn container(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
-    let port =
-        |name: &str, port: u16| json!({ "name": name, "containerPort": port, "protocol": "TCP" });
-    let probe = |path: &str, period: u32, failures: u32| {
-        json!({
-            "httpGet": { "path": path, "port": METRICS_PORT, "scheme": "HTTP" },
-            "periodSeconds": period,
-            "timeoutSeconds": 5,
-            "failureThreshold": failures,
-        })
-    };
-    let mount = |name: &str, path: &str, read_only: bool| {
-        let mut mount = json!({ "name": name, "mountPath": path });
-        if read_only {
-            mount["readOnly"] = json!(true);
-        }
-        mount
-    };
-    let mut env = vec![json!({
-        "name": "POD",
-        "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.name" } },
-    })];
-    if let Some(log) = spec.server.as_ref().and_then(|server| server.log.as_ref()) {
-        env.push(json!({ "name": "RUST_LOG", "value": log }));
-    }
+    let log = spec.server.as_ref().and_then(|server| server.log.as_ref());
     let mut mounts = vec![
         mount("data", "/data", false),
         mount("keys", "/keys", true),
         mount("join", "/join", true),
         mount("api-tls", "/api-tls", true),
     ];
-    if metrics_token(spec).is_some() {
-        mounts.push(mount(METRICS_TOKEN, "/metrics-token", true));
-    }
+    mounts.extend(metrics_token_mount(spec));
     json!({
         "name": "marram",
         "image": spec.image.as_deref().unwrap_or(image),
         "imagePullPolicy": "IfNotPresent",
         "command": ["/marram"],
         "args": arguments(names, spec),
-        "env": env,
+        "env": environment(log),
         "ports": [port("api", API_PORT), port("mesh", MESH_PORT), port("metrics", METRICS_PORT)],
-        "resources": resources(spec),
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": { "drop": ["ALL"] },
-        },
+        "resources": resources(spec.storage.resources.as_ref()),
+        "securityContext": container_security(),
         // A server that opens its drives after a crash reads its segments first: it is given ten minutes.
         "startupProbe": probe("/livez", 5, 120),
         "livenessProbe": probe("/livez", 10, 6),
@@ -251,25 +202,9 @@ fn arguments(names: &Names, spec: &MarramClusterSpec) -> Vec<String> {
         .into_iter()
         .filter_map(|(flag, value)| Some((flag, value?)));
     arguments.extend(given.map(|(flag, value)| format!("--{flag}={value}")));
-    if metrics_token(spec).is_some() {
-        arguments.push(format!("--metrics-token-file=/{METRICS_TOKEN}/token"));
-    }
+    arguments.extend(metrics_token_argument(spec));
     if let Some(buckets) = spec.metrics.as_ref().and_then(|metrics| metrics.buckets) {
         arguments.push(format!("--metrics-buckets={buckets}"));
     }
     arguments
-}
-
-fn resources(spec: &MarramClusterSpec) -> Value {
-    let given = spec.storage.resources.clone().unwrap_or_default();
-    let requests = if given.requests.is_empty() {
-        json!({ "cpu": "250m", "memory": "256Mi" })
-    } else {
-        json!(given.requests)
-    };
-    if given.limits.is_empty() {
-        json!({ "requests": requests })
-    } else {
-        json!({ "requests": requests, "limits": given.limits })
-    }
 }

@@ -33,7 +33,7 @@ fn built(spec: &MarramClusterSpec) -> StatefulSet {
 fn all_objects_are_of_their_types() {
     let names = names();
     exact::<Service>(&peer_service(&names));
-    exact::<Service>(&client_service(&names));
+    exact::<Service>(&client_service(&names, false));
     exact::<ServiceAccount>(&account(&names));
     exact::<NetworkPolicy>(&network_policy(&names));
     let one = Budget {
@@ -213,3 +213,5 @@ fn budgets_open_one_domain_at_a_time() {
     let two = [("z1".to_owned(), 1), ("z2".to_owned(), 1)].into();
     assert!(budgets(&two, None, false).is_empty());
 }
+
+mod gateways;

@@ -57,6 +57,7 @@ pub(super) fn name(act: &Act) -> &'static str {
         Act::DeleteClaim { .. } => "delete_claim",
         Act::DeletePod { .. } => "delete_pod",
         Act::Restart { .. } => "restart",
+        Act::Excuse(_) => "excuse",
         Act::Readmit(_) => "readmit",
         Act::PutBack { .. } => "put_back",
     }
@@ -106,10 +107,8 @@ async fn done(objects: &Objects, seen: &Seen, act: &Act) -> Result<Came, Reconci
         }
         Act::DeletePod { pod, uid, force } => objects.delete::<Pod>(pod, uid, *force).await?,
         Act::Restart { pods, margin } => return restart(objects, seen, pods, *margin).await,
-        Act::Readmit(members) => {
-            let ended = cluster(seen)?.set_maintenance(members, None, None).await;
-            return refusal("end a maintenance", ended);
-        }
+        Act::Excuse(members) => return maintain(seen, members, Some(excused_for(view))).await,
+        Act::Readmit(members) => return maintain(seen, members, None).await,
         Act::PutBack { reason, revision } => {
             let restarted = view.status.operation.as_ref().map(|op| op.pods.clone());
             let restarted = restarted.filter(|pods| !pods.is_empty());
@@ -133,6 +132,22 @@ async fn done(objects: &Objects, seen: &Seen, act: &Act) -> Result<Came, Reconci
 fn cluster(seen: &Seen) -> Result<&Client, ReconcileError> {
     // Steps that need the cluster are decided only where it answered.
     seen.cluster.as_ref().ok_or(ReconcileError::Nameless)
+}
+
+/// Excuses members for so long, or no longer.
+async fn maintain(
+    seen: &Seen,
+    members: &[String],
+    time: Option<Duration>,
+) -> Result<Came, ReconcileError> {
+    let changed = cluster(seen)?.set_maintenance(members, None, time).await;
+    refusal("change the maintenance of nodes", changed)
+}
+
+/// How long members that stop are excused.
+fn excused_for(view: &View) -> Duration {
+    let disruption = view.spec.disruption.clone().unwrap_or_default();
+    Duration::from_secs(disruption.maintenance())
 }
 
 fn consent(narrower: bool) -> Consent {
@@ -259,14 +274,7 @@ async fn restart(
             names.join(", ")
         )));
     }
-    let time = seen
-        .view
-        .spec
-        .disruption
-        .clone()
-        .unwrap_or_default()
-        .maintenance();
-    let time = Duration::from_secs(time);
+    let time = excused_for(&seen.view);
     let excused = client.set_maintenance(&names, None, Some(time)).await;
     excused.map_err(ReconcileError::cluster("excuse a node"))?;
     for name in &names {

@@ -6,18 +6,22 @@ use serde_json::Value;
 use super::error::ReconcileError;
 use super::kube_api::Objects;
 use super::observe::Seen;
-use crate::api::{MarramClusterSpec, OperationKind, Phase};
+use crate::api::{MarramClusterSpec, MarramClusterStatus, OperationKind, Phase};
 use crate::build::{self, Template};
 use crate::names::Names;
 use crate::replicas::replicas;
 use crate::view::View;
 
-/// Applies what pods need before they start.
-pub(super) async fn before_pods(objects: &Objects, names: &Names) -> Result<(), ReconcileError> {
+/// Applies what pods need before they start, and where applications are sent.
+pub(super) async fn before_pods(
+    objects: &Objects,
+    names: &Names,
+    to_gateways: bool,
+) -> Result<(), ReconcileError> {
     for object in [
         build::account(names),
         build::peer_service(names),
-        build::client_service(names),
+        build::client_service(names, to_gateways),
         build::network_policy(names),
     ] {
         objects.apply(&object).await?;
@@ -59,19 +63,39 @@ fn live_size(live: Option<&StatefulSet>) -> Option<String> {
     Some(resources.requests.as_ref()?.get("storage")?.0.clone())
 }
 
-/// The template to apply: the wanted one, or what was proven where the wanted one did not do.
+/// The revision of the pods that is kept instead of the wanted template, where there is one: that which was
+/// proven, where the wanted one did not do; and that of before a hibernation, until it is over.
+fn kept<'a>(status: &'a MarramClusterStatus, wanted: &str) -> Option<&'a str> {
+    let operation = status.operation.iter().map(|op| {
+        let known = (op.template_hash.as_deref(), op.proven_revision.as_deref());
+        (op.kind, known)
+    });
+    let suspended = status.operation.iter().flat_map(|op| &op.suspended);
+    let suspended = suspended.map(|op| {
+        let known = (op.template_hash.as_deref(), op.proven_revision.as_deref());
+        (op.kind, known)
+    });
+    let mut sleeps = operation
+        .chain(suspended)
+        .filter(|(kind, _)| *kind == OperationKind::Hibernate);
+    if let Some((_, (hash, revision))) = sleeps.next() {
+        return revision.filter(|_| hash != Some(wanted));
+    }
+    let failed = status.upgrade.as_ref()?;
+    (failed.failed_template == wanted).then_some(failed.proven_revision.as_str())
+}
+
+/// The template that is wanted, and the one to apply.
 pub(super) async fn template(
     objects: &Objects,
     (names, spec, image): (&Names, &MarramClusterSpec, &str),
-    failed: Option<&crate::api::UpgradeStatus>,
+    status: Option<&MarramClusterStatus>,
 ) -> Result<(Template, Template), ReconcileError> {
     let wanted = build::template(names, spec, image);
-    let Some(failed) = failed.filter(|failed| failed.failed_template == wanted.hash) else {
+    let Some(revision) = status.and_then(|status| kept(status, &wanted.hash)) else {
         return Ok((wanted.clone(), wanted));
     };
-    let proven = objects
-        .get::<ControllerRevision>(&failed.proven_revision)
-        .await?;
+    let proven = objects.get::<ControllerRevision>(revision).await?;
     let Some(value) = proven
         .and_then(|revision| revision.data)
         .and_then(|data| of_revision(&data.0))
@@ -99,6 +123,29 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::UpgradeStatus;
+    use crate::step::tests::operation;
+
+    #[test]
+    fn the_revision_of_before_a_hibernation_is_kept_until_it_is_over() {
+        let mut status = MarramClusterStatus::default();
+        assert_eq!(kept(&status, "t2"), None);
+        let mut sleeps = operation(OperationKind::Hibernate, Phase::Asleep, 3, 0);
+        sleeps.template_hash = Some("t1".into());
+        sleeps.proven_revision = Some("store-a".into());
+        status.operation = Some(sleeps);
+        assert_eq!(kept(&status, "t1"), None, "nothing changed");
+        assert_eq!(kept(&status, "t2"), Some("store-a"));
+        status.upgrade = Some(UpgradeStatus {
+            failed_template: "t3".into(),
+            proven_revision: "store-b".into(),
+            reason: String::new(),
+        });
+        assert_eq!(kept(&status, "t3"), Some("store-a"));
+        status.operation = None;
+        assert_eq!(kept(&status, "t3"), Some("store-b"));
+        assert_eq!(kept(&status, "t2"), None);
+    }
 
     #[test]
     fn a_revision_holds_the_template_that_was_proven() {

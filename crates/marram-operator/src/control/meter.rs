@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::api::{ClusterPhase, OperationKind};
 
-const PHASES: [(ClusterPhase, &str); 7] = [
+const PHASES: [(ClusterPhase, &str); 8] = [
     (ClusterPhase::Creating, "creating"),
     (ClusterPhase::Ready, "ready"),
     (ClusterPhase::Changing, "changing"),
@@ -21,10 +21,12 @@ const PHASES: [(ClusterPhase, &str); 7] = [
     (ClusterPhase::Unavailable, "unavailable"),
     (ClusterPhase::Stalled, "stalled"),
     (ClusterPhase::Paused, "paused"),
+    (ClusterPhase::Hibernated, "hibernated"),
 ];
-const KINDS: [(OperationKind, &str); 6] = [
+const KINDS: [(OperationKind, &str); 7] = [
     (OperationKind::Create, "create"),
     (OperationKind::Replace, "replace"),
+    (OperationKind::Hibernate, "hibernate"),
     (OperationKind::Cancel, "cancel"),
     (OperationKind::Grow, "grow"),
     (OperationKind::Upgrade, "upgrade"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{
     Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
 };
@@ -16,9 +16,9 @@ use super::error::ReconcileError;
 use super::kube_api::Objects;
 use super::{link, pods, probe, secrets};
 use crate::api::MarramCluster;
-use crate::build::Template;
+use crate::build::{TEMPLATE_ANNOTATION, Template};
 use crate::names::Names;
-use crate::view::{ClaimView, HostView, PodView, SetView, View, is_up};
+use crate::view::{ClaimView, GatewaysView, HostView, PodView, SetView, View, is_up};
 
 /// An event that is older says nothing about now: what is refused is tried again within that time.
 const FRESH_SECONDS: i64 = 120;
@@ -73,6 +73,7 @@ pub(super) async fn observe(
         set: live.as_ref().map(set),
         pods,
         claims: claims_seen,
+        gateways: gateways(objects, resource, names).await?,
         hosts,
         tokens: secrets::tokens(join.as_ref()),
         keys_exist,
@@ -98,10 +99,47 @@ fn set(live: &StatefulSet) -> SetView {
             .and_then(|spec| spec.replicas)
             .unwrap_or(1),
         update_revision: status.update_revision.unwrap_or_default(),
+        template: live.annotations().get(TEMPLATE_ANNOTATION).cloned(),
         is_current: status.observed_generation == live.metadata.generation,
         deleting: live.metadata.deletion_timestamp.is_some(),
         trouble: None,
     }
+}
+
+/// The gateways, where there are any or are to be.
+async fn gateways(
+    objects: &Objects,
+    resource: &MarramCluster,
+    names: &Names,
+) -> Result<GatewaysView, ReconcileError> {
+    let known = resource
+        .status
+        .as_ref()
+        .is_some_and(|s| s.gateway.is_some());
+    if !known && resource.spec.gateways().is_none() {
+        return Ok(GatewaysView::default());
+    }
+    let live = objects.get::<Deployment>(&names.gateway()).await?;
+    let spec = live.as_ref().and_then(|live| live.spec.as_ref());
+    let template = spec.and_then(|spec| spec.template.spec.as_ref());
+    let container = template.and_then(|template| template.containers.first());
+    let selected = ListParams::default().labels(&names.gateway_selector_text());
+    let pods = objects.of::<Pod>().list(&selected).await;
+    let pods = pods.map_err(ReconcileError::kubernetes("list the gateways' pods"))?;
+    Ok(GatewaysView {
+        replicas: spec.map(|spec| spec.replicas.unwrap_or(1)),
+        image: container.and_then(|container| container.image.clone()),
+        pods: pods.iter().map(pods::pod).collect(),
+        trouble: live.as_ref().and_then(no_replicas),
+    })
+}
+
+/// Why a Deployment does not get its pods: a quota, for example.
+fn no_replicas(live: &Deployment) -> Option<String> {
+    let mut conditions = live.status.as_ref()?.conditions.iter().flatten();
+    let failure =
+        conditions.find(|said| said.type_ == "ReplicaFailure" && said.status == "True")?;
+    failure.message.clone()
 }
 
 /// Asks pods that are not ready for their own word.

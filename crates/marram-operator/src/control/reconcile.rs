@@ -18,9 +18,10 @@ use super::error::{ReconcileError, is_status};
 use super::kube_api::{OWNER, Objects};
 use super::meter::State;
 use super::observe::{Seen, observe};
-use super::{ensure, secrets, upkeep};
+use super::{ensure, gateways, secrets, upkeep};
 use crate::api::{MarramCluster, MarramClusterStatus, Operation, OperationKind, RetentionPolicy};
 use crate::fault;
+use crate::gateway;
 use crate::names::Names;
 use crate::report::report;
 use crate::step::{self, Hold, Step};
@@ -91,13 +92,10 @@ async fn apply(cached: &MarramCluster, context: &Context) -> Result<Action, Reco
         return Ok(Action::requeue(context.resync));
     };
     let names = Names::of(&resource);
-    let failed = resource
-        .status
-        .as_ref()
-        .and_then(|status| status.upgrade.as_ref());
     let image = context.image.as_str();
+    let status = resource.status.as_ref();
     let (wanted, template) =
-        ensure::template(&objects, (&names, &resource.spec, image), failed).await?;
+        ensure::template(&objects, (&names, &resource.spec, image), status).await?;
     let mut seen = observe(context, &objects, (&resource, &names), &wanted).await?;
     let status = &mut seen.view.status;
     if status
@@ -108,10 +106,13 @@ async fn apply(cached: &MarramCluster, context: &Context) -> Result<Action, Reco
         status.upgrade = None;
     }
     if !resource.spec.paused {
-        ensure::before_pods(&objects, &names).await?;
+        let plan = gateway::plan(&seen.view, image);
+        let to_gateways = plan.as_ref().is_some_and(|plan| plan.serving);
+        ensure::before_pods(&objects, &names, to_gateways).await?;
         let made = secrets::ensure_certificate(&objects, &names, &resource.spec, now()).await?;
         seen.view.status.certificate = Some(made);
         ensure::statefulset(&objects, &seen, &template).await?;
+        seen.view.status.gateway = gateways::ensure(&objects, &seen, plan.as_ref()).await?;
         upkeep::labels(&objects, &seen.view).await?;
         seen.view.status.open_domain = upkeep::open_domain(&seen.view);
         upkeep::budgets(&objects, &seen).await?;
@@ -224,6 +225,7 @@ fn ended_as(kind: OperationKind) -> &'static str {
     match kind {
         OperationKind::Create => "Created",
         OperationKind::Replace => "Replaced",
+        OperationKind::Hibernate => "Awake",
         OperationKind::Cancel => "Cancelled",
         OperationKind::Grow => "Grown",
         OperationKind::Upgrade => "Upgraded",

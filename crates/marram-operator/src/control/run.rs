@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, ListParams};
@@ -210,6 +210,7 @@ async fn control(
     let done = controller
         .with_config(Config::default().concurrency(CONCURRENCY))
         .owns(scoped::<StatefulSet>(&client, settings), ours.clone())
+        .owns(scoped::<Deployment>(&client, settings), ours.clone())
         .owns(scoped::<Service>(&client, settings), ours.clone())
         .owns(
             scoped::<PodDisruptionBudget>(&client, settings),

@@ -60,6 +60,7 @@ async fn place(
         return Ok(nothing(hold));
     };
     let names = Names::of(&cluster);
+    let sleeps = cluster.spec.hibernate;
     let access = secrets::access(&objects, &names).await?;
     let mut place = nothing(hold);
     if let Some(access) = access {
@@ -77,8 +78,16 @@ async fn place(
         place.ca = access.ca;
     }
     if place.client.is_none() && place.hold.is_none() {
-        let message = format!("no pod of the MarramCluster {of}/{name} is ready");
-        place.hold = Some(Hold::waits("ClusterUnreachable", message));
+        place.hold = Some(match sleeps {
+            true => {
+                let message = format!("the MarramCluster {of}/{name} is hibernated");
+                Hold::waits("ClusterHibernated", message)
+            }
+            false => {
+                let message = format!("no pod of the MarramCluster {of}/{name} is ready");
+                Hold::waits("ClusterUnreachable", message)
+            }
+        });
     }
     place.names = Some(names);
     Ok(place)

@@ -1,11 +1,18 @@
 //! The conditions.
 
+mod gateways;
+mod sleep;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::MarramClusterStatus;
+use crate::api::{MarramClusterStatus, Phase};
 use crate::step::Hold;
 use crate::view::View;
+
+use gateways::{gateways, trouble as gateway_trouble};
+use sleep::hibernated;
+pub(super) use sleep::sleeps;
 
 /// Longest sentence of a condition.
 const MESSAGE_MAX: usize = 1000;
@@ -33,6 +40,16 @@ fn said(kind: &'static str, holds: bool, reason: &str, message: impl Into<String
 pub(super) fn ready(view: &View, status: &MarramClusterStatus, hold: Option<&Hold>) -> Said {
     if status.cluster_id.is_none() {
         return said("Ready", false, "Creating", sentence(view, status, hold));
+    }
+    if let Some(phase) =
+        sleeps(status).filter(|phase| !matches!(phase, Phase::Closing | Phase::Verifying))
+    {
+        return said(
+            "Ready",
+            false,
+            &phase.to_string(),
+            sentence(view, status, hold),
+        );
     }
     let Ok(cluster) = &view.cluster else {
         let why = view.cluster.as_ref().err().cloned().unwrap_or_default();
@@ -110,6 +127,7 @@ pub(super) fn sentence(view: &View, status: &MarramClusterStatus, hold: Option<&
         .or_else(|| view.cluster.as_ref().err().cloned())
         .or_else(|| not_writable(view))
         .or_else(|| view.fully_redundant().err())
+        .or_else(|| gateway_trouble(view))
         .unwrap_or_else(|| "as it should be".to_owned());
     cut(&text)
 }
@@ -133,7 +151,7 @@ pub(super) fn all(
         ready,
         reconciling(view, status),
         held("Stalled", "nothing stands still"),
-        redundant(view),
+        redundant(view, status),
         quorum(view),
         held("ScaleBlocked", "nothing stands against the number of nodes"),
         upgrade(status, hold),
@@ -155,6 +173,11 @@ pub(super) fn all(
             "zones are those of the Kubernetes nodes",
         ));
     }
+    all.push(hibernated(view, status, hold));
+    if view.spec.hibernate {
+        all.push(held("HibernationBlocked", "nothing stands against it"));
+    }
+    all.extend(gateways(view, status));
     if let Some(certificate) = &status.certificate {
         let good = certificate.not_after > view.now;
         let message = match Timestamp::from_second(certificate.not_after) {
@@ -169,6 +192,9 @@ pub(super) fn all(
 
 fn reconciling(view: &View, status: &MarramClusterStatus) -> Said {
     match &status.operation {
+        Some(operation) if sleeps(status) == Some(Phase::Asleep) => {
+            said("Reconciling", false, "Asleep", &operation.message)
+        }
         Some(operation) if operation.message.is_empty() => said(
             "Reconciling",
             true,
@@ -184,7 +210,14 @@ fn reconciling(view: &View, status: &MarramClusterStatus) -> Said {
     }
 }
 
-fn redundant(view: &View) -> Said {
+fn redundant(view: &View, status: &MarramClusterStatus) -> Said {
+    if sleeps(status) == Some(Phase::Asleep) {
+        let message = "every object had all of its shards when the cluster went to sleep";
+        return Said {
+            holds: None,
+            ..said("FullyRedundant", false, "Asleep", message)
+        };
+    }
     match (view.fully_redundant(), &view.cluster) {
         (Ok(()), _) => said(
             "FullyRedundant",

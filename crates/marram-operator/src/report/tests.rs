@@ -125,3 +125,96 @@ fn full_drives_are_said_in_the_clusters_words() {
     );
     assert_eq!(condition(&status, "Ready").1, "NotWritable");
 }
+
+#[test]
+fn gateways_are_said_where_there_are_any() {
+    let view = resting(3);
+    let of = |status: &MarramClusterStatus| {
+        let found = status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == "GatewaysReady");
+        found.map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
+    };
+    assert_eq!(of(&report(&view, Some(1), None)), None);
+    let with = |wanted, ready, serving, trouble: Option<&str>| {
+        let view = view.clone().with(|view| {
+            view.spec.image = Some("marram:2".into());
+            view.spec.gateway = wanted;
+            view.status.gateway = Some(crate::api::GatewayStatus {
+                replicas: 2,
+                ready_replicas: ready,
+                serving,
+                image: "marram:1".into(),
+            });
+            view.gateways.trouble = trouble.map(Into::into);
+        });
+        of(&report(&view, Some(1), None)).expect("said")
+    };
+    let on = Some(crate::api::GatewaySpec {
+        enabled: true,
+        ..Default::default()
+    });
+    let (holds, reason, message) = with(on.clone(), 1, false, Some("quota exceeded"));
+    assert_eq!((holds.as_str(), reason.as_str()), ("False", "Trouble"));
+    let expected =
+        "1 of 2 gateways are ready; the Service goes to the storage pods: quota exceeded";
+    assert_eq!(message, expected);
+    assert_eq!(with(on.clone(), 1, true, None).1, "Starting");
+    let (holds, reason, message) = with(on, 2, true, None);
+    assert_eq!((holds.as_str(), reason.as_str()), ("True", "StorageFirst"));
+    assert!(message.contains("keep the image marram:1"), "{message}");
+    assert_eq!(with(None, 0, false, None).1, "Going");
+}
+
+#[test]
+fn a_cluster_that_sleeps_is_no_cluster_in_trouble() {
+    let mut op = operation(OperationKind::Hibernate, Phase::Asleep, 3, 0);
+    op.message = "no pod runs, and 3 volumes are kept".into();
+    let view = resting(3).at(op).with(|view| {
+        view.spec.hibernate = true;
+        view.cluster = Err("no pod is ready".into());
+        view.pods.clear();
+        view.set.as_mut().expect("set").replicas = 0;
+    });
+    let status = report(&view, Some(1), None);
+    assert_eq!(status.phase, Some(ClusterPhase::Hibernated));
+    assert_eq!(status.message, "no pod runs, and 3 volumes are kept");
+    assert_eq!(condition(&status, "Hibernated").0, "True");
+    let (holds, reason, _) = condition(&status, "Ready");
+    assert_eq!((holds, reason), ("False", "Asleep"));
+    assert_eq!(condition(&status, "Reconciling").1, "Asleep");
+    assert_eq!(condition(&status, "FullyRedundant").1, "Asleep");
+    assert_eq!(condition(&status, "Stalled").0, "False");
+}
+
+#[test]
+fn what_stands_against_sleep_is_said() {
+    let view = resting(3).with(|view| {
+        view.spec.hibernate = true;
+        view.degrades("2 repairs wait");
+    });
+    let Step::Hold(hold) = next(&view) else {
+        panic!("held")
+    };
+    let status = report(&view, Some(1), Some(&hold));
+    assert_eq!(condition(&status, "HibernationBlocked").0, "True");
+    let (holds, reason, message) = condition(&status, "Hibernated");
+    assert_eq!((holds, reason), ("False", "NotRedundant"));
+    assert!(message.ends_with("2 repairs wait"), "{message}");
+    let grows = resting(3)
+        .at(operation(OperationKind::Grow, Phase::Joining, 3, 4))
+        .with(|view| view.spec.hibernate = true);
+    let status = report(&grows, Some(1), None);
+    let (_, reason, message) = condition(&status, "Hibernated");
+    assert_eq!(reason, "Waiting");
+    assert!(message.contains("Grow 3->4 Joining"), "{message}");
+    let awake = report(&resting(3), Some(1), None);
+    assert_eq!(condition(&awake, "Hibernated").1, "Awake");
+    assert!(
+        !awake
+            .conditions
+            .iter()
+            .any(|c| c.type_ == "HibernationBlocked")
+    );
+}

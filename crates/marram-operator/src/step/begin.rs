@@ -2,7 +2,8 @@
 
 use crate::api::{Operation, OperationKind, Phase};
 use crate::step::{
-    Hold, Step, create, gates, grow, replace, shrink, started, suspended, tokens, upgrade,
+    Hold, Step, create, gates, grow, hibernate, replace, shrink, started, suspended, tokens,
+    upgrade,
 };
 use crate::view::View;
 
@@ -27,6 +28,23 @@ pub(super) fn begin(view: &View) -> Step {
             None => record(replace::begin(view, loss)),
         };
     }
+    let held = match view.spec.hibernate && view.replicas() > 0 {
+        true => hibernate::blocked(view),
+        false => return change(view),
+    };
+    let Some(held) = held else {
+        return record(hibernate::begin(view));
+    };
+    // What stands against it may be what another operation mends.
+    match change(view) {
+        Step::Rest | Step::Hold(_) => Step::Hold(held),
+        step => step,
+    }
+}
+
+/// The first step of a change of a cluster that is awake.
+fn change(view: &View) -> Step {
+    let record = |operation: Operation| Step::Record(Box::new(operation));
     let wanted = view.spec.nodes();
     if view.set.is_some() && wanted > view.replicas() && view.cluster.is_ok() {
         return record(grow::begin(view));
@@ -108,9 +126,9 @@ fn more_urgent(view: &View, operation: &Operation) -> Option<Operation> {
 
 /// Whether an operation may wait where it is: not while a pod or a member is just going.
 fn may_wait(operation: &Operation) -> bool {
-    use Phase::{Choosing, Cordoning, Draining, Joining, Uncordoning, Verifying};
+    use Phase::{Choosing, Cordoning, Draining, Joining, Uncordoning, Verifying, Waking};
     matches!(
         operation.phase,
-        Choosing | Cordoning | Draining | Joining | Uncordoning | Verifying
+        Choosing | Cordoning | Draining | Joining | Uncordoning | Verifying | Waking
     ) && operation.kind != OperationKind::Create
 }

@@ -1,6 +1,7 @@
 //! A cluster at rest, and what changes in it, case by case.
 
 mod gates;
+mod hibernation;
 mod lifecycle;
 mod losses;
 mod upgrades;
@@ -15,7 +16,7 @@ use marram_client::{
 use super::*;
 use crate::api::{MarramClusterStatus, OperationKind, Phase};
 use crate::names::tests::names;
-use crate::view::{BucketNeed, ClaimView, ClusterView, HostView, PodView, SetView};
+use crate::view::{BucketNeed, ClaimView, ClusterView, GatewaysView, HostView, PodView, SetView};
 
 pub(crate) const GB: u64 = 1 << 30;
 
@@ -128,10 +129,12 @@ pub(crate) fn resting(nodes: i32) -> View {
             replicas: nodes,
             update_revision: "store-a".into(),
             is_current: true,
+            template: Some("t1".into()),
             ..SetView::default()
         }),
         pods: (0..nodes).map(|n| (n, pod(n))).collect(),
         claims: (0..nodes).map(|n| (n, claim(n))).collect(),
+        gateways: GatewaysView::default(),
         hosts: (0..3).map(|n| (format!("n{n}"), host(n))).collect(),
         tokens: BTreeMap::new(),
         keys_exist: true,

@@ -31,15 +31,19 @@ pub(super) fn begin(view: &View) -> Operation {
         Phase::Choosing,
         (replicas, replicas),
     );
-    // What most of the healthy pods run is what is known to work.
+    operation.proven_revision = running(stale(view));
+    operation.template_hash = Some(view.template_hash.clone());
+    operation
+}
+
+/// What most of the healthy of these pods run: it is known to work.
+pub(super) fn running<'a>(pods: impl IntoIterator<Item = &'a PodView>) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for pod in stale(view).into_iter().filter(|pod| pod.ready) {
+    for pod in pods.into_iter().filter(|pod| pod.ready) {
         *counts.entry(&pod.revision).or_default() += 1;
     }
     let proven = counts.into_iter().max_by_key(|(_, count)| *count);
-    operation.proven_revision = proven.map(|(revision, _)| revision.to_owned());
-    operation.template_hash = Some(view.template_hash.clone());
-    operation
+    proven.map(|(revision, _)| revision.to_owned())
 }
 
 pub(super) fn step(view: &View, operation: &Operation) -> Step {
