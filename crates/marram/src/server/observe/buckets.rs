@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,11 +16,12 @@ use marram_metrics::catalogue::{
 use marram_metrics::{Sheet, Source};
 use marram_raft::{RaftHost, Role, Router};
 use marram_types::{BucketId, GroupId};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// How long a sum is good: adding up asks every group for every bucket.
-const GOOD_FOR: Duration = Duration::from_secs(30);
+mod sums;
+
+use sums::{Held, Sums};
+
 /// How long a group may take for a page. Without one group there are no sums: they would be wrong.
 const PAGE_TIME: Duration = Duration::from_secs(2);
 /// Stands for all buckets that are not among the first: no bucket can have this name.
@@ -32,12 +33,8 @@ pub(in crate::server) struct Buckets {
     host: Arc<RaftHost>,
     router: Arc<Router>,
     view: watch::Receiver<Arc<ClusterView>>,
-    /// The last sum, and when it was made.
-    known: Mutex<Option<(Instant, Held)>>,
+    sums: Sums,
 }
-
-/// What each bucket holds in the whole cluster.
-type Held = Arc<BTreeMap<BucketId, Usage>>;
 
 #[async_trait]
 impl Source for Buckets {
@@ -47,7 +44,10 @@ impl Source for Buckets {
             return;
         }
         let view = self.view.borrow().clone();
-        if let Some(held) = self.held(&view).await {
+        let groups = view.groups.keys().copied();
+        let groups: Vec<_> = groups.filter(|group| *group != GroupId::ROOT).collect();
+        let add_up = add_up(Arc::clone(&self.router), groups);
+        if let Some(held) = self.sums.newest(add_up).await {
             write(sheet, &view, &held, self.top);
         }
     }
@@ -66,50 +66,43 @@ impl Buckets {
             host,
             router,
             view,
-            known: Mutex::default(),
+            sums: Sums::default(),
         }
     }
+}
 
-    async fn held(&self, view: &ClusterView) -> Option<Held> {
-        if let Some((since, known)) = &*self.known.lock()
-            && since.elapsed() < GOOD_FOR
-        {
-            return Some(Arc::clone(known));
-        }
-        let groups = view.groups.keys().filter(|group| **group != GroupId::ROOT);
-        let asked = groups.map(|group| self.of_group(*group));
-        let mut sum: BTreeMap<BucketId, Usage> = BTreeMap::new();
-        for (bucket, usage) in try_join_all(asked).await.ok()?.into_iter().flatten() {
-            let all = sum.entry(bucket).or_default();
-            *all = all.plus(usage);
-        }
-        let sum = Arc::new(sum);
-        *self.known.lock() = Some((Instant::now(), Arc::clone(&sum)));
-        Some(sum)
+/// What each bucket holds in the whole cluster; none where a group did not tell.
+async fn add_up(router: Arc<Router>, groups: Vec<GroupId>) -> Option<Held> {
+    let asked = groups.into_iter().map(|group| of_group(&router, group));
+    let mut sum: BTreeMap<BucketId, Usage> = BTreeMap::new();
+    for (bucket, usage) in try_join_all(asked).await.ok()?.into_iter().flatten() {
+        let all = sum.entry(bucket).or_default();
+        *all = all.plus(usage);
     }
+    Some(Arc::new(sum))
+}
 
-    /// What a group holds of each bucket.
-    async fn of_group(&self, group: GroupId) -> Result<Vec<(BucketId, Usage)>, ()> {
-        let mut all = Vec::new();
-        loop {
-            let query = ObjectQuery::Usages {
-                after: all.last().map(|(bucket, _)| *bucket),
-                limit: USAGES_PAGE_MAX,
-            };
-            let query = Bytes::from(query.encode());
-            let asked = self.router.query(group, query, false, PAGE_TIME).await;
-            let (answer, _) = asked.map_err(|error| {
-                tracing::debug!(%group, %error, "what buckets hold is not known");
-            })?;
-            match ObjectAnswer::decode(&answer) {
-                Ok(ObjectAnswer::Usages(page)) => {
-                    all.extend(page.buckets);
-                    if !page.more {
-                        return Ok(all);
-                    }
+/// What a group holds of each bucket.
+async fn of_group(router: &Router, group: GroupId) -> Result<Vec<(BucketId, Usage)>, ()> {
+    let mut all = Vec::new();
+    loop {
+        let query = ObjectQuery::Usages {
+            after: all.last().map(|(bucket, _)| *bucket),
+            limit: USAGES_PAGE_MAX,
+        };
+        let query = Bytes::from(query.encode());
+        let asked = router.query(group, query, false, PAGE_TIME).await;
+        let (answer, _) = asked.map_err(|error| {
+            tracing::debug!(%group, %error, "what buckets hold is not known");
+        })?;
+        match ObjectAnswer::decode(&answer) {
+            Ok(ObjectAnswer::Usages(page)) => {
+                all.extend(page.buckets);
+                if !page.more {
+                    return Ok(all);
                 }
-                Ok(_) | Err(_) => return Err(()),
             }
+            Ok(_) | Err(_) => return Err(()),
         }
     }
 }
