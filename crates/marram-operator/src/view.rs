@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use marram_client::{ClusterStatus, NodeDuty, NodeHealth, NodeState, NodeStatus};
+use marram_client::{ClusterStatus, NodeDuty, NodeHealth, NodeState, NodeStatus, ScrubStatus};
 
-use crate::api::{MarramClusterSpec, MarramClusterStatus};
+use crate::api::{MarramClusterSpec, MarramClusterStatus, OperationType, Request};
 use crate::names::Names;
 
 /// All that a step is decided by.
@@ -31,6 +31,10 @@ pub struct View {
     pub gateways: GatewaysView,
     /// The Kubernetes nodes.
     pub hosts: BTreeMap<String, HostView>,
+    /// The ClusterOperations that name this cluster, the oldest first.
+    pub requests: Vec<RequestView>,
+    /// How far the scrubs are; only where an operation waits for them.
+    pub scrub: Option<ScrubStatus>,
     /// The join tokens that pods were given: when each was made, in seconds since 1970.
     pub tokens: BTreeMap<String, i64>,
     /// The Secret with the keys is there.
@@ -130,6 +134,25 @@ pub struct HostView {
     pub cordoned: bool,
     /// Its kubelet answers.
     pub ready: bool,
+}
+
+/// A ClusterOperation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestView {
+    /// What it is called.
+    pub request: Request,
+    /// What is to be done.
+    pub kind: OperationType,
+    /// The node that it is about.
+    pub node: Option<String>,
+    /// The failure domain that it is about.
+    pub domain: Option<String>,
+    /// A node may be given up although objects may be lost with it.
+    pub accept_data_loss: bool,
+    /// It is over.
+    pub over: bool,
+    /// It is being deleted.
+    pub deleting: bool,
 }
 
 /// What a cluster says of itself.

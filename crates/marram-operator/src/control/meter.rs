@@ -23,7 +23,7 @@ const PHASES: [(ClusterPhase, &str); 8] = [
     (ClusterPhase::Paused, "paused"),
     (ClusterPhase::Hibernated, "hibernated"),
 ];
-const KINDS: [(OperationKind, &str); 7] = [
+const KINDS: [(OperationKind, &str); 10] = [
     (OperationKind::Create, "create"),
     (OperationKind::Replace, "replace"),
     (OperationKind::Hibernate, "hibernate"),
@@ -31,6 +31,9 @@ const KINDS: [(OperationKind, &str); 7] = [
     (OperationKind::Grow, "grow"),
     (OperationKind::Upgrade, "upgrade"),
     (OperationKind::Shrink, "shrink"),
+    (OperationKind::Drain, "drain"),
+    (OperationKind::Rebalance, "rebalance"),
+    (OperationKind::Scrub, "scrub"),
 ];
 const ERRORS: [&str; 3] = ["kubernetes", "cluster", "secret"];
 

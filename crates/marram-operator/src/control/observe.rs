@@ -9,16 +9,16 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use marram_client::Client;
+use marram_client::{Client, ScrubStatus};
 
 use super::context::{Context, now};
 use super::error::ReconcileError;
 use super::kube_api::Objects;
-use super::{link, pods, probe, secrets};
-use crate::api::MarramCluster;
+use super::{link, pods, probe, requests, secrets};
+use crate::api::{ClusterOperation, MarramCluster, OperationKind, OperationType};
 use crate::build::{TEMPLATE_ANNOTATION, Template};
 use crate::names::Names;
-use crate::view::{ClaimView, GatewaysView, HostView, PodView, SetView, View, is_up};
+use crate::view::{ClaimView, GatewaysView, HostView, PodView, RequestView, SetView, View, is_up};
 
 /// An event that is older says nothing about now: what is refused is tried again within that time.
 const FRESH_SECONDS: i64 = 120;
@@ -26,6 +26,8 @@ const FRESH_SECONDS: i64 = 120;
 /// What was seen, and what it was seen by.
 pub(super) struct Seen {
     pub(super) view: View,
+    /// The ClusterOperations as they are, in the order of the view's.
+    pub(super) requests: Vec<ClusterOperation>,
     /// The StatefulSet as it is.
     pub(super) live: Option<StatefulSet>,
     /// The cluster, where it answers.
@@ -49,6 +51,7 @@ pub(super) async fn observe(
     let claims = claims.map_err(ReconcileError::kubernetes("list the claims"))?;
     let hosts = objects.global::<Node>().list(&ListParams::default()).await;
     let hosts = hosts.map_err(ReconcileError::kubernetes("list the nodes"))?;
+    let requests = requests::list(objects, names).await?;
     let join = objects.get::<Secret>(&names.join()).await?;
     let keys_exist = objects.get::<Secret>(&names.keys()).await?.is_some();
     let access = secrets::access(objects, names).await?;
@@ -75,6 +78,8 @@ pub(super) async fn observe(
         claims: claims_seen,
         gateways: gateways(objects, resource, names).await?,
         hosts,
+        requests: requests.iter().map(requests::view).collect(),
+        scrub: None,
         tokens: secrets::tokens(join.as_ref()),
         keys_exist,
         cluster: Err("no pod is ready".to_owned()),
@@ -84,6 +89,7 @@ pub(super) async fn observe(
     look_closer(objects, &mut view, &claims.items).await?;
     Ok(Seen {
         view,
+        requests,
         live,
         cluster,
         access,
@@ -168,9 +174,12 @@ async fn ask(
         }
     };
     let shrinks = view.spec.nodes() < view.replicas();
-    match link::look(&client, shrinks).await {
+    let drains = |it: &RequestView| it.kind == OperationType::DrainDomain && !it.over;
+    let with_buckets = shrinks || view.requests.iter().any(drains);
+    match link::look(&client, with_buckets).await {
         Ok(cluster) => {
             view.cluster = Ok(cluster);
+            view.scrub = scrubs(&client, view).await;
             Some(client)
         }
         Err(error) => {
@@ -178,6 +187,13 @@ async fn ask(
             None
         }
     }
+}
+
+/// How far the scrubs are, where an operation waits for them.
+async fn scrubs(client: &Client, view: &View) -> Option<ScrubStatus> {
+    let operation = view.status.operation.as_ref();
+    operation.filter(|operation| operation.kind == OperationKind::Scrub)?;
+    client.scrub_status().await.ok()
 }
 
 /// What is only asked where something is amiss: volumes for where they are bound to, events for what keeps

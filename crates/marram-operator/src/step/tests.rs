@@ -4,6 +4,7 @@ mod gates;
 mod hibernation;
 mod lifecycle;
 mod losses;
+pub(crate) mod requests;
 mod upgrades;
 
 use std::collections::BTreeMap;
@@ -135,6 +136,8 @@ pub(crate) fn resting(nodes: i32) -> View {
         pods: (0..nodes).map(|n| (n, pod(n))).collect(),
         claims: (0..nodes).map(|n| (n, claim(n))).collect(),
         gateways: GatewaysView::default(),
+        requests: Vec::new(),
+        scrub: None,
         hosts: (0..3).map(|n| (format!("n{n}"), host(n))).collect(),
         tokens: BTreeMap::new(),
         keys_exist: true,
