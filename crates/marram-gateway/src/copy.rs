@@ -110,6 +110,9 @@ pub(crate) async fn run(
 fn target(request: &v1::CopyObjectRequest) -> Result<v1::PutObjectHeader, Status> {
     let replace = request.replace.clone().unwrap_or_default();
     let tags = request.replace_tags.clone().unwrap_or_default();
+    // Drawn here where there is none, so that the put of another task is known by the name that the call has.
+    let request_id = validate::request_id(request.request_id.as_ref());
+    let request_id = request_id.map_err(|error| status::of(&error))?;
     let header = v1::PutObjectHeader {
         bucket: request.bucket.clone(),
         key: request.key.clone(),
@@ -117,7 +120,10 @@ fn target(request: &v1::CopyObjectRequest) -> Result<v1::PutObjectHeader, Status
         metadata: replace.metadata,
         tags: tags.tags,
         preconditions: request.preconditions.clone(),
-        request_id: request.request_id.clone(),
+        request_id: Some(v1::RequestId {
+            client: request_id.client.to_be_bytes().to_vec().into(),
+            sequence: request_id.sequence,
+        }),
         ..v1::PutObjectHeader::default()
     };
     validate::put_header(header.clone()).map_err(|error| status::of(&error))?;

@@ -139,6 +139,16 @@ impl Unreadable {
             self.objects.insert(object);
         }
     }
+
+    /// Those of another metadata group, too.
+    fn join(&mut self, other: &Self) {
+        self.extents += other.extents;
+        for object in &other.objects {
+            if self.objects.len() < UNREADABLE_NAMED_MAX {
+                self.objects.insert(object.clone());
+            }
+        }
+    }
 }
 
 /// What operators may say of a mover's patience.

@@ -12,7 +12,8 @@
 use marram_types::RequestId;
 use marram_types::codec::{DecodeError, Reader, Writer};
 
-/// The newest command encoding that this release knows.
+/// The newest command encoding that this release knows. Version 4 was not released yet: what is new until then needs
+/// no number of its own.
 pub const COMMAND_VERSION: u8 = 4;
 
 /// The oldest one. Version 1, without places and moves, was never released and is not read.

@@ -61,8 +61,8 @@ pub struct Listener {
     pub sources: Arc<Sources>,
     /// Whether the process is ready.
     pub ready: watch::Receiver<Arc<Verdict>>,
-    /// Asked of whoever wants metrics, where there is one. Probes have none.
-    pub token: Option<BearerToken>,
+    /// Asked of whoever wants metrics, where there is one: that of the moment. Probes have none.
+    pub token: Option<watch::Receiver<BearerToken>>,
 }
 
 /// Answers for as long as the future is polled.
@@ -170,7 +170,10 @@ impl Asked {
 
     fn admits(&self, request: &Request<Incoming>) -> bool {
         let token = self.from.token.as_ref();
-        token.is_none_or(|token| token.admits(request.headers().get(AUTHORIZATION)))
+        token.is_none_or(|token| {
+            let header = request.headers().get(AUTHORIZATION);
+            token.borrow().admits(header)
+        })
     }
 
     async fn metrics(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {

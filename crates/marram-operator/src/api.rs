@@ -6,6 +6,7 @@ mod cluster;
 mod cluster_operation;
 mod gateway;
 mod lifecycle;
+mod metrics;
 mod operation;
 mod policy;
 mod reference;
@@ -24,6 +25,7 @@ pub use cluster_operation::{
 };
 pub use gateway::{Autoscaling, GatewaySpec};
 pub use lifecycle::LifecycleRule;
+pub use metrics::Metrics;
 pub use operation::{Operation, OperationKind, Phase, Request, Suspended};
 pub use policy::{
     Disruption, Replacement, ReplacementMode, Retention, RetentionPolicy, ScaleDown, Tls, Upgrade,

@@ -278,7 +278,16 @@ pub(crate) struct Node {
     policy: CheckpointPolicy,
     /// What the node believes to have left.
     pub(crate) room: Arc<Mutex<Room>>,
+    /// Those of its next life.
+    pub(crate) timers: RaftTimers,
 }
+
+/// Short, and long enough for a machine that is busy with other tests: who has a leader keeps it.
+const TIMERS: RaftTimers = RaftTimers {
+    heartbeat_ms: 100,
+    election_min_ms: 800,
+    election_max_ms: 1600,
+};
 
 pub(crate) fn open_wal(dir: &Path) -> Wal {
     let options = WalOptions {
@@ -305,6 +314,7 @@ impl Node {
             net: net.clone(),
             policy,
             room: Arc::new(Mutex::new(Room::Ample)),
+            timers: TIMERS,
         }
     }
 
@@ -353,11 +363,7 @@ impl Node {
             }),
             logic: Arc::new(TestLogic),
             clock: Arc::new(|| 1_700_000_000_000),
-            timers: RaftTimers {
-                heartbeat_ms: 60,
-                election_min_ms: 300,
-                election_max_ms: 600,
-            },
+            timers: self.timers,
             checkpoint: self.policy,
             proposals: Arc::new(()),
             room: Arc::new({

@@ -21,6 +21,7 @@ mod failure;
 mod filter;
 mod location;
 mod logging;
+mod nameless;
 mod otlp;
 mod output;
 mod paths;

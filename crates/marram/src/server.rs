@@ -58,6 +58,7 @@ mod remote;
 mod renew;
 mod room;
 mod roving;
+mod scrape_token;
 mod service;
 mod settings;
 mod shards;

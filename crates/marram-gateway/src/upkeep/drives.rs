@@ -140,8 +140,11 @@ pub(crate) async fn set_duty(
     if before == DriveDuty::Removed {
         return Err(AdminError::NoDrive(request.drive));
     }
-    if duty == DriveDuty::Draining && before == DriveDuty::Serving && !request.force {
-        refuse_drain(core, &view, (node, held)).await?;
+    if duty == DriveDuty::Draining && before == DriveDuty::Serving {
+        refuse_too_few(&view, (node, held))?;
+        if !request.force {
+            refuse_no_way(core, &view, (node, held)).await?;
+        }
     }
     let command = DriveCommand::SetDuty { drive, duty };
     decide(core, &called, &RootCommand::Drives(command)).await?;
@@ -160,19 +163,28 @@ pub(crate) async fn set_duty(
     })
 }
 
-/// Refuses to drain a drive for what a node is not drained for either: what stays is too few or too
-/// narrow. The last drive of a node that serves takes its node with it.
-async fn refuse_drain(
+/// Refuses to drain the last drive of a node that serves where its node could not be drained: what stays is too
+/// few nodes for what buckets ask for.
+fn refuse_too_few(
+    view: &ClusterView,
+    (node, held): (&NodeRecord, &DriveRecord),
+) -> Result<(), AdminError> {
+    let stays = |other: &DriveRecord| other.drive != held.drive && other.duty == DriveDuty::Serving;
+    let serves_on = node.present_drives().any(stays);
+    if !serves_on && let Some(refusal) = view.leaves_too_few(node.node, false) {
+        let name = name(node, held);
+        return Err(AdminError::Refused { name, refusal });
+    }
+    Ok(())
+}
+
+/// Refuses to drain a drive whose shards have no other place, or no room there.
+async fn refuse_no_way(
     core: &Core,
     view: &ClusterView,
     (node, held): (&NodeRecord, &DriveRecord),
 ) -> Result<(), AdminError> {
     let name = name(node, held);
-    let stays = |other: &DriveRecord| other.drive != held.drive && other.duty == DriveDuty::Serving;
-    let serves_on = node.present_drives().any(stays);
-    if !serves_on && let Some(refusal) = view.leaves_too_few(node.node, false) {
-        return Err(AdminError::Refused { name, refusal });
-    }
     let leaving = [held.drive];
     plan::refuse_without_places(view, (&leaving, &name))?;
     plan::refuse_without_room(core, view, (&leaving, &name)).await

@@ -1,4 +1,5 @@
-//! What is said of objects that cannot be read from any drive.
+//! What is said of objects that cannot be read from any drive. Each stands between `<` and `>`, whatever is in its
+//! key, so that who gives the sentence away can leave the names out.
 
 use marram_meta::ClusterView;
 use marram_types::BucketId;
@@ -18,7 +19,8 @@ pub(super) fn note(view: &ClusterView, found: &Unreadable) -> Option<String> {
         )
     };
     let named = found.objects.iter();
-    let named = named.map(|(id, key)| format!("m://{}/{}", bucket(id), key.escape_debug()));
+    let key = |key: &str| key.escape_debug().to_string().replace('>', "\\u{3e}");
+    let named = named.map(|(id, name)| format!("<m://{}/{}>", bucket(id), key(name)));
     let named: Vec<String> = named.collect();
     let extents = match found.extents {
         1 => "1 extent of an object has".to_owned(),
@@ -45,14 +47,17 @@ mod tests {
     fn what_cannot_be_read_is_told_of_by_name() {
         let view = ClusterView::default();
         assert_eq!(note(&view, &Unreadable::default()), None);
-        let object = (BucketId(7), "a\n/b".to_owned());
+        let object = (BucketId(7), "a\n/b>".to_owned());
         let one = Unreadable {
             extents: 1,
             objects: [object.clone()].into(),
         };
         let said = note(&view, &one).expect("said");
         assert!(said.starts_with("1 extent of an object has lost"), "{said}");
-        assert!(said.contains("/a\\n/b. Bring back"), "{said}");
+        assert!(
+            said.contains("<m://bucket 7/a\\n/b\\u{3e}>. Bring back"),
+            "{said}"
+        );
         let many = Unreadable { extents: 3, ..one };
         let said = note(&view, &many).expect("said");
         assert!(

@@ -37,6 +37,8 @@ pub(super) struct Repairs<C, S> {
     later: Backoff<DataId>,
     /// The nodes that were there at the last look.
     up: BTreeSet<NodeId>,
+    /// What cannot be read, by the group that said so last.
+    unreadable: BTreeMap<GroupId, Unreadable>,
 }
 
 impl<C: Consensus, S: Shards> Repairs<C, S> {
@@ -46,6 +48,7 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
             work,
             later: Backoff::new(pauses, LATER_MAX),
             up: BTreeSet::new(),
+            unreadable: BTreeMap::new(),
         }
     }
 
@@ -65,9 +68,9 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
 
     /// Looks at all tickets once. Says how many extents were repaired.
     pub(super) async fn pass(&mut self) -> usize {
-        // Whoever lets repairs go on wants to see them tried.
-        if !self.work.leads() || self.work.rests(Pausable::Repair) {
+        if !self.work.leads() {
             self.later.clear();
+            self.unreadable.clear();
             return 0;
         }
         let view = self.work.view.borrow().clone();
@@ -83,9 +86,15 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         }
         self.up = up;
         let homes = Homes::of(&view);
-        let mut lost = self.lost(&view, &homes).await;
+        // What cannot be read is told of whether or not repairs are paused.
+        let lost = self.lost(&view, &homes).await;
+        self.tell_unreadable();
+        if self.work.rests(Pausable::Repair) {
+            // Whoever lets repairs go on wants to see them tried.
+            self.later.clear();
+            return 0;
+        }
         let mut seen = lost.seen;
-        self.tell_unreadable(std::mem::take(&mut lost.unreadable));
         let mut repaired = self.repair_some(lost.ordered(), &homes).await;
         let (strayed, done) = self.strayed(&view, &homes).await;
         seen += strayed;
@@ -102,7 +111,9 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
     }
 
     /// Tells what cannot be read: nothing but a drive that returns, or an operator, changes it.
-    fn tell_unreadable(&self, found: Unreadable) {
+    fn tell_unreadable(&self) {
+        let mut found = Unreadable::default();
+        self.unreadable.values().for_each(|one| found.join(one));
         self.work.progress.send_if_modified(|p| {
             let differs = p.unreadable != found;
             p.unreadable = found;
@@ -111,7 +122,7 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
     }
 
     /// The extents that lack most, of all groups.
-    async fn lost(&self, view: &ClusterView, homes: &Homes) -> Lost {
+    async fn lost(&mut self, view: &ClusterView, homes: &Homes) -> Lost {
         let is_away = |drive: DriveId| {
             let node = homes.node(drive);
             node.is_none_or(|node| self.work.shards.is_dead(node))
@@ -119,20 +130,25 @@ impl<C: Consensus, S: Shards> Repairs<C, S> {
         let mut lost = Lost::default();
         let now = Instant::now();
         for group in view.groups.keys().filter(|group| **group != GroupId::ROOT) {
-            let mut after = None;
+            let (mut after, mut unreadable) = (None, Unreadable::default());
             while let Some(page) = self.page(*group, TicketWork::Missing, after).await {
                 after = last_of(&page);
                 let (index, more) = (page.index, page.more && after.is_some());
                 lost.seen += page.tickets.len();
                 for item in page.tickets {
                     if item.extent.extent.spare() < 0 {
-                        lost.unreadable.add(&item.extent);
+                        unreadable.add(&item.extent);
                     }
                     if !self.later.waits(&item.ticket.data, now) {
                         lost.add((*group, index, item), is_away);
                     }
                 }
-                if !more || !self.work.leads() {
+                if !more {
+                    // A group that does not answer, or not to the end, has not found anything again.
+                    self.unreadable.insert(*group, unreadable);
+                    break;
+                }
+                if !self.work.leads() {
                     break;
                 }
             }
@@ -238,8 +254,6 @@ fn last_of(page: &TicketsAnswer) -> Option<(TicketWork, DataId)> {
 pub(super) struct Lost {
     /// How many there are.
     pub(super) seen: usize,
-    /// Those of them that cannot be read.
-    pub(super) unreadable: Unreadable,
     /// By how many more shards may be lost, those at drives that are away taken as lost.
     found: BTreeMap<i16, Vec<Found>>,
     held: usize,

@@ -1,5 +1,5 @@
 //! Dual: a shard that is not to be had. The row is cut without it where it is lost for all that anybody
-//! knows (decisions/0068): it is marked missing first, so that nothing claims it at the new place, and its
+//! knows (decisions/0055): it is marked missing first, so that nothing claims it at the new place, and its
 //! ticket stays. Should a drive return that has it, the scan there brings it to its place.
 
 use marram_placement::Move;

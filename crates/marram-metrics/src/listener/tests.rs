@@ -40,7 +40,7 @@ async fn start_within(limits: Limits) -> Running {
 async fn start_with(
     limits: Limits,
     source: Arc<dyn Source>,
-    token: Option<BearerToken>,
+    token: Option<watch::Receiver<BearerToken>>,
 ) -> Running {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = socket.local_addr().expect("bound");
@@ -80,8 +80,9 @@ impl Running {
 
 #[tokio::test]
 async fn metrics_are_for_those_with_the_token_and_probes_for_all() {
-    let token = BearerToken::new("s3cret-token-of-16").expect("long enough");
-    let running = start_with(LIMITS, Arc::new(One), Some(token)).await;
+    let token = |text| BearerToken::new(text).expect("long enough");
+    let (now, asked) = watch::channel(token("s3cret-token-of-16"));
+    let running = start_with(LIMITS, Arc::new(One), Some(asked)).await;
     let with = |value: &str| format!("Authorization: {value}\r\n");
     for value in ["Bearer s3cret-token-of-16", "bearer s3cret-token-of-16"] {
         let given = running.get("/metrics", &with(value)).await;
@@ -103,6 +104,14 @@ async fn metrics_are_for_those_with_the_token_and_probes_for_all() {
     }
     assert!(running.get("/livez", "").await.starts_with("HTTP/1.1 200"));
     assert!(running.get("/readyz", "").await.starts_with("HTTP/1.1 503"));
+    now.send_replace(token("another-token-of-20"));
+    for (value, status) in [
+        ("Bearer s3cret-token-of-16", "HTTP/1.1 401"),
+        ("Bearer another-token-of-20", "HTTP/1.1 200"),
+    ] {
+        let answer = running.get("/metrics", &with(value)).await;
+        assert!(answer.starts_with(status), "{value}: {answer}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::reference::namespaces;
 use super::rules::rules;
 use super::{
-    Disruption, GatewaySpec, MarramClusterStatus, Replacement, Retention, ScaleDown,
+    Disruption, GatewaySpec, MarramClusterStatus, Metrics, Replacement, Retention, ScaleDown,
     ServerSettings, Storage, Tls, Upgrade,
 };
 
@@ -107,6 +107,9 @@ pub struct MarramClusterSpec {
     /// Settings of the servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
+    /// Who may read the metrics of the pods, and whether they name buckets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// The label of Kubernetes nodes that says which fail together; topology.kubernetes.io/zone where it
     /// is not given. Where no node bears it, each node is a zone of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

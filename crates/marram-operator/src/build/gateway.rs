@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::pod::{
-    container_security, environment, mount, pod_security, port, probe, resources, secret,
-    secret_key,
+    METRICS_TOKEN, METRICS_TOKEN_DIR, container_security, environment, metrics_token,
+    metrics_token_flag, mount, pod_security, port, probe, resources, secret, secret_key,
 };
 use crate::api::{Autoscaling, GatewaySpec, MarramClusterSpec};
 use crate::names::{API_PORT, MESH_PORT, METRICS_PORT, Names};
@@ -114,6 +114,10 @@ fn pod(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &s
             secret("api-tls", &names.api_tls()),
         ],
     });
+    if let Some(token) = metrics_token(spec) {
+        let volumes = pod["volumes"].as_array_mut().expect("a list, above");
+        volumes.push(secret(METRICS_TOKEN, token));
+    }
     if !spec.image_pull_secrets.is_empty() {
         pod["imagePullSecrets"] = json!(spec.image_pull_secrets);
     }
@@ -131,25 +135,21 @@ fn pod(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &s
 
 fn container(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &str) -> Value {
     let log = spec.server.as_ref().and_then(|server| server.log.as_ref());
+    let mut mounts = vec![
+        mount("identity", "/identity", false),
+        mount("keys", "/keys", true),
+        mount("join", "/join", true),
+        mount("api-tls", "/api-tls", true),
+    ];
+    if metrics_token(spec).is_some() {
+        mounts.push(mount(METRICS_TOKEN, METRICS_TOKEN_DIR, true));
+    }
     json!({
         "name": "marram",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["/marram"],
-        "args": [
-            "gateway",
-            "--name=$(POD)",
-            "--identity=/identity/gateway",
-            "--kek-file=/keys/kek",
-            format!("--api-listen=0.0.0.0:{API_PORT}"),
-            "--api-tls-cert=/api-tls/tls.crt",
-            "--api-tls-key=/api-tls/tls.key",
-            format!("--metrics-listen=0.0.0.0:{METRICS_PORT}"),
-            format!("--join={}:{MESH_PORT}", names.peers_host()),
-            "--token-file=/join/token",
-            "--await-token",
-            format!("--stop-grace={STOP_GRACE}"),
-        ],
+        "args": arguments(names, spec),
         "env": environment(log),
         "ports": [port("api", API_PORT), port("metrics", METRICS_PORT)],
         "resources": resources(gateway.resources.as_ref()),
@@ -158,11 +158,25 @@ fn container(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, ima
         "startupProbe": probe("/livez", 2, 60),
         "livenessProbe": probe("/livez", 10, 6),
         "readinessProbe": probe("/readyz", 2, 3),
-        "volumeMounts": [
-            mount("identity", "/identity", false),
-            mount("keys", "/keys", true),
-            mount("join", "/join", true),
-            mount("api-tls", "/api-tls", true),
-        ],
+        "volumeMounts": mounts,
     })
+}
+
+fn arguments(names: &Names, spec: &MarramClusterSpec) -> Vec<String> {
+    let mut arguments = vec![
+        "gateway".to_owned(),
+        "--name=$(POD)".to_owned(),
+        "--identity=/identity/gateway".to_owned(),
+        "--kek-file=/keys/kek".to_owned(),
+        format!("--api-listen=0.0.0.0:{API_PORT}"),
+        "--api-tls-cert=/api-tls/tls.crt".to_owned(),
+        "--api-tls-key=/api-tls/tls.key".to_owned(),
+        format!("--metrics-listen=0.0.0.0:{METRICS_PORT}"),
+        format!("--join={}:{MESH_PORT}", names.peers_host()),
+        "--token-file=/join/token".to_owned(),
+        "--await-token".to_owned(),
+        format!("--stop-grace={STOP_GRACE}"),
+    ];
+    arguments.extend(metrics_token_flag(spec));
+    arguments
 }

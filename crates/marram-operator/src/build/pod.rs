@@ -2,13 +2,29 @@
 
 use serde_json::{Value, json};
 
-use crate::api::Resources;
+use crate::api::{MarramClusterSpec, Resources};
 use crate::names::METRICS_PORT;
 
 /// The user and group of the pods.
 const USER: u32 = 65_532;
 /// Files of mounted Secrets: the group may read them.
 const SECRET_MODE: u32 = 0o440;
+
+/// The volume with the token that metrics ask for.
+pub(super) const METRICS_TOKEN: &str = "metrics-token";
+/// Where it is mounted.
+pub(super) const METRICS_TOKEN_DIR: &str = "/metrics-token";
+
+/// The Secret with the token that metrics ask for, where they do.
+pub(super) fn metrics_token(spec: &MarramClusterSpec) -> Option<&str> {
+    spec.metrics.as_ref()?.token_secret.as_deref()
+}
+
+/// The flag that says where the token is, where metrics ask for one.
+pub(super) fn metrics_token_flag(spec: &MarramClusterSpec) -> Option<String> {
+    metrics_token(spec)?;
+    Some(format!("--metrics-token-file={METRICS_TOKEN_DIR}/token"))
+}
 
 /// As whom the pods run: nobody who could do more.
 pub(super) fn pod_security() -> Value {

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::pod::{
-    container_security, environment, mount, pod_security, port, probe, resources, secret,
+    METRICS_TOKEN, METRICS_TOKEN_DIR, container_security, environment, metrics_token,
+    metrics_token_flag, mount, pod_security, port, probe, resources, secret,
 };
 use crate::api::{HostSpread, MarramClusterSpec};
 use crate::names::{API_PORT, MESH_PORT, METRICS_PORT, Names};
@@ -109,6 +110,10 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
             secret("api-tls", &names.api_tls()),
         ],
     });
+    if let Some(token) = metrics_token(spec) {
+        let volumes = pod["volumes"].as_array_mut().expect("a list, above");
+        volumes.push(secret(METRICS_TOKEN, token));
+    }
     let storage = &spec.storage;
     if !spec.image_pull_secrets.is_empty() {
         pod["imagePullSecrets"] = json!(spec.image_pull_secrets);
@@ -142,6 +147,15 @@ fn affinity(names: &Names, spread: HostSpread) -> Value {
 
 fn container(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
     let log = spec.server.as_ref().and_then(|server| server.log.as_ref());
+    let mut mounts = vec![
+        mount("data", "/data", false),
+        mount("keys", "/keys", true),
+        mount("join", "/join", true),
+        mount("api-tls", "/api-tls", true),
+    ];
+    if metrics_token(spec).is_some() {
+        mounts.push(mount(METRICS_TOKEN, METRICS_TOKEN_DIR, true));
+    }
     json!({
         "name": "marram",
         "image": spec.image.as_deref().unwrap_or(image),
@@ -156,12 +170,7 @@ fn container(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
         "startupProbe": probe("/livez", 5, 120),
         "livenessProbe": probe("/livez", 10, 6),
         "readinessProbe": probe("/readyz", 5, 3),
-        "volumeMounts": [
-            mount("data", "/data", false),
-            mount("keys", "/keys", true),
-            mount("join", "/join", true),
-            mount("api-tls", "/api-tls", true),
-        ],
+        "volumeMounts": mounts,
     })
 }
 
@@ -197,5 +206,9 @@ fn arguments(names: &Names, spec: &MarramClusterSpec) -> Vec<String> {
         .into_iter()
         .filter_map(|(flag, value)| Some((flag, value?)));
     arguments.extend(given.map(|(flag, value)| format!("--{flag}={value}")));
+    arguments.extend(metrics_token_flag(spec));
+    if let Some(buckets) = spec.metrics.as_ref().and_then(|metrics| metrics.buckets) {
+        arguments.push(format!("--metrics-buckets={buckets}"));
+    }
     arguments
 }

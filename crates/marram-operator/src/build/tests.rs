@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::*;
-use crate::api::{HostSpread, MarramClusterSpec, Resources, ServerSettings};
+use crate::api::{HostSpread, MarramClusterSpec, Metrics, Resources, ServerSettings};
 use crate::names::tests::names;
 
 fn spec() -> MarramClusterSpec {
@@ -114,6 +114,35 @@ fn settings_become_arguments() {
         ..Default::default()
     });
     assert!(arguments(&spec).contains(&"--repair-grace=20".to_owned()));
+}
+
+#[test]
+fn metrics_ask_for_the_token_of_their_secret() {
+    let mut spec = spec();
+    let pod = |spec: &MarramClusterSpec| {
+        let set = built(spec).spec.expect("a spec");
+        set.template.spec.expect("a pod")
+    };
+    let arguments = |spec: &MarramClusterSpec| pod(spec).containers[0].args.clone().expect("some");
+    assert!(!arguments(&spec).iter().any(|a| a.contains("metrics-token")));
+    spec.metrics = Some(Metrics {
+        token_secret: Some("scrape".into()),
+        buckets: Some(20),
+    });
+    let given = arguments(&spec);
+    let file = "--metrics-token-file=/metrics-token/token";
+    assert!(given.contains(&file.to_owned()), "{given:?}");
+    assert!(given.contains(&"--metrics-buckets=20".to_owned()));
+    let pod = pod(&spec);
+    let volumes = pod.volumes.expect("some");
+    let volume = volumes.iter().find(|volume| volume.name == "metrics-token");
+    let secret = volume.and_then(|volume| volume.secret.as_ref());
+    assert_eq!(
+        secret.and_then(|s| s.secret_name.as_deref()),
+        Some("scrape")
+    );
+    let mounts = pod.containers[0].volume_mounts.as_ref().expect("some");
+    assert!(mounts.iter().any(|m| m.mount_path == "/metrics-token"));
 }
 
 #[test]

@@ -110,6 +110,9 @@ async fn a_leader_of_a_former_life_is_not_one_that_was_heard() {
 
     cluster.node(follower).kill();
     cluster.net.cut(follower, true);
+    // It would stand for election, sooner or later, and know no leader then.
+    let timers = &mut cluster.node(follower).timers;
+    (timers.election_min_ms, timers.election_max_ms) = (60_000, 120_000);
     cluster.node(follower).start().await;
     let back = cluster.node(follower).host();
     assert_eq!(back.leader(GROUP), Some(leader.replica()), "as it voted");

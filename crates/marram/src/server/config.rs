@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::{ServerArgs, server_config};
 use super::lifetime;
+use super::scrape_token::ScrapeToken;
 use super::settings::{File, SETTINGS, Said};
 
 /// What is done with settings.
@@ -71,7 +72,7 @@ pub(crate) fn run(command: &Command, matches: &ArgMatches, wanted: ConfigCommand
 fn check_files(config: &ServerConfig) -> Result<()> {
     Kek::load(&config.kek_file)?;
     lifetime::api_tls(config.api_tls()?)?;
-    lifetime::metrics_token(config.metrics_token_file.as_deref())?;
+    ScrapeToken::load(config.metrics_token_file.as_deref())?;
     Ok(())
 }
 

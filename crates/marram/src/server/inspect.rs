@@ -26,6 +26,7 @@ use super::observe::replica_facts;
 use super::process::Process;
 use super::room::Limits;
 use super::storage::Drives;
+use crate::nameless::without_objects;
 use crate::recent;
 
 mod folders;
@@ -189,7 +190,10 @@ fn log(view: &ClusterView, asked: &v1::InspectNodeRequest) -> Vec<String> {
         return lines;
     }
     let hidden = names::Hidden::of(view);
-    lines.iter().map(|line| hidden.taken_out_of(line)).collect()
+    let lines = lines.iter();
+    lines
+        .map(|line| hidden.taken_out_of(&without_objects(line)))
+        .collect()
 }
 
 #[cfg(test)]

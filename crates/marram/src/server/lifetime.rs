@@ -1,14 +1,12 @@
 //! When a server stops, and its listeners.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use marram_gateway::ApiTls;
 use marram_mesh::{clock_ms, follow_shift};
-use marram_metrics::BearerToken;
 use marram_types::config::ApiTlsFiles;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -47,21 +45,6 @@ pub(super) fn api_tls(files: Option<ApiTlsFiles>) -> Result<Option<Arc<ApiTls>>>
     let loaded = files.map(ApiTls::load).transpose();
     let loaded = loaded.context("the API cannot have its certificate")?;
     Ok(loaded.map(Arc::new))
-}
-
-/// The token that is asked of those who want metrics, where there is one.
-pub(super) fn metrics_token(file: Option<&Path>) -> Result<Option<BearerToken>> {
-    let Some(file) = file else {
-        return Ok(None);
-    };
-    let wrong = || {
-        format!(
-            "metrics_token_file: cannot use the token in {}",
-            file.display()
-        )
-    };
-    let text = std::fs::read_to_string(file).with_context(wrong)?;
-    BearerToken::new(&text).map(Some).with_context(wrong)
 }
 
 /// Cancels the token on SIGINT or SIGTERM, and when standard input closes where that was asked for.

@@ -32,7 +32,7 @@ use super::gateways::HeardGateways;
 use super::health::{HAND_OVER_WITHIN, MeshWitnesses};
 use super::inspect::{Inspector, Settings};
 use super::issuer::Issuer;
-use super::lifetime::{api_tls, listen, metrics_token, now_ms, shift_clock, stop_when_told};
+use super::lifetime::{api_tls, listen, now_ms, shift_clock, stop_when_told};
 use super::local::{Local, MeshTransport};
 use super::meshed::MeshShards;
 use super::observe::{
@@ -44,6 +44,7 @@ use super::process::Process;
 use super::reencode::{DrivePace, MeshReencoders};
 use super::remote::MeshCalls;
 use super::renew::{Renewer, keep_renewed};
+use super::scrape_token::ScrapeToken;
 use super::service::NodeService;
 use super::settings::Said;
 use super::storage::{Drives, Start, Storage};
@@ -104,7 +105,7 @@ pub(super) async fn run(args: ServerArgs, said: Said) -> Result<()> {
         };
         return wayback::export(&storage, (node, replica), target);
     }
-    let metrics_token = metrics_token(config.metrics_token_file.as_deref())?;
+    let metrics_token = ScrapeToken::load(config.metrics_token_file.as_deref())?;
     let listeners = Listeners {
         tls: api_tls(config.api_tls()?)?,
         api: listen("the API", config.api_listen).await?,

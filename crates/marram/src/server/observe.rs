@@ -16,11 +16,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use marram_gateway::calls;
 use marram_metrics::{
-    BearerToken, Calls, Connections, Listener, Process, Runtime, Source, Sources, Watchers, serve,
+    Calls, Connections, Listener, Process, Runtime, Source, Sources, Watchers, serve,
 };
 use tokio::runtime::Handle;
 
 use super::lifetime::listen;
+use super::scrape_token::ScrapeToken;
 
 mod buckets;
 mod cluster;
@@ -65,7 +66,7 @@ impl Observed {
     pub(super) async fn start(
         kind: &'static str,
         address: SocketAddr,
-        token: Option<BearerToken>,
+        token: Option<ScrapeToken>,
     ) -> Result<Self> {
         let socket = listen("metrics and health", address).await?;
         let address = socket.local_addr().context("a listener has an address")?;
@@ -87,9 +88,12 @@ impl Observed {
         let listener = Listener {
             sources: Arc::clone(&observed.sources),
             ready: observed.readiness.subscribe(),
-            token,
+            token: token.as_ref().map(ScrapeToken::subscribe),
         };
         tokio::spawn(serve(socket, listener));
+        if let Some(token) = token {
+            tokio::spawn(token.keep_current());
+        }
         tokio::spawn(Arc::clone(&observed.readiness).keep_judging());
         tracing::info!(%address, "metrics and health");
         Ok(observed)

@@ -25,12 +25,13 @@ use super::founder::Asking;
 use super::health::{self, MeshWitnesses};
 use super::inspect::GatewayInspector;
 use super::invitation::Invitation;
-use super::lifetime::{api_tls, listen, metrics_token, now_ms, shift_clock, stop_when_told};
+use super::lifetime::{api_tls, listen, now_ms, shift_clock, stop_when_told};
 use super::newcomer::{Answer, Asks, ask_until_admitted};
 use super::observe::{Cluster, Facts, Observed, Peers, Readiness};
 use super::own::Own;
 use super::remote::MeshCalls;
 use super::renew::{AskServers, keep_renewed};
+use super::scrape_token::ScrapeToken;
 use super::tasks::{Fate, Tasks};
 use super::view;
 
@@ -55,7 +56,7 @@ pub(super) async fn run(args: GatewayArgs) -> Result<()> {
     let kek = Arc::new(Kek::load(&config.kek_file)?);
     let tls = api_tls(config.api_tls()?)?;
     let listener = listen("the API", config.api_listen).await?;
-    let token = metrics_token(config.metrics_token_file.as_deref())?;
+    let token = ScrapeToken::load(config.metrics_token_file.as_deref())?;
     let observed = Observed::start("gateway", config.metrics_listen, token).await?;
     otlp::start(&config.tracing, origin(&config))?;
     let stop = stop_when_told(args.stop_when_stdin_closes)?;

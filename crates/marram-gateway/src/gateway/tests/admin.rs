@@ -596,12 +596,14 @@ async fn a_drive_is_drained_only_where_there_is_width_and_room_for_it() {
         duty: v1::DriveDuty::Draining.into(),
         force,
     };
-    // It is the only one of its node.
-    let error = client.admin.set_drive_duty(drain(false)).await.unwrap_err();
-    assert_eq!(error.code(), Code::FailedPrecondition);
-    let said = "would leave 5 nodes; profile 4+2 of bucket bucket needs 6";
-    assert!(error.message().contains(said), "{error:?}");
-    assert!(error.message().contains("node-2/0"), "{error:?}");
+    // It is the only one of its node, and that is not a matter of force for a node either.
+    for force in [false, true] {
+        let error = client.admin.set_drive_duty(drain(force)).await.unwrap_err();
+        assert_eq!(error.code(), Code::FailedPrecondition);
+        let said = "would leave 5 nodes; profile 4+2 of bucket bucket needs 6";
+        assert!(error.message().contains(said), "{error:?}");
+        assert!(error.message().contains("node-2/0"), "{error:?}");
+    }
 
     cluster.add_node(7);
     let view = cluster.groups.view().borrow().clone();

@@ -1,5 +1,7 @@
 //! What can be read from no drive keeps nothing else from moving, and nothing of it is thrown away.
 
+use marram_meta::{DriveCommand, Pausable};
+
 use super::fake::Fake;
 use super::*;
 
@@ -130,6 +132,17 @@ async fn a_drain_goes_on_without_what_is_damaged_everywhere() {
     assert_eq!(told.extents, 1);
     let named: Vec<&String> = told.objects.iter().map(|(_, key)| key).collect();
     assert_eq!(named, [&key]);
+
+    // Also by a leader that was elected while repairs were paused.
+    let paused = DriveCommand::SetPaused {
+        work: Pausable::Repair,
+        paused: true,
+    };
+    fake.state().root(&RootCommand::Drives(paused));
+    fake.publish();
+    let work = fake.work();
+    Repairs::new(Arc::clone(&work)).pass().await;
+    assert_eq!(work.progress.borrow().unreadable, told);
 }
 
 /// Two nodes are given up that had two of three shards of some extents: their rows are brought to the others,

@@ -43,7 +43,7 @@ What a cluster of Marram said of itself, for who is to find out what is wrong wi
   gateways/NAME/              the same of gateways without drives that were among the endpoints
 
 There are no secrets in it: no keys, no tokens, no secrets of access keys, no object. Names of nodes, addresses and
-paths of folders are. Names of buckets and access keys are only where it was asked for (--names).
+paths of folders are. Names of buckets, objects and access keys are only where it was asked for (--names).
 ";
 
 /// What came of it.
@@ -58,7 +58,7 @@ struct Made {
 
 /// Collects it.
 pub(super) async fn run(context: &Context<'_>, args: BundleArgs) -> Result<(), Failure> {
-    let mut archive = Archive::create(&args.out)?;
+    let mut archive = Archive::create(&args.out, args.names)?;
     let client = context.client()?;
     let status = client.cluster_status().await;
     let status = status.map_err(Failure::at("cluster"))?;

@@ -1,5 +1,6 @@
 //! The file of the bundle: a compressed tar, which has its name only when it is complete.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use tar::{Builder, Header};
 
 use crate::failure::Failure;
+use crate::nameless::without_objects;
 
 /// A bundle that is being written.
 pub(super) struct Archive {
@@ -22,12 +24,14 @@ pub(super) struct Archive {
     folder: String,
     modified_s: u64,
     entries: usize,
+    /// Whether names of objects stay in it.
+    names: bool,
     complete: bool,
 }
 
 impl Archive {
     /// Begins one. Nobody but its owner may read it.
-    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn create(path: &Path, names: bool) -> Result<Self, Failure> {
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
@@ -64,12 +68,17 @@ impl Archive {
             part,
             modified_s: since.map_or(0, |since| since.as_secs()),
             entries: 0,
+            names,
             complete: false,
         })
     }
 
     /// Adds a file.
     pub(super) fn text(&mut self, name: &str, text: &str) -> Result<(), Failure> {
+        let text = match self.names {
+            true => Cow::Borrowed(text),
+            false => without_objects(text),
+        };
         let mut header = Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o600);
@@ -127,8 +136,10 @@ mod tests {
     fn a_bundle_is_there_when_it_is_complete_and_has_what_was_put_into_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.tar.gz");
-        let mut archive = Archive::create(&path).expect("made");
-        archive.text("deep/er.txt", "hello").expect("added");
+        let mut archive = Archive::create(&path, false).expect("made");
+        archive
+            .text("deep/er.txt", "hello <m://b/k>")
+            .expect("added");
         archive.json("v.json", &[1, 2]).expect("added");
         assert!(!path.exists());
         let (entries, bytes) = archive.finish().expect("ended");
@@ -143,7 +154,7 @@ mod tests {
         );
         let mut text = String::new();
         first.read_to_string(&mut text).expect("read");
-        assert_eq!(text, "hello");
+        assert_eq!(text, "hello <an object>", "without names");
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 1);
     }
 
@@ -151,13 +162,16 @@ mod tests {
     fn nothing_is_left_of_one_that_broke_off_and_nothing_is_written_over() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.tgz");
-        drop(Archive::create(&path).expect("made"));
+        drop(Archive::create(&path, false).expect("made"));
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0);
         std::fs::write(&path, "mine").expect("written");
-        assert!(Archive::create(&path).is_err());
+        assert!(Archive::create(&path, false).is_err());
         for wrong in ["x.zip", ".tar.gz", "x.tar.zst", ""] {
             assert!(
-                matches!(Archive::create(Path::new(wrong)), Err(Failure::Usage(_))),
+                matches!(
+                    Archive::create(Path::new(wrong), false),
+                    Err(Failure::Usage(_))
+                ),
                 "{wrong}"
             );
         }
