@@ -4,13 +4,14 @@
 //!
 //! ```text
 //! begin     which operation begins, by urgency      gates   what stands against a smaller cluster
-//! create, grow, shrink, replace, upgrade, hibernate the steps of each
+//! create, grow, shrink, replace, upgrade, hibernate, expand     the steps of each
 //! tokens    which pods are given a join token       requests  ClusterOperations, in their turn
 //! upkeep    the steps of what they ask for: rebalance, scrub, domains
 //! ```
 
 mod begin;
 mod create;
+mod expand;
 mod gates;
 mod grow;
 mod hibernate;
@@ -26,6 +27,7 @@ use marram_client::NodeDuty;
 use crate::api::{Operation, OperationKind, Phase, Suspended};
 use crate::view::View;
 
+pub(crate) use expand::is_wanted as expansion_is_wanted;
 pub use gates::blocked;
 pub use requests::{Verdict, verdict};
 pub use tokens::TOKEN_SECONDS;
@@ -135,6 +137,20 @@ pub enum Act {
     Excuse(Vec<String>),
     /// Members that restarted are excused no longer.
     Readmit(Vec<String>),
+    /// Tells a claim how large its volume is to be.
+    Resize {
+        /// The claim.
+        claim: String,
+        /// Its uid.
+        uid: String,
+        /// The size.
+        size: String,
+    },
+    /// Deletes the StatefulSet and leaves its pods, which the next one takes over.
+    Orphan {
+        /// Its uid.
+        uid: String,
+    },
     /// Gives a member up that answers.
     GiveUp {
         /// The member, by its id.
@@ -189,6 +205,7 @@ pub fn next(view: &View) -> Step {
         OperationKind::Replace => replace::step(view, operation),
         OperationKind::Hibernate => hibernate::step(view, operation),
         OperationKind::Cancel => shrink::cancel(view, operation),
+        OperationKind::Expand => expand::step(view, operation),
         OperationKind::Grow => grow::step(view, operation),
         OperationKind::Upgrade => upgrade::step(view, operation),
         OperationKind::Shrink => shrink::step(view, operation),

@@ -27,6 +27,8 @@ pub struct View {
     pub pods: BTreeMap<i32, PodView>,
     /// The claims by ordinal.
     pub claims: BTreeMap<i32, ClaimView>,
+    /// Storage classes of claims that are to get larger, and whether theirs do; only where there are any.
+    pub classes: BTreeMap<String, bool>,
     /// The gateways.
     pub gateways: GatewaysView,
     /// The Kubernetes nodes.
@@ -50,6 +52,10 @@ pub struct SetView {
     pub replicas: i32,
     /// The revision that new pods get.
     pub update_revision: String,
+    /// Its uid.
+    pub uid: String,
+    /// The size in its template of claims.
+    pub claim_size: Option<String>,
     /// The hash of the template that was applied last.
     pub template: Option<String>,
     /// Its controller has seen its last change.
@@ -121,6 +127,16 @@ pub struct ClaimView {
     pub lost: bool,
     /// The Kubernetes node that its volume is bound to, where it is bound to one.
     pub host: Option<String>,
+    /// The size that it asks for.
+    pub requested: Option<String>,
+    /// The size that its volume has.
+    pub capacity: Option<String>,
+    /// Its storage class.
+    pub class: Option<String>,
+    /// Its file system waits for its pod to start again.
+    pub resize_pending: bool,
+    /// Why its volume does not get larger, in words.
+    pub resize_trouble: Option<String>,
 }
 
 /// A Kubernetes node.

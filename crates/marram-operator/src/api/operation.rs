@@ -19,6 +19,8 @@ pub enum OperationKind {
     Hibernate,
     /// A node that was to go stays.
     Cancel,
+    /// Volumes get larger.
+    Expand,
     /// A node is added.
     Grow,
     /// Pods are replaced by such of the new template.
@@ -80,6 +82,10 @@ pub enum Phase {
     Moving,
     /// Data is read.
     Reading,
+    /// Volumes are told to get larger, and do.
+    Resizing,
+    /// The StatefulSet is made anew around its pods.
+    Templating,
 }
 
 impl fmt::Display for OperationKind {

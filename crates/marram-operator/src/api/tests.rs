@@ -36,14 +36,14 @@ fn a_resource_is_written_as_it_was_read() {
 #[test]
 fn urgent_operations_come_first() {
     use OperationKind::{
-        Cancel, Create, Drain, Grow, Hibernate, Rebalance, Replace, Scrub, Shrink, Upgrade,
+        Cancel, Create, Drain, Expand, Grow, Hibernate, Rebalance, Replace, Scrub, Shrink, Upgrade,
     };
     let mut kinds = [
-        Scrub, Rebalance, Drain, Shrink, Upgrade, Grow, Cancel, Hibernate, Replace, Create,
+        Scrub, Rebalance, Drain, Shrink, Upgrade, Grow, Expand, Cancel, Hibernate, Replace, Create,
     ];
     kinds.sort_unstable();
     let expected = [
-        Create, Replace, Hibernate, Cancel, Grow, Upgrade, Shrink, Drain, Rebalance, Scrub,
+        Create, Replace, Hibernate, Cancel, Expand, Grow, Upgrade, Shrink, Drain, Rebalance, Scrub,
     ];
     assert_eq!(kinds, expected);
 }

@@ -10,7 +10,7 @@ use marram_client::{Client, ClientError, Consent, Founding, JoinRole, NodeDuty};
 use serde_json::json;
 
 use super::error::{ReconcileError, is_status};
-use super::kube_api::{LABELS, Objects, SCALE};
+use super::kube_api::{LABELS, Objects, SCALE, VOLUMES};
 use super::observe::Seen;
 use super::{link, secrets};
 use crate::api::{MarramClusterStatus, Phase, UpgradeStatus};
@@ -60,6 +60,8 @@ pub(super) fn name(act: &Act) -> &'static str {
         Act::Excuse(_) => "excuse",
         Act::Readmit(_) => "readmit",
         Act::PutBack { .. } => "put_back",
+        Act::Resize { .. } => "resize",
+        Act::Orphan { .. } => "orphan",
         Act::GiveUp { .. } => "give_up",
         Act::Rebalance => "rebalance",
         Act::StopRebalance => "stop_rebalance",
@@ -114,11 +116,33 @@ async fn done(objects: &Objects, seen: &Seen, act: &Act) -> Result<Came, Reconci
         Act::Excuse(members) => return maintain(seen, members, Some(excused_for(view))).await,
         Act::Readmit(members) => return maintain(seen, members, None).await,
         Act::PutBack { reason, revision } => return put_back(seen, reason, revision).await,
+        Act::Resize { claim, uid, size } => return resize(objects, claim, (uid, size)).await,
+        Act::Orphan { uid } => objects.orphan::<StatefulSet>(&view.names.name, uid).await?,
         Act::GiveUp { .. } | Act::Rebalance | Act::StopRebalance | Act::Scrub { .. } => {
             return asked(seen, act).await;
         }
     }
     Ok(Came::Done)
+}
+
+/// Tells a claim how large its volume is to be. What is refused, by a quota for example, is said.
+async fn resize(
+    objects: &Objects,
+    claim: &str,
+    (uid, size): (&str, &str),
+) -> Result<Came, ReconcileError> {
+    let patch = json!({
+        "metadata": { "uid": uid },
+        "spec": { "resources": { "requests": { "storage": size } } },
+    });
+    match objects
+        .merge::<PersistentVolumeClaim>(claim, VOLUMES, &patch)
+        .await
+    {
+        Ok(()) => Ok(Came::Done),
+        Err(error) if error.is_refusal() => Ok(Came::Refused(error.to_string())),
+        Err(error) => Err(error),
+    }
 }
 
 /// What ClusterOperations ask for. That it was begun is written down with its next phase: begun again by an

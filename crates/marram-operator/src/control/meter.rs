@@ -23,11 +23,12 @@ const PHASES: [(ClusterPhase, &str); 8] = [
     (ClusterPhase::Paused, "paused"),
     (ClusterPhase::Hibernated, "hibernated"),
 ];
-const KINDS: [(OperationKind, &str); 10] = [
+const KINDS: [(OperationKind, &str); 11] = [
     (OperationKind::Create, "create"),
     (OperationKind::Replace, "replace"),
     (OperationKind::Hibernate, "hibernate"),
     (OperationKind::Cancel, "cancel"),
+    (OperationKind::Expand, "expand"),
     (OperationKind::Grow, "grow"),
     (OperationKind::Upgrade, "upgrade"),
     (OperationKind::Shrink, "shrink"),

@@ -1,11 +1,12 @@
 //! What is there of a cluster, read anew from the API server for each step: what a cache says may be old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{
     Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
 };
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -14,10 +15,11 @@ use marram_client::{Client, ScrubStatus};
 use super::context::{Context, now};
 use super::error::ReconcileError;
 use super::kube_api::Objects;
-use super::{link, pods, probe, requests, secrets};
+use super::{ensure, link, pods, probe, requests, secrets};
 use crate::api::{ClusterOperation, MarramCluster, OperationKind, OperationType};
 use crate::build::{TEMPLATE_ANNOTATION, Template};
 use crate::names::Names;
+use crate::step::expansion_is_wanted;
 use crate::view::{ClaimView, GatewaysView, HostView, PodView, RequestView, SetView, View, is_up};
 
 /// An event that is older says nothing about now: what is refused is tried again within that time.
@@ -76,6 +78,7 @@ pub(super) async fn observe(
         set: live.as_ref().map(set),
         pods,
         claims: claims_seen,
+        classes: BTreeMap::new(),
         gateways: gateways(objects, resource, names).await?,
         hosts,
         requests: requests.iter().map(requests::view).collect(),
@@ -105,6 +108,8 @@ fn set(live: &StatefulSet) -> SetView {
             .and_then(|spec| spec.replicas)
             .unwrap_or(1),
         update_revision: status.update_revision.unwrap_or_default(),
+        uid: live.uid().unwrap_or_default(),
+        claim_size: ensure::live_size(Some(live)),
         template: live.annotations().get(TEMPLATE_ANNOTATION).cloned(),
         is_current: status.observed_generation == live.metadata.generation,
         deleting: live.metadata.deletion_timestamp.is_some(),
@@ -222,6 +227,9 @@ async fn look_closer(
             None => lose(claim),
         }
     }
+    if expansion_is_wanted(view) {
+        view.classes = classes(objects, view).await?;
+    }
     let missing = view.pods.len() < usize::try_from(view.replicas()).unwrap_or(0);
     if missing && view.set.is_some() {
         let trouble = not_made(objects, &view.names.name, view.now).await?;
@@ -230,6 +238,20 @@ async fn look_closer(
         }
     }
     Ok(())
+}
+
+/// Whether the volumes of the claims' storage classes can get larger.
+async fn classes(objects: &Objects, view: &View) -> Result<BTreeMap<String, bool>, ReconcileError> {
+    let names = view.claims.values().filter_map(|it| it.class.clone());
+    let mut classes = BTreeMap::new();
+    for name in names.collect::<BTreeSet<String>>() {
+        let found = objects.global::<StorageClass>().get_opt(&name).await;
+        let found = found.map_err(ReconcileError::kubernetes(format!("read {name}")))?;
+        if let Some(class) = found {
+            classes.insert(name, class.allow_volume_expansion == Some(true));
+        }
+    }
+    Ok(classes)
 }
 
 fn lose(claim: &mut ClaimView) {

@@ -230,6 +230,7 @@ fn ended_as(kind: OperationKind) -> &'static str {
         OperationKind::Replace => "Replaced",
         OperationKind::Hibernate => "Awake",
         OperationKind::Cancel => "Cancelled",
+        OperationKind::Expand => "Expanded",
         OperationKind::Grow => "Grown",
         OperationKind::Upgrade => "Upgraded",
         OperationKind::Shrink => "Shrunk",

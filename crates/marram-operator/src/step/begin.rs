@@ -2,8 +2,8 @@
 
 use crate::api::{Operation, OperationKind, OperationType, Phase};
 use crate::step::{
-    Hold, Step, create, gates, grow, hibernate, replace, requests, shrink, started, suspended,
-    tokens, upgrade,
+    Hold, Step, create, expand, gates, grow, hibernate, replace, requests, shrink, started,
+    suspended, tokens, upgrade,
 };
 use crate::view::View;
 
@@ -52,11 +52,16 @@ fn first(view: &View) -> Step {
         true => hibernate::blocked(view),
         false => return change(view),
     };
-    let Some(held) = held else {
-        return record(hibernate::begin(view));
-    };
-    // What stands against it may be what another operation mends.
-    match change(view) {
+    match held {
+        None => record(hibernate::begin(view)),
+        // What stands against it may be what another operation mends.
+        Some(held) => or_held(change(view), held),
+    }
+}
+
+/// What stands against something is said where nothing else is to be done.
+fn or_held(step: Step, held: Hold) -> Step {
+    match step {
         Step::Rest | Step::Hold(_) => Step::Hold(held),
         step => step,
     }
@@ -64,6 +69,17 @@ fn first(view: &View) -> Step {
 
 /// The first step of a change of a cluster that is awake.
 fn change(view: &View) -> Step {
+    if !expand::is_wanted(view) {
+        return scale(view);
+    }
+    match expand::blocked(view) {
+        None => Step::Record(Box::new(expand::begin(view))),
+        Some(held) => or_held(scale(view), held),
+    }
+}
+
+/// The first step towards the number of nodes and the template that are wanted.
+fn scale(view: &View) -> Step {
     let record = |operation: Operation| Step::Record(Box::new(operation));
     let wanted = view.spec.nodes();
     if view.set.is_some() && wanted > view.replicas() && view.cluster.is_ok() {
@@ -158,7 +174,8 @@ fn more_urgent(view: &View, operation: &Operation) -> Option<Operation> {
 /// Whether an operation may wait where it is: not while a pod or a member is just going.
 fn may_wait(operation: &Operation) -> bool {
     use Phase::{
-        Choosing, Cordoning, Draining, Joining, Moving, Reading, Uncordoning, Verifying, Waking,
+        Choosing, Cordoning, Draining, Joining, Moving, Reading, Resizing, Uncordoning, Verifying,
+        Waking,
     };
     matches!(
         operation.phase,
@@ -168,6 +185,7 @@ fn may_wait(operation: &Operation) -> bool {
             | Joining
             | Moving
             | Reading
+            | Resizing
             | Uncordoning
             | Verifying
             | Waking
