@@ -3,6 +3,7 @@
 mod access_key;
 mod bucket;
 mod cluster;
+mod cluster_operation;
 mod gateway;
 mod lifecycle;
 mod metrics;
@@ -18,10 +19,14 @@ pub use access_key::{
 };
 pub use bucket::{Bucket, BucketSpec, BucketStatus, DeletionPolicy, Quota, Versioning};
 pub use cluster::{MarramCluster, MarramClusterSpec, PullSecret};
+pub use cluster_operation::{
+    ClusterOperation, ClusterOperationSpec, ClusterOperationStatus, LocalClusterRef, OperationType,
+    RequestPhase,
+};
 pub use gateway::{Autoscaling, GatewaySpec};
 pub use lifecycle::LifecycleRule;
 pub use metrics::Metrics;
-pub use operation::{Operation, OperationKind, Phase, Suspended};
+pub use operation::{Operation, OperationKind, Phase, Request, Suspended};
 pub use policy::{
     Disruption, Replacement, ReplacementMode, Retention, RetentionPolicy, ScaleDown, Tls, Upgrade,
 };

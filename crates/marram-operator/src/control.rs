@@ -8,7 +8,7 @@
 //! ensure      objects that are always there               upkeep    labels, budgets, open domains
 //! secrets     keys and certificates                       meter     metrics
 //! tenant      buckets and access keys                     writer    status and events of these
-//! gateways    gateways of their own
+//! gateways    gateways of their own                       requests  ClusterOperations
 //! ```
 
 mod act;
@@ -23,6 +23,7 @@ mod observe;
 mod pods;
 mod probe;
 mod reconcile;
+mod requests;
 mod run;
 mod secrets;
 mod tenant;

@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::api::{AccessKey, Bucket, MarramCluster};
+use crate::api::{AccessKey, Bucket, ClusterOperation, MarramCluster};
 
 /// Descriptions longer than this come from Kubernetes' own types and are documented there; in a
 /// definition they only make it too large for `kubectl apply`.
@@ -30,7 +30,12 @@ pub fn definitions() -> Result<Vec<(String, String)>, CrdError> {
 }
 
 fn all() -> Vec<CustomResourceDefinition> {
-    vec![MarramCluster::crd(), Bucket::crd(), AccessKey::crd()]
+    vec![
+        MarramCluster::crd(),
+        Bucket::crd(),
+        AccessKey::crd(),
+        ClusterOperation::crd(),
+    ]
 }
 
 fn document(crd: &CustomResourceDefinition) -> Result<(String, String), CrdError> {
@@ -174,7 +179,7 @@ mod tests {
         for schema in schemas() {
             visit(&schema, true, &mut seen);
         }
-        assert_eq!(seen, 10);
+        assert_eq!(seen, 11);
     }
 
     #[test]

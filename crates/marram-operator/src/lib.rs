@@ -7,6 +7,7 @@
 //! view        what was seen (plain data)                      step     what to do next (pure)
 //! replicas    how many pods there are (pure)                  report   what is said of it all (pure)
 //! tenant      buckets and access keys (pure)                  gateway  gateways of their own (pure)
+//! size        sizes of volumes (pure)
 //! certificates   the API's certificates and their CA           control  the controller, with all side effects
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod gateway;
 pub mod names;
 pub mod replicas;
 pub mod report;
+pub mod size;
 pub mod step;
 pub mod tenant;
 pub mod view;

@@ -2,6 +2,7 @@
 //! time changes only when what it says changes.
 
 mod conditions;
+mod requests;
 
 use marram_client::{ClusterStatus, NodeStatus};
 
@@ -10,6 +11,8 @@ use crate::api::{
 };
 use crate::step::Hold;
 use crate::view::{View, is_up};
+
+pub use requests::request;
 
 /// The status to write: what was seen, with what stands against more. The operation and what was decided
 /// before stay as they are in the view.

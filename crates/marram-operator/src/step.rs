@@ -4,27 +4,36 @@
 //!
 //! ```text
 //! begin     which operation begins, by urgency      gates   what stands against a smaller cluster
-//! create, grow, shrink, replace, upgrade, hibernate the steps of each
-//! tokens    which pods are given a join token
+//! create, grow, shrink, replace, upgrade, hibernate, expand     the steps of each
+//! tokens    which pods are given a join token       requests  ClusterOperations, in their turn
+//! upkeep    the steps of what they ask for: rebalance, scrub, domains
 //! ```
 
 mod begin;
 mod create;
+mod expand;
 mod gates;
 mod grow;
 mod hibernate;
 mod replace;
+mod requests;
 mod shrink;
 mod tokens;
 mod upgrade;
+mod upkeep;
 
 use marram_client::NodeDuty;
 
 use crate::api::{Operation, OperationKind, Phase, Suspended};
 use crate::view::View;
 
+pub(crate) use expand::is_wanted as expansion_is_wanted;
 pub use gates::blocked;
+pub use requests::{Verdict, verdict};
 pub use tokens::TOKEN_SECONDS;
+
+/// Characters of the names of pods in a summary.
+const SUMMARY_PODS_MAX: usize = 120;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +137,34 @@ pub enum Act {
     Excuse(Vec<String>),
     /// Members that restarted are excused no longer.
     Readmit(Vec<String>),
+    /// Tells a claim how large its volume is to be.
+    Resize {
+        /// The claim.
+        claim: String,
+        /// Its uid.
+        uid: String,
+        /// The size.
+        size: String,
+    },
+    /// Deletes the StatefulSet and leaves its pods, which the next one takes over.
+    Orphan {
+        /// Its uid.
+        uid: String,
+    },
+    /// Gives a member up that answers.
+    GiveUp {
+        /// The member, by its id.
+        node: String,
+    },
+    /// Has data move until every node holds its share.
+    Rebalance,
+    /// Has it stop moving.
+    StopRebalance,
+    /// Has all data be read and compared: of one node, or of all.
+    Scrub {
+        /// The node.
+        node: Option<String>,
+    },
     /// Gives the upgrade up: the pods before it come back.
     PutBack {
         /// What was wrong.
@@ -157,6 +194,9 @@ pub fn next(view: &View) -> Step {
     let Some(operation) = &view.status.operation else {
         return begin::begin(view);
     };
+    if let Some(step) = requests::ended(view, operation) {
+        return step;
+    }
     if let Some(urgent) = begin::preempts(view, operation) {
         return Step::Record(Box::new(urgent));
     }
@@ -165,9 +205,13 @@ pub fn next(view: &View) -> Step {
         OperationKind::Replace => replace::step(view, operation),
         OperationKind::Hibernate => hibernate::step(view, operation),
         OperationKind::Cancel => shrink::cancel(view, operation),
+        OperationKind::Expand => expand::step(view, operation),
         OperationKind::Grow => grow::step(view, operation),
         OperationKind::Upgrade => upgrade::step(view, operation),
         OperationKind::Shrink => shrink::step(view, operation),
+        OperationKind::Drain => upkeep::drain(view, operation),
+        OperationKind::Rebalance => upkeep::rebalance(view, operation),
+        OperationKind::Scrub => upkeep::scrub(view, operation),
     }
 }
 
@@ -183,6 +227,7 @@ fn started(view: &View, kind: OperationKind, phase: Phase, (from, to): (i32, i32
         claim_uid: None,
         proven_revision: None,
         template_hash: None,
+        request: None,
         started_at: view.now,
         phase_since: view.now,
         progress_at: view.now,
@@ -232,7 +277,7 @@ fn left(view: &View, operation: &Operation, left: i64, message: impl Into<String
 }
 
 /// In a few words: `Shrink 4->3 Draining`.
-fn summary(operation: &Operation) -> String {
+pub(crate) fn summary(operation: &Operation) -> String {
     let Operation {
         kind,
         phase,
@@ -240,12 +285,15 @@ fn summary(operation: &Operation) -> String {
         to,
         ..
     } = operation;
+    use OperationKind::{Drain, Rebalance, Replace, Scrub, Upgrade};
     match kind {
-        OperationKind::Replace | OperationKind::Upgrade if operation.pods.is_empty() => {
+        Replace | Upgrade | Drain | Rebalance | Scrub if operation.pods.is_empty() => {
             format!("{kind} {phase}")
         }
-        OperationKind::Replace | OperationKind::Upgrade => {
-            format!("{kind} {} {phase}", operation.pods.join(","))
+        Replace | Upgrade | Drain | Rebalance | Scrub => {
+            let pods = operation.pods.join(",");
+            let pods: String = pods.chars().take(SUMMARY_PODS_MAX).collect();
+            format!("{kind} {pods} {phase}")
         }
         _ => format!("{kind} {from}->{to} {phase}"),
     }
@@ -262,6 +310,7 @@ fn suspended(operation: &Operation) -> Suspended {
         node_id: operation.node_id.clone(),
         proven_revision: operation.proven_revision.clone(),
         template_hash: operation.template_hash.clone(),
+        request: operation.request.clone(),
         started_at: operation.started_at,
     }
 }
@@ -281,6 +330,7 @@ pub fn resumed(now: i64, ended: &Operation) -> Option<Operation> {
         claim_uid: None,
         proven_revision: kept.proven_revision,
         template_hash: kept.template_hash,
+        request: kept.request,
         started_at: kept.started_at,
         phase_since: now,
         progress_at: now,

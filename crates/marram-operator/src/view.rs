@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use marram_client::{ClusterStatus, NodeDuty, NodeHealth, NodeState, NodeStatus};
+use marram_client::{ClusterStatus, NodeDuty, NodeHealth, NodeState, NodeStatus, ScrubStatus};
 
-use crate::api::{MarramClusterSpec, MarramClusterStatus};
+use crate::api::{MarramClusterSpec, MarramClusterStatus, OperationType, Request};
 use crate::names::Names;
 
 /// All that a step is decided by.
@@ -27,10 +27,16 @@ pub struct View {
     pub pods: BTreeMap<i32, PodView>,
     /// The claims by ordinal.
     pub claims: BTreeMap<i32, ClaimView>,
+    /// Storage classes of claims that are to get larger, and whether theirs do; only where there are any.
+    pub classes: BTreeMap<String, bool>,
     /// The gateways.
     pub gateways: GatewaysView,
     /// The Kubernetes nodes.
     pub hosts: BTreeMap<String, HostView>,
+    /// The ClusterOperations that name this cluster, the oldest first.
+    pub requests: Vec<RequestView>,
+    /// How far the scrubs are; only where an operation waits for them.
+    pub scrub: Option<ScrubStatus>,
     /// The join tokens that pods were given: when each was made, in seconds since 1970.
     pub tokens: BTreeMap<String, i64>,
     /// The Secret with the keys is there.
@@ -46,6 +52,10 @@ pub struct SetView {
     pub replicas: i32,
     /// The revision that new pods get.
     pub update_revision: String,
+    /// Its uid.
+    pub uid: String,
+    /// The size in its template of claims.
+    pub claim_size: Option<String>,
     /// The hash of the template that was applied last.
     pub template: Option<String>,
     /// Its controller has seen its last change.
@@ -117,6 +127,16 @@ pub struct ClaimView {
     pub lost: bool,
     /// The Kubernetes node that its volume is bound to, where it is bound to one.
     pub host: Option<String>,
+    /// The size that it asks for.
+    pub requested: Option<String>,
+    /// The size that its volume has.
+    pub capacity: Option<String>,
+    /// Its storage class.
+    pub class: Option<String>,
+    /// Its file system waits for its pod to start again.
+    pub resize_pending: bool,
+    /// Why its volume does not get larger, in words.
+    pub resize_trouble: Option<String>,
 }
 
 /// A Kubernetes node.
@@ -130,6 +150,25 @@ pub struct HostView {
     pub cordoned: bool,
     /// Its kubelet answers.
     pub ready: bool,
+}
+
+/// A ClusterOperation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestView {
+    /// What it is called.
+    pub request: Request,
+    /// What is to be done.
+    pub kind: OperationType,
+    /// The node that it is about.
+    pub node: Option<String>,
+    /// The failure domain that it is about.
+    pub domain: Option<String>,
+    /// A node may be given up although objects may be lost with it.
+    pub accept_data_loss: bool,
+    /// It is over.
+    pub over: bool,
+    /// It is being deleted.
+    pub deleting: bool,
 }
 
 /// What a cluster says of itself.

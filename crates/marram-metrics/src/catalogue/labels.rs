@@ -164,8 +164,8 @@ pub(super) const CLUSTER_PHASE: Label = Label {
 };
 pub(super) const OPERATION_KIND: Label = Label {
     name: "kind",
-    most: 7,
-    help: "`create`, `replace`, `hibernate`, `cancel`, `grow`, `upgrade` or `shrink`",
+    most: 11,
+    help: "`create`, `replace`, `hibernate`, `cancel`, `expand`, `grow`, `upgrade`, `shrink`, `drain`, `rebalance` or `scrub`",
 };
 pub(super) const FAILURE: Label = Label {
     name: "reason",

@@ -19,12 +19,20 @@ pub enum OperationKind {
     Hibernate,
     /// A node that was to go stays.
     Cancel,
+    /// Volumes get larger.
+    Expand,
     /// A node is added.
     Grow,
     /// Pods are replaced by such of the new template.
     Upgrade,
     /// A node is emptied and taken away.
     Shrink,
+    /// The nodes of a failure domain are emptied, or take data again.
+    Drain,
+    /// Data moves until every node holds its share.
+    Rebalance,
+    /// All data is read and compared.
+    Scrub,
 }
 
 /// How far an operation is.
@@ -70,6 +78,14 @@ pub enum Phase {
     Asleep,
     /// The pods come back.
     Waking,
+    /// Data moves.
+    Moving,
+    /// Data is read.
+    Reading,
+    /// Volumes are told to get larger, and do.
+    Resizing,
+    /// The StatefulSet is made anew around its pods.
+    Templating,
 }
 
 impl fmt::Display for OperationKind {
@@ -116,6 +132,9 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub template_hash: Option<String>,
+    /// The ClusterOperation that it is done for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
     /// When it began, in seconds since 1970.
     pub started_at: i64,
     /// When its phase began, in seconds since 1970.
@@ -135,6 +154,17 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub suspended: Vec<Suspended>,
+}
+
+/// A ClusterOperation that an operation is done for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Request {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its uid.
+    #[schemars(length(max = 64))]
+    pub uid: String,
 }
 
 /// An operation that waits until a more urgent one is over.
@@ -165,6 +195,9 @@ pub struct Suspended {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub template_hash: Option<String>,
+    /// The ClusterOperation that it is done for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
     /// When it began, in seconds since 1970.
     pub started_at: i64,
 }

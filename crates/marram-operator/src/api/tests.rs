@@ -35,9 +35,15 @@ fn a_resource_is_written_as_it_was_read() {
 
 #[test]
 fn urgent_operations_come_first() {
-    use OperationKind::{Cancel, Create, Grow, Hibernate, Replace, Shrink, Upgrade};
-    let mut kinds = [Shrink, Upgrade, Grow, Cancel, Hibernate, Replace, Create];
+    use OperationKind::{
+        Cancel, Create, Drain, Expand, Grow, Hibernate, Rebalance, Replace, Scrub, Shrink, Upgrade,
+    };
+    let mut kinds = [
+        Scrub, Rebalance, Drain, Shrink, Upgrade, Grow, Expand, Cancel, Hibernate, Replace, Create,
+    ];
     kinds.sort_unstable();
-    let expected = [Create, Replace, Hibernate, Cancel, Grow, Upgrade, Shrink];
+    let expected = [
+        Create, Replace, Hibernate, Cancel, Expand, Grow, Upgrade, Shrink, Drain, Rebalance, Scrub,
+    ];
     assert_eq!(kinds, expected);
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::pod::{
-    container_security, environment, metrics_token_argument, metrics_token_mount,
-    metrics_token_volume, mount, pod_security, port, probe, resources, secret, secret_key,
+    METRICS_TOKEN, METRICS_TOKEN_DIR, container_security, environment, metrics_token,
+    metrics_token_flag, mount, pod_security, port, probe, resources, secret, secret_key,
 };
 use crate::api::{Autoscaling, GatewaySpec, MarramClusterSpec};
 use crate::names::{API_PORT, MESH_PORT, METRICS_PORT, Names};
@@ -98,14 +98,6 @@ fn pod(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &s
             "labelSelector": { "matchLabels": names.gateway_selector() },
         })
     };
-    let mut volumes = vec![
-        // What makes it a member stays as long as the pod: a container that starts again is the same one.
-        json!({ "name": "identity", "emptyDir": { "sizeLimit": "256Mi" } }),
-        secret_key("keys", &names.keys(), "kek"),
-        secret("join", &names.gateway_join()),
-        secret("api-tls", &names.api_tls()),
-    ];
-    volumes.extend(metrics_token_volume(spec));
     let mut pod = json!({
         "serviceAccountName": names.name,
         "automountServiceAccountToken": false,
@@ -114,8 +106,18 @@ fn pod(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &s
         "securityContext": pod_security(),
         "topologySpreadConstraints": [spread(spec.zone_label()), spread("kubernetes.io/hostname")],
         "containers": [container(names, spec, gateway, image)],
-        "volumes": volumes,
+        "volumes": [
+            // What makes it a member stays as long as the pod: a container that starts again is the same one.
+            { "name": "identity", "emptyDir": { "sizeLimit": "256Mi" } },
+            secret_key("keys", &names.keys(), "kek"),
+            secret("join", &names.gateway_join()),
+            secret("api-tls", &names.api_tls()),
+        ],
     });
+    if let Some(token) = metrics_token(spec) {
+        let volumes = pod["volumes"].as_array_mut().expect("a list, above");
+        volumes.push(secret(METRICS_TOKEN, token));
+    }
     if !spec.image_pull_secrets.is_empty() {
         pod["imagePullSecrets"] = json!(spec.image_pull_secrets);
     }
@@ -139,7 +141,28 @@ fn container(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, ima
         mount("join", "/join", true),
         mount("api-tls", "/api-tls", true),
     ];
-    mounts.extend(metrics_token_mount(spec));
+    if metrics_token(spec).is_some() {
+        mounts.push(mount(METRICS_TOKEN, METRICS_TOKEN_DIR, true));
+    }
+    json!({
+        "name": "marram",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/marram"],
+        "args": arguments(names, spec),
+        "env": environment(log),
+        "ports": [port("api", API_PORT), port("metrics", METRICS_PORT)],
+        "resources": resources(gateway.resources.as_ref()),
+        "securityContext": container_security(),
+        "lifecycle": { "preStop": { "sleep": { "seconds": LEAVE_SECONDS } } },
+        "startupProbe": probe("/livez", 2, 60),
+        "livenessProbe": probe("/livez", 10, 6),
+        "readinessProbe": probe("/readyz", 2, 3),
+        "volumeMounts": mounts,
+    })
+}
+
+fn arguments(names: &Names, spec: &MarramClusterSpec) -> Vec<String> {
     let mut arguments = vec![
         "gateway".to_owned(),
         "--name=$(POD)".to_owned(),
@@ -154,21 +177,6 @@ fn container(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, ima
         "--await-token".to_owned(),
         format!("--stop-grace={STOP_GRACE}"),
     ];
-    arguments.extend(metrics_token_argument(spec));
-    json!({
-        "name": "marram",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["/marram"],
-        "args": arguments,
-        "env": environment(log),
-        "ports": [port("api", API_PORT), port("metrics", METRICS_PORT)],
-        "resources": resources(gateway.resources.as_ref()),
-        "securityContext": container_security(),
-        "lifecycle": { "preStop": { "sleep": { "seconds": LEAVE_SECONDS } } },
-        "startupProbe": probe("/livez", 2, 60),
-        "livenessProbe": probe("/livez", 10, 6),
-        "readinessProbe": probe("/readyz", 2, 3),
-        "volumeMounts": mounts,
-    })
+    arguments.extend(metrics_token_flag(spec));
+    arguments
 }

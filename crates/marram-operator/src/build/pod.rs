@@ -10,10 +10,21 @@ const USER: u32 = 65_532;
 /// Files of mounted Secrets: the group may read them.
 const SECRET_MODE: u32 = 0o440;
 
-/// The volume with the token that metrics ask for, and where it is mounted.
-const METRICS_TOKEN: &str = "metrics-token";
-/// The key of its Secret.
-const METRICS_TOKEN_KEY: &str = "token";
+/// The volume with the token that metrics ask for.
+pub(super) const METRICS_TOKEN: &str = "metrics-token";
+/// Where it is mounted.
+pub(super) const METRICS_TOKEN_DIR: &str = "/metrics-token";
+
+/// The Secret with the token that metrics ask for, where they do.
+pub(super) fn metrics_token(spec: &MarramClusterSpec) -> Option<&str> {
+    spec.metrics.as_ref()?.token_secret.as_deref()
+}
+
+/// The flag that says where the token is, where metrics ask for one.
+pub(super) fn metrics_token_flag(spec: &MarramClusterSpec) -> Option<String> {
+    metrics_token(spec)?;
+    Some(format!("--metrics-token-file={METRICS_TOKEN_DIR}/token"))
+}
 
 /// As whom the pods run: nobody who could do more.
 pub(super) fn pod_security() -> Value {
@@ -93,27 +104,4 @@ pub(super) fn resources(given: Option<&Resources>) -> Value {
     } else {
         json!({ "requests": requests, "limits": given.limits })
     }
-}
-
-/// The Secret with the token that metrics ask for, where they do.
-fn metrics_token(spec: &MarramClusterSpec) -> Option<&str> {
-    spec.metrics.as_ref()?.token_secret.as_deref()
-}
-
-/// The token that metrics ask for as a volume, where they do.
-pub(super) fn metrics_token_volume(spec: &MarramClusterSpec) -> Option<Value> {
-    let secret = metrics_token(spec)?;
-    Some(secret_key(METRICS_TOKEN, secret, METRICS_TOKEN_KEY))
-}
-
-pub(super) fn metrics_token_mount(spec: &MarramClusterSpec) -> Option<Value> {
-    metrics_token(spec)?;
-    Some(mount(METRICS_TOKEN, &format!("/{METRICS_TOKEN}"), true))
-}
-
-pub(super) fn metrics_token_argument(spec: &MarramClusterSpec) -> Option<String> {
-    metrics_token(spec)?;
-    Some(format!(
-        "--metrics-token-file=/{METRICS_TOKEN}/{METRICS_TOKEN_KEY}"
-    ))
 }

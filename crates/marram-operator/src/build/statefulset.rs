@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::pod::{
-    container_security, environment, metrics_token_argument, metrics_token_mount,
-    metrics_token_volume, mount, pod_security, port, probe, resources, secret,
+    METRICS_TOKEN, METRICS_TOKEN_DIR, container_security, environment, metrics_token,
+    metrics_token_flag, mount, pod_security, port, probe, resources, secret,
 };
 use crate::api::{HostSpread, MarramClusterSpec};
 use crate::names::{API_PORT, MESH_PORT, METRICS_PORT, Names};
@@ -89,12 +89,6 @@ pub fn claim_template_size(spec: &MarramClusterSpec, live: Option<&str>) -> Stri
 }
 
 fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
-    let mut volumes = vec![
-        secret("keys", &names.keys()),
-        secret("join", &names.join()),
-        secret("api-tls", &names.api_tls()),
-    ];
-    volumes.extend(metrics_token_volume(spec));
     let mut pod = json!({
         "serviceAccountName": names.name,
         "automountServiceAccountToken": false,
@@ -110,8 +104,16 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
             "labelSelector": { "matchLabels": names.selector() },
         }],
         "containers": [container(names, spec, image)],
-        "volumes": volumes,
+        "volumes": [
+            secret("keys", &names.keys()),
+            secret("join", &names.join()),
+            secret("api-tls", &names.api_tls()),
+        ],
     });
+    if let Some(token) = metrics_token(spec) {
+        let volumes = pod["volumes"].as_array_mut().expect("a list, above");
+        volumes.push(secret(METRICS_TOKEN, token));
+    }
     let storage = &spec.storage;
     if !spec.image_pull_secrets.is_empty() {
         pod["imagePullSecrets"] = json!(spec.image_pull_secrets);
@@ -151,7 +153,9 @@ fn container(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
         mount("join", "/join", true),
         mount("api-tls", "/api-tls", true),
     ];
-    mounts.extend(metrics_token_mount(spec));
+    if metrics_token(spec).is_some() {
+        mounts.push(mount(METRICS_TOKEN, METRICS_TOKEN_DIR, true));
+    }
     json!({
         "name": "marram",
         "image": spec.image.as_deref().unwrap_or(image),
@@ -202,7 +206,7 @@ fn arguments(names: &Names, spec: &MarramClusterSpec) -> Vec<String> {
         .into_iter()
         .filter_map(|(flag, value)| Some((flag, value?)));
     arguments.extend(given.map(|(flag, value)| format!("--{flag}={value}")));
-    arguments.extend(metrics_token_argument(spec));
+    arguments.extend(metrics_token_flag(spec));
     if let Some(buckets) = spec.metrics.as_ref().and_then(|metrics| metrics.buckets) {
         arguments.push(format!("--metrics-buckets={buckets}"));
     }

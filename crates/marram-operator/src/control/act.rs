@@ -10,13 +10,13 @@ use marram_client::{Client, ClientError, Consent, Founding, JoinRole, NodeDuty};
 use serde_json::json;
 
 use super::error::{ReconcileError, is_status};
-use super::kube_api::{LABELS, Objects, SCALE};
+use super::kube_api::{LABELS, Objects, SCALE, VOLUMES};
 use super::observe::Seen;
 use super::{link, secrets};
-use crate::api::{MarramClusterStatus, UpgradeStatus};
+use crate::api::{MarramClusterStatus, Phase, UpgradeStatus};
 use crate::fault;
 use crate::names::{RETIRED_LABEL, TOKEN_ANNOTATION};
-use crate::step::{Act, TOKEN_SECONDS};
+use crate::step::{self, Act, TOKEN_SECONDS};
 use crate::view::View;
 
 /// What came of it.
@@ -60,6 +60,12 @@ pub(super) fn name(act: &Act) -> &'static str {
         Act::Excuse(_) => "excuse",
         Act::Readmit(_) => "readmit",
         Act::PutBack { .. } => "put_back",
+        Act::Resize { .. } => "resize",
+        Act::Orphan { .. } => "orphan",
+        Act::GiveUp { .. } => "give_up",
+        Act::Rebalance => "rebalance",
+        Act::StopRebalance => "stop_rebalance",
+        Act::Scrub { .. } => "scrub",
     }
 }
 
@@ -109,24 +115,92 @@ async fn done(objects: &Objects, seen: &Seen, act: &Act) -> Result<Came, Reconci
         Act::Restart { pods, margin } => return restart(objects, seen, pods, *margin).await,
         Act::Excuse(members) => return maintain(seen, members, Some(excused_for(view))).await,
         Act::Readmit(members) => return maintain(seen, members, None).await,
-        Act::PutBack { reason, revision } => {
-            let restarted = view.status.operation.as_ref().map(|op| op.pods.clone());
-            let restarted = restarted.filter(|pods| !pods.is_empty());
-            // That it cannot be said keeps nothing: the excuse ends by itself.
-            if let (Some(pods), Ok(client)) = (restarted, cluster(seen)) {
-                drop(client.set_maintenance(&pods, None, None).await);
-            }
-            let mut status = view.status.clone();
-            status.upgrade = Some(UpgradeStatus {
-                failed_template: view.template_hash.clone(),
-                proven_revision: revision.clone(),
-                reason: reason.clone(),
-            });
-            status.operation = None;
-            return Ok(Came::Status(Box::new(status)));
+        Act::PutBack { reason, revision } => return put_back(seen, reason, revision).await,
+        Act::Resize { claim, uid, size } => return resize(objects, claim, (uid, size)).await,
+        Act::Orphan { uid } => objects.orphan::<StatefulSet>(&view.names.name, uid).await?,
+        Act::GiveUp { .. } | Act::Rebalance | Act::StopRebalance | Act::Scrub { .. } => {
+            return asked(seen, act).await;
         }
     }
     Ok(Came::Done)
+}
+
+/// Tells a claim how large its volume is to be. What is refused, by a quota for example, is said.
+async fn resize(
+    objects: &Objects,
+    claim: &str,
+    (uid, size): (&str, &str),
+) -> Result<Came, ReconcileError> {
+    let patch = json!({
+        "metadata": { "uid": uid },
+        "spec": { "resources": { "requests": { "storage": size } } },
+    });
+    match objects
+        .merge::<PersistentVolumeClaim>(claim, VOLUMES, &patch)
+        .await
+    {
+        Ok(()) => Ok(Came::Done),
+        Err(error) if error.is_refusal() => Ok(Came::Refused(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// What ClusterOperations ask for. That it was begun is written down with its next phase: begun again by an
+/// operator that was killed in between, it is the same.
+async fn asked(seen: &Seen, act: &Act) -> Result<Came, ReconcileError> {
+    let client = cluster(seen)?;
+    match act {
+        Act::GiveUp { node } => {
+            let given_up = client.set_node_duty(node, NodeDuty::Fenced, Consent::FORCE, None);
+            refusal("give a node up", given_up.await)
+        }
+        Act::StopRebalance => refusal("stop a rebalance", client.rebalance(None, true).await),
+        Act::Rebalance => match client.rebalance(None, false).await {
+            Ok(begun) => Ok(in_phase(seen, Phase::Moving, begun.placement_groups)),
+            answer => refusal("rebalance", answer),
+        },
+        Act::Scrub { node } => match client.start_scrub(node.as_deref()).await {
+            Ok(begun) => {
+                let drives = begun.drives.iter();
+                let ours = drives.filter(|drive| node.as_ref().is_none_or(|n| *n == drive.node));
+                let bytes = ours.map(|drive| drive.total_bytes).sum();
+                Ok(in_phase(seen, Phase::Reading, bytes))
+            }
+            answer => refusal("scrub", answer),
+        },
+        _ => Ok(Came::Done),
+    }
+}
+
+/// The operation in its next phase, with what is to be done of it.
+fn in_phase(seen: &Seen, phase: Phase, left: u64) -> Came {
+    let view = &seen.view;
+    let mut status = view.status.clone();
+    if let Some(operation) = &mut status.operation {
+        (operation.phase, operation.left) = (phase, i64::try_from(left).ok());
+        (operation.phase_since, operation.progress_at) = (view.now, view.now);
+        operation.summary = step::summary(operation);
+    }
+    Came::Status(Box::new(status))
+}
+
+/// Gives the upgrade up: the pods before it come back.
+async fn put_back(seen: &Seen, reason: &str, revision: &str) -> Result<Came, ReconcileError> {
+    let view = &seen.view;
+    let restarted = view.status.operation.as_ref().map(|op| op.pods.clone());
+    let restarted = restarted.filter(|pods| !pods.is_empty());
+    // That it cannot be said keeps nothing: the excuse ends by itself.
+    if let (Some(pods), Ok(client)) = (restarted, cluster(seen)) {
+        drop(client.set_maintenance(&pods, None, None).await);
+    }
+    let mut status = view.status.clone();
+    status.upgrade = Some(UpgradeStatus {
+        failed_template: view.template_hash.clone(),
+        proven_revision: revision.to_owned(),
+        reason: reason.to_owned(),
+    });
+    status.operation = None;
+    Ok(Came::Status(Box::new(status)))
 }
 
 fn cluster(seen: &Seen) -> Result<&Client, ReconcileError> {

@@ -49,6 +49,7 @@ pub(super) async fn statefulset(
     }
     let live = view.set.as_ref().map(|set| set.replicas);
     let count = replicas(live, view.status.operation.as_ref(), view.status.nodes);
+    // One that is made anew because volumes got larger takes its pods over: it has as many as before.
     let size = build::claim_template_size(&view.spec, live_size(seen.live.as_ref()).as_deref());
     let set = build::statefulset(&view.names, &view.spec, template, (count, &size));
     crate::fault::point("statefulset.before");
@@ -57,7 +58,7 @@ pub(super) async fn statefulset(
     Ok(())
 }
 
-fn live_size(live: Option<&StatefulSet>) -> Option<String> {
+pub(super) fn live_size(live: Option<&StatefulSet>) -> Option<String> {
     let claims = live?.spec.as_ref()?.volume_claim_templates.as_ref()?;
     let resources = claims.first()?.spec.as_ref()?.resources.as_ref()?;
     Some(resources.requests.as_ref()?.get("storage")?.0.clone())

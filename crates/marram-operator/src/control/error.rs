@@ -70,6 +70,11 @@ impl ReconcileError {
         matches!(self, Self::Kubernetes { source, .. } if is_status(source, 409))
     }
 
+    /// The API server understood, and does not want it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Kubernetes { source, .. } if is_status(source, 403) || is_status(source, 422))
+    }
+
     /// Nothing is wrong: it is looked at again soon.
     pub(crate) fn is_no_failure(&self) -> bool {
         self.is_conflict() || matches!(self, Self::Waits(_))

@@ -1,7 +1,10 @@
 //! Objects of Kubernetes: applied, created, deleted. Each writer has a name of its own.
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+    PropagationPolicy,
+};
 use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -15,8 +18,18 @@ pub(crate) const OWNER: &str = "marram-operator";
 pub(crate) const TOKENS: &str = "marram-operator-tokens";
 /// Who changes the number of replicas downwards.
 pub(crate) const SCALE: &str = "marram-operator-scale";
+/// Who says how large volumes are to be.
+pub(crate) const VOLUMES: &str = "marram-operator-volumes";
 /// Who labels pods and claims.
 pub(crate) const LABELS: &str = "marram-operator-labels";
+
+/// The object with this uid, and no other one of its name.
+fn preconditions(uid: &str) -> Option<Preconditions> {
+    Some(Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: None,
+    })
+}
 
 /// The objects of one namespace.
 #[derive(Clone)]
@@ -129,17 +142,40 @@ impl Objects {
     {
         let params = DeleteParams {
             grace_period_seconds: force.then_some(0),
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            }),
+            preconditions: preconditions(uid),
             ..DeleteParams::default()
         };
-        match self.of::<K>().delete(name, &params).await {
+        self.deleted::<K>(name, &params).await
+    }
+
+    async fn deleted<K>(&self, name: &str, params: &DeleteParams) -> Result<(), ReconcileError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        match self.of::<K>().delete(name, params).await {
             Ok(_) => Ok(()),
             Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(()),
             Err(error) => Err(ReconcileError::kubernetes(format!("delete {name}"))(error)),
         }
+    }
+
+    /// Deletes the object with this uid and leaves what it owns. One that is gone is deleted.
+    pub(crate) async fn orphan<K>(&self, name: &str, uid: &str) -> Result<(), ReconcileError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
+    {
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Orphan),
+            preconditions: preconditions(uid),
+            ..DeleteParams::default()
+        };
+        self.deleted::<K>(name, &params).await
     }
 
     /// An object, where it is there.

@@ -23,14 +23,18 @@ const PHASES: [(ClusterPhase, &str); 8] = [
     (ClusterPhase::Paused, "paused"),
     (ClusterPhase::Hibernated, "hibernated"),
 ];
-const KINDS: [(OperationKind, &str); 7] = [
+const KINDS: [(OperationKind, &str); 11] = [
     (OperationKind::Create, "create"),
     (OperationKind::Replace, "replace"),
     (OperationKind::Hibernate, "hibernate"),
     (OperationKind::Cancel, "cancel"),
+    (OperationKind::Expand, "expand"),
     (OperationKind::Grow, "grow"),
     (OperationKind::Upgrade, "upgrade"),
     (OperationKind::Shrink, "shrink"),
+    (OperationKind::Drain, "drain"),
+    (OperationKind::Rebalance, "rebalance"),
+    (OperationKind::Scrub, "scrub"),
 ];
 const ERRORS: [&str; 3] = ["kubernetes", "cluster", "secret"];
 

@@ -1,24 +1,26 @@
 //! What is there of a cluster, read anew from the API server for each step: what a cache says may be old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{
     Event, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
 };
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use marram_client::Client;
+use marram_client::{Client, ScrubStatus};
 
 use super::context::{Context, now};
 use super::error::ReconcileError;
 use super::kube_api::Objects;
-use super::{link, pods, probe, secrets};
-use crate::api::MarramCluster;
+use super::{ensure, link, pods, probe, requests, secrets};
+use crate::api::{ClusterOperation, MarramCluster, OperationKind, OperationType};
 use crate::build::{TEMPLATE_ANNOTATION, Template};
 use crate::names::Names;
-use crate::view::{ClaimView, GatewaysView, HostView, PodView, SetView, View, is_up};
+use crate::step::expansion_is_wanted;
+use crate::view::{ClaimView, GatewaysView, HostView, PodView, RequestView, SetView, View, is_up};
 
 /// An event that is older says nothing about now: what is refused is tried again within that time.
 const FRESH_SECONDS: i64 = 120;
@@ -26,6 +28,8 @@ const FRESH_SECONDS: i64 = 120;
 /// What was seen, and what it was seen by.
 pub(super) struct Seen {
     pub(super) view: View,
+    /// The ClusterOperations as they are, in the order of the view's.
+    pub(super) requests: Vec<ClusterOperation>,
     /// The StatefulSet as it is.
     pub(super) live: Option<StatefulSet>,
     /// The cluster, where it answers.
@@ -49,6 +53,7 @@ pub(super) async fn observe(
     let claims = claims.map_err(ReconcileError::kubernetes("list the claims"))?;
     let hosts = objects.global::<Node>().list(&ListParams::default()).await;
     let hosts = hosts.map_err(ReconcileError::kubernetes("list the nodes"))?;
+    let requests = requests::list(objects, names).await?;
     let join = objects.get::<Secret>(&names.join()).await?;
     let keys_exist = objects.get::<Secret>(&names.keys()).await?.is_some();
     let access = secrets::access(objects, names).await?;
@@ -73,8 +78,11 @@ pub(super) async fn observe(
         set: live.as_ref().map(set),
         pods,
         claims: claims_seen,
+        classes: BTreeMap::new(),
         gateways: gateways(objects, resource, names).await?,
         hosts,
+        requests: requests.iter().map(requests::view).collect(),
+        scrub: None,
         tokens: secrets::tokens(join.as_ref()),
         keys_exist,
         cluster: Err("no pod is ready".to_owned()),
@@ -84,6 +92,7 @@ pub(super) async fn observe(
     look_closer(objects, &mut view, &claims.items).await?;
     Ok(Seen {
         view,
+        requests,
         live,
         cluster,
         access,
@@ -99,6 +108,8 @@ fn set(live: &StatefulSet) -> SetView {
             .and_then(|spec| spec.replicas)
             .unwrap_or(1),
         update_revision: status.update_revision.unwrap_or_default(),
+        uid: live.uid().unwrap_or_default(),
+        claim_size: ensure::live_size(Some(live)),
         template: live.annotations().get(TEMPLATE_ANNOTATION).cloned(),
         is_current: status.observed_generation == live.metadata.generation,
         deleting: live.metadata.deletion_timestamp.is_some(),
@@ -168,9 +179,12 @@ async fn ask(
         }
     };
     let shrinks = view.spec.nodes() < view.replicas();
-    match link::look(&client, shrinks).await {
+    let drains = |it: &RequestView| it.kind == OperationType::DrainDomain && !it.over;
+    let with_buckets = shrinks || view.requests.iter().any(drains);
+    match link::look(&client, with_buckets).await {
         Ok(cluster) => {
             view.cluster = Ok(cluster);
+            view.scrub = scrubs(&client, view).await;
             Some(client)
         }
         Err(error) => {
@@ -178,6 +192,13 @@ async fn ask(
             None
         }
     }
+}
+
+/// How far the scrubs are, where an operation waits for them.
+async fn scrubs(client: &Client, view: &View) -> Option<ScrubStatus> {
+    let operation = view.status.operation.as_ref();
+    operation.filter(|operation| operation.kind == OperationKind::Scrub)?;
+    client.scrub_status().await.ok()
 }
 
 /// What is only asked where something is amiss: volumes for where they are bound to, events for what keeps
@@ -206,6 +227,9 @@ async fn look_closer(
             None => lose(claim),
         }
     }
+    if expansion_is_wanted(view) {
+        view.classes = classes(objects, view).await?;
+    }
     let missing = view.pods.len() < usize::try_from(view.replicas()).unwrap_or(0);
     if missing && view.set.is_some() {
         let trouble = not_made(objects, &view.names.name, view.now).await?;
@@ -214,6 +238,20 @@ async fn look_closer(
         }
     }
     Ok(())
+}
+
+/// Whether the volumes of the claims' storage classes can get larger.
+async fn classes(objects: &Objects, view: &View) -> Result<BTreeMap<String, bool>, ReconcileError> {
+    let names = view.claims.values().filter_map(|it| it.class.clone());
+    let mut classes = BTreeMap::new();
+    for name in names.collect::<BTreeSet<String>>() {
+        let found = objects.global::<StorageClass>().get_opt(&name).await;
+        let found = found.map_err(ReconcileError::kubernetes(format!("read {name}")))?;
+        if let Some(class) = found {
+            classes.insert(name, class.allow_volume_expansion == Some(true));
+        }
+    }
+    Ok(classes)
 }
 
 fn lose(claim: &mut ClaimView) {

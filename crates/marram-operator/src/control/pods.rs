@@ -1,6 +1,9 @@
 //! Pods, claims and hosts as they are seen.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::names::{DOMAIN_LABEL, NODE_ANNOTATION, RETIRED_LABEL};
@@ -84,6 +87,13 @@ pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
         .status
         .as_ref()
         .and_then(|status| status.phase.as_deref());
+    let spec = claim.spec.as_ref();
+    let status = claim.status.as_ref();
+    let size = |sizes: Option<&BTreeMap<String, Quantity>>| Some(sizes?.get("storage")?.0.clone());
+    let condition = |kinds: &[&str]| {
+        let mut conditions = status?.conditions.iter().flatten();
+        conditions.find(|said| kinds.contains(&said.type_.as_str()) && said.status == "True")
+    };
     ClaimView {
         name: meta.name.clone().unwrap_or_default(),
         uid: meta.uid.clone().unwrap_or_default(),
@@ -92,6 +102,12 @@ pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
         deleting: meta.deletion_timestamp.is_some(),
         lost: phase == Some("Lost"),
         host: None,
+        requested: size(spec.and_then(|spec| spec.resources.as_ref()?.requests.as_ref())),
+        capacity: size(status.and_then(|status| status.capacity.as_ref())),
+        class: spec.and_then(|spec| spec.storage_class_name.clone()),
+        resize_pending: condition(&["FileSystemResizePending"]).is_some(),
+        resize_trouble: condition(&["ControllerResizeError", "NodeResizeError"])
+            .and_then(|said| said.message.clone()),
     }
 }
 

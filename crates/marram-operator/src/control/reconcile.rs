@@ -18,7 +18,7 @@ use super::error::{ReconcileError, is_status};
 use super::kube_api::{OWNER, Objects};
 use super::meter::State;
 use super::observe::{Seen, observe};
-use super::{ensure, gateways, secrets, upkeep};
+use super::{ensure, gateways, requests, secrets, upkeep};
 use crate::api::{MarramCluster, MarramClusterStatus, Operation, OperationKind, RetentionPolicy};
 use crate::fault;
 use crate::gateway;
@@ -130,7 +130,7 @@ async fn advance(
     let about = resource.object_ref(&());
     let step = step::next(&seen.view);
     let before = seen.view.status.operation.clone();
-    let mut hold = None;
+    let (mut hold, mut ended) = (None, None);
     let mut again = match &before {
         Some(_) => context.poll,
         None => context.resync,
@@ -157,6 +157,7 @@ async fn advance(
             context
                 .tell(&about, EventType::Normal, (reason, &note), &note)
                 .await;
+            ended = Some(note);
             again = SOON;
         }
         Step::Act(wanted) => {
@@ -170,6 +171,8 @@ async fn advance(
             again = came_of(context, &about, &mut seen, came).await;
         }
     }
+    let asked = before.as_ref().and_then(|it| it.request.as_ref());
+    requests::tell(context, objects, &seen, asked.zip(ended.as_deref())).await?;
     write(context, objects, resource, &seen, hold.as_ref()).await?;
     Ok(Action::requeue(again))
 }
@@ -227,9 +230,13 @@ fn ended_as(kind: OperationKind) -> &'static str {
         OperationKind::Replace => "Replaced",
         OperationKind::Hibernate => "Awake",
         OperationKind::Cancel => "Cancelled",
+        OperationKind::Expand => "Expanded",
         OperationKind::Grow => "Grown",
         OperationKind::Upgrade => "Upgraded",
         OperationKind::Shrink => "Shrunk",
+        OperationKind::Drain => "Drained",
+        OperationKind::Rebalance => "Rebalanced",
+        OperationKind::Scrub => "Scrubbed",
     }
 }
 

@@ -24,7 +24,8 @@ use super::context::Context;
 use super::link::Links;
 use super::meter::{Meter, MeterSource};
 use super::reconcile::{after_error, is_missing, reconcile};
-use crate::api::MarramCluster;
+use super::requests;
+use crate::api::{ClusterOperation, MarramCluster};
 use crate::names::CLUSTER_LABEL;
 
 /// The Lease.
@@ -225,6 +226,11 @@ async fn control(
             |claim| by_label(&claim),
         )
         .watches(
+            scoped::<ClusterOperation>(&client, settings),
+            watcher::Config::default(),
+            |operation| requests::cluster(&operation),
+        )
+        .watches(
             Api::<Node>::all(client),
             watcher::Config::default(),
             move |_| all(&store),
@@ -239,7 +245,8 @@ async fn control(
             tracing::debug!(%error, "the controller");
         }
     });
-    tokio::join!(done, Box::pin(super::tenant::control(context)));
+    let asked = Box::pin(requests::control(Arc::clone(&context)));
+    tokio::join!(done, asked, Box::pin(super::tenant::control(context)));
 }
 
 /// The cluster that an object's label names.

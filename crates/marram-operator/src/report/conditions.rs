@@ -154,6 +154,7 @@ pub(super) fn all(
         redundant(view, status),
         quorum(view),
         held("ScaleBlocked", "nothing stands against the number of nodes"),
+        held("ExpansionBlocked", "nothing stands against larger volumes"),
         upgrade(status, hold),
         held("DataLossRisk", "no data is known to be at risk"),
         pods(view),

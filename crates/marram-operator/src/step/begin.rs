@@ -1,9 +1,9 @@
 //! Which operation begins: the most urgent one.
 
-use crate::api::{Operation, OperationKind, Phase};
+use crate::api::{Operation, OperationKind, OperationType, Phase};
 use crate::step::{
-    Hold, Step, create, gates, grow, hibernate, replace, shrink, started, suspended, tokens,
-    upgrade,
+    Hold, Step, create, expand, gates, grow, hibernate, replace, requests, shrink, started,
+    suspended, tokens, upgrade,
 };
 use crate::view::View;
 
@@ -12,6 +12,23 @@ const SUSPENDED_MAX: usize = 4;
 
 /// The first step of whatever is to be done, where nothing is under way.
 pub(super) fn begin(view: &View) -> Step {
+    let step = first(view);
+    let asked = match &step {
+        Step::Rest => requests::next(view, |_| true),
+        // What a person asks for may be what mends it, and is not about it else.
+        Step::Hold(hold) if hold.condition == "DataLossRisk" => requests::next(view, replaces),
+        Step::Hold(_) => requests::next(view, |_| true),
+        _ => None,
+    };
+    asked.map_or(step, |operation| Step::Record(Box::new(operation)))
+}
+
+fn replaces(kind: OperationType) -> bool {
+    kind == OperationType::ReplaceNode
+}
+
+/// What is to be done without anybody having asked for it; and the replacement of a node, which is as urgent.
+fn first(view: &View) -> Step {
     let record = |operation: Operation| Step::Record(Box::new(operation));
     if view.status.cluster_id.is_none() {
         return match create::without_keys(view) {
@@ -28,15 +45,23 @@ pub(super) fn begin(view: &View) -> Step {
             None => record(replace::begin(view, loss)),
         };
     }
+    if let Some(asked) = requests::next(view, replaces) {
+        return record(asked);
+    }
     let held = match view.spec.hibernate && view.replicas() > 0 {
         true => hibernate::blocked(view),
         false => return change(view),
     };
-    let Some(held) = held else {
-        return record(hibernate::begin(view));
-    };
-    // What stands against it may be what another operation mends.
-    match change(view) {
+    match held {
+        None => record(hibernate::begin(view)),
+        // What stands against it may be what another operation mends.
+        Some(held) => or_held(change(view), held),
+    }
+}
+
+/// What stands against something is said where nothing else is to be done.
+fn or_held(step: Step, held: Hold) -> Step {
+    match step {
         Step::Rest | Step::Hold(_) => Step::Hold(held),
         step => step,
     }
@@ -44,6 +69,17 @@ pub(super) fn begin(view: &View) -> Step {
 
 /// The first step of a change of a cluster that is awake.
 fn change(view: &View) -> Step {
+    if !expand::is_wanted(view) {
+        return scale(view);
+    }
+    match expand::blocked(view) {
+        None => Step::Record(Box::new(expand::begin(view))),
+        Some(held) => or_held(scale(view), held),
+    }
+}
+
+/// The first step towards the number of nodes and the template that are wanted.
+fn scale(view: &View) -> Step {
     let record = |operation: Operation| Step::Record(Box::new(operation));
     let wanted = view.spec.nodes();
     if view.set.is_some() && wanted > view.replicas() && view.cluster.is_ok() {
@@ -100,10 +136,21 @@ pub(super) fn preempts(view: &View, operation: &Operation) -> Option<Operation> 
     if !may_wait(operation) || operation.suspended.len() >= SUSPENDED_MAX {
         return None;
     }
-    let mut urgent = more_urgent(view, operation)?;
+    let mut urgent = match operation.kind >= OperationKind::Drain {
+        true => anything(view, operation),
+        false => more_urgent(view, operation),
+    }?;
     urgent.suspended = operation.suspended.clone();
     urgent.suspended.push(suspended(operation));
     Some(urgent)
+}
+
+/// What begins by itself is more urgent than what somebody asked for.
+fn anything(view: &View, operation: &Operation) -> Option<Operation> {
+    match first(view) {
+        Step::Record(urgent) if urgent.kind < operation.kind => Some(*urgent),
+        _ => None,
+    }
 }
 
 fn more_urgent(view: &View, operation: &Operation) -> Option<Operation> {
@@ -126,9 +173,21 @@ fn more_urgent(view: &View, operation: &Operation) -> Option<Operation> {
 
 /// Whether an operation may wait where it is: not while a pod or a member is just going.
 fn may_wait(operation: &Operation) -> bool {
-    use Phase::{Choosing, Cordoning, Draining, Joining, Uncordoning, Verifying, Waking};
+    use Phase::{
+        Choosing, Cordoning, Draining, Joining, Moving, Reading, Resizing, Uncordoning, Verifying,
+        Waking,
+    };
     matches!(
         operation.phase,
-        Choosing | Cordoning | Draining | Joining | Uncordoning | Verifying | Waking
+        Choosing
+            | Cordoning
+            | Draining
+            | Joining
+            | Moving
+            | Reading
+            | Resizing
+            | Uncordoning
+            | Verifying
+            | Waking
     ) && operation.kind != OperationKind::Create
 }

@@ -83,24 +83,74 @@ pub fn blocked(view: &View) -> Option<Hold> {
     too_full(view, &members, down.max_fill())
 }
 
+/// Why the data of these members, of one failure domain, cannot go to the others now; none where it can.
+pub(super) fn without(view: &View, going: &[String]) -> Option<String> {
+    let down = view.spec.scale_down.clone().unwrap_or_default();
+    let cluster = view.cluster.as_ref().ok()?;
+    let members: Vec<&NodeStatus> = view
+        .members()
+        .filter(|node| node.duty != NodeDuty::Fenced)
+        .collect();
+    let away: Vec<&str> = members
+        .iter()
+        .filter(|node| !is_up(node))
+        .map(|node| node.name.as_str())
+        .collect();
+    if !away.is_empty() {
+        return Some(format!("these members do not answer: {}", away.join(", ")));
+    }
+    let stay = members
+        .iter()
+        .filter(|node| node.duty == NodeDuty::Serving && !going.contains(&node.name))
+        .count();
+    let buckets = cluster.buckets.iter();
+    let widest = buckets.max_by_key(|bucket| bucket.nodes);
+    match widest {
+        _ if stay == 0 => return Some("no node would stay to take the data".to_owned()),
+        Some(bucket) if bucket.nodes > stay && !down.allow_narrower => {
+            return Some(format!(
+                "{stay} nodes would stay: bucket {} ({}) needs {} nodes; change its profile or set \
+                 spec.scaleDown.allowNarrower",
+                bucket.name, bucket.profile, bucket.nodes
+            ));
+        }
+        _ => {}
+    }
+    if let Err(why) = view.fully_redundant() {
+        return Some(format!("not all data is redundant: {why}"));
+    }
+    let fill = fill(&members, |name| going.iter().any(|it| it == name))?;
+    (fill > down.max_fill()).then(|| {
+        format!(
+            "without {} the other nodes would be {fill} % full, and at most {} % are allowed: delete data, or \
+             set spec.scaleDown.maxFillPercent",
+            going.join(", "),
+            down.max_fill()
+        )
+    })
+}
+
+/// How full in per cent the nodes that stay would be with the data of those that leave.
+fn fill(members: &[&NodeStatus], leaves: impl Fn(&str) -> bool) -> Option<u64> {
+    let of = |leaving: bool| {
+        let nodes = members.iter();
+        let nodes = nodes.filter(|node| leaves(&node.name) == leaving);
+        nodes.flat_map(|node| &node.drives).collect::<Vec<_>>()
+    };
+    let (stays, goes) = (of(false), of(true));
+    let used: u64 = stays
+        .iter()
+        .map(|drive| drive.capacity_bytes.saturating_sub(drive.free_bytes))
+        .sum();
+    let comes: u64 = goes.iter().map(|drive| drive.record_bytes).sum();
+    let room: u64 = stays.iter().map(|drive| drive.capacity_bytes).sum();
+    (used + comes).saturating_mul(100).checked_div(room)
+}
+
 /// Whether what is stored would fill the nodes that stay beyond what is allowed.
 fn too_full(view: &View, members: &[&NodeStatus], max_fill: u64) -> Option<Hold> {
     let last = &view.names.pod(view.replicas() - 1);
-    let of = |leaves: bool| {
-        let nodes = members
-            .iter()
-            .filter(move |node| (node.name == *last) == leaves);
-        nodes.flat_map(|node| &node.drives)
-    };
-    let used: u64 = of(false)
-        .map(|drive| drive.capacity_bytes.saturating_sub(drive.free_bytes))
-        .sum();
-    let comes: u64 = of(true).map(|drive| drive.record_bytes).sum();
-    let stays: u64 = of(false).map(|drive| drive.capacity_bytes).sum();
-    if stays == 0 {
-        return None;
-    }
-    let fill = (used + comes).saturating_mul(100) / stays;
+    let fill = fill(members, |name| name == last)?;
     (fill > max_fill).then(|| {
         hold(
             "TooFull",

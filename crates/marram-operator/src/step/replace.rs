@@ -99,6 +99,18 @@ fn loss_of(view: &View, ordinal: i32) -> Option<Loss> {
     None
 }
 
+/// A node that somebody wants to be replaced, as it is.
+pub(super) fn asked(view: &View, ordinal: i32) -> Loss {
+    let name = view.names.pod(ordinal);
+    let claim = view.claims.get(&ordinal);
+    Loss {
+        ordinal,
+        node_id: view.member(&name).map(|node| node.node_id.to_string()),
+        claim_uid: claim.map(|claim| claim.uid.clone()),
+        why: format!("{name} is given up, because a ClusterOperation says so"),
+    }
+}
+
 /// Giving a node up is refused while its data may be the last there is.
 pub(super) fn refused(view: &View, loss: &Loss) -> Option<Hold> {
     loss.node_id.as_ref()?;
@@ -148,6 +160,12 @@ pub(super) fn step(view: &View, operation: &Operation) -> Step {
 fn fencing(view: &View, operation: &Operation) -> Step {
     let id = operation.node_id.clone().unwrap_or_default();
     match view.member_by_id(&id) {
+        // Somebody said that it is to go.
+        Some(node)
+            if node.duty != NodeDuty::Fenced && is_up(node) && operation.request.is_some() =>
+        {
+            Step::Act(Act::GiveUp { node: id })
+        }
         Some(node) if node.duty != NodeDuty::Fenced && is_up(node) => {
             Step::End(format!("{} came back and is not replaced", node.name))
         }

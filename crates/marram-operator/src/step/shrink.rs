@@ -82,7 +82,7 @@ fn narrower(view: &View) -> bool {
         .is_some_and(|down| down.allow_narrower)
 }
 
-fn duty(view: &View, node: &str, duty: NodeDuty) -> Step {
+pub(super) fn duty(view: &View, node: &str, duty: NodeDuty) -> Step {
     Step::Act(Act::SetDuty {
         node: node.to_owned(),
         duty,

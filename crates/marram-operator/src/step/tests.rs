@@ -1,9 +1,11 @@
 //! A cluster at rest, and what changes in it, case by case.
 
+mod expansion;
 mod gates;
 mod hibernation;
 mod lifecycle;
 mod losses;
+pub(crate) mod requests;
 mod upgrades;
 
 use std::collections::BTreeMap;
@@ -70,6 +72,9 @@ pub(crate) fn claim(ordinal: i32) -> ClaimView {
         name: format!("data-store-{ordinal}"),
         uid: format!("claim-{ordinal}"),
         node_id: Some((ordinal + 1).to_string()),
+        requested: Some("4Gi".into()),
+        capacity: Some("4Gi".into()),
+        class: Some("fast".into()),
         ..ClaimView::default()
     }
 }
@@ -129,12 +134,17 @@ pub(crate) fn resting(nodes: i32) -> View {
             replicas: nodes,
             update_revision: "store-a".into(),
             is_current: true,
+            uid: "set-1".into(),
+            claim_size: Some("4Gi".into()),
             template: Some("t1".into()),
             ..SetView::default()
         }),
         pods: (0..nodes).map(|n| (n, pod(n))).collect(),
         claims: (0..nodes).map(|n| (n, claim(n))).collect(),
+        classes: BTreeMap::new(),
         gateways: GatewaysView::default(),
+        requests: Vec::new(),
+        scrub: None,
         hosts: (0..3).map(|n| (format!("n{n}"), host(n))).collect(),
         tokens: BTreeMap::new(),
         keys_exist: true,

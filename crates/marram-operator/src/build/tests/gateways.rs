@@ -101,6 +101,36 @@ fn calls_that_run_may_end_before_a_gateway_is_killed() {
 }
 
 #[test]
+fn metrics_of_gateways_ask_for_the_token_too() {
+    let mut spec = spec();
+    spec.metrics = Some(Metrics {
+        token_secret: Some("scrape".into()),
+        buckets: Some(20),
+    });
+    let deployment = exact(&deployment(&names(), &spec, &gateways(), "marram:1"));
+    let arguments = arguments_of(&deployment);
+    let file = "--metrics-token-file=/metrics-token/token".to_owned();
+    assert!(arguments.contains(&file), "{arguments:?}");
+    // A gateway holds no buckets of which it could give metrics.
+    assert!(!arguments.iter().any(|a| a.starts_with("--metrics-buckets")));
+    assert!(!arguments_of(&built()).contains(&file));
+    let pod = deployment
+        .spec
+        .expect("a spec")
+        .template
+        .spec
+        .expect("a pod");
+    let volumes = pod.volumes.expect("some");
+    assert!(volumes.iter().any(|volume| volume.name == "metrics-token"));
+    let mounts = pod.containers[0].volume_mounts.as_ref().expect("some");
+    assert!(
+        mounts
+            .iter()
+            .any(|mount| mount.mount_path == "/metrics-token")
+    );
+}
+
+#[test]
 fn applications_are_sent_where_it_is_said() {
     let selector = |to_gateways| {
         let service: Service = exact(&client_service(&names(), to_gateways));
@@ -108,20 +138,4 @@ fn applications_are_sent_where_it_is_said() {
     };
     assert_eq!(selector(false), names().selector());
     assert_eq!(selector(true), names().gateway_selector());
-}
-
-#[test]
-fn metrics_of_a_gateway_ask_for_the_same_token() {
-    let mut spec = spec();
-    spec.metrics = Some(Metrics {
-        token_secret: Some("scrape".into()),
-        buckets: Some(20),
-    });
-    let built: Deployment = exact(&deployment(&names(), &spec, &gateways(), "marram:1"));
-    let arguments = arguments_of(&built);
-    let file = "--metrics-token-file=/metrics-token/token";
-    assert!(arguments.contains(&file.to_owned()), "{arguments:?}");
-    // Servers tell of buckets.
-    let buckets = |argument: &String| argument.contains("buckets");
-    assert!(!arguments.iter().any(buckets), "{arguments:?}");
 }
