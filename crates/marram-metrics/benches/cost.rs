@@ -1,12 +1,12 @@
 //! What measuring costs a request, and what a scrape costs a process.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use criterion::{Criterion, criterion_group, criterion_main};
 use marram_metrics::catalogue::{self, API_CALL_DURATION, Kind};
-use marram_metrics::{Calls, Format, Histogram, Sheet, Source, Sources};
+use marram_metrics::{Calls, Format, Histogram, Phase, Sheet, Source, Sources};
 
 const PATH: &str = "/marram.v1.ObjectService/GetObject";
 
@@ -34,15 +34,32 @@ fn request(c: &mut Criterion) {
     c.bench_function("an observation", |b| {
         b.iter(|| times.observe_time(black_box(Duration::from_micros(700))));
     });
+    // As the layers around disks, peers and proposals do it.
+    c.bench_function("an observation and its clock", |b| {
+        b.iter(|| {
+            let began = black_box(Instant::now());
+            times.observe_time(began.elapsed());
+        });
+    });
+    c.bench_function("a phase and its clock", |b| {
+        b.iter(|| {
+            let began = black_box(Instant::now());
+            calls.phase(black_box(Phase::Drive), began.elapsed());
+        });
+    });
 }
 
-/// Every family with as many series as it may have.
-struct Everything;
+/// Every family that has this label, or every one, with as many series as it may have.
+struct Everything(Option<&'static str>);
 
 #[async_trait]
 impl Source for Everything {
     async fn collect(&self, sheet: &mut Sheet) {
         for family in catalogue::families() {
+            let has = |name| family.labels.iter().any(|label| label.name == name);
+            if !self.0.is_none_or(has) {
+                continue;
+            }
             let histogram = match family.kind {
                 Kind::Histogram(_) => Some(Histogram::of(family)),
                 Kind::Counter | Kind::Gauge => None,
@@ -73,10 +90,17 @@ fn scrape(c: &mut Criterion) {
     }
     usual.add(std::sync::Arc::new(calls));
     let most = Sources::default();
-    most.add(std::sync::Arc::new(Everything));
+    most.add(std::sync::Arc::new(Everything(None)));
+    // As many as a server may have: sixteen of them have a thousand.
+    let drives = Sources::default();
+    drives.add(std::sync::Arc::new(Everything(Some("drive"))));
+    let buckets = Sources::default();
+    buckets.add(std::sync::Arc::new(Everything(Some("bucket"))));
     for (name, sources) in [
         ("of sixty methods", usual),
         ("of all series there may be", most),
+        ("of 64 drives alone", drives),
+        ("of 500 buckets and the rest alone", buckets),
     ] {
         let page = runtime
             .block_on(sources.scrape(Format::Prometheus))
