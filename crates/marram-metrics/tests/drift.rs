@@ -26,8 +26,9 @@ fn the_documents_are_current() {
 #[test]
 fn alerts_and_runbooks_name_what_there_is() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let rules =
-        fs::read_to_string(root.join("deploy/prometheus/marram.rules.yaml")).expect("rules");
+    let rules = ["marram.rules.yaml", "marram-operator.rules.yaml"]
+        .map(|name| fs::read_to_string(root.join("deploy/prometheus").join(name)).expect("rules"))
+        .concat();
     let mut texts = vec![rules.clone()];
     texts.push(fs::read_to_string(root.join("docs/operations.md")).expect("the manual"));
     for file in fs::read_dir(root.join("docs/runbooks")).expect("runbooks") {
