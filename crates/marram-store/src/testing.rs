@@ -99,7 +99,11 @@ fn copy_tree(from: &Path, to: &Path) {
         if item.file_type().expect("type").is_dir() {
             copy_tree(&item.path(), &target);
         } else {
-            std::fs::copy(item.path(), target).expect("copied");
+            match std::fs::copy(item.path(), target) {
+                // Removed meanwhile by another thread: gone in the crash as well.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                copied => drop(copied.expect("copied")),
+            }
         }
     }
 }

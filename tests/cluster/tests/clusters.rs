@@ -93,6 +93,7 @@ mod startup {
 /// What nodes do for their own drives: scrubs, drives that come, go and fail, garbage that is
 /// paused.
 mod upkeep {
+    mod compaction;
     mod drives;
     mod garbage;
     mod kit;

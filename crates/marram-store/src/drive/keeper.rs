@@ -1,9 +1,11 @@
 //! Checkpoints of the index, and the end of empty segments.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::Class;
 use super::index::{Change, IndexError};
-use super::segment;
+use super::segment::{self, RECORDS_AT};
 use super::store::Store;
 
 /// More changes than this do not wait for the time of the next checkpoint: they bound what an
@@ -54,12 +56,15 @@ fn checkpoint_or_report(store: &Store, changes: Vec<Change>) {
 /// of a crash would name records that are gone.
 pub(super) fn checkpoint(store: &Store, mut changes: Vec<Change>) -> Result<(), IndexError> {
     let mut books = store.books.lock();
-    let mut gone = Vec::new();
+    let (mut gone, mut returned) = (Vec::new(), 0);
     for seq in std::mem::take(&mut books.empty) {
         let empty = |row: &&super::index::SegmentRow| row.live_runs == 0 && row.sealed;
         if let Some(row) = books.segments.get(&seq).filter(empty).copied() {
             books.segments.remove(&seq);
             changes.push(Change::RemoveSegment(seq));
+            if row.class == Class::Small {
+                returned += row.end.saturating_sub(RECORDS_AT);
+            }
             gone.push((row.class, seq));
         }
     }
@@ -67,6 +72,7 @@ pub(super) fn checkpoint(store: &Store, mut changes: Vec<Change>) -> Result<(), 
     let result = store.index.checkpoint(&changes);
     drop(books);
     store.committed(result)?;
+    store.step("checkpointed");
     for (class, seq) in &gone {
         store.forget_open(*seq);
         let path = segment::path(&store.dir(), *class, *seq);
@@ -79,5 +85,10 @@ pub(super) fn checkpoint(store: &Store, mut changes: Vec<Change>) -> Result<(), 
     {
         store.sync_failed(&error);
     }
+    store
+        .compaction
+        .returned_bytes
+        .fetch_add(returned, Ordering::Relaxed);
+    store.step("removed");
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::*;
 use crate::testing::FaultVfs;
 use crate::vfs::OsVfs;
 
+mod compact;
 mod faults;
 mod scrub;
 
