@@ -136,6 +136,7 @@ async fn is_there(core: &Core, extent: &Extent, shard: u8, last: u64) -> Option<
     }
     let place = core.places().shard(extent, shard)?;
     let part = Part {
+        in_background: false,
         place,
         shard: ShardId {
             data: extent.data,

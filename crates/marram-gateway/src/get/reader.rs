@@ -149,7 +149,7 @@ impl Reader {
             let len = step.len();
             self.ahead.push_back(Box::pin(async move {
                 Fetched {
-                    pieces: fetch::step(core, step).await,
+                    pieces: fetch::step(core, step, None).await,
                     len,
                     _memory: memory,
                 }
