@@ -29,6 +29,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::auth::AuthLayer;
 use crate::core::{Core, Seams};
 use crate::drives::Meshed;
+use crate::get::held;
 use crate::groups::Routed;
 use crate::nodes::MeshNodes;
 use crate::process::OwnProcess;
@@ -168,6 +169,7 @@ impl Gateway {
         let grace = Duration::from_secs(listener.limits.stop_grace_s);
         let ready = self.core.ready.clone();
         let (health, health_service) = tonic_health::server::health_reporter();
+        let keeping = held::keep(Arc::clone(&self.core));
         let services = services(self.core, health_service)?;
         let serving = serve_until(services, listener, stop.clone());
         let too_late = async {
@@ -180,6 +182,7 @@ impl Gateway {
             served = serving => served?,
             () = too_late => tracing::warn!("calls were still running when the server stopped"),
             () = following::follow(health, &SERVICES, ready, &stop) => {}
+            () = keeping => {}
         }
         tasks.close();
         if tokio::time::timeout(grace, tasks.wait()).await.is_err() {

@@ -42,6 +42,9 @@ pub const BUCKET_ENDINGS_SINCE: u8 = 4;
 /// The version of draining a node and accepting narrower stripes for it in one decision.
 pub const DRAIN_NARROWER_SINCE: u8 = 4;
 
+/// The version of commands of long reads, and of group states that know of some.
+pub const LONG_READS_SINCE: u8 = 4;
+
 /// The version of commands about resumable writes, and of upload rows that tell of one.
 pub const WRITES_SINCE: u8 = 4;
 
