@@ -32,6 +32,8 @@ mod tests;
 const PAGE: usize = 256;
 /// Pause after a page, so that a scan takes little of a drive's and a group's time.
 const PAGE_PAUSE: Duration = Duration::from_millis(100);
+/// Pause before the first scan of a process, at most.
+const FIRST_AFTER: Duration = Duration::from_secs(60);
 
 /// A shard that a drive of this node holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +133,7 @@ struct Verdict {
 }
 
 impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
-    /// A scanner that begins a scan `every` after the end of the last one.
+    /// A scanner that begins a scan `every` after the end of the last one, and the first one within a minute.
     #[must_use]
     pub fn new(
         consensus: Arc<C>,
@@ -172,9 +174,12 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
 
     /// Runs until the view's sender is gone.
     pub async fn run(self) {
+        // After metadata was restored, some shards lie where only a scan finds them.
+        let mut pause = self.every.min(FIRST_AFTER);
         while self.view.has_changed().is_ok() {
-            tokio::time::sleep(self.every).await;
+            tokio::time::sleep(pause).await;
             self.scan(PAGE_PAUSE).await;
+            pause = self.every;
         }
     }
 
@@ -286,17 +291,12 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
                 Reference::Unreferenced if data.begin < floor => {
                     verdict.dead.insert(data);
                 }
-                Reference::Live {
-                    epoch,
-                    missing,
-                    belongs,
-                } => {
+                Reference::Live { epoch, belongs, .. } => {
                     kept.insert(data);
                     let shard = held.shard;
                     let belongs = belongs.get(usize::from(shard.slot));
                     let elsewhere = belongs.is_some_and(|b| !b.is_empty() && !b.contains(&drive));
-                    let missing = missing.checked_shr(u32::from(shard.slot)).unwrap_or(1) & 1 == 1;
-                    if elsewhere && !missing && is_settled(&view, held.pg, *epoch) {
+                    if elsewhere && is_settled(&view, held.pg, *epoch) {
                         let (held, epoch) = (*held, *epoch);
                         verdict.leftovers.push(Leftover { held, epoch });
                     }
@@ -341,13 +341,17 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
             .look(other, place, (pg, epoch), vec![(shard, length)])
             .await;
         match looked.as_deref() {
+            // Until the row says so too, this is a copy that nobody should have to miss.
+            Ok([Seen::Whole]) if extent.is_missing(shard.slot) => return Ok(()),
             Ok([Seen::Whole]) => {}
             Ok([Seen::Missing | Seen::Damaged]) => {
-                let wanted = Wanted {
+                let mut wanted = Wanted {
                     extent,
                     shard: shard.slot,
                     places,
                 };
+                // Said of its place. Here it is.
+                wanted.extent.missing &= !(1 << shard.slot);
                 self.bring_home(other, place, leftover, (drive, wanted))
                     .await;
                 return Ok(());
@@ -435,7 +439,7 @@ impl<C: Consensus, S: Shards, D: OwnDrives> Scanner<C, S, D> {
         let live = live.filter(|live| same_row && live.extent.data == held.shard.data);
         Ok(live.and_then(|live| {
             // Extents have no other number as yet: what has one is for a later release to judge.
-            let plain = held.shard.repair == 0 && !live.extent.is_missing(held.shard.slot);
+            let plain = held.shard.repair == 0;
             let place = live.places.get(usize::from(held.shard.slot)).copied();
             let found = place.filter(|_| plain);
             found.map(|place| (live.extent, place, live.places))

@@ -31,7 +31,10 @@ pub enum Health {
     Good,
     /// Away or slow: asked only when the others do not suffice.
     Poor,
-    /// Known not to have the shard: never asked.
+    /// Said not to have the shard whole, and asked last of all: that was so once, at one place. What a shard's
+    /// name stands for never changes and every block of it is verified, so what it gives is right.
+    Doubted,
+    /// Has no drive that could be asked.
     Gone,
 }
 
@@ -96,7 +99,7 @@ impl ReadPlan {
     }
 
     /// The next step; `None` at the end. `health` judges the drive of a shard at this moment;
-    /// shards that the row marks missing are [`Health::Gone`] without asking.
+    /// shards that the row marks missing are [`Health::Doubted`] at best.
     pub fn next_step(&mut self, mut health: impl FnMut(&Extent, u8) -> Health) -> Option<ReadStep> {
         if self.at >= self.end {
             return None;
@@ -113,10 +116,11 @@ impl ReadPlan {
         let width = u8::try_from(extent.profile.width()).expect("at most 40 shards");
         let healths = (0..width)
             .map(|shard| {
-                if extent.missing >> shard & 1 == 1 {
-                    Health::Gone
+                let drive = health(extent, shard);
+                if extent.is_missing(shard) {
+                    drive.max(Health::Doubted)
                 } else {
-                    health(extent, shard)
+                    drive
                 }
             })
             .collect();

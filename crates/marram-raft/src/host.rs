@@ -402,6 +402,14 @@ impl RaftHost {
         self.group(group)?.leader()
     }
 
+    /// How long ago this replica led the group or took a message of its leader; `None` when it never did
+    /// since it was started. The leader that [`Self::leader`] names may be one of a former life: the vote
+    /// for it is kept, whether or not it can speak to this node now.
+    #[must_use]
+    pub fn heard_ago(&self, group: GroupId) -> Option<Duration> {
+        self.group(group)?.heard_ago()
+    }
+
     /// Waits until this replica has applied everything that it had applied before it was
     /// restarted. Until then a view that is not linearizable may show the past.
     ///

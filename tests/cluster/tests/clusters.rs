@@ -59,6 +59,7 @@ mod losses {
     mod flipped_bits;
     mod leader;
     mod paused;
+    mod streams;
     mod watched;
 }
 
@@ -105,6 +106,7 @@ mod upkeep {
 mod wayback {
     mod lost_log;
     mod majority;
+    mod moved;
     mod restore;
     mod support;
 }

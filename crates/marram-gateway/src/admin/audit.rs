@@ -131,9 +131,7 @@ async fn extent_left(core: &Core, extent: &Extent) -> Left {
 
 /// Whether a shard is there; none when nobody can say.
 async fn is_there(core: &Core, extent: &Extent, shard: u8, last: u64) -> Option<bool> {
-    if extent.is_missing(shard) {
-        return Some(false);
-    }
+    // Whatever the row says of it: readers ask for what is marked missing, too, when others do not suffice.
     let place = core.places().shard(extent, shard)?;
     let part = Part {
         in_background: false,

@@ -97,10 +97,13 @@ pub(crate) async fn refuse_without_room(
         let Some(record) = view.nodes.get(node) else {
             continue;
         };
-        let its = |report: &&DriveReport| record.drives.iter().any(|d| d.drive == report.drive);
+        // What was removed or given up says nothing, and takes nothing.
+        let held = record.present_drives().filter(|held| !held.duty.is_gone());
+        let held: Vec<DriveId> = held.map(|held| held.drive).collect();
+        let its = |report: &&DriveReport| held.contains(&report.drive);
         let known: Vec<&DriveReport> = reports.iter().filter(its).collect();
         let room: u64 = known.iter().map(|report| report.room()).sum();
-        if known.len() == record.drives.len() && *bytes > room {
+        if known.len() == held.len() && *bytes > room {
             let name = &record.name;
             lacks.push(format!(
                 "{name} would get {bytes} bytes and has room for {room}"

@@ -126,6 +126,7 @@ fn send(
         asked.push(fetch);
         let place = places.shard(step.extent(), fetch.shard);
         let shard = step.shard_id(fetch.shard);
+        let known_missing = step.extent().is_missing(fetch.shard);
         let pg = step.extent().pg;
         let (core, pace) = (core.clone(), pace.cloned());
         let fetching = async move {
@@ -152,6 +153,7 @@ fn send(
                 Ok(_) if part.in_background => {}
                 Err(DriveError::Overloaded) if part.in_background => {}
                 Ok(_) => core.conditions.fetch_succeeded(started.elapsed()),
+                Err(DriveError::Corrupt | DriveError::NotFound) if known_missing => {}
                 // A bad or missing shard says nothing about the rest of the drive.
                 Err(DriveError::Corrupt | DriveError::NotFound) => {
                     report::tell(&core, pg, place, shard, fetch.offset);

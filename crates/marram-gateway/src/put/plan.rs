@@ -85,11 +85,17 @@ pub(super) fn extent(
     };
     let NoPlace { living, need, .. } = no_place;
     let avoided = session.avoided().clone();
+    let is_full = |drive| core.conditions.is_full(drive);
     let with_full = choose_row(table, 0, |drive| {
-        answers(drive) && (core.conditions.is_full(drive) || !avoided.contains(&drive))
+        answers(drive) && (is_full(drive) || !avoided.contains(&drive))
     });
-    let with_full = with_full.map_or(0, |row| row.living.iter().filter(|l| **l).count());
-    if with_full >= need {
+    // A node may have come back since: what is not for want of room is tried again.
+    let for_room = with_full.is_some_and(|choice| {
+        let living = choice.row.iter().zip(&choice.living);
+        let living: Vec<DriveId> = living.filter(|(_, l)| **l).map(|(d, _)| *d).collect();
+        living.len() >= need && living.into_iter().any(is_full)
+    });
+    if for_room {
         Err(PutError::DrivesFull { living, need })
     } else {
         Err(PutError::NotEnoughNodes { living, need })

@@ -108,10 +108,18 @@ pub(crate) async fn complete(
     )?;
     let asked = checked(request)?;
     let placed = named.place(core).await?;
+    while_it_changes(|| attempt(core, &placed, &asked)).await
+}
+
+/// Tries again while the upload changes between the look at it and the decision, a few times.
+pub(super) async fn while_it_changes<T, F>(attempt: impl Fn() -> F) -> Result<T, CompleteError>
+where
+    F: Future<Output = Result<T, CompleteError>>,
+{
     let mut tries = 0;
     loop {
         tries += 1;
-        match attempt(core, &placed, &asked).await {
+        match attempt().await {
             Err(CompleteError::Refused(Refusal::Upload(UploadRefusal::Changed)))
                 if tries < TRIES_MAX =>
             {

@@ -140,6 +140,25 @@ async fn a_copy_whose_own_place_lost_it_goes_there_first() {
     }
 }
 
+/// As where a reader looked before the scan did, and said that the shard is missing.
+#[tokio::test]
+async fn a_copy_comes_home_though_the_row_says_that_the_shard_is_missing() {
+    let world = World::new();
+    let data = world.put("key");
+    world.hold(OWN, data, 3);
+    world.lose(DriveId(4), data);
+    world.run(&ObjectCommand::ShardMissing {
+        pg: crate::collect::tests::fake::PG,
+        data,
+        shard: 3,
+        at: DriveId(4),
+    });
+    scan(&world).await;
+    assert!(world.has(OWN, data) && world.has(DriveId(4), data));
+    scan(&world).await;
+    assert!(world.has(OWN, data), "the row does not know it yet");
+}
+
 #[tokio::test]
 async fn nothing_goes_while_the_row_moves_or_is_not_agreed_on() {
     let world = World::new();

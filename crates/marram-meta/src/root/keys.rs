@@ -59,8 +59,12 @@ fn put(apply: &mut Apply<'_>, key: &AccessKeyRecord) -> Ran {
 }
 
 fn create(apply: &mut Apply<'_>, key: &AccessKeyRecord) -> Ran {
-    if held(apply, &key.id)?.is_some() {
-        return refused(KeyRefusal::Exists);
+    if let Some(held) = held(apply, &key.id)? {
+        return if was_made_with(&held, &key.wrapped_secret) {
+            Ok(Ok(RootOutcome::Done))
+        } else {
+            refused(KeyRefusal::Exists)
+        };
     }
     if count(apply.kv, Table::AccessKeys, ACCESS_KEYS_MAX)? >= ACCESS_KEYS_MAX {
         return refused(KeyRefusal::TooMany);
@@ -72,6 +76,13 @@ fn create(apply: &mut Apply<'_>, key: &AccessKeyRecord) -> Ran {
         return refused(KeyRefusal::Malformed);
     }
     put(apply, key)
+}
+
+/// Whether a secret, as it is wrapped, is that of the key or was: no two are wrapped to the same bytes, so it is
+/// one decision that is delivered again.
+fn was_made_with(key: &AccessKeyRecord, wrapped: &[u8]) -> bool {
+    let old = key.old_secrets.iter().map(|old| &old.wrapped);
+    old.chain([&key.wrapped_secret]).any(|held| held == wrapped)
 }
 
 /// All keys go to every server in one message, so each may take only so much of it.
@@ -90,6 +101,9 @@ fn rotate(apply: &mut Apply<'_>, id: &str, wrapped: Vec<u8>, overlap_ms: u64) ->
     let Some(mut key) = held(apply, id)? else {
         return refused(KeyRefusal::Unknown);
     };
+    if was_made_with(&key, &wrapped) {
+        return Ok(Ok(RootOutcome::Done));
+    }
     let now_ms = apply.now_ms();
     let replaced = OldSecret {
         wrapped: std::mem::replace(&mut key.wrapped_secret, wrapped),

@@ -103,16 +103,42 @@ fn a_lost_shard_is_decoded_from_its_own_range_only() {
 }
 
 #[test]
-fn a_shard_marked_missing_is_never_asked() {
-    let mut extent = extent("2+1", 10, 40);
-    extent.missing = 0b001;
-    let mut step = step_of(&extent, 0..40, |shard| {
-        assert_ne!(shard, 0);
-        Health::Good
-    });
-    assert_eq!(of(&step.start().expect("readable")), [1, 2]);
-    let lost = step.failed(2).expect_err("one of two is left");
-    assert_eq!((lost.left, lost.need, lost.width), (1, 2, 3));
+fn a_shard_marked_missing_is_asked_last_of_all() {
+    let mut extent = extent("2+2", 10, 40);
+    extent.missing = 0b0001;
+    let shards = shards(&extent, &content(40));
+    let poor = |shard| {
+        if shard == 3 {
+            Health::Poor
+        } else {
+            Health::Near
+        }
+    };
+    let mut step = step_of(&extent, 0..20, poor);
+    let fetches = step.start().expect("readable");
+    assert_eq!(of(&fetches), [1, 2]);
+    assert_eq!(of(&step.failed(2).expect("the poor one")), [3]);
+    let last = step
+        .failed(3)
+        .expect("what is doubted is better than nothing");
+    assert_eq!(of(&last), [0]);
+    for fetch in [fetches[0], last[0]] {
+        step.arrived(fetch, cut(&shards, fetch)).expect("readable");
+    }
+    assert_eq!(step.finish().expect("ready").concat(), content(40)[..20]);
+
+    let gone = |shard| {
+        if shard == 0 {
+            Health::Gone
+        } else {
+            Health::Good
+        }
+    };
+    let mut step = step_of(&extent, 0..20, gone);
+    step.start().expect("readable");
+    step.failed(2).expect("another one");
+    let lost = step.failed(3).expect_err("one of two is left");
+    assert_eq!((lost.left, lost.need, lost.width), (1, 2, 4));
 }
 
 #[test]

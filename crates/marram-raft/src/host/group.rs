@@ -51,6 +51,8 @@ pub(super) struct Group {
     /// The recorded proposals on their way.
     pub(super) traced: Arc<Traced>,
     pub(super) counted: Arc<Counted>,
+    /// When a leader was last followed in this life of the process.
+    heard: parking_lot::Mutex<Option<Instant>>,
     reads: mpsc::Sender<oneshot::Sender<Confirmed>>,
     proposals: AtomicUsize,
     checkpointed: parking_lot::Mutex<Instant>,
@@ -130,6 +132,7 @@ impl Group {
             changes: Mutex::new(()),
             traced,
             counted,
+            heard: parking_lot::Mutex::new(None),
             reads,
             proposals: AtomicUsize::new(0),
             checkpointed: parking_lot::Mutex::new(Instant::now()),
@@ -201,6 +204,18 @@ impl Group {
     pub(super) fn leader(&self) -> Option<ReplicaId> {
         let leader = self.raft.server_metrics().borrow_watched().current_leader;
         leader.map(ReplicaId)
+    }
+
+    /// A leader's message was taken.
+    pub(super) fn hear(&self) {
+        *self.heard.lock() = Some(Instant::now());
+    }
+
+    pub(super) fn heard_ago(&self) -> Option<Duration> {
+        if self.leads() {
+            return Some(Duration::ZERO);
+        }
+        self.heard.lock().map(|at| at.elapsed())
     }
 
     pub(super) fn leads(&self) -> bool {

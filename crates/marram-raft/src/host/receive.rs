@@ -6,6 +6,7 @@ use bytes::Bytes;
 use marram_proto::mesh::v1;
 use marram_types::{GroupId, ReplicaId, crc32c};
 use openraft::Snapshot;
+use openraft::raft::AppendEntriesResponse;
 
 use super::RaftHost;
 use super::group::Group;
@@ -95,6 +96,9 @@ impl RaftHost {
         let stored = request.entries.iter().map(stored_form);
         let _following = group.traced.follow(stored);
         let response = group.raft.append_entries(request).await.map_err(stopped)?;
+        if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+            group.hear();
+        }
         Ok(wire::encode(&wire::appended_to_wire(&response)))
     }
 
@@ -160,6 +164,7 @@ impl RaftHost {
         let known = inbox.current(place).await?;
         let known = known.expect("it was here, or begun just now");
         known.write(piece).await?;
+        group.hear();
         add(&group.counted.snapshot_received_bytes, piece.len() as u64);
         if !known.is_complete() {
             return Ok(next_piece(&request, known.len()));

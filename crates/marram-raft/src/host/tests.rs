@@ -97,6 +97,29 @@ async fn a_killed_leader_loses_nothing_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_of_a_former_life_is_not_one_that_was_heard() {
+    let mut cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    assert_eq!(leader.heard_ago(GROUP), Some(Duration::ZERO));
+    let others: Vec<_> = cluster.nodes.iter().map(|node| node.replica).collect();
+    let follower = others.iter().copied().find(|r| *r != leader.replica());
+    let follower = follower.expect("of three");
+    cluster.put("k", "v").await;
+    let heard = |host: &RaftHost| host.heard_ago(GROUP).is_some();
+    eventually("it follows", || heard(&cluster.node(follower).host())).await;
+
+    cluster.node(follower).kill();
+    cluster.net.cut(follower, true);
+    cluster.node(follower).start().await;
+    let back = cluster.node(follower).host();
+    assert_eq!(back.leader(GROUP), Some(leader.replica()), "as it voted");
+    assert_eq!(back.heard_ago(GROUP), None);
+    cluster.net.cut(follower, false);
+    eventually("it is heard again", || heard(&back)).await;
+    assert_eq!(back.heard_ago(GroupId(7)), None, "no replica");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_sends_to_the_leader_and_reads_what_it_has() {
     let cluster = Cluster::of(3).await;
     cluster.put("a", "1").await;

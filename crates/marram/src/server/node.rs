@@ -542,7 +542,7 @@ fn follow_the_cluster(tasks: &mut Tasks, node: &Node, config: &ServerConfig) {
         config.join.clone(),
         node.sender.clone(),
     );
-    tasks.spawn_finite("catch up", catch_up);
+    tasks.spawn("catch up", catch_up);
     let logic = Arc::clone(&node.logic);
     tasks.spawn("version gate", wayback::follow_gate(logic, view.clone()));
     let report = wayback::report_version(Arc::clone(&node.local));

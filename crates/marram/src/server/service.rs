@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use marram_gateway::Reencoder;
-use marram_maintain::{Foreground, Lane, Pace};
+use marram_maintain::{Foreground, Lane, Pace, fault_point};
 use marram_mesh::{Method, Peer, RpcCode, RpcFailure, Service};
 use marram_meta::{ClusterView, Pausable};
 use marram_proto::mesh::v1 as wire;
@@ -292,10 +292,11 @@ impl NodeService {
     }
 
     async fn raft(&self, method: RaftMethod, header: Bytes, payload: Bytes) -> Answer {
-        self.host
-            .handle(method, header, payload)
-            .await
-            .map_err(|error| Local::raft_failure(&error))
+        let handled = self.host.handle(method, header, payload).await;
+        if method == RaftMethod::Append && handled.is_ok() {
+            fault_point("raft.appended");
+        }
+        handled.map_err(|error| Local::raft_failure(&error))
     }
 }
 

@@ -172,7 +172,7 @@ mod tests {
     async fn a_task_that_ends_is_lost_unless_it_has_an_end() {
         let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
         tasks.spawn_finite("report", async {});
-        tasks.spawn_finite("catch up", async {});
+        tasks.spawn_finite("version report", async {});
         {
             let mut waits = std::pin::pin!(tasks.lost(&stop));
             while tokio::runtime::Handle::current()

@@ -212,3 +212,27 @@ async fn joining_survives_a_death_at_each_step() {
     )
     .await;
 }
+
+/// The vote for the leader that it heard of is kept, and nothing else that the leader said: so it knows a
+/// leader, and not one member that may speak to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_that_dies_when_it_first_hears_of_a_leader_takes_part_all_the_same() {
+    let _room = room().await;
+    let scratch = Scratch::new("first-heard");
+    let armed = Armed::new(&scratch.path().join("faults"));
+    let mut cluster = ByHand::new(scratch.path());
+    cluster.env = vec![armed.env()];
+    let mut founder = cluster.found();
+    founder.says("serving");
+    cluster.ready(1).await;
+    let token = cluster.token(&[]);
+    drop(founder);
+    let mut first = Server::start(&cluster, "first", &[]);
+    cluster.ready(1).await;
+
+    let places = ["raft.appended"];
+    armed.arm(places[0]);
+    let mut second = Server::start(&cluster, "second", &joining(&cluster, &token));
+    let died = all_take_part(&cluster, &armed, &places, &mut [&mut first, &mut second]).await;
+    assert_eq!((died, first.deaths, second.deaths), (1, 0, 1));
+}

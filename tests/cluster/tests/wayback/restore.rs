@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use marram_client::{Client, ObjectVersion, Preconditions, VersionQuery, Versioning};
 use marram_cluster_tests::{
-    Cluster, Object, Options, Pool, Scratch, Server, put, put_all, room, run, until, verify_all,
+    Cluster, Object, Pool, Scratch, Server, put, put_all, room, run, until, verify_all,
 };
 
-use super::support::{answers, record_bytes, refused, replica, voters};
+use super::support::{answers, quick_garbage, record_bytes, refused, replica, voters};
 
 const BUCKET: &str = "restore";
 const VERSIONS: &str = "restore-versions";
@@ -19,20 +19,6 @@ const COLLECTED_WITHIN: Duration = Duration::from_secs(90);
 /// How long the drives are watched for what must not go: twice what uploads are given.
 const OBSERVED_FOR: Duration = Duration::from_secs(20);
 const AWARE: &str = "--i-know-that-newer-writes-are-lost";
-
-/// Garbage goes after some seconds, if nothing keeps it.
-fn options() -> Options {
-    let env = [
-        ("MARRAM_GC_FLOOR_LAG", "10"),
-        ("MARRAM_GC_READ_LAG", "4"),
-        ("MARRAM_GC_SCAN_EVERY", "3"),
-    ];
-    Options {
-        nodes: NODES,
-        env: env.map(|(name, value)| (name, value.to_owned())).into(),
-        ..Options::default()
-    }
-}
 
 /// One object of each class and size, twice.
 fn objects(pool: &mut Pool, name: &str) -> Vec<Object> {
@@ -209,7 +195,7 @@ async fn everything_in_a_backup_comes_back_after_all_metadata_was_lost() {
     let _room = room().await;
     let scratch = Scratch::new("restore");
     let dir = scratch.path();
-    let mut cluster = Cluster::start(dir, &options());
+    let mut cluster = Cluster::start(dir, &quick_garbage(NODES));
     let client = cluster.client();
     client.create_bucket(BUCKET, None).await.expect("made");
     let mut pool = Pool::new(34, 16 << 20);
@@ -249,7 +235,7 @@ async fn everything_in_a_backup_comes_back_after_all_metadata_was_lost() {
     answers(&cluster.client_of(1), &mut server).await;
     server.stop();
     // From now on everybody starts as ever; the others have no metadata and get fresh replicas.
-    let mut cluster = Cluster::start(dir, &options());
+    let mut cluster = Cluster::start(dir, &quick_garbage(NODES));
     cluster.healthy().await;
     voters(&cluster, usize::from(NODES)).await;
     for (node, old) in (1..=NODES).zip(old) {

@@ -5,10 +5,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use marram_client::Client;
-use marram_cluster_tests::{Cluster, Server, until};
+use marram_cluster_tests::{Cluster, Options, Server, until};
 
 /// How long a server may take to begin the cluster anew.
 const ANEW_WITHIN: Duration = Duration::from_secs(120);
+
+/// A cluster whose garbage goes after some seconds, if nothing keeps it.
+pub(crate) fn quick_garbage(nodes: u16) -> Options {
+    let env = [
+        ("MARRAM_GC_FLOOR_LAG", "10"),
+        ("MARRAM_GC_READ_LAG", "4"),
+        ("MARRAM_GC_SCAN_EVERY", "3"),
+    ];
+    Options {
+        nodes,
+        env: env.map(|(name, value)| (name, value.to_owned())).into(),
+        ..Options::default()
+    }
+}
 
 /// The replica that a node's metadata drive names: the last eight bytes before the checksum.
 pub(crate) fn replica(drive: &Path) -> u64 {

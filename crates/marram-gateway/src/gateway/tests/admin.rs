@@ -1,11 +1,13 @@
 //! Duties of nodes, their removal, plans, and what the status says meanwhile.
 
-use marram_meta::Tombstone;
+use marram_meta::{DriveCommand, DriveDuty, NodeRecord, RootCommand, Tombstone};
 use marram_proto::v1;
 use marram_proto::v1::NodeDuty;
+use marram_types::DriveId;
 use tonic::{Code, Status};
 
 use super::kit::{Client, cluster, content, reason};
+use crate::testing::Cluster;
 
 impl Client {
     async fn set(&mut self, node: &str, duty: NodeDuty) -> Result<NodeDuty, Status> {
@@ -191,7 +193,7 @@ async fn too_few_nodes_are_left_only_where_that_is_accepted() {
     assert!(error.message().contains(said), "{error:?}");
     let nodes = || cluster.groups.view().borrow().nodes.clone();
     assert!(
-        nodes().values().all(marram_meta::NodeRecord::takes_data),
+        nodes().values().all(NodeRecord::takes_data),
         "it serves as before"
     );
     client.set("node-3", NodeDuty::Draining).await.unwrap();
@@ -531,6 +533,30 @@ async fn a_rebalance_is_exactly_the_plan_or_refused() {
     assert_eq!(client.plan(add).await.plan_id, "");
 }
 
+/// The node of a drive had one more, which was removed.
+fn had_another_drive(cluster: &Cluster, drive: DriveId) {
+    let view = cluster.groups.view();
+    let has = |node: &&NodeRecord| node.drive(drive).is_some();
+    let node = view.borrow().nodes.values().find(has).unwrap().node;
+    cluster.groups.root(&RootCommand::Drives(DriveCommand::Add {
+        node,
+        label: 77,
+        capacity: 1 << 30,
+    }));
+    let added = view.borrow().nodes[&node].drives[1].drive;
+    for command in [
+        DriveCommand::SetDuty {
+            drive: added,
+            duty: DriveDuty::Draining,
+        },
+        DriveCommand::Remove { drive: added },
+    ] {
+        cluster.groups.root(&RootCommand::Drives(command));
+    }
+    let removed = &view.borrow().nodes[&node].drives[1];
+    assert_eq!(removed.duty, DriveDuty::Removed);
+}
+
 #[tokio::test]
 async fn a_drain_without_room_elsewhere_is_refused_with_numbers() {
     let (cluster, mut client) = cluster(6).await;
@@ -546,6 +572,7 @@ async fn a_drain_without_room_elsewhere_is_refused_with_numbers() {
         node.drives[0].drive
     };
     cluster.drives.fill(seventh);
+    had_another_drive(&cluster, seventh);
     let drain = v1::SetNodeDutyRequest {
         node: "node-2".to_owned(),
         duty: NodeDuty::Draining.into(),

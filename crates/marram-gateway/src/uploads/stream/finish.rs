@@ -13,15 +13,11 @@ use super::{look, run, stream_of};
 use crate::core::Core;
 use crate::groups::GroupError;
 use crate::objects::mutate;
-use crate::pace;
 use crate::put::Known;
-use crate::uploads::complete::{CompleteError, answer};
+use crate::uploads::complete::{CompleteError, answer, while_it_changes};
 use crate::uploads::whole::WholeError;
 use crate::uploads::{Named, Placed};
 use crate::validate::{self, InvalidField};
-
-/// How often the write is looked at anew when something of it was recorded meanwhile.
-const TRIES_MAX: u32 = 5;
 
 /// What is asked, checked.
 struct Asked {
@@ -63,18 +59,7 @@ pub(crate) async fn finish(
     )?;
     let asked = checked(request)?;
     let placed = named.place(core).await?;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match attempt(core, &placed, &asked).await {
-            Err(CompleteError::Refused(Refusal::Upload(UploadRefusal::Changed)))
-                if tries < TRIES_MAX =>
-            {
-                pace::seal_poll().await;
-            }
-            done => return done,
-        }
-    }
+    while_it_changes(|| attempt(core, &placed, &asked)).await
 }
 
 async fn attempt(

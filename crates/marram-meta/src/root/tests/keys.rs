@@ -97,6 +97,11 @@ fn rotations_keep_every_secret_for_its_overlap() {
     };
     for secret in 1..=4 {
         done(&mut root, rotate(secret, u64::MAX));
+        let key = root.view().access_keys["MARRAM"].clone();
+        // Delivered again, at once or late, it changes nothing.
+        done(&mut root, rotate(secret, u64::MAX));
+        done(&mut root, rotate(1, 0));
+        assert_eq!(root.view().access_keys["MARRAM"], key);
     }
     assert_eq!(
         refused(&mut root, rotate(5, u64::MAX)),
@@ -114,11 +119,15 @@ fn rotations_keep_every_secret_for_its_overlap() {
 fn grants_come_and_go_and_void_what_was_derived_from_them() {
     let mut root = Root::ready(3, 3);
     done(&mut root, create("SOME", "read:photos"));
-    assert_eq!(
-        refused(&mut root, create("SOME", "read:photos")),
-        KeyRefusal::Exists
-    );
-    let before = root.view().access_keys["SOME"].revision;
+    let made = root.view().access_keys["SOME"].clone();
+    done(&mut root, create("SOME", "read:photos"));
+    assert_eq!(root.view().access_keys["SOME"], made, "delivered again");
+    let mut another = create("SOME", "read:photos");
+    if let KeyCommand::Create { wrapped_secret, .. } = &mut another {
+        *wrapped_secret = vec![8];
+    }
+    assert_eq!(refused(&mut root, another), KeyRefusal::Exists);
+    let before = made.revision;
     let mut other = change("SOME");
     other.add = vec!["write:photos/a".parse().unwrap()];
     other.remove = vec!["read:photos".parse().unwrap()];

@@ -126,7 +126,9 @@ pub(super) struct Source<'a> {
     codec: Arc<dyn Codec>,
     /// The shard itself at its place.
     copy: Option<DriveId>,
-    /// The others that may be there, the better ones first.
+    /// The same where the row says that it is missing: the last thing to try.
+    doubted: Option<DriveId>,
+    /// The others that may be there, those that the row says are missing at the end.
     others: Vec<u8>,
 }
 
@@ -136,30 +138,38 @@ impl<'a> Source<'a> {
         let extent = &wanted.extent;
         let up = |shard: u8| {
             let drive = wanted.places[usize::from(shard)];
-            (!extent.is_missing(shard) && sources.is_up(drive)).then_some(drive)
+            sources.is_up(drive).then_some(drive)
         };
+        let place = up(wanted.shard).filter(|place| *place != target);
+        let is_doubted = extent.is_missing(wanted.shard);
         let others = extent.shards().map(|(shard, _)| shard);
+        let mut others: Vec<u8> = others
+            .filter(|shard| *shard != wanted.shard && up(*shard).is_some())
+            .collect();
+        others.sort_by_key(|shard| extent.is_missing(*shard));
         Self {
             sources,
             wanted,
             codec: codec_for(extent.profile),
-            copy: up(wanted.shard).filter(|place| *place != target),
-            others: others
-                .filter(|shard| *shard != wanted.shard && up(*shard).is_some())
-                .collect(),
+            copy: place.filter(|_| !is_doubted),
+            doubted: place.filter(|_| is_doubted),
+            others,
         }
     }
 
     /// The bytes of a range; none when neither the place nor enough others can be read.
     pub(super) async fn range(&mut self, range: Range<u64>) -> Option<Bytes> {
+        let shard = shard_id(self.wanted, self.wanted.shard);
         if let Some(place) = self.copy {
-            let shard = shard_id(self.wanted, self.wanted.shard);
             if let Some(bytes) = copy(self.sources, place, shard, range.clone()).await {
                 return Some(bytes);
             }
             self.copy = None;
         }
-        self.compute(range).await
+        if let Some(bytes) = self.compute(range.clone()).await {
+            return Some(bytes);
+        }
+        copy(self.sources, self.doubted?, shard, range).await
     }
 
     async fn compute(&mut self, range: Range<u64>) -> Option<Bytes> {
@@ -190,6 +200,9 @@ impl<'a> Source<'a> {
             }
         };
         let candidates = self.others.clone();
+        if candidates.len() < need {
+            return None;
+        }
         let mut spare = candidates.iter().skip(need);
         let mut asked: FuturesUnordered<_> =
             candidates.iter().take(need).map(|s| ask(*s)).collect();

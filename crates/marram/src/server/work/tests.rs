@@ -297,6 +297,29 @@ async fn any_k_others_give_a_shard_back_and_fewer_do_not() {
     assert!(bench.holds(5, 4).await);
 }
 
+/// The row says so since they were looked for in vain at one time: what is there now is what was written.
+#[tokio::test]
+async fn shards_that_are_said_to_be_missing_are_the_last_sources() {
+    let mut bench = Bench::new("3+2", (7 << 20) + 12_345).await;
+    let target = bench.target();
+    bench.extent.missing = 0b0_0101;
+    assert_eq!(bench.restore(target, 0).await, (Held, bench.len()));
+    assert!(bench.holds(target, 0).await);
+    bench.lose(target).await;
+    // Two others are left that nothing is said of: with the third one it can be computed.
+    bench.lose(5).await;
+    assert_eq!(bench.restore(target, 0).await, (Held, bench.len()));
+    assert!(bench.holds(target, 0).await);
+    bench.lose(target).await;
+    // With one more gone, only the shard itself is left.
+    bench.lose(4).await;
+    assert_eq!(bench.restore(target, 0).await, (Held, bench.len()));
+    assert!(bench.holds(target, 0).await);
+    bench.lose(target).await;
+    bench.lose(1).await;
+    assert_eq!(bench.restore(target, 0).await, (NoSource, 0));
+}
+
 #[tokio::test]
 async fn copies_and_the_smallest_extent() {
     let bench = Bench::new("1+2", 1).await;
