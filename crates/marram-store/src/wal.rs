@@ -244,11 +244,12 @@ impl Wal {
         }
         let segment_bytes = options.segment_bytes.max(SEGMENT_BYTES_MIN);
         let mut log = recover::recover(vfs.as_ref(), dir, segment_bytes, options.cache_bytes)?;
-        let fits = segment::fitting(vfs.as_ref(), dir, segment_bytes, SEGMENT_BYTES_MIN);
+        let bytes_min = log.first_bytes().max(SEGMENT_BYTES_MIN);
+        let fits = segment::fitting(vfs.as_ref(), dir, segment_bytes, bytes_min);
         let fits = fits.map_err(|source| match source {
             full if segment::is_full(&full) => WalError::NoSpace {
                 path: dir.to_owned(),
-                bytes: SEGMENT_BYTES_MIN,
+                bytes: bytes_min,
             },
             other => io(other),
         })?;

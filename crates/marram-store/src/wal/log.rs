@@ -375,6 +375,13 @@ impl Log {
         }
     }
 
+    /// What a new segment begins with: no segment may be shorter.
+    pub(super) fn first_bytes(&self) -> u64 {
+        let states = self.groups.keys().map(|group| self.encode_state(*group));
+        let records = states.map(|state| record::len_with(state.len()) as u64);
+        RECORDS_AT + records.sum::<u64>()
+    }
+
     fn encode_state(&self, group: GroupId) -> Vec<u8> {
         let state = self.state(group);
         let mut out = Writer::new();

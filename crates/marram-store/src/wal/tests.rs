@@ -410,7 +410,7 @@ fn a_failed_drive_ends_the_log_and_says_so() {
         let told = told.clone();
         move |_| told.store(true, Ordering::SeqCst)
     });
-    let faults = crate::testing::FaultVfs::new();
+    let faults = FaultVfs::new();
     let wal = Wal::open(faults.clone(), dir.path(), options).expect("new log");
     append(&wal, GroupId(1), vec![entry(1, 0, 10)]);
     faults.fail_syncs(true);
@@ -428,7 +428,7 @@ fn a_failed_drive_ends_the_log_and_says_so() {
 #[test]
 fn a_tail_that_was_never_synced_is_durable_once_the_log_is_open_again() {
     let dir = tempfile::tempdir().expect("temp dir");
-    let faults = crate::testing::FaultVfs::new();
+    let faults = FaultVfs::new();
     assert!(!Wal::exists(faults.as_ref(), dir.path()));
     let wal = Wal::open(faults.clone(), dir.path(), options()).expect("new log");
     append(&wal, GroupId(1), vec![entry(1, 0, 5000)]);
@@ -459,7 +459,7 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().expect("temp dir");
         let after = tempfile::tempdir().expect("temp dir");
-        let faults = crate::testing::FaultVfs::new();
+        let faults = FaultVfs::new();
         let wal = Wal::open(faults.clone(), dir.path(), options()).expect("new log");
         let group = GroupId(2);
         let whole: Vec<_> = (0..).zip(&lens).map(|(i, len)| entry(1, i, *len)).collect();
@@ -607,6 +607,33 @@ fn a_log_without_a_reserve_begins_as_short_as_the_drive_has_space() {
     assert_eq!(segments(dir.path()), before);
     faults.limit_space(None);
     assert_eq!(open(dir.path()).expect("opens").groups(), [GroupId(1)]);
+}
+
+#[test]
+fn no_segment_is_shorter_than_what_it_begins_with() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let faults = FaultVfs::new();
+    let long = WalOptions {
+        segment_bytes: 8 * SEGMENT,
+        ..options()
+    };
+    let wal = Wal::open(faults.clone(), dir.path(), long.clone()).expect("new log");
+    let vote = Bytes::from(vec![7; 100]);
+    for group in 1..=600 {
+        durable(|done| wal.save_vote(GroupId(group), vote.clone(), done)).expect("saved");
+    }
+    drop(wal);
+    std::fs::remove_file(dir.path().join("reserve")).expect("an earlier release kept none");
+    faults.limit_space(Some(SEGMENT));
+    let full = Wal::open(faults.clone(), dir.path(), long.clone()).expect_err("the votes alone");
+    let needs_more = |bytes| (SEGMENT + 1..2 * SEGMENT).contains(&bytes);
+    assert!(
+        matches!(full, WalError::NoSpace { bytes, .. } if needs_more(bytes)),
+        "{full}"
+    );
+    faults.limit_space(Some(2 * SEGMENT));
+    let wal = Wal::open(faults.clone(), dir.path(), long).expect("it opens");
+    assert_eq!(wal.groups().len(), 600);
 }
 
 /// A crash between taking the reserve and the segment's name leaves a half-made file, which goes.
