@@ -71,7 +71,7 @@ fn drop_lost(
     files: &[(u64, Class)],
 ) -> Result<(), OpenError> {
     let gone = |seq: &u64| files.binary_search_by_key(seq, |(seq, _)| *seq).is_err();
-    let lost: Vec<u64> = known.keys().copied().filter(gone).collect();
+    let mut lost: Vec<u64> = known.keys().copied().filter(gone).collect();
     if lost.is_empty() {
         return Ok(());
     }
@@ -82,7 +82,12 @@ fn drop_lost(
         }
         true
     })?;
-    tracing::warn!(drive = %store.options.id, ?lost, "segments of the drive are missing");
+    // Those in which nothing lived were removed by the keeper.
+    let alive = |seq: &u64| known[seq].live_runs > 0 || !known[seq].sealed;
+    lost.retain(alive);
+    if !lost.is_empty() {
+        tracing::warn!(drive = %store.options.id, ?lost, "segments of the drive are missing");
+    }
     store.committed(store.index.apply(&changes))?;
     Ok(())
 }

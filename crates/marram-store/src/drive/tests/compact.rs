@@ -225,7 +225,14 @@ fn a_crash_at_any_step_loses_nothing_and_the_compaction_is_taken_up_again() {
         runtime.block_on(objects.check(&again, true));
         steps.insert(step);
     }
-    let all = ["written", "synced", "shown", "checkpointed", "removed"];
+    let all = [
+        "written",
+        "synced",
+        "shown",
+        "checkpointed",
+        "unlinked",
+        "removed",
+    ];
     assert_eq!(steps, all.into(), "every step was cut off");
     runtime.block_on(objects.check(&drive, true));
 }
