@@ -46,6 +46,17 @@ struct Reads {
     active: BTreeMap<GroupId, BTreeMap<u64, Active>>,
 }
 
+impl Reads {
+    fn take(&mut self, group: GroupId, number: u64) -> Option<Active> {
+        let of_group = self.active.get_mut(&group)?;
+        let active = of_group.remove(&number);
+        if of_group.is_empty() {
+            self.active.remove(&group);
+        }
+        active
+    }
+}
+
 /// The reads of this server that are under way.
 #[derive(Debug)]
 pub(crate) struct LongReads {
@@ -121,25 +132,23 @@ impl LongReads {
 }
 
 impl Held {
-    /// The object was looked up again: what was displaced before that is not needed.
+    /// The object was looked up again: what was displaced before that is not needed. It is of another group
+    /// then where its bucket was made anew.
     pub(super) fn look_again(&mut self, seen: Seen) {
         let mut reads = self.reads.lock();
-        let of_group = reads.active.get_mut(&self.group);
-        if let Some(active) = of_group.and_then(|active| active.get_mut(&self.number)) {
-            active.index = seen.index;
-        }
+        let Some(mut active) = reads.take(self.group, self.number) else {
+            return;
+        };
+        active.index = seen.index;
+        let of_group = reads.active.entry(seen.group).or_default();
+        of_group.insert(self.number, active);
+        self.group = seen.group;
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut reads = self.reads.lock();
-        if let Some(active) = reads.active.get_mut(&self.group) {
-            active.remove(&self.number);
-            if active.is_empty() {
-                reads.active.remove(&self.group);
-            }
-        }
+        self.reads.lock().take(self.group, self.number);
     }
 }
 
@@ -259,6 +268,11 @@ mod tests {
         drop(second);
         assert_eq!(oldest(LONG_AFTER * 2), Some(30));
         assert_eq!(oldest(OLDEST), None, "it is too old to be waited for");
+        // The bucket was made anew.
+        let group = GroupId(4);
+        first.look_again(Seen { group, index: 5 });
+        let all = reads.oldest(start + LONG_AFTER);
+        assert_eq!(all, BTreeMap::from([(group, 5)]));
         drop(first);
         assert!(reads.reads.lock().active.is_empty());
     }

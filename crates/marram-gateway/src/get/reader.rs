@@ -241,6 +241,10 @@ async fn look_again(
             }
             current => current.map(read_row).map_err(Into::into),
         },
+        // There was one: its reader has some of its bytes.
+        Err(LookupError::NotFound { .. } | LookupError::Deleted { .. }) if given.is_some() => {
+            Err(GetError::Changed)
+        }
         found => found.map(read_row).map_err(Into::into),
     }
 }

@@ -36,7 +36,8 @@ pub(super) fn raise(apply: &mut Apply<'_>, gc_floor: u64, read_floor: u64) -> Ob
 }
 
 /// Keeps what a server's long reads may still need. A read that is as old as the oldest upload may be is not
-/// waited for any more, nor one that comes too late: the floor has passed its look-up.
+/// waited for any more, nor one that comes too late: the floor has passed its look-up. But what is above the
+/// floor is kept then, for younger reads of the server: it names its oldest one only.
 pub(super) fn hold_reads(
     apply: &mut Apply<'_>,
     server: u64,
@@ -56,10 +57,11 @@ pub(super) fn hold_reads(
         return ObjectOutcome::Done;
     }
     let is_old = now_ms.saturating_sub(since_ms) >= READ_MS_MAX;
-    let is_late = index < state.read_floor || index > applied;
-    if is_old || is_late || state.reads.len() >= READERS_MAX {
+    if is_old || index > applied || state.reads.len() >= READERS_MAX {
         return ObjectOutcome::Superseded;
     }
+    let is_late = index < state.read_floor;
+    let index = index.max(state.read_floor);
     let until_ms = now_ms.saturating_add(for_ms.min(READ_HELD_MS_MAX));
     state.reads.push(HeldReads {
         server,
@@ -69,6 +71,9 @@ pub(super) fn hold_reads(
     });
     // Replicas agree about the order too.
     state.reads.sort_by_key(|held| held.server);
+    if is_late {
+        return ObjectOutcome::Superseded;
+    }
     ObjectOutcome::Done
 }
 

@@ -44,6 +44,7 @@ fn what_is_displaced_during_a_long_read_stays_until_it_ends() {
     group.run(&striped("a", 1, "4+2", 5));
     group.run(&striped("b", 2, "4+2", 6));
     group.run(&delete("b"));
+    group.run(&striped("c", 3, "4+2", 7));
     // A read of `a` was looked up now, and says so after a while.
     let looked_up = group.index;
     group.run(&delete("a"));
@@ -75,6 +76,10 @@ fn a_read_that_comes_too_late_or_is_too_old_is_not_waited_for() {
     let passed = raise(&mut group);
     let late = group.run(&hold(7, looked_up, 60_000));
     assert_eq!(late, ObjectOutcome::Superseded);
+    // Younger reads of the same server, which names its oldest one only, are waited for.
+    group.run(&delete("x"));
+    assert_eq!(raise(&mut group), passed);
+    group.run(&hold(7, 0, 0));
     let ahead = group.index + 10;
     assert_eq!(
         group.run(&hold(7, ahead, 60_000)),
@@ -171,7 +176,7 @@ proptest! {
                         }
                         ObjectOutcome::Superseded => {
                             prop_assert!(index < floor(&group));
-                            held.remove(&server);
+                            held.insert(server, (floor(&group), group.time_ms + for_ms));
                         }
                         other => panic!("{other:?}"),
                     }
