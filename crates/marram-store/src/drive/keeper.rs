@@ -33,7 +33,7 @@ pub(super) fn run(store: &Store) {
             books.changes > 0 || !books.empty.is_empty()
         };
         if dirty && !store.is_retired() {
-            checkpoint_or_report(store, Vec::new());
+            checkpoint_or_report(store, &[]);
         }
     }
 }
@@ -42,11 +42,11 @@ pub(super) fn run(store: &Store) {
 /// exact.
 pub(super) fn close(store: &Store) {
     if !store.is_retired() {
-        checkpoint_or_report(store, vec![Change::Clean(true)]);
+        checkpoint_or_report(store, &[Change::Clean(true)]);
     }
 }
 
-fn checkpoint_or_report(store: &Store, changes: Vec<Change>) {
+fn checkpoint_or_report(store: &Store, changes: &[Change]) {
     if let Err(error) = checkpoint(store, changes) {
         // Nothing acknowledged depends on it: the segments hold everything.
         tracing::error!(drive = %store.options.id, %error, "a checkpoint of the shard index failed");
@@ -56,7 +56,7 @@ fn checkpoint_or_report(store: &Store, changes: Vec<Change>) {
 /// Makes everything in the index durable, then unlinks empty segments: never before, or the index
 /// of a crash would name records that are gone. What the index has of such a segment, that nothing in it
 /// lives, goes last: a crash that leaves the file and not that would bring its dead records back.
-pub(super) fn checkpoint(store: &Store, changes: Vec<Change>) -> Result<(), IndexError> {
+pub(super) fn checkpoint(store: &Store, changes: &[Change]) -> Result<(), IndexError> {
     let mut books = store.books.lock();
     let (mut gone, mut returned) = (Vec::new(), 0);
     for seq in std::mem::take(&mut books.empty) {
@@ -70,7 +70,7 @@ pub(super) fn checkpoint(store: &Store, changes: Vec<Change>) -> Result<(), Inde
         }
     }
     books.changes = 0;
-    let result = store.index.checkpoint(&changes);
+    let result = store.index.checkpoint(changes);
     drop(books);
     store.committed(result)?;
     store.step("checkpointed");

@@ -76,18 +76,19 @@ fn drop_lost(
         return Ok(());
     }
     let mut changes: Vec<_> = lost.iter().copied().map(Change::RemoveSegment).collect();
+    // Those in which nothing lived were removed by the keeper.
+    lost.retain(|seq| known[seq].live_runs > 0 || !known[seq].sealed);
+    if lost.is_empty() {
+        store.committed(store.index.apply(&changes))?;
+        return Ok(());
+    }
     store.index.scan(keys_with(&[]), |key, row| {
         if lost.binary_search(&row.segment).is_ok() {
             changes.push(Change::RemoveRun(key));
         }
         true
     })?;
-    // Those in which nothing lived were removed by the keeper.
-    let alive = |seq: &u64| known[seq].live_runs > 0 || !known[seq].sealed;
-    lost.retain(alive);
-    if !lost.is_empty() {
-        tracing::warn!(drive = %store.options.id, ?lost, "segments of the drive are missing");
-    }
+    tracing::warn!(drive = %store.options.id, ?lost, "segments of the drive are missing");
     store.committed(store.index.apply(&changes))?;
     Ok(())
 }

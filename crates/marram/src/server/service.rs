@@ -145,7 +145,7 @@ impl NodeService {
     ) -> Result<(wire::ReadShardResponse, Bytes), RpcFailure> {
         let bytes = u64::from(request.length);
         if request.background {
-            let link = (!self.is_own(peer)).then_some(Lane::Sent);
+            let link = (!self.is_own(&peer)).then_some(Lane::Sent);
             turn(&self.pace, (DriveId(request.drive), link), bytes)?;
             return shards::read(&self.drives, request).await;
         }
@@ -165,7 +165,7 @@ impl NodeService {
     ) -> Result<wire::WriteRunResponse, RpcFailure> {
         let in_background = request.turn_bytes > 0;
         if in_background && payload.is_empty() {
-            let link = (!self.is_own(peer)).then_some(Lane::Received);
+            let link = (!self.is_own(&peer)).then_some(Lane::Received);
             let drive = DriveId(request.drive);
             turn(&self.pace, (drive, link), request.turn_bytes)?;
             return Ok(wire::WriteRunResponse {});
@@ -180,8 +180,8 @@ impl NodeService {
     }
 
     /// Whether a request came by the loopback: it takes nothing of the link.
-    fn is_own(&self, peer: Peer) -> bool {
-        matches!(peer, Peer::Node(node) if self.local.mesh.node() == Some(node))
+    fn is_own(&self, peer: &Peer) -> bool {
+        matches!(peer, Peer::Node(node) if self.local.mesh.node() == Some(*node))
     }
 
     /// A drive that is not there to take data takes no new shard, whatever a gateway's view says

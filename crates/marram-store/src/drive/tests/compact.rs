@@ -21,7 +21,7 @@ fn open_small(root: &Path) -> Drive {
 }
 
 fn checkpoint(drive: &Drive) {
-    keeper::checkpoint(&drive.0.store, Vec::new()).expect("checkpoint");
+    keeper::checkpoint(&drive.0.store, &[]).expect("checkpoint");
 }
 
 /// Takes all steps of the compaction of a segment.
