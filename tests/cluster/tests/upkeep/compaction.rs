@@ -38,6 +38,8 @@ async fn space_of_overwritten_small_objects_comes_back() {
         nodes: 3,
         segment_mib: SEGMENT_MIB,
         quick_garbage: true,
+        // What was overwritten goes when no upload can name it any more.
+        env: vec![("MARRAM_GC_FLOOR_LAG", "20".to_owned())],
         ..Options::default()
     };
     let mut cluster = Cluster::start(scratch.path(), &options);
