@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::begin::BeginCache;
 use crate::drives::{Conditions, Drives, Place, Suspicion};
-use crate::get::Reports;
+use crate::get::{LongReads, Reports};
 use crate::group_time::GroupTime;
 use crate::groups::{COMMAND_TIME, GroupError, Groups, QUERY_TIME, READ_BACK_TIME};
 use crate::layout::Standing;
@@ -109,6 +109,8 @@ pub(crate) struct Core {
     pub(crate) conditions: Conditions,
     /// Shards that reads found damaged or gone.
     pub(crate) reports: Reports,
+    /// Reads that are under way.
+    pub(crate) long_reads: LongReads,
     /// Those who watch objects.
     pub(crate) watch: Watch,
     places: Mutex<Arc<Places>>,
@@ -211,6 +213,7 @@ impl Core {
             group_time: GroupTime::default(),
             conditions: Conditions::default(),
             reports: Reports::default(),
+            long_reads: LongReads::default(),
             watch: Watch::new(seams.watchers),
             places,
             standing: Mutex::default(),
@@ -363,6 +366,18 @@ impl Core {
             .query(group, query, linearizable, QUERY_TIME)
             .await?;
         Ok(ObjectAnswer::decode(&answer.bytes)?)
+    }
+
+    /// Asks an object group, linearizably: the answer, and the group's applied index as of which it holds.
+    pub(crate) async fn ask_when(
+        &self,
+        group: GroupId,
+        query: &ObjectQuery,
+    ) -> Result<(ObjectAnswer, u64), GroupError> {
+        let query = query.encode().into();
+        let asked = self.groups.query(group, query, true, QUERY_TIME);
+        let answer = asked.await?;
+        Ok((ObjectAnswer::decode(&answer.bytes)?, answer.applied))
     }
 
     /// Has an object group carry out a mutation, once, however often it has to be sent.

@@ -32,6 +32,8 @@ pub(crate) struct Run {
     pub(crate) offset: u64,
     /// Its bytes.
     pub(crate) data: Bytes,
+    /// It is of work in the background, which was given its turn at the node.
+    pub(crate) in_background: bool,
 }
 
 /// A part of a shard, to be read.
@@ -41,6 +43,9 @@ pub(crate) struct Part {
     pub(crate) shard: ShardId,
     pub(crate) offset: u64,
     pub(crate) len: u32,
+    /// It is read for work in the background: when the node's pace lets it, [`DriveError::Overloaded`] until
+    /// then.
+    pub(crate) in_background: bool,
 }
 
 /// Why a drive did not do what it was asked.
@@ -143,6 +148,12 @@ pub(crate) trait Drives: Send + Sync {
 
     /// Writes a run; it is durable when this returns. The same run again changes nothing.
     async fn write(&self, run: Run, within: Duration) -> Result<(), DriveError>;
+
+    /// Asks whether so many bytes of work in the background may be written to a drive now.
+    ///
+    /// # Errors
+    /// [`DriveError::Overloaded`] until the node's pace lets them.
+    async fn turn(&self, place: Place, bytes: u64, within: Duration) -> Result<(), DriveError>;
 
     /// Reads a part: verified, and of the length asked for.
     async fn read(&self, part: Part, within: Duration) -> Result<Bytes, DriveError>;

@@ -29,6 +29,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::auth::AuthLayer;
 use crate::core::{Core, Seams};
 use crate::drives::Meshed;
+use crate::get::held;
 use crate::groups::Routed;
 use crate::nodes::MeshNodes;
 use crate::process::OwnProcess;
@@ -169,6 +170,7 @@ impl Gateway {
         let grace = Duration::from_secs(listener.limits.stop_grace_s);
         let ready = self.core.ready.clone();
         let health = health::server(&SERVICES, ready, stop.clone());
+        let keeping = held::keep(Arc::clone(&self.core));
         let services = services(self.core, health)?;
         let serving = serve_until(services, listener, stop.clone());
         let too_late = async {
@@ -180,6 +182,7 @@ impl Gateway {
         tokio::select! {
             served = serving => served?,
             () = too_late => tracing::warn!("calls were still running when the server stopped"),
+            () = keeping => {}
         }
         tasks.close();
         if tokio::time::timeout(grace, tasks.wait()).await.is_err() {

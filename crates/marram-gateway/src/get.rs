@@ -10,6 +10,7 @@
 mod emit;
 mod error;
 pub(crate) mod fetch;
+pub(crate) mod held;
 mod plan;
 mod range;
 mod ranges;
@@ -32,12 +33,13 @@ use tonic::codegen::BoxStream;
 
 use crate::auth::Caller;
 use crate::core::Core;
-use crate::objects::{Conditions, LookupError, ObjectName, lookup, lookup_version};
+use crate::objects::{Conditions, LookupError, ObjectName, lookup_to_read, lookup_version_to_read};
 use crate::status;
 use emit::Messages;
 use reader::{Reader, Which};
 
 pub(crate) use error::GetError;
+pub(crate) use held::LongReads;
 pub(crate) use ranges::run as ranges;
 pub(crate) use report::Reports;
 
@@ -55,9 +57,9 @@ pub(crate) async fn run(
     let name = ObjectName::new(request.bucket, request.key)?;
     let conditions = Conditions::new(request.conditions)?;
     let generation = request.generation.map(Generation);
-    let found = match generation {
-        None => lookup(&core, &name).await?,
-        Some(_) => lookup_version(&core, &name, generation).await?,
+    let (found, seen) = match generation {
+        None => lookup_to_read(&core, &name).await?,
+        Some(_) => lookup_version_to_read(&core, &name, generation).await?,
     };
     conditions.check(&found.row).map_err(LookupError::from)?;
     let asked = range::resolve(request.range, found.row.size)?;
@@ -81,7 +83,8 @@ pub(crate) async fn run(
         generation,
         conditions,
     };
-    let mut reader = Reader::new(core.clone(), which, found.row, asked)?;
+    let held = core.long_reads.begin(seen);
+    let mut reader = Reader::new(core.clone(), which, found.row, asked)?.holding(held);
     // The first step is read before the header is sent: an object that was overwritten meanwhile
     // can still be answered with its new version.
     let first = reader.first().await?;

@@ -25,7 +25,7 @@ pub(crate) use batch::delete_all;
 pub(crate) use conditions::{Conditions, Unmet};
 pub(crate) use list::{ListError, list};
 pub(crate) use mutate::mutate;
-pub(crate) use versions::{list_versions, lookup_version};
+pub(crate) use versions::{list_versions, lookup_version, lookup_version_to_read};
 
 /// Why an object was not found or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -128,19 +128,36 @@ impl ObjectName {
     }
 }
 
+/// Where something was looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) group: GroupId,
+    /// The group's applied index then.
+    pub(crate) index: u64,
+}
+
 /// The current version of an object, with its bytes where they are inline. Linearizable.
 pub(crate) async fn lookup(core: &Core, name: &ObjectName) -> Result<HeadAnswer, LookupError> {
+    Ok(lookup_to_read(core, name).await?.0)
+}
+
+/// The same, and as of when, for a read of its bytes (rules.md 28).
+pub(crate) async fn lookup_to_read(
+    core: &Core,
+    name: &ObjectName,
+) -> Result<(HeadAnswer, Seen), LookupError> {
     let bucket = core.bucket(&name.bucket).await?;
     let group = core.group_of(&bucket, &name.key)?;
     let query = ObjectQuery::Head {
         bucket: bucket.bucket,
         key: name.key.clone(),
     };
-    match core.ask(group, &query, true).await? {
-        ObjectAnswer::Head(Some(head)) => Ok(placed(head)),
+    let (answer, index) = core.ask_when(group, &query).await?;
+    match answer {
+        ObjectAnswer::Head(Some(head)) => Ok((placed(head), Seen { group, index })),
         ObjectAnswer::Head(None) if bucket.versioning != Versioning::Off => {
             // Whether it is deleted, or never was, stands beside the current versions.
-            lookup_version(core, name, None).await
+            lookup_version_to_read(core, name, None).await
         }
         ObjectAnswer::Head(None) => Err(LookupError::NotFound {
             bucket: name.bucket.clone(),

@@ -6,10 +6,11 @@
 //!         -> a look at every new shard -> one entry, which compares the old data id
 //! ```
 //! The object can be read and overwritten all the while; memory is bounded by two windows and two
-//! steps. A try that breaks off before its entry was sent removes what it wrote; one that sent it
+//! steps. Every byte is read and written at the pace of moves and repairs ([`paced`]). A try that breaks off before its entry was sent removes what it wrote; one that sent it
 //! never does (rules.md 27). Nothing is kept between tries, so that any server goes on at any time.
 
 mod look;
+pub(crate) mod paced;
 mod source;
 
 use std::collections::HashSet;
@@ -77,12 +78,15 @@ pub enum ReencodeError {
     NotNow(String),
 }
 
-/// How fast background work may go on this server.
+/// How fast background work may go over this server's link. The drives of all nodes, and the links of the
+/// others, are their nodes' to pace.
 #[async_trait]
 pub trait WorkPace: Send + Sync {
-    /// Waits until so many bytes may be read and written. What is given up meanwhile counts for
-    /// nothing.
-    async fn take(&self, bytes: u64);
+    /// Waits until so many bytes may come from other nodes. What is given up meanwhile counts for nothing.
+    async fn receive(&self, bytes: u64);
+
+    /// Waits until so many bytes may go to other nodes.
+    async fn send(&self, bytes: u64);
 
     /// Told when all of an extent is written and seen, right before its group is asked to take it.
     fn before_commit(&self) {}
@@ -253,7 +257,7 @@ async fn write_anew(
 ) -> Result<Vec<NewExtent>, Stop> {
     let place = Arc::new(Some(core.memory.transfer()?));
     let begin = Begin::at(core, job.group, job.bucket).await?;
-    let mut source = ExtentSource::new(core, pace, old.extent, job.profile)?;
+    let mut source = ExtentSource::new(core, pace, old.extent)?;
     let view = core.view();
     let bucket = view.buckets.values().find(|b| b.bucket == job.bucket);
     let wanted = Wanted {

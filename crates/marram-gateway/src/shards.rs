@@ -58,6 +58,7 @@ pub(crate) async fn read(
     let place = core.places().place(ticket.drive);
     let place = place.filter(|place| core.drives.is_near(place.node));
     let part = Part {
+        in_background: false,
         place: place.ok_or(ShardError::Elsewhere)?,
         shard: ticket.shard,
         offset: request.offset,

@@ -25,7 +25,7 @@ use crate::core::{Core, Seams};
 use crate::gateway::{ApiListener, Gateway, ServeError};
 use crate::secret::Kek;
 
-pub(crate) use drives::FakeDrives;
+pub(crate) use drives::{FakeDrives, Turns};
 pub(crate) use groups::{FakeGroups, now_ms};
 pub(crate) use nodes::{FakeNodes, FakeProcess};
 

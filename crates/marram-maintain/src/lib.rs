@@ -20,6 +20,7 @@
 //! reencode    has extents encoded anew whose profile is not their bucket's, by the groups' leaders
 //! collect     floors and garbage queues, by the leaders of the groups
 //! scan        each node judges what its own drives hold
+//! compaction  each node has its drives give back the space of small records
 //! pace        how fast background work of a node may go
 //! drives      what a node has decided about its own drives (pure)
 //! scrub       each node reads its own drives through; replicas of groups compare their state
@@ -27,6 +28,7 @@
 //! ```
 
 mod collect;
+mod compaction;
 mod consensus;
 mod controller;
 mod drives;
@@ -47,6 +49,7 @@ mod vacate;
 mod voters;
 
 pub use collect::{Collector, GcLags};
+pub use compaction::{CompactDrives, CompactStep, Compactor};
 pub use consensus::{Consensus, ConsensusError, Members};
 pub use controller::Controller;
 pub use drives::{DriveGraces, Found, OwnDrive, drive_commands, drives_to_close};

@@ -136,6 +136,30 @@ impl Pace {
         self.pass(&self.entrance(lane), lane, bytes)
     }
 
+    /// Takes `bytes` of all of these lanes at once, or of none.
+    ///
+    /// # Errors
+    /// How long it is until they might pass the one that is not free.
+    pub fn try_take_all(
+        &self,
+        lanes: impl IntoIterator<Item = Lane>,
+        bytes: u64,
+    ) -> Result<(), Duration> {
+        let mut taken: Vec<Arc<Entrance>> = Vec::new();
+        for lane in lanes {
+            let entrance = self.entrance(lane);
+            if let Err(wait) = self.pass(&entrance, lane, bytes) {
+                // Who is refused asks again soon: it would fill up the free lanes with nothing.
+                for entrance in taken {
+                    locked(&entrance.bucket).give_back(bytes);
+                }
+                return Err(wait);
+            }
+            taken.push(entrance);
+        }
+        Ok(())
+    }
+
     /// Notes how long a request of the foreground took on this node.
     pub fn served(&self, kind: Foreground, bytes: u64, took: Duration) {
         let mut watched = self.watched();

@@ -38,6 +38,7 @@ pub use note::{FullPass, RunPlace, ScrubFindings, ScrubNote, ScrubStage};
 pub use replicas::{Compared, Comparisons, HashAnswer, ReplicaStates, Verdict, compare_replicas};
 
 use pass::Pass;
+pub(crate) use pass::tell_missing;
 
 /// How often it is looked whether a drive has come, or its time.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -47,6 +47,9 @@ pub const KEY_REMOVALS_SINCE: u8 = 4;
 /// The version of puts that say what was asked, where that is not their bytes: copies.
 pub const COPIES_SINCE: u8 = 4;
 
+/// The version of commands of long reads, and of group states that know of some.
+pub const LONG_READS_SINCE: u8 = 4;
+
 /// The version of commands about resumable writes, and of upload rows that tell of one.
 pub const WRITES_SINCE: u8 = 4;
 

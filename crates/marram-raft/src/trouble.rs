@@ -67,6 +67,7 @@ pub(crate) fn behind(error: &(dyn Error + 'static)) -> Trouble {
         return match error {
             WalError::Damaged { .. } => Trouble::Damaged,
             WalError::Io { source, .. } => of_io(source),
+            WalError::NoSpace { .. } => Trouble::Drive,
             _ => Trouble::Other,
         };
     }

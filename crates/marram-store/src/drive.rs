@@ -13,6 +13,7 @@
 //! writer     one thread per class: dedupe, place, write, sync, index, answer
 //! read       ranges to bytes, verified
 //! remove     deletes: holes for large records, whole segments for small ones
+//! compact    small records copied forward out of mostly dead segments
 //! scrub      everything read through, past the page cache
 //! note       a small file of the drive that outlives a crash
 //! keeper     checkpoints, unlinking of empty segments
@@ -35,6 +36,7 @@ use tokio::sync::oneshot;
 use crate::vfs::Vfs;
 
 mod buffer;
+mod compact;
 mod index;
 mod keeper;
 mod note;
@@ -49,6 +51,7 @@ mod store;
 mod tests;
 mod writer;
 
+pub use compact::{CompactError, CompactPage, Compactable};
 pub use index::IndexError;
 pub use scrub::{BadRun, RunAt, RunFault, ScrubPage};
 use store::Store;
@@ -296,6 +299,17 @@ pub struct CacheFigures {
     pub bytes: u64,
 }
 
+/// What compaction did since the drive was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CompactionFigures {
+    /// Segments that it emptied.
+    pub segments: u64,
+    /// Bytes of records that it copied.
+    pub copied_bytes: u64,
+    /// Bytes of packed segments that were removed, also of those that died by themselves.
+    pub returned_bytes: u64,
+}
+
 /// What is counted of a drive since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DriveFigures {
@@ -305,6 +319,8 @@ pub struct DriveFigures {
     pub small: QueueFigures,
     /// Bytes of packed records that nobody needs and whose segments are still there.
     pub dead_bytes: u64,
+    /// How such bytes came back.
+    pub compaction: CompactionFigures,
     /// Segment files that are kept open for reads.
     pub files: CacheFigures,
     /// Pages of the index.
@@ -390,8 +406,57 @@ impl Drive {
         }
         let queue = self.0.store.queue(Class::of(data.len()));
         let (reply, answer) = oneshot::channel();
-        queue.push(header, data, reply).await?;
+        queue.push(header, data, None, reply).await?;
         answer.await.unwrap_or(Err(PutError::Closed))
+    }
+
+    /// The segment to compact next; none when none is worth it, or the drive cannot hold the copies.
+    #[must_use]
+    pub fn compactable(&self) -> Option<Compactable> {
+        compact::next(&self.0.store)
+    }
+
+    /// Takes a step of the compaction of a segment: reads about `bytes_max` from `from` on (0 at first, then
+    /// [`CompactPage::next`]) and copies what still lives. Returns when the copies are durable and the index
+    /// names them. After the last step the segment goes with the next checkpoint. One segment at a time; a step
+    /// may be taken twice, and never has to be.
+    ///
+    /// # Errors
+    /// [`CompactError`]; everything can be read then as before.
+    pub async fn compact(
+        &self,
+        segment: u64,
+        from: u64,
+        bytes_max: u64,
+    ) -> Result<CompactPage, CompactError> {
+        let store = self.0.store.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            compact::read_page(&store, segment, from, bytes_max)
+        });
+        let (live, mut page) = read.await.unwrap_or(Err(ReadError::Closed))?;
+        let queue = self.0.store.queue(Class::Small);
+        let mut answers = Vec::with_capacity(live.len());
+        for run in live {
+            page.written_bytes += record::len_with(Class::Small, run.data.len()) as u64;
+            let (reply, answer) = oneshot::channel();
+            queue
+                .push(run.header, run.data, Some(run.from), reply)
+                .await?;
+            answers.push(answer);
+        }
+        for answer in answers {
+            answer.await.unwrap_or(Err(PutError::Closed))?;
+        }
+        if page.done {
+            let store = self.0.store.clone();
+            let left = tokio::task::spawn_blocking(move || compact::left_over(&store, segment));
+            page.bad = left.await.unwrap_or(Err(ReadError::Closed))?;
+            if compact::is_empty(&self.0.store, segment) {
+                let counts = &self.0.store.compaction;
+                counts.segments.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(page)
     }
 
     /// Reads `len` bytes of a shard from `offset`; every block touched is verified. The range may

@@ -21,9 +21,9 @@ pub mod wal;
 
 pub use backend::VfsBackend;
 pub use drive::{
-    BadRun, CacheFigures, Drive, DriveFigures, DriveLimits, DriveOptions, DriveStat, DriveState,
-    IndexError, OnDriveFatal, OpenError, PutError, QueueFigures, ReadError, RunAt, RunFault,
-    RunHeader, ScrubPage, ShardInfo,
+    BadRun, CacheFigures, CompactError, CompactPage, Compactable, CompactionFigures, Drive,
+    DriveFigures, DriveLimits, DriveOptions, DriveStat, DriveState, IndexError, OnDriveFatal,
+    OpenError, PutError, QueueFigures, ReadError, RunAt, RunFault, RunHeader, ScrubPage, ShardInfo,
 };
 pub use identity::{DriveRoot, Identity, IdentityError};
 pub use vfs::{FileLock, OpenMode, OsVfs, Space, Vfs, VfsFile};

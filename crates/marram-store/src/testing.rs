@@ -39,6 +39,8 @@ struct Faults {
     syncs_fail: AtomicBool,
     reads_fail: AtomicBool,
     writes_fail: AtomicBool,
+    /// Longest file that space is allocated for, where that is limited.
+    space: Mutex<Option<u64>>,
     syncs: AtomicU64,
     dirty: Mutex<BTreeMap<PathBuf, Dirty>>,
     /// Paths of open files, which follow renames.
@@ -63,6 +65,11 @@ impl FaultVfs {
     /// Makes every write fail, or succeed again.
     pub(crate) fn fail_writes(&self, fail: bool) {
         self.faults.writes_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// Lets no file get space for more than so many bytes, as on a full drive; `None` ends that.
+    pub(crate) fn limit_space(&self, bytes: Option<u64>) {
+        *self.faults.space.lock() = bytes;
     }
 
     /// Syncs of files so far.
@@ -99,7 +106,11 @@ fn copy_tree(from: &Path, to: &Path) {
         if item.file_type().expect("type").is_dir() {
             copy_tree(&item.path(), &target);
         } else {
-            std::fs::copy(item.path(), target).expect("copied");
+            match std::fs::copy(item.path(), target) {
+                // Removed meanwhile by another thread: gone in the crash as well.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                copied => drop(copied.expect("copied")),
+            }
         }
     }
 }
@@ -253,6 +264,10 @@ impl VfsFile for FaultFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
+        let most = *self.faults.space.lock();
+        if most.is_some_and(|most| len > most && self.len().is_ok_and(|now| now < len)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.inner.allocate(len)
     }
 

@@ -133,6 +133,18 @@ pub enum WalError {
         /// The last entry held.
         last: Option<u64>,
     },
+    /// The drive is full to the last bytes, and the log holds no reserve there. Nothing was written.
+    #[error(
+        "raft log {path}: the drive is full; the log needs {bytes} bytes to begin: remove something \
+         that is not Marram's from the drive, or enlarge it",
+        path = path.display()
+    )]
+    NoSpace {
+        /// Which folder.
+        path: PathBuf,
+        /// Bytes that are needed.
+        bytes: u64,
+    },
     /// A record larger than a segment holds. Nothing was written.
     #[error("a record of {bytes} bytes does not fit a log segment")]
     TooLarge {
@@ -232,7 +244,23 @@ impl Wal {
         }
         let segment_bytes = options.segment_bytes.max(SEGMENT_BYTES_MIN);
         let mut log = recover::recover(vfs.as_ref(), dir, segment_bytes, options.cache_bytes)?;
-        log.begin_segment();
+        let bytes_min = log.first_bytes().max(SEGMENT_BYTES_MIN);
+        let fits = segment::fitting(vfs.as_ref(), dir, segment_bytes, bytes_min);
+        let fits = fits.map_err(|source| match source {
+            full if segment::is_full(&full) => WalError::NoSpace {
+                path: dir.to_owned(),
+                bytes: bytes_min,
+            },
+            other => io(other),
+        })?;
+        if fits < segment_bytes {
+            tracing::error!(
+                dir = %dir.display(),
+                bytes = fits,
+                "the drive is full: the raft log begins a shorter segment"
+            );
+        }
+        log.begin_segment(fits);
         log.collect();
         let shared = Arc::new(Shared {
             vfs,
@@ -243,6 +271,7 @@ impl Wal {
             on_fatal: options.on_fatal,
         });
         writer::first_batch(&shared)?;
+        writer::keep_reserve(&shared);
         let thread = std::thread::Builder::new()
             .name("marram-wal".to_owned())
             .spawn({
@@ -338,10 +367,8 @@ impl Wal {
     #[must_use]
     pub fn usage(&self) -> (usize, u64) {
         let log = self.0.shared.log.lock();
-        (
-            log.segments.len(),
-            log.segments.len() as u64 * log.segment_bytes,
-        )
+        let bytes = log.segments.values().map(|segment| segment.bytes).sum();
+        (log.segments.len(), bytes)
     }
 
     /// Applies a change and hands it to the writer at once; `done` runs either way.

@@ -165,6 +165,9 @@ pub const REQUEST_RECORDS_SWEPT_PER_APPLY: usize = 16;
 pub const METADATA_FREE_BYTES_MIN: u64 = GIB / 2;
 /// A small metadata drive keeps one byte in so many free.
 pub const METADATA_FREE_SHARE: u64 = 20;
+/// Longest time for which a read keeps what it may still need of a version that was replaced or deleted
+/// meanwhile (rules.md 28): a day, as long as a write may take.
+pub const READ_MS_MAX: u64 = 24 * 3600 * 1000;
 /// Largest segment of the Raft log.
 pub const WAL_SEGMENT_BYTES_MAX: u64 = 64 * MIB as u64;
 /// Smallest segment of the Raft log: a few of the largest commands.

@@ -97,6 +97,7 @@ mod startup {
 /// paused.
 mod upkeep {
     mod capacity;
+    mod compaction;
     mod drives;
     mod garbage;
     mod kit;

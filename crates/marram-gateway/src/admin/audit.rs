@@ -134,6 +134,7 @@ async fn is_there(core: &Core, extent: &Extent, shard: u8, last: u64) -> Option<
     // Whatever the row says of it: readers ask for what is marked missing, too, when others do not suffice.
     let place = core.places().shard(extent, shard)?;
     let part = Part {
+        in_background: false,
         place,
         shard: ShardId {
             data: extent.data,

@@ -88,10 +88,27 @@ impl Drives for Meshed {
             offset: run.offset,
             codec: u32::from(CODEC_ID),
             matrix: u32::from(MATRIX_ID),
+            turn_bytes: if run.in_background {
+                run.data.len() as u64
+            } else {
+                0
+            },
         };
         let call = self
             .0
             .call::<WriteRun>(run.place.node, request, run.data, within);
+        call.await.map(|_| ()).map_err(|e| error(&e))
+    }
+
+    async fn turn(&self, place: Place, bytes: u64, within: Duration) -> Result<(), DriveError> {
+        let request = wire::WriteRunRequest {
+            drive: place.drive.0,
+            turn_bytes: bytes,
+            ..wire::WriteRunRequest::default()
+        };
+        let call = self
+            .0
+            .call::<WriteRun>(place.node, request, Bytes::new(), within);
         call.await.map(|_| ()).map_err(|e| error(&e))
     }
 
@@ -101,7 +118,7 @@ impl Drives for Meshed {
             shard: Some(part.shard.into()),
             offset: part.offset,
             length: part.len,
-            background: false,
+            background: part.in_background,
         };
         let call = self
             .0

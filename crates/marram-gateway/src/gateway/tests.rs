@@ -15,6 +15,7 @@ mod kit;
 mod lifecycle;
 mod limits;
 mod liveness;
+mod long_reads;
 mod objects;
 mod observed;
 mod once;

@@ -14,6 +14,7 @@ use super::report;
 use crate::core::Core;
 use crate::drives::{DriveError, Part};
 use crate::places::Places;
+use crate::reencode::{WorkPace, paced};
 
 type Fetches = FuturesUnordered<BoxFuture<'static, (Fetch, Result<Bytes, DriveError>)>>;
 
@@ -35,12 +36,18 @@ pub(crate) fn health(core: &Core, places: &Places, extent: &Extent, shard: u8) -
     }
 }
 
-/// Fetches a step: its bytes in order.
-pub(crate) async fn step(core: Arc<Core>, mut step: ReadStep) -> Result<Vec<Bytes>, Unreadable> {
+/// Fetches a step: its bytes in order. Work in the background has a pace: it waits for its turn at each
+/// drive, asks no others meanwhile, and says nothing of how fast the drives are.
+pub(crate) async fn step(
+    core: Arc<Core>,
+    mut step: ReadStep,
+    pace: Option<Arc<dyn WorkPace>>,
+) -> Result<Vec<Bytes>, Unreadable> {
     let mut fetches = Fetches::new();
     let mut asked: Vec<Fetch> = Vec::new();
+    let pace = pace.as_ref();
     let first = step.start()?;
-    send(&core, &step, first, &mut fetches, &mut asked);
+    send((&core, pace), &step, first, &mut fetches, &mut asked);
     let mut dawdling: Vec<Fetch> = Vec::new();
     let mut hedges = Hedges::default();
     let patience = core.conditions.hedge_after();
@@ -61,16 +68,16 @@ pub(crate) async fn step(core: Arc<Core>, mut step: ReadStep) -> Result<Vec<Byte
                         step.failed(fetch.shard)?
                     }
                 };
-                send(&core, &step, more, &mut fetches, &mut asked);
+                send((&core, pace), &step, more, &mut fetches, &mut asked);
             }
-            () = &mut hedge, if !asked.is_empty() => {
+            () = &mut hedge, if !asked.is_empty() && pace.is_none() => {
                 hedge.as_mut().reset(tokio::time::Instant::now() + patience);
                 if dawdling.is_empty() && core.conditions.may_hedge(asked.len()) {
                     dawdling.clone_from(&asked);
                     let more = step.hedge();
                     core.calls.hedged(more.len());
                     hedges.asked.extend(&more);
-                    send(&core, &step, more, &mut fetches, &mut asked);
+                    send((&core, pace), &step, more, &mut fetches, &mut asked);
                 }
             }
             // Nothing is on its way and the step is not ready: every shard left has failed.
@@ -108,7 +115,7 @@ fn unreadable(step: &ReadStep) -> Unreadable {
 
 /// Asks the drives of shards.
 fn send(
-    core: &Arc<Core>,
+    (core, pace): (&Arc<Core>, Option<&Arc<dyn WorkPace>>),
     step: &ReadStep,
     wanted: Vec<Fetch>,
     fetches: &mut Fetches,
@@ -121,7 +128,7 @@ fn send(
         let shard = step.shard_id(fetch.shard);
         let known_missing = step.extent().is_missing(fetch.shard);
         let pg = step.extent().pg;
-        let core = core.clone();
+        let (core, pace) = (core.clone(), pace.cloned());
         let fetching = async move {
             let Some(place) = place else {
                 return (fetch, Err(DriveError::NotFound));
@@ -131,11 +138,20 @@ fn send(
                 shard,
                 offset: fetch.offset,
                 len: u32::try_from(fetch.len).expect("a step has at most 8 MiB"),
+                in_background: pace.is_some(),
             };
             let started = Instant::now();
-            let within = core.conditions.fetch_deadline();
-            let answer = core.drives.read(part, within).await;
+            let answer = match &pace {
+                None => {
+                    core.drives
+                        .read(part, core.conditions.fetch_deadline())
+                        .await
+                }
+                Some(pace) => paced::read(&core, pace, part).await,
+            };
             match &answer {
+                Ok(_) if part.in_background => {}
+                Err(DriveError::Overloaded) if part.in_background => {}
                 Ok(_) => core.conditions.fetch_succeeded(started.elapsed()),
                 Err(DriveError::Corrupt | DriveError::NotFound) if known_missing => {}
                 // A bad or missing shard says nothing about the rest of the drive.

@@ -20,11 +20,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::emit::Messages;
+use super::held::Held;
 use super::reader::{Reader, Which};
 use super::{AT_ONCE_BYTES_MAX, GetError, MESSAGES_WAITING_MAX, range};
 use crate::convert;
 use crate::core::Core;
-use crate::objects::{Conditions, LookupError, ObjectName, lookup, lookup_version};
+use crate::objects::{Conditions, LookupError, ObjectName, lookup_to_read, lookup_version_to_read};
 use crate::status;
 use crate::validate::InvalidField;
 
@@ -43,9 +44,9 @@ pub(crate) async fn run(
     let name = ObjectName::new(request.bucket, request.key)?;
     let conditions = Conditions::new(request.conditions)?;
     check_count(request.ranges.len())?;
-    let found = match request.generation.map(Generation) {
-        None => lookup(&core, &name).await?,
-        asked => lookup_version(&core, &name, asked).await?,
+    let (found, seen) = match request.generation.map(Generation) {
+        None => lookup_to_read(&core, &name).await?,
+        asked => lookup_version_to_read(&core, &name, asked).await?,
     };
     conditions.check(&found.row).map_err(LookupError::from)?;
     let ranges = resolve(request.ranges, found.row.size)?;
@@ -61,6 +62,7 @@ pub(crate) async fn run(
         core: core.clone(),
         name,
         row: found.row,
+        _held: core.long_reads.begin(seen),
     };
     core.tasks.clone().spawn(async move {
         let _place = place;
@@ -151,6 +153,8 @@ struct OneVersion {
     core: Arc<Core>,
     name: ObjectName,
     row: VersionRow,
+    /// What is displaced since it was looked up is there until the last range is read.
+    _held: Held,
 }
 
 /// A range on its way, with its first bytes where it is small.

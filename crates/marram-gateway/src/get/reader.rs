@@ -11,14 +11,17 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use marram_erasure::GeometryError;
-use marram_meta::{Body, Extent, VersionRow, Versioning};
+use marram_meta::{Body, Extent, HeadAnswer, VersionRow, Versioning};
 use marram_object::{ReadPlan, Unreadable};
 use marram_types::Generation;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::held::Held;
 use super::{GetError, fetch};
 use crate::core::{Core, MEMORY_UNIT_BYTES};
-use crate::objects::{Conditions, LookupError, ObjectName, lookup, lookup_version};
+use crate::objects::{
+    Conditions, LookupError, ObjectName, Seen, lookup_to_read, lookup_version_to_read,
+};
 
 /// Steps of up to 8 MiB that are fetched while the client takes the one before.
 const STEPS_AHEAD_MAX: usize = 1;
@@ -55,6 +58,8 @@ pub(super) struct Reader {
     plans: u32,
     /// Memory of the step that was given last: the client is taking it.
     taken: VecDeque<OwnedSemaphorePermit>,
+    /// Keeps what is displaced while it lasts; none where a call of many ranges has one for all.
+    held: Option<Held>,
 }
 
 fn plan(row: &VersionRow, range: Range<u64>) -> Result<ReadPlan, GeometryError> {
@@ -85,7 +90,14 @@ impl Reader {
             ahead: FuturesOrdered::new(),
             plans: 1,
             taken: VecDeque::new(),
+            held: None,
         })
+    }
+
+    /// The same, which keeps what it may still need for as long as it lasts.
+    pub(super) fn holding(mut self, held: Held) -> Self {
+        self.held = Some(held);
+        self
     }
 
     pub(super) fn name(&self) -> &ObjectName {
@@ -149,7 +161,7 @@ impl Reader {
             let len = step.len();
             self.ahead.push_back(Box::pin(async move {
                 Fetched {
-                    pieces: fetch::step(core, step).await,
+                    pieces: fetch::step(core, step, None).await,
                     len,
                     _memory: memory,
                 }
@@ -179,7 +191,10 @@ impl Reader {
         tracing::info!(%error, "a read plan failed; the object is looked up again");
         let started = self.at > self.range.start;
         let given = started.then_some(self.row.generation);
-        let found = look_again(&self.core, &self.which, given).await?;
+        let (found, seen) = look_again(&self.core, &self.which, given).await?;
+        if let Some(held) = &mut self.held {
+            held.look_again(seen);
+        }
         if found.version != self.row.version {
             let whole = self.range == (0..self.row.size);
             let must_be_it = started || self.which.generation.is_some();
@@ -204,7 +219,7 @@ async fn look_again(
     core: &Core,
     which: &Which,
     given: Option<Generation>,
-) -> Result<VersionRow, GetError> {
+) -> Result<(VersionRow, Seen), GetError> {
     let kept = match given {
         None => None,
         Some(_) => {
@@ -214,18 +229,26 @@ async fn look_again(
         }
     };
     let found = match which.generation.or(kept) {
-        None => lookup(core, &which.name).await,
-        wanted => lookup_version(core, &which.name, wanted).await,
+        None => lookup_to_read(core, &which.name).await,
+        wanted => lookup_version_to_read(core, &which.name, wanted).await,
     };
     match found {
         // It was removed, or it is described anew: then the current version is the one that it was, with
         // the same data.
-        Err(LookupError::NoVersion { .. }) => match lookup(core, &which.name).await {
+        Err(LookupError::NoVersion { .. }) => match lookup_to_read(core, &which.name).await {
             Err(LookupError::NotFound { .. } | LookupError::Deleted { .. }) => {
                 Err(GetError::Changed)
             }
-            current => Ok(current?.row),
+            current => current.map(read_row).map_err(Into::into),
         },
-        found => Ok(found?.row),
+        // There was one: its reader has some of its bytes.
+        Err(LookupError::NotFound { .. } | LookupError::Deleted { .. }) if given.is_some() => {
+            Err(GetError::Changed)
+        }
+        found => found.map(read_row).map_err(Into::into),
     }
+}
+
+fn read_row((head, seen): (HeadAnswer, Seen)) -> (VersionRow, Seen) {
+    (head.row, seen)
 }

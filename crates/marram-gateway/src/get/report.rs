@@ -51,6 +51,7 @@ pub(crate) fn tell(core: &Arc<Core>, pg: PgId, place: Place, shard: ShardId, off
     let core = Arc::clone(core);
     tasks.spawn(async move {
         let part = Part {
+            in_background: false,
             place,
             shard,
             offset,

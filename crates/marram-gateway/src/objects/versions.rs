@@ -8,7 +8,7 @@ use marram_types::caps::KEY_BYTES_MAX;
 use marram_types::{BucketName, Generation};
 
 use super::list::merged;
-use super::{ListError, LookupError, ObjectName, placed};
+use super::{ListError, LookupError, ObjectName, Seen, placed};
 use crate::convert;
 use crate::core::Core;
 use crate::groups::GroupError;
@@ -22,6 +22,15 @@ pub(crate) async fn lookup_version(
     name: &ObjectName,
     asked: Option<Generation>,
 ) -> Result<HeadAnswer, LookupError> {
+    Ok(lookup_version_to_read(core, name, asked).await?.0)
+}
+
+/// The same, and as of when, for a read of its bytes (rules.md 28).
+pub(crate) async fn lookup_version_to_read(
+    core: &Core,
+    name: &ObjectName,
+    asked: Option<Generation>,
+) -> Result<(HeadAnswer, Seen), LookupError> {
     let record = core.bucket(&name.bucket).await?;
     let group = core.group_of(&record, &name.key)?;
     let query = ObjectQuery::Version {
@@ -29,12 +38,12 @@ pub(crate) async fn lookup_version(
         key: name.key.clone(),
         generation: asked,
     };
-    let ObjectAnswer::Version(found) = core.ask(group, &query, true).await? else {
+    let (ObjectAnswer::Version(found), index) = core.ask_when(group, &query).await? else {
         return Err(GroupError::Kind(group).into());
     };
     let (bucket, key) = (name.bucket.clone(), name.key.clone());
     match (found, asked) {
-        (VersionAnswer::Version { head, .. }, _) => Ok(placed(*head)),
+        (VersionAnswer::Version { head, .. }, _) => Ok((placed(*head), Seen { group, index })),
         (VersionAnswer::Marker { marker, .. }, None) => Err(LookupError::Deleted {
             bucket,
             key,

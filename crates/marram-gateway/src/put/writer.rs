@@ -31,6 +31,7 @@ use super::{Put, PutError, cleanup, plan};
 use crate::begin::Begin;
 use crate::core::{Core, MEMORY_UNIT_BYTES};
 use crate::drives::{DriveError, Place, Run};
+use crate::reencode::{WorkPace, paced};
 
 /// Runs on their way to drives.
 pub(super) type Runs = FuturesUnordered<BoxFuture<'static, EndedRun>>;
@@ -45,6 +46,11 @@ pub(super) struct EndedRun {
 
 /// Where the bytes of a write come from.
 pub(crate) trait Source: Send {
+    /// The pace of work in the background; none of what clients wait for.
+    fn pace(&self) -> Option<Arc<dyn WorkPace>> {
+        None
+    }
+
     /// The next bytes; nothing at the end, which is known to be the true one. What is given up while
     /// it waits loses no bytes.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, PutError>> + Send;
@@ -102,6 +108,7 @@ pub(crate) async fn write<S: Source>(
         runs: FuturesUnordered::new(),
         filling: Filling::new(first),
         ended: false,
+        pace: source.pace(),
     };
     let written = writer.write(source).await;
     if written.is_err() {
@@ -127,6 +134,8 @@ struct Writer {
     runs: Runs,
     filling: Filling,
     ended: bool,
+    /// Of work in the background.
+    pace: Option<Arc<dyn WorkPace>>,
 }
 
 impl Writer {
@@ -245,7 +254,7 @@ impl Writer {
             let run = write.run(target.shard);
             let first = places.place(target.drive);
             let second = target.also.map(|drive| places.place(drive));
-            let core = self.core.clone();
+            let (core, pace) = (self.core.clone(), self.pace.clone());
             let shard = write.shard_id(target.shard);
             let (pg, offset) = (write.pg, write.shard_offset);
             let memory = window.memory();
@@ -262,8 +271,9 @@ impl Writer {
                             pg,
                             offset,
                             data,
+                            in_background: pace.is_some(),
                         };
-                        write_run(&core, place, run).await
+                        write_run(&core, run, pace.as_ref()).await
                     }
                     None => RunOutcome::Failed,
                 };
@@ -297,11 +307,20 @@ fn join(mut pieces: Vec<Bytes>) -> Bytes {
     all.freeze()
 }
 
-async fn write_run(core: &Core, place: Place, run: Run) -> RunOutcome {
+async fn write_run(core: &Core, run: Run, pace: Option<&Arc<dyn WorkPace>>) -> RunOutcome {
     let started = Instant::now();
-    let shard = run.shard;
-    let within = core.conditions.run_deadline();
-    match core.drives.write(run, within).await {
+    let (place, shard) = (run.place, run.shard);
+    let written = match pace {
+        None => core.drives.write(run, core.conditions.run_deadline()).await,
+        Some(pace) => paced::write(core, pace, run).await,
+    };
+    match written {
+        // How long it waited for its turn says nothing about the drive.
+        Ok(()) if pace.is_some() => RunOutcome::Durable,
+        Err(error @ DriveError::Overloaded) if pace.is_some() => {
+            log_failure(place, shard, error);
+            RunOutcome::Failed
+        }
         Ok(()) => {
             core.calls.phase(Phase::Drive, started.elapsed());
             core.conditions

@@ -10,7 +10,7 @@ use futures::stream::FuturesOrdered;
 use marram_erasure::GeometryError;
 use marram_meta::Extent;
 use marram_object::{ReadPlan, Unreadable};
-use marram_types::{Crc64Nvme, Profile};
+use marram_types::Crc64Nvme;
 
 use crate::core::Core;
 use crate::get::fetch;
@@ -30,10 +30,6 @@ pub(super) struct ExtentSource {
     pieces: VecDeque<Bytes>,
     sum: Crc64Nvme,
     pace: Arc<dyn WorkPace>,
-    /// The profile that the bytes are written by.
-    written_as: Profile,
-    /// Bytes that the pace was not asked for yet.
-    owed: u64,
 }
 
 impl ExtentSource {
@@ -41,14 +37,11 @@ impl ExtentSource {
         core: &Arc<Core>,
         pace: &Arc<dyn WorkPace>,
         extent: Extent,
-        written_as: Profile,
     ) -> Result<Self, GeometryError> {
         let length = extent.length;
         Ok(Self {
             core: Arc::clone(core),
             pace: Arc::clone(pace),
-            written_as,
-            owed: 0,
             plan: ReadPlan::new(vec![extent], 0..length)?,
             ahead: FuturesOrdered::new(),
             pieces: VecDeque::new(),
@@ -68,15 +61,18 @@ impl ExtentSource {
             let Some(step) = self.plan.next_step(health) else {
                 return;
             };
-            // Each byte is read once and written as shards.
-            let (k, width) = (self.written_as.k() as u64, self.written_as.width() as u64);
-            self.owed += step.len() + step.len() * width / k;
-            self.ahead.push_back(Box::pin(fetch::step(core, step)));
+            let pace = Some(Arc::clone(&self.pace));
+            let fetching = fetch::step(core, step, pace);
+            self.ahead.push_back(Box::pin(fetching));
         }
     }
 }
 
 impl Source for ExtentSource {
+    fn pace(&self) -> Option<Arc<dyn WorkPace>> {
+        Some(Arc::clone(&self.pace))
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, PutError> {
         loop {
             if let Some(piece) = self.pieces.pop_front() {
@@ -87,10 +83,6 @@ impl Source for ExtentSource {
                 return Ok(Some(piece));
             }
             self.look_ahead();
-            if self.owed > 0 {
-                self.pace.take(self.owed).await;
-                self.owed = 0;
-            }
             match self.ahead.next().await {
                 None => return Ok(None),
                 Some(pieces) => self.pieces.extend(pieces?),

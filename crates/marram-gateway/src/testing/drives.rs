@@ -32,10 +32,36 @@ struct State {
     /// Runs until a node goes down.
     fuse: Option<(NodeId, usize)>,
     reads: usize,
+    turns: Turns,
     /// What their nodes know of the cluster, and act by at once.
     view: Option<watch::Receiver<Arc<ClusterView>>>,
     /// Gateways that nodes have heard.
     gateways: BTreeMap<NodeId, Vec<marram_proto::mesh::v1::HeardGateway>>,
+}
+
+/// What work in the background asked for, and was given.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turns {
+    /// So many are refused before any is given.
+    busy: usize,
+    /// How often it was refused.
+    pub(crate) refused: usize,
+    /// Bytes that it was given a turn for.
+    pub(crate) given: u64,
+    /// Bytes that it wrote.
+    pub(crate) written: u64,
+}
+
+impl Turns {
+    fn ask(&mut self, bytes: u64) -> Result<(), DriveError> {
+        if self.busy > 0 {
+            self.busy -= 1;
+            self.refused += 1;
+            return Err(DriveError::Overloaded);
+        }
+        self.given += bytes;
+        Ok(())
+    }
 }
 
 /// All drives.
@@ -150,6 +176,16 @@ impl FakeDrives {
         self.0.lock().shards.len()
     }
 
+    /// Refuses work in the background so many turns.
+    pub(crate) fn be_busy(&self, turns: usize) {
+        self.0.lock().turns.busy = turns;
+    }
+
+    /// What work in the background had.
+    pub(crate) fn turns(&self) -> Turns {
+        self.0.lock().turns
+    }
+
     /// Reads that were begun.
     pub(crate) fn reads(&self) -> usize {
         self.0.lock().reads
@@ -201,6 +237,9 @@ impl Drives for FakeDrives {
         if state.full.contains(&run.place.drive) {
             return Err(DriveError::Full);
         }
+        if run.in_background {
+            state.turns.written += run.data.len() as u64;
+        }
         state.nodes.insert(run.place.drive, run.place.node);
         state.pgs.insert(run.shard.data, run.pg);
         let shard = state
@@ -213,7 +252,19 @@ impl Drives for FakeDrives {
         Ok(())
     }
 
+    async fn turn(&self, place: Place, bytes: u64, _: Duration) -> Result<(), DriveError> {
+        let mut state = self.0.lock();
+        if state.down.contains(&place.node) {
+            return Err(DriveError::Away);
+        }
+        state.turns.ask(bytes)
+    }
+
     async fn read(&self, part: Part, within: Duration) -> Result<Bytes, DriveError> {
+        if part.in_background {
+            let mut state = self.0.lock();
+            state.turns.ask(u64::from(part.len))?;
+        }
         let stuck = {
             let mut state = self.0.lock();
             state.reads += 1;

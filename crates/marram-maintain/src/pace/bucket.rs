@@ -30,4 +30,9 @@ impl Bucket {
         self.tokens -= bytes as f64;
         Ok(())
     }
+
+    /// Takes back that `bytes` passed: they did not.
+    pub(super) fn give_back(&mut self, bytes: u64) {
+        self.tokens += bytes as f64;
+    }
 }

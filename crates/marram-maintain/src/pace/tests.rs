@@ -202,3 +202,18 @@ async fn no_lane_ever_stands() {
     );
     pace.take(drive(1), 1).await;
 }
+
+#[tokio::test]
+async fn of_several_lanes_all_are_taken_or_none() {
+    let pace = Pace::new(PaceSettings::default());
+    let gib = 1 << 30;
+    pace.take(Lane::Sent, gib).await;
+    for _ in 0..1000 {
+        let refused = pace.try_take_all([drive(1), Lane::Sent], gib);
+        assert!(refused.is_err(), "the link is in use");
+    }
+    // What was refused is not owed by the drive.
+    assert!(pace.try_take_all([drive(1), Lane::Received], gib).is_ok());
+    assert!(pace.try_take(drive(1), 1).is_err());
+    assert!(pace.try_take(Lane::Received, 1).is_err());
+}

@@ -84,25 +84,8 @@ impl<C: Consensus, D: ScrubDrives> Pass<'_, C, D> {
         Ok(told)
     }
 
-    /// Tells the shard's group that readers do not find it on this drive. Whether that is so: the
-    /// data may have been replaced meanwhile, or this may be a copy that nobody reads.
     async fn say_missing(&self, pg: PgId, shard: ShardId) -> Result<bool, ConsensusError> {
-        let command = ObjectCommand::ShardMissing {
-            pg,
-            data: shard.data,
-            shard: shard.slot,
-            at: self.drive,
-        };
-        let group = shard.data.group;
-        if !self.view.borrow().groups.contains_key(&group) {
-            tracing::warn!(target: "scrub", %group, %shard, "a shard of a group that this node has not heard of");
-            return Ok(false);
-        }
-        let outcome = self.consensus.propose_object(group, command).await?;
-        Ok(matches!(
-            outcome,
-            ObjectOutcome::Shard { missing: true, .. }
-        ))
+        tell_missing(self.consensus, self.view, (self.drive, pg, shard)).await
     }
 
     /// Compares a page of a group, or goes on to the next group, or ends the pass.
@@ -186,4 +169,29 @@ impl<C: Consensus, D: ScrubDrives> Pass<'_, C, D> {
         note.found.tickets += told;
         Ok(page.next)
     }
+}
+
+/// Tells the shard's group that readers do not find it on a drive. Whether that is so: the data may have
+/// been replaced meanwhile, or this may be a copy that nobody reads.
+pub(crate) async fn tell_missing<C: Consensus>(
+    consensus: &C,
+    view: &watch::Receiver<Arc<ClusterView>>,
+    (drive, pg, shard): (DriveId, PgId, ShardId),
+) -> Result<bool, ConsensusError> {
+    let command = ObjectCommand::ShardMissing {
+        pg,
+        data: shard.data,
+        shard: shard.slot,
+        at: drive,
+    };
+    let group = shard.data.group;
+    if !view.borrow().groups.contains_key(&group) {
+        tracing::warn!(target: "scrub", %group, %shard, "a shard of a group that this node has not heard of");
+        return Ok(false);
+    }
+    let outcome = consensus.propose_object(group, command).await?;
+    Ok(matches!(
+        outcome,
+        ObjectOutcome::Shard { missing: true, .. }
+    ))
 }

@@ -6,12 +6,44 @@ use super::event::EventsKept;
 use crate::kv::{KvError, KvRead, KvWrite, Table};
 use crate::stored::{StateError, Stored, load, store};
 
-/// Version 3 ends with how events are kept; of a group that keeps none, version 2 is written. Version 1
-/// was never released and is not read.
-const VERSION: u8 = 3;
+/// Version 4 ends with the long reads that are held, version 3 with how events are kept; of a group without
+/// either, version 2 is written. Version 1 was never released and is not read.
+const VERSION: u8 = 4;
+const WITHOUT_READS_VERSION: u8 = 3;
 const WITHOUT_EVENTS_VERSION: u8 = 2;
 
 const KEY: &[u8] = b"state";
+
+/// The long reads of one server (rules.md 28).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldReads {
+    /// Which, by the number that it drew when it started.
+    pub(crate) server: u64,
+    /// Data displaced after it stays.
+    pub(crate) index: u64,
+    /// Leader time since when that index, or an earlier one, is held.
+    pub(crate) since_ms: u64,
+    /// Until this leader time.
+    pub(crate) until_ms: u64,
+}
+
+impl Stored for HeldReads {
+    fn encode(&self, out: &mut Writer) {
+        out.u64_be(self.server)
+            .varint(self.index)
+            .varint(self.since_ms)
+            .varint(self.until_ms);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            server: from.u64_be()?,
+            index: from.varint()?,
+            since_ms: from.varint()?,
+            until_ms: from.varint()?,
+        })
+    }
+}
 
 /// A group's single values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +68,8 @@ pub(crate) struct GroupState {
     pub(crate) held_at: u64,
     /// How events are kept; none: none are.
     pub(crate) events: Option<EventsKept>,
+    /// Long reads, by their servers.
+    pub(crate) reads: Vec<HeldReads>,
 }
 
 impl GroupState {
@@ -51,7 +85,8 @@ impl GroupState {
 impl Stored for GroupState {
     fn encode(&self, out: &mut Writer) {
         let version = match self.events {
-            Some(_) => VERSION,
+            _ if !self.reads.is_empty() => VERSION,
+            Some(_) => WITHOUT_READS_VERSION,
             None => WITHOUT_EVENTS_VERSION,
         };
         out.u8(version)
@@ -64,7 +99,10 @@ impl Stored for GroupState {
             .varint(self.sweep_ms)
             .varint(self.held_until_ms)
             .varint(self.held_at);
-        if let Some(kept) = &self.events {
+        if version == VERSION {
+            out.option(self.events.as_ref(), |out, kept| kept.encode(out));
+            out.list(&self.reads, |out, held| held.encode(out));
+        } else if let Some(kept) = &self.events {
             kept.encode(out);
         }
     }
@@ -88,8 +126,12 @@ impl Stored for GroupState {
             held_until_ms: from.varint()?,
             held_at: from.varint()?,
             events: None,
+            reads: Vec::new(),
         };
-        if version >= VERSION {
+        if version == VERSION {
+            state.events = from.option(EventsKept::decode)?;
+            state.reads = from.list(HeldReads::decode)?;
+        } else if version == WITHOUT_READS_VERSION {
             state.events = Some(EventsKept::decode(from)?);
         }
         Ok(state)

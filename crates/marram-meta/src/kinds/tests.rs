@@ -11,7 +11,7 @@ use super::event::{EventPlace, EventsKept};
 use super::layout_row::LayoutRow;
 use super::noncurrent::{NoncurrentCursor, Past, PastHead};
 use super::object::{BodyKind, deser_body_kind, deser_head};
-use super::state::GroupState;
+use super::state::{GroupState, HeldReads};
 use super::upload_drop::{Dropped, UploadDrop};
 use super::{
     data_ref, extent, garbage, inline, layout_row, noncurrent, object, part, request, upload,
@@ -180,6 +180,30 @@ proptest! {
             held_until_ms: numbers[7],
             held_at: numbers[8],
             events: None,
+            reads: Vec::new(),
+        });
+        let held = |server| HeldReads {
+            server,
+            index: numbers[1],
+            since_ms: numbers[2],
+            until_ms: numbers[3],
+        };
+        round_trip(&GroupState {
+            applied: numbers[0],
+            reads: vec![held(numbers[4])],
+            ..GroupState::default()
+        });
+        round_trip(&GroupState {
+            read_floor: numbers[0],
+            reads: vec![held(numbers[4]), held(numbers[5])],
+            events: Some(EventsKept {
+                floor: EventPlace::behind(numbers[1]),
+                bytes: numbers[2],
+                oldest_ms: numbers[3],
+                for_ms: numbers[4],
+                bytes_max: numbers[5],
+            }),
+            ..GroupState::default()
         });
         round_trip(&GroupState {
             applied: numbers[0],

@@ -165,6 +165,11 @@ fn run_other(apply: &mut Apply<'_>, command: &ObjectCommand) -> Result<ObjectOut
             reencode::apply(apply, (*pg, *data), extents)
         }
         ObjectCommand::KeepEvents { for_ms, bytes } => Ok(events::keep(apply, *for_ms, *bytes)),
+        ObjectCommand::HoldReads {
+            server,
+            index,
+            for_ms,
+        } => Ok(floors::hold_reads(apply, *server, (*index, *for_ms))),
         ObjectCommand::HoldFloors { until_ms } => Ok(floors::hold(apply, *until_ms)),
         ObjectCommand::Tombstone(tombstone) => gone::tombstone(apply, tombstone),
         ObjectCommand::Upload(command) => upload::apply(apply, command),

@@ -13,8 +13,8 @@ use super::put_ref::{PutRef, get_precondition, put_precondition};
 use super::upload_command::UploadCommand;
 use super::version_command::VersionCommand;
 use crate::envelope::{
-    COMMAND_VERSION_OLDEST, COPIES_SINCE, Command, EVENTS_SINCE, LIFECYCLE_SINCE, QUOTA_SINCE,
-    TAGS_SINCE, VERSIONING_SINCE, WRITES_SINCE,
+    COMMAND_VERSION_OLDEST, COPIES_SINCE, Command, EVENTS_SINCE, LIFECYCLE_SINCE, LONG_READS_SINCE,
+    QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WRITES_SINCE,
 };
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
@@ -42,6 +42,7 @@ const TAG_HOLD_FLOORS: u8 = 150;
 const TAG_TOMBSTONE: u8 = 155;
 const TAG_JUDGE_VERSIONS: u8 = 139;
 const TAG_KEEP_EVENTS: u8 = 187;
+const TAG_HOLD_READS: u8 = 209;
 
 /// Where a new version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +190,16 @@ pub enum ObjectCommand {
         /// Milliseconds since 1970.
         until_ms: u64,
     },
+    /// Keeps what a server's long reads may still need, for a while: data that is displaced after `index`.
+    /// Takes the place of what the server held before (rules.md 28).
+    HoldReads {
+        /// The server, by a number that it drew when it started.
+        server: u64,
+        /// The applied index of the oldest of its reads' look-ups.
+        index: u64,
+        /// For how long, unless it is said again; 0: it has no such read any more.
+        for_ms: u64,
+    },
     /// Brings the root's decision that a node is about to be removed, or not any more (rules.md
     /// 25). The group takes it if its epoch is higher than what it knows of the drives.
     Tombstone(Tombstone),
@@ -253,6 +264,7 @@ impl Command for ObjectCommand {
         match self {
             Self::Version(_) => VERSIONING_SINCE,
             Self::KeepEvents { .. } => EVENTS_SINCE,
+            Self::HoldReads { .. } => LONG_READS_SINCE,
             Self::Annotate(_) => TAGS_SINCE,
             Self::Put { content, .. } if content.asked.is_some() => COPIES_SINCE,
             Self::Put { content, .. } if !content.tags.is_empty() => TAGS_SINCE,
@@ -445,6 +457,11 @@ impl Stored for ObjectCommand {
                 out.u8(TAG_HOLD_FLOORS).varint(*until_ms);
             }
             Self::Tombstone(tombstone) => tombstone.encode(out.u8(TAG_TOMBSTONE)),
+            Self::HoldReads {
+                server,
+                index,
+                for_ms,
+            } => put_two(out.u8(TAG_HOLD_READS).u64_be(*server), *index, *for_ms),
             Self::KeepEvents { for_ms, bytes } => put_two(out.u8(TAG_KEEP_EVENTS), *for_ms, *bytes),
             Self::JudgeVersions { bucket, after } => {
                 put_last(out.u8(TAG_JUDGE_VERSIONS).u64_be(bucket.0), after.as_ref());
@@ -473,25 +490,7 @@ impl Stored for ObjectCommand {
                 pool: PoolId(from.u16_be()?),
                 rows: from.list(|from| Ok((from.u16_be()?, PgRow::decode(from)?)))?,
             },
-            TAG_SHARD_PLACED => {
-                let (pg, data) = get_pair(from)?;
-                Self::ShardPlaced {
-                    pg,
-                    data,
-                    shard: from.u8()?,
-                    at: get_drives(from)?,
-                    seen: from.varint()?,
-                }
-            }
-            TAG_SHARD_MISSING => {
-                let (pg, data) = get_pair(from)?;
-                Self::ShardMissing {
-                    pg,
-                    data,
-                    shard: from.u8()?,
-                    at: DriveId(from.varint()?),
-                }
-            }
+            tag @ (TAG_SHARD_PLACED | TAG_SHARD_MISSING) => get_shard(tag, from)?,
             TAG_REENCODE => {
                 let (pg, data) = get_pair(from)?;
                 let extents = get_new_extents(from)?;
@@ -504,6 +503,11 @@ impl Stored for ObjectCommand {
             TAG_JUDGE_VERSIONS => Self::JudgeVersions {
                 bucket: BucketId(from.u64_be()?),
                 after: from.option(get_key)?,
+            },
+            TAG_HOLD_READS => Self::HoldReads {
+                server: from.u64_be()?,
+                index: from.varint()?,
+                for_ms: from.varint()?,
             },
             TAG_KEEP_EVENTS => Self::KeepEvents {
                 for_ms: from.varint()?,
@@ -521,4 +525,26 @@ impl Stored for ObjectCommand {
             other => return Err(unknown("object command", other)),
         })
     }
+}
+
+/// Reads where a shard is, or that it is nowhere, after its tag.
+fn get_shard(tag: u8, from: &mut Reader<'_>) -> Result<ObjectCommand, DecodeError> {
+    let (pg, data) = get_pair(from)?;
+    let shard = from.u8()?;
+    Ok(if tag == TAG_SHARD_PLACED {
+        ObjectCommand::ShardPlaced {
+            pg,
+            data,
+            shard,
+            at: get_drives(from)?,
+            seen: from.varint()?,
+        }
+    } else {
+        ObjectCommand::ShardMissing {
+            pg,
+            data,
+            shard,
+            at: DriveId(from.varint()?),
+        }
+    })
 }

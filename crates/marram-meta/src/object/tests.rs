@@ -5,6 +5,7 @@ mod attempts;
 mod events;
 mod gone;
 mod lifecycle;
+mod long_reads;
 mod messages;
 mod model;
 mod places;

@@ -105,6 +105,33 @@ pub const DRIVE_DEAD: Family = Family {
     from: From::Servers,
     help: "Bytes of packed records that nobody needs any more, kept by what is still needed of their segments",
 };
+/// Emptied by compaction.
+pub const DRIVE_COMPACTED: Family = Family {
+    name: "marram_drive_compacted_segments_total",
+    kind: Kind::Counter,
+    unit: Unit::None,
+    labels: &[DRIVE],
+    from: From::Servers,
+    help: "Segments of packed records that compaction emptied",
+};
+/// What that took.
+pub const DRIVE_COPIED: Family = Family {
+    name: "marram_drive_copied_bytes_total",
+    kind: Kind::Counter,
+    unit: Unit::Bytes,
+    labels: &[DRIVE],
+    from: From::Servers,
+    help: "Bytes of packed records that compaction copied out of segments that were mostly dead",
+};
+/// What it gave back.
+pub const DRIVE_RETURNED: Family = Family {
+    name: "marram_drive_returned_bytes_total",
+    kind: Kind::Counter,
+    unit: Unit::Bytes,
+    labels: &[DRIVE],
+    from: From::Servers,
+    help: "Bytes of packed segments that were removed, those that died by themselves included",
+};
 
 pub(super) const DRIVES: &[&Family] = &[
     &DRIVE_STATES,
@@ -114,6 +141,9 @@ pub(super) const DRIVES: &[&Family] = &[
     &DRIVE_RECORDS,
     &DRIVE_RUNS,
     &DRIVE_DEAD,
+    &DRIVE_COMPACTED,
+    &DRIVE_COPIED,
+    &DRIVE_RETURNED,
     &DRIVE_QUEUED_RUNS,
     &DRIVE_QUEUED,
     &DRIVE_SYNCS,

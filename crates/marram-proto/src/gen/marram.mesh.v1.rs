@@ -485,6 +485,10 @@ pub struct WriteRunRequest {
     /// The codec's matrix.
     #[prost(uint32, tag = "7")]
     pub matrix: u32,
+    /// For work in the background: how many bytes the run has. Without a payload it asks whether they may
+    /// come now: the peer's pace decides, RPC_CODE_OVERLOADED until then. The run that follows names them too.
+    #[prost(uint64, tag = "8")]
+    pub turn_bytes: u64,
 }
 /// The run is durable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

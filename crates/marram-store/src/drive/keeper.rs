@@ -1,9 +1,12 @@
 //! Checkpoints of the index, and the end of empty segments.
 
+use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::Class;
 use super::index::{Change, IndexError};
-use super::segment;
+use super::segment::{self, RECORDS_AT};
 use super::store::Store;
 
 /// More changes than this do not wait for the time of the next checkpoint: they bound what an
@@ -30,7 +33,7 @@ pub(super) fn run(store: &Store) {
             books.changes > 0 || !books.empty.is_empty()
         };
         if dirty && !store.is_retired() {
-            checkpoint_or_report(store, Vec::new());
+            checkpoint_or_report(store, &[]);
         }
     }
 }
@@ -39,11 +42,11 @@ pub(super) fn run(store: &Store) {
 /// exact.
 pub(super) fn close(store: &Store) {
     if !store.is_retired() {
-        checkpoint_or_report(store, vec![Change::Clean(true)]);
+        checkpoint_or_report(store, &[Change::Clean(true)]);
     }
 }
 
-fn checkpoint_or_report(store: &Store, changes: Vec<Change>) {
+fn checkpoint_or_report(store: &Store, changes: &[Change]) {
     if let Err(error) = checkpoint(store, changes) {
         // Nothing acknowledged depends on it: the segments hold everything.
         tracing::error!(drive = %store.options.id, %error, "a checkpoint of the shard index failed");
@@ -51,33 +54,59 @@ fn checkpoint_or_report(store: &Store, changes: Vec<Change>) {
 }
 
 /// Makes everything in the index durable, then unlinks empty segments: never before, or the index
-/// of a crash would name records that are gone.
-pub(super) fn checkpoint(store: &Store, mut changes: Vec<Change>) -> Result<(), IndexError> {
+/// of a crash would name records that are gone. What the index has of such a segment, that nothing in it
+/// lives, goes last: a crash that leaves the file and not that would bring its dead records back.
+pub(super) fn checkpoint(store: &Store, changes: &[Change]) -> Result<(), IndexError> {
     let mut books = store.books.lock();
-    let mut gone = Vec::new();
+    let (mut gone, mut returned) = (Vec::new(), 0);
     for seq in std::mem::take(&mut books.empty) {
         let empty = |row: &&super::index::SegmentRow| row.live_runs == 0 && row.sealed;
         if let Some(row) = books.segments.get(&seq).filter(empty).copied() {
             books.segments.remove(&seq);
-            changes.push(Change::RemoveSegment(seq));
+            if row.class == Class::Small {
+                returned += row.end.saturating_sub(RECORDS_AT);
+            }
             gone.push((row.class, seq));
         }
     }
     books.changes = 0;
-    let result = store.index.checkpoint(&changes);
+    let result = store.index.checkpoint(changes);
     drop(books);
     store.committed(result)?;
-    for (class, seq) in &gone {
+    store.step("checkpointed");
+    unlink(store, &gone)?;
+    store
+        .compaction
+        .returned_bytes
+        .fetch_add(returned, Ordering::Relaxed);
+    store.step("removed");
+    Ok(())
+}
+
+/// Removes the files of segments, then their rows.
+fn unlink(store: &Store, gone: &[(Class, u64)]) -> Result<(), IndexError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    for (class, seq) in gone {
         store.forget_open(*seq);
         let path = segment::path(&store.dir(), *class, *seq);
-        if let Err(error) = store.vfs.remove(&path) {
-            tracing::warn!(path = %path.display(), %error, "an empty segment stays");
+        match store.vfs.remove(&path) {
+            Ok(()) => rows.push(Change::RemoveSegment(*seq)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                rows.push(Change::RemoveSegment(*seq));
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "an empty segment stays");
+            }
         }
     }
-    if !gone.is_empty()
-        && let Err(error) = store.vfs.sync_dir(&store.dir())
-    {
+    if let Err(error) = store.vfs.sync_dir(&store.dir()) {
         store.sync_failed(&error);
+        return Ok(());
     }
-    Ok(())
+    store.step("unlinked");
+    // Durable with the next checkpoint; an open that finds such a row without its file drops it.
+    store.committed(store.index.apply(&rows))
 }

@@ -12,8 +12,13 @@ use super::record::{self, Header, PAGE_BYTES, Place};
 use super::store::{SegmentFile, Store};
 use super::{Class, ReadError, ShardInfo};
 
+/// How often a range is looked up for one read: its records may be moved while it is read, but each move
+/// takes a sync.
+const PLANS_MAX: usize = 4;
+
 /// A part of one run.
-struct Piece {
+#[derive(PartialEq, Eq)]
+pub(super) struct Piece {
     key: RunKey,
     row: RunRow,
     /// Bytes of the run that are wanted.
@@ -29,6 +34,29 @@ pub(super) fn read(
     len: usize,
 ) -> Result<Bytes, ReadError> {
     let pieces = plan(store, shard, offset, len)?;
+    read_planned(store, (shard, offset, len), pieces)
+}
+
+/// Reads what was looked up, also where it has gone elsewhere since.
+pub(super) fn read_planned(
+    store: &Store,
+    (shard, offset, len): (ShardId, u64, usize),
+    mut pieces: Vec<Piece>,
+) -> Result<Bytes, ReadError> {
+    for _ in 1..PLANS_MAX {
+        let read = read_pieces(store, &pieces, len);
+        let Err(error) = read else { return read };
+        // Compaction moves records: what was looked up may have gone to another segment since.
+        let again = plan(store, shard, offset, len)?;
+        if again == pieces {
+            return Err(error);
+        }
+        pieces = again;
+    }
+    read_pieces(store, &pieces, len)
+}
+
+fn read_pieces(store: &Store, pieces: &[Piece], len: usize) -> Result<Bytes, ReadError> {
     let mut pieces = pieces.iter();
     let (Some(first), rest) = (pieces.next(), pieces) else {
         return Ok(Bytes::new());
@@ -74,6 +102,18 @@ fn plan(store: &Store, shard: ShardId, offset: u64, len: usize) -> Result<Vec<Pi
         return Err(ReadError::NotFound { shard, offset: at });
     }
     Ok(pieces)
+}
+
+/// A lookup of a whole run.
+#[cfg(test)]
+pub(super) fn planned(key: RunKey, row: RunRow) -> Vec<Piece> {
+    let to = usize::try_from(row.len).expect("a run's length fits");
+    vec![Piece {
+        key,
+        row,
+        from: 0,
+        to,
+    }]
 }
 
 fn io_error(error: io::Error) -> ReadError {
@@ -168,6 +208,18 @@ pub(super) fn holds(store: &Store, key: RunKey, row: RunRow, data: &[u8]) -> Opt
         to,
     };
     read_piece(store, &piece).ok().map(|found| found == data)
+}
+
+/// Whether a run that the index names can be read.
+pub(super) fn is_sound(store: &Store, key: RunKey, row: RunRow) -> bool {
+    let to = usize::try_from(row.len).expect("a run's length fits");
+    let piece = Piece {
+        key,
+        row,
+        from: 0,
+        to,
+    };
+    read_piece(store, &piece).is_ok()
 }
 
 /// Where the last run of a shard ends. Runs may overlap, so the last key is not enough.

@@ -71,11 +71,17 @@ fn drop_lost(
     files: &[(u64, Class)],
 ) -> Result<(), OpenError> {
     let gone = |seq: &u64| files.binary_search_by_key(seq, |(seq, _)| *seq).is_err();
-    let lost: Vec<u64> = known.keys().copied().filter(gone).collect();
+    let mut lost: Vec<u64> = known.keys().copied().filter(gone).collect();
     if lost.is_empty() {
         return Ok(());
     }
     let mut changes: Vec<_> = lost.iter().copied().map(Change::RemoveSegment).collect();
+    // Those in which nothing lived were removed by the keeper.
+    lost.retain(|seq| known[seq].live_runs > 0 || !known[seq].sealed);
+    if lost.is_empty() {
+        store.committed(store.index.apply(&changes))?;
+        return Ok(());
+    }
     store.index.scan(keys_with(&[]), |key, row| {
         if lost.binary_search(&row.segment).is_ok() {
             changes.push(Change::RemoveRun(key));

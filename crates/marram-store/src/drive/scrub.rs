@@ -215,8 +215,9 @@ impl Reader<'_> {
             None => match store.vfs.open(&path, OpenMode::Existing) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    lose(store, seq);
-                    self.lost.insert(seq);
+                    if lose(store, seq) {
+                        self.lost.insert(seq);
+                    }
                     return Ok(Err(RunFault::Gone));
                 }
                 Err(error) => return Err(error),
@@ -322,11 +323,13 @@ fn header_of(bytes: &[u8], place: Place, key: RunKey, row: RunRow) -> Option<Hea
     (found == (key.shard, key.offset, u64::from(row.len))).then_some(header)
 }
 
-/// Takes a segment whose file is gone out of the index and the accounts.
-fn lose(store: &Store, seq: u64) {
-    let mut runs = 0;
+/// Takes a segment whose file is gone out of the index and the accounts. Says no when it was to go: it was
+/// empty, and the keeper has removed it.
+fn lose(store: &Store, seq: u64) -> bool {
+    let (mut runs, mut known) = (0, true);
     let result = store.change(|books| {
         if books.segments.remove(&seq).is_none() {
+            known = false;
             return Vec::new();
         }
         let mut changes = vec![Change::RemoveSegment(seq)];
@@ -344,6 +347,9 @@ fn lose(store: &Store, seq: u64) {
         changes
     });
     store.forget_open(seq);
+    if !known {
+        return false;
+    }
     let drive = store.options.id;
     match result {
         Ok(()) => tracing::error!(%drive, segment = seq, runs, "the file of a segment is gone"),
@@ -351,6 +357,7 @@ fn lose(store: &Store, seq: u64) {
             tracing::error!(%drive, segment = seq, %error, "a lost segment stays in the index");
         }
     }
+    true
 }
 
 /// For each shard with its length, whether the index has all of it.

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::index::{Change, Index, IndexError, SegmentRow};
+use super::compact::{Stuck, dead_bytes};
+use super::index::{Change, Index, IndexError, RunRow, SegmentRow};
 use super::segment::{self, RECORDS_AT};
 use super::{
-    CacheFigures, Class, DriveFigures, DriveOptions, DriveStat, DriveState, PutError, QueueFigures,
-    RunHeader,
+    CacheFigures, Class, CompactionFigures, DriveFigures, DriveOptions, DriveStat, DriveState,
+    PutError, QueueFigures, RunHeader,
 };
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 
@@ -46,6 +47,8 @@ pub(super) struct Books {
     pub(super) empty: Vec<u64>,
     /// Runs written or removed since the last checkpoint.
     pub(super) changes: u64,
+    /// Segments that a compaction could not empty.
+    pub(super) stuck: Stuck,
 }
 
 impl Books {
@@ -66,10 +69,12 @@ impl Books {
     }
 }
 
-/// One put on its way.
+/// One put on its way, or the copy of a record.
 pub(super) struct Job {
     pub(super) header: RunHeader,
     pub(super) data: Bytes,
+    /// Of a copy: the place that the index must still name when the copy is shown.
+    pub(super) copy_of: Option<RunRow>,
     pub(super) reply: oneshot::Sender<Result<(), PutError>>,
     /// Room in the queue, given back when the job ends.
     room: OwnedSemaphorePermit,
@@ -131,6 +136,7 @@ impl Queue {
         &self,
         header: RunHeader,
         data: Bytes,
+        copy_of: Option<RunRow>,
         reply: oneshot::Sender<Result<(), PutError>>,
     ) -> Result<(), PutError> {
         let units = data.len().div_ceil(QUEUE_UNIT_BYTES);
@@ -144,6 +150,7 @@ impl Queue {
         jobs.0.push_back(Job {
             header,
             data,
+            copy_of,
             reply,
             room,
         });
@@ -200,6 +207,25 @@ pub(super) struct Store {
     /// How often a segment was open already when it was read, and how often it had to be opened.
     file_hits: AtomicU64,
     file_misses: AtomicU64,
+    pub(super) compaction: CompactionCounts,
+    /// Called at each step that a crash could follow.
+    #[cfg(test)]
+    pub(super) on_step: Mutex<Option<StepHook>>,
+}
+
+/// What a test does at a step.
+#[cfg(test)]
+pub(super) type StepHook = Box<dyn FnMut(&'static str) + Send>;
+
+/// What compaction did since the drive was opened.
+#[derive(Debug, Default)]
+pub(super) struct CompactionCounts {
+    /// Segments that it emptied.
+    pub(super) segments: AtomicU64,
+    /// Bytes of records that it copied.
+    pub(super) copied_bytes: AtomicU64,
+    /// Bytes of packed segments that were removed, whoever emptied them.
+    pub(super) returned_bytes: AtomicU64,
 }
 
 impl Store {
@@ -231,7 +257,20 @@ impl Store {
             reads_failed: AtomicU64::new(0),
             file_hits: AtomicU64::new(0),
             file_misses: AtomicU64::new(0),
+            compaction: CompactionCounts::default(),
+            #[cfg(test)]
+            on_step: Mutex::default(),
         }
+    }
+
+    /// A place where a test looks what a crash would leave.
+    pub(super) fn step(&self, name: &'static str) {
+        #[cfg(test)]
+        if let Some(hook) = self.on_step.lock().as_mut() {
+            hook(name);
+        }
+        #[cfg(not(test))]
+        let _nobody_looks = (self, name);
     }
 
     /// Folder of the segments.
@@ -271,18 +310,15 @@ impl Store {
 
     /// What is counted of the drive.
     pub(super) fn figures(&self) -> DriveFigures {
-        let dead = |row: &SegmentRow| match row.class {
-            // Dead large records are holes.
-            Class::Large => 0,
-            Class::Small => row
-                .end
-                .saturating_sub(RECORDS_AT)
-                .saturating_sub(row.live_bytes),
-        };
         DriveFigures {
             large: self.large.figures(),
             small: self.small.figures(),
-            dead_bytes: self.books.lock().segments.values().map(dead).sum(),
+            dead_bytes: self.books.lock().segments.values().map(dead_bytes).sum(),
+            compaction: CompactionFigures {
+                segments: self.compaction.segments.load(Ordering::Relaxed),
+                copied_bytes: self.compaction.copied_bytes.load(Ordering::Relaxed),
+                returned_bytes: self.compaction.returned_bytes.load(Ordering::Relaxed),
+            },
             files: CacheFigures {
                 hits: self.file_hits.load(Ordering::Relaxed),
                 misses: self.file_misses.load(Ordering::Relaxed),
@@ -300,6 +336,12 @@ impl Store {
     /// The epoch of a segment that is open for reads.
     pub(super) fn open_epoch(&self, seq: u64) -> Option<u64> {
         self.open.lock().get(&seq).map(|segment| segment.epoch)
+    }
+
+    /// Segments that are open for reads.
+    #[cfg(test)]
+    pub(super) fn open_segments(&self) -> Vec<u64> {
+        self.open.lock().keys().copied().collect()
     }
 
     /// Ends the use of queues and wakes all threads.
@@ -366,6 +408,10 @@ impl Store {
         self.file_misses.fetch_add(1, Ordering::Relaxed);
         let opened = Arc::new(opened);
         self.keep_open(seq, opened.clone());
+        if !self.has_segment(seq) {
+            // Removed meanwhile: kept open, it would keep its space.
+            self.forget_open(seq);
+        }
         Ok(Some(opened))
     }
 
@@ -433,6 +479,26 @@ impl Store {
         let limits = &self.options.limits;
         let kept = capacity / 100 * (100 - limits.full_percent.min(100));
         (free.saturating_sub(kept.max(limits.free_bytes_min)), free)
+    }
+
+    /// Bytes that copies of records may take: what is free, not only what is free for shards (rules.md 21). A
+    /// new segment takes its whole length from the file system at once.
+    pub(super) fn room_for_copies(&self) -> u64 {
+        if self.options.limits.capacity.is_some() {
+            return self.space().1;
+        }
+        let segment_bytes = self.options.segment_bytes;
+        let free = self.vfs.space(&self.root).map_or(0, |space| space.free);
+        // One more segment stays for the log, where it is on the same drive.
+        if free >= 2 * segment_bytes {
+            return free;
+        }
+        let books = self.books.lock();
+        let open = books.segments.values().filter(|row| !row.sealed);
+        let small = open.filter(|row| row.class == Class::Small);
+        let left = small.map(|row| segment_bytes.saturating_sub(row.end)).max();
+        // Half of it: the footer takes its part.
+        left.unwrap_or(0) / 2
     }
 
     /// Remembers that a put found no room: the drive counts as full until there is as much.

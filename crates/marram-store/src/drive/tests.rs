@@ -11,6 +11,7 @@ use super::*;
 use crate::testing::FaultVfs;
 use crate::vfs::OsVfs;
 
+mod compact;
 mod faults;
 mod scrub;
 
@@ -405,7 +406,7 @@ fn space_of_deleted_records_returns_to_the_file_system() {
             .flat_map(|i| [shard(i, 0).data, shard(100 + i, 0).data])
             .collect();
         assert_eq!(drive.delete(ids).await.expect("deleted"), 48);
-        keeper::checkpoint(&drive.0.store, Vec::new()).expect("checkpoint");
+        keeper::checkpoint(&drive.0.store, &[]).expect("checkpoint");
         let left = blocks(dir.path());
         assert!(
             left <= 2 * SEGMENT + MIB as u64,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use marram_types::caps::BLOCK_BYTES;
@@ -28,7 +29,7 @@ pub(super) struct Head {
     pub(super) file: Arc<dyn VfsFile>,
     /// The same file past the page cache, where the file system can.
     pub(super) direct: Option<Arc<dyn VfsFile>>,
-    /// All records of the segment, dead ones included: its footer.
+    /// All records of the segment that were ever shown: its footer.
     pub(super) runs: Vec<(RunKey, RunRow)>,
 }
 
@@ -43,13 +44,22 @@ pub(super) struct Start {
 struct Written {
     key: RunKey,
     row: RunRow,
-    /// A row whose record cannot be read and is replaced.
-    replaced: Option<RunRow>,
+    over: Over,
     header: Vec<u8>,
     data: Bytes,
     replies: Vec<oneshot::Sender<Result<(), PutError>>>,
     /// The queue's room, kept until the record is durable.
     _room: OwnedSemaphorePermit,
+}
+
+/// What the index has for a run that is written.
+#[derive(Debug, Clone, Copy)]
+enum Over {
+    Nothing,
+    /// A record that cannot be read; it is replaced.
+    Unreadable(RunRow),
+    /// The record that this one is a copy of. It is replaced if it is still there; else the copy is dead.
+    CopyOf(RunRow),
 }
 
 struct Writer<'a> {
@@ -81,7 +91,7 @@ pub(super) fn run(store: &Store, start: Start) {
 
 /// What becomes of a job before anything is written.
 enum Verdict {
-    Write(Option<RunRow>),
+    Write(Over),
     /// The batch already writes the same.
     Join(usize),
     Answer(Result<(), PutError>),
@@ -90,12 +100,14 @@ enum Verdict {
 impl Writer<'_> {
     fn serve(&mut self, jobs: VecDeque<Job>) {
         let (mut room, free) = self.store.room();
-        for job in jobs {
+        let (copies, puts): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| job.copy_of.is_some());
+        for job in puts {
             let key = key_of(&job.header);
             match self.judge(key, &job.data) {
                 Verdict::Answer(result) => drop(job.reply.send(result)),
                 Verdict::Join(at) => self.batch[at].replies.push(job.reply),
-                Verdict::Write(replaced) => {
+                Verdict::Write(over) => {
                     let bytes = record::len_with(self.class, job.data.len()) as u64;
                     if bytes > room {
                         self.store.refuse(bytes);
@@ -103,8 +115,29 @@ impl Writer<'_> {
                         continue;
                     }
                     room -= bytes;
-                    self.write(key, job, replaced);
+                    self.write(key, job, over);
                 }
+            }
+        }
+        self.finish();
+        self.serve_copies(copies);
+    }
+
+    /// Copies have a batch of their own, so that no put and no copy of the same run are in one. They may use
+    /// the space that is kept from shards (rules.md 21): what they are copied from comes back.
+    fn serve_copies(&mut self, copies: Vec<Job>) {
+        for job in copies {
+            let Some(from) = job.copy_of else { continue };
+            let key = key_of(&job.header);
+            let there = self.store.index.run(&key);
+            if self.store.is_retired() {
+                drop(job.reply.send(Err(PutError::Retired)));
+            } else if self.keys.contains_key(&key) || !matches!(there, Ok(Some(row)) if row == from)
+            {
+                // Deleted, written anew or copied since it was read: nothing is left to do.
+                drop(job.reply.send(there.map(drop).map_err(Into::into)));
+            } else {
+                self.write(key, job, Over::CopyOf(from));
             }
         }
         self.finish();
@@ -129,16 +162,16 @@ impl Writer<'_> {
         }
         match self.store.index.run(&key) {
             Err(error) => Verdict::Answer(Err(error.into())),
-            Ok(None) => Verdict::Write(None),
+            Ok(None) => Verdict::Write(Over::Nothing),
             Ok(Some(row)) => match read::holds(self.store, key, row, data) {
                 Some(true) => Verdict::Answer(Ok(())),
                 Some(false) => conflict(),
-                None => Verdict::Write(Some(row)),
+                None => Verdict::Write(Over::Unreadable(row)),
             },
         }
     }
 
-    fn write(&mut self, key: RunKey, job: Job, replaced: Option<RunRow>) {
+    fn write(&mut self, key: RunKey, job: Job, over: Over) {
         match self.try_write(&job) {
             Ok((header, row)) => {
                 let (reply, data, room) = job.into_parts();
@@ -146,7 +179,7 @@ impl Writer<'_> {
                 self.batch.push(Written {
                     key,
                     row,
-                    replaced,
+                    over,
                     header,
                     data,
                     replies: vec![reply],
@@ -314,45 +347,72 @@ impl Writer<'_> {
             }),
         };
         written.map_err(|error| put_io(self.store, error))?;
+        self.store.step("written");
         head.file.sync_data().map_err(|error| {
             self.store.sync_failed(&error);
             PutError::Retired
         })?;
         self.store.queue(self.class).synced(batch.len());
+        self.store.step("synced");
         Ok(())
     }
 
     fn show(&mut self, batch: &[Written]) -> Result<(), PutError> {
         let head = self.head.as_mut().expect("a batch has a segment");
-        head.runs.extend(batch.iter().map(|w| (w.key, w.row)));
-        let (class, head) = (self.class, &*head);
-        let mut lost = false;
-        self.store.change(|books| {
-            lost = !books.segments.contains_key(&head.seq);
+        let (store, class, seq, end) = (self.store, self.class, head.seq, head.end);
+        let (mut lost, mut emptied, mut copied) = (false, false, 0);
+        let shown = &mut head.runs;
+        store.change(|books| {
+            lost = !books.segments.contains_key(&seq);
             if lost {
                 return Vec::new();
             }
             let mut changes = Vec::with_capacity(batch.len() + 1);
+            let (mut live_runs, mut live_bytes) = (0, 0);
             for written in batch {
-                if let Some(old) = &written.replaced {
-                    changes.extend(remove::forget(books, old));
+                let bytes = record::len_with(class, written.data.len()) as u64;
+                // A delete may have been here since the batch was judged: what it took is not counted twice, and
+                // a copy does not bring it back.
+                let still = |old: &RunRow| {
+                    let now = store.index.run(&written.key);
+                    matches!(now, Ok(Some(row)) if row == *old)
+                };
+                match &written.over {
+                    Over::CopyOf(old) if !still(old) => continue,
+                    Over::CopyOf(old) => {
+                        copied += bytes;
+                        changes.extend(remove::forget(books, old));
+                    }
+                    Over::Unreadable(old) if still(old) => {
+                        changes.extend(remove::forget(books, old));
+                    }
+                    Over::Unreadable(_) | Over::Nothing => {}
                 }
+                live_runs += 1;
+                live_bytes += bytes;
+                shown.push((written.key, written.row));
                 changes.push(Change::PutRun(written.key, written.row));
             }
-            let lens = batch
-                .iter()
-                .map(|w| record::len_with(class, w.data.len()) as u64);
-            if let Some(row) = books.segments.get_mut(&head.seq) {
-                row.end = head.end;
-                row.live_runs += batch.len() as u64;
-                row.live_bytes += lens.sum::<u64>();
-                changes.push(Change::PutSegment(head.seq, *row));
+            if let Some(row) = books.segments.get_mut(&seq) {
+                row.end = end;
+                row.live_runs += live_runs;
+                row.live_bytes += live_bytes;
+                changes.push(Change::PutSegment(seq, *row));
             }
+            emptied = !books.empty.is_empty();
             changes
         })?;
         if lost {
             let error = io::Error::new(io::ErrorKind::NotFound, "the segment was removed");
             return Err(PutError::Io(Arc::new(error)));
+        }
+        store
+            .compaction
+            .copied_bytes
+            .fetch_add(copied, Ordering::Relaxed);
+        store.step("shown");
+        if emptied {
+            store.call_keeper();
         }
         Ok(())
     }

@@ -69,6 +69,8 @@ impl Group {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) epoch: u64,
+    /// Length of its file.
+    pub(super) bytes: u64,
     /// `None` until the writer has made it.
     pub(super) file: Option<Arc<dyn VfsFile>>,
     pub(super) live_entries: u64,
@@ -81,6 +83,8 @@ pub(super) struct Head {
     pub(super) seq: u64,
     pub(super) epoch: u64,
     pub(super) offset: u64,
+    /// Where its file ends.
+    pub(super) bytes: u64,
 }
 
 /// What a reader does to get an entry's payload.
@@ -124,6 +128,7 @@ impl Log {
                 seq: 0,
                 epoch: 0,
                 offset: 0,
+                bytes: 0,
             },
             pending: Pending::default(),
             written: (0, 0),
@@ -254,7 +259,7 @@ impl Log {
 
     /// After an orderly close a bad last batch is damage, not a torn tail: this record says so.
     pub(super) fn mark(&mut self) {
-        if self.head.offset + record::len_with(0) as u64 <= self.segment_bytes {
+        if self.head.offset + record::len_with(0) as u64 <= self.head.bytes {
             self.put_here(GroupId::ROOT, Kind::Mark, &[]);
         }
     }
@@ -307,13 +312,13 @@ impl Log {
     /// Queues a record, in a new segment when this one is full.
     fn put(&mut self, group: GroupId, kind: Kind, body: &[&[u8]]) -> Result<Loc, WalError> {
         let bytes = record::len_with(body.iter().map(|part| part.len()).sum());
-        if self.head.offset + bytes as u64 > self.segment_bytes {
+        if self.head.offset + bytes as u64 > self.head.bytes {
             if RECORDS_AT + bytes as u64 > self.segment_bytes {
                 return Err(WalError::TooLarge { bytes });
             }
-            self.begin_segment();
+            self.begin_segment(self.segment_bytes);
             self.move_old_entries()?;
-            if self.head.offset + bytes as u64 > self.segment_bytes {
+            if self.head.offset + bytes as u64 > self.head.bytes {
                 return Err(WalError::TooLarge { bytes });
             }
         }
@@ -322,7 +327,9 @@ impl Log {
 
     /// Queues a record that fits the head segment.
     fn put_here(&mut self, group: GroupId, kind: Kind, body: &[&[u8]]) -> Loc {
-        let Head { seq, epoch, offset } = self.head;
+        let Head {
+            seq, epoch, offset, ..
+        } = self.head;
         let starts_batch = self.pending.ops.is_empty();
         if !matches!(self.pending.ops.back(), Some(Op::Write { seq: s, .. }) if *s == seq) {
             let bytes = Vec::new();
@@ -339,16 +346,17 @@ impl Log {
         Loc { seq, offset, len }
     }
 
-    /// Ends the head segment and begins the next with the state of every group.
-    pub(super) fn begin_segment(&mut self) {
+    /// Ends the head segment and begins the next, of so many bytes, with the state of every group.
+    pub(super) fn begin_segment(&mut self, bytes: u64) {
         let header = Header {
             seq: self.head.seq + 1,
             epoch: rand::random(),
             previous_end: self.head.offset,
-            bytes: self.segment_bytes,
+            bytes,
         };
         let segment = Segment {
             epoch: header.epoch,
+            bytes,
             file: None,
             live_entries: 0,
             live_bytes: 0,
@@ -358,12 +366,20 @@ impl Log {
             seq: header.seq,
             epoch: header.epoch,
             offset: RECORDS_AT,
+            bytes,
         };
         self.pending.ops.push_back(Op::Create { header });
         for group in self.groups.keys().copied().collect::<Vec<_>>() {
             let body = self.encode_state(group);
             self.put_here(group, Kind::State, &[&body]);
         }
+    }
+
+    /// What a new segment begins with: no segment may be shorter.
+    pub(super) fn first_bytes(&self) -> u64 {
+        let states = self.groups.keys().map(|group| self.encode_state(*group));
+        let records = states.map(|state| record::len_with(state.len()) as u64);
+        RECORDS_AT + records.sum::<u64>()
     }
 
     fn encode_state(&self, group: GroupId) -> Vec<u8> {

@@ -75,9 +75,11 @@ pub(super) fn recover(
             seq: header.seq,
             epoch: header.epoch,
             offset: end,
+            bytes: header.bytes,
         };
         let segment = Segment {
             epoch: header.epoch,
+            bytes: header.bytes,
             file: Some(file.clone()),
             live_entries: 0,
             live_bytes: 0,

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::FaultVfs;
 use crate::vfs::{OpenMode, OsVfs};
 
 const SEGMENT: u64 = 64 * 1024;
@@ -171,14 +172,20 @@ proptest! {
     }
 }
 
-/// Path and bytes of the newest segment that holds entries.
-fn newest(dir: &Path) -> PathBuf {
-    let mut names: Vec<_> = std::fs::read_dir(dir)
-        .expect("folder")
-        .map(|e| e.expect("entry").path())
+/// Paths of the segments, in order.
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(dir).expect("folder");
+    let paths = files.map(|e| e.expect("entry").path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|e| e == "wal"))
         .collect();
-    names.sort();
-    names.pop().expect("a segment")
+    paths.sort();
+    paths
+}
+
+/// Path of the newest segment.
+fn newest(dir: &Path) -> PathBuf {
+    segments(dir).pop().expect("a segment")
 }
 
 /// A copy of an open log: without the mark of an orderly close, as a killed process leaves it.
@@ -262,11 +269,7 @@ fn lost_segments_and_lost_entries_are_damage() {
     }
     assert!(wal.usage().0 >= 4, "several segments");
     let crashed = crashed_copy(dir.path());
-    let mut paths: Vec<_> = std::fs::read_dir(crashed.path())
-        .expect("folder")
-        .map(|e| e.expect("entry").path())
-        .collect();
-    paths.sort();
+    let paths = segments(crashed.path());
     let middle = std::fs::read(&paths[1]).expect("segment");
     std::fs::remove_file(&paths[1]).expect("removed");
     assert!(
@@ -312,7 +315,7 @@ fn purged_segments_go_and_an_idle_group_keeps_nothing_but_its_entries() {
         segments <= 6 && bytes == segments as u64 * SEGMENT,
         "{segments} segments"
     );
-    let files = std::fs::read_dir(dir.path()).expect("folder").count();
+    let files = self::segments(dir.path()).len();
     assert!(files <= 7, "{files} files");
     drop(wal);
     let wal = open(dir.path()).expect("reopened");
@@ -407,7 +410,7 @@ fn a_failed_drive_ends_the_log_and_says_so() {
         let told = told.clone();
         move |_| told.store(true, Ordering::SeqCst)
     });
-    let faults = crate::testing::FaultVfs::new();
+    let faults = FaultVfs::new();
     let wal = Wal::open(faults.clone(), dir.path(), options).expect("new log");
     append(&wal, GroupId(1), vec![entry(1, 0, 10)]);
     faults.fail_syncs(true);
@@ -425,7 +428,7 @@ fn a_failed_drive_ends_the_log_and_says_so() {
 #[test]
 fn a_tail_that_was_never_synced_is_durable_once_the_log_is_open_again() {
     let dir = tempfile::tempdir().expect("temp dir");
-    let faults = crate::testing::FaultVfs::new();
+    let faults = FaultVfs::new();
     assert!(!Wal::exists(faults.as_ref(), dir.path()));
     let wal = Wal::open(faults.clone(), dir.path(), options()).expect("new log");
     append(&wal, GroupId(1), vec![entry(1, 0, 5000)]);
@@ -456,7 +459,7 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().expect("temp dir");
         let after = tempfile::tempdir().expect("temp dir");
-        let faults = crate::testing::FaultVfs::new();
+        let faults = FaultVfs::new();
         let wal = Wal::open(faults.clone(), dir.path(), options()).expect("new log");
         let group = GroupId(2);
         let whole: Vec<_> = (0..).zip(&lens).map(|(i, len)| entry(1, i, *len)).collect();
@@ -476,4 +479,178 @@ proptest! {
         prop_assert!(found.len() >= whole.len(), "{} of {}", found.len(), whole.len());
         prop_assert_eq!(&found[..], &all[..found.len()]);
     }
+}
+
+/// A log of a few entries on a drive that can be filled, closed again.
+fn small_log(faults: &Arc<FaultVfs>, dir: &Path) {
+    let wal = Wal::open(faults.clone(), dir, options()).expect("new log");
+    append(&wal, GroupId(1), (0..5).map(|i| entry(1, i, 500)).collect());
+}
+
+#[test]
+fn a_log_on_a_full_drive_begins_in_its_reserve() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let faults = FaultVfs::new();
+    small_log(&faults, dir.path());
+    let reserve = dir.path().join("reserve");
+    assert_eq!(std::fs::metadata(&reserve).expect("held").len(), SEGMENT);
+    // Others have filled the drive.
+    faults.limit_space(Some(0));
+    let wal = Wal::open(faults.clone(), dir.path(), options()).expect("it opens all the same");
+    assert!(!reserve.exists(), "it is in use");
+    let read = wal.read(GroupId(1), 0..9, usize::MAX).expect("readable");
+    assert_eq!(read.len(), 5);
+    for i in 5..60 {
+        append(&wal, GroupId(1), vec![entry(1, i, 500)]);
+    }
+    // What made space lets the log hold some again, before it is needed.
+    faults.limit_space(None);
+    let pos = entry(1, 50, 0).pos;
+    wal.purge(GroupId(1), pos).expect("purged");
+    durable(|done| wal.save_vote(GroupId(1), Bytes::from_static(b"v"), done)).expect("saved");
+    drop(wal);
+    assert_eq!(std::fs::metadata(&reserve).expect("held").len(), SEGMENT);
+    faults.limit_space(Some(0));
+    let wal = Wal::open(faults.clone(), dir.path(), options()).expect("again");
+    assert_eq!(
+        wal.read(GroupId(1), 0..99, usize::MAX)
+            .expect("readable")
+            .len(),
+        9
+    );
+}
+
+#[test]
+fn a_running_log_goes_on_in_its_reserve_and_ends_without_one() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let faults = FaultVfs::new();
+    let told = Arc::new(AtomicBool::new(false));
+    let options = WalOptions {
+        on_fatal: Arc::new({
+            let told = told.clone();
+            move |_| told.store(true, Ordering::SeqCst)
+        }),
+        ..options()
+    };
+    let wal = Wal::open(faults.clone(), dir.path(), options).expect("new log");
+    faults.limit_space(Some(0));
+    let mut index = 0;
+    while wal.usage().0 < 2 {
+        append(&wal, GroupId(1), vec![entry(1, index, 4000)]);
+        index += 1;
+    }
+    assert!(!told.load(Ordering::SeqCst));
+    let ended = loop {
+        let appended = durable(|done| wal.append(GroupId(1), vec![entry(1, index, 4000)], done));
+        index += 1;
+        if let Err(error) = appended {
+            break error;
+        }
+        assert!(index < 100, "two segments hold about thirty");
+    };
+    assert!(matches!(ended, WalError::Io { .. }), "{ended}");
+    assert!(told.load(Ordering::SeqCst));
+    drop(wal);
+    // Nothing that was acknowledged is lost.
+    faults.limit_space(None);
+    let wal = open(dir.path()).expect("opens");
+    let kept = wal.read(GroupId(1), 0..999, usize::MAX).expect("readable");
+    assert_eq!(kept.len() as u64, index - 1);
+}
+
+#[test]
+fn a_log_without_a_reserve_begins_as_short_as_the_drive_has_space() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let faults = FaultVfs::new();
+    small_log(&faults, dir.path());
+    let reserve = dir.path().join("reserve");
+    std::fs::remove_file(&reserve).expect("an earlier release kept none");
+    let long = WalOptions {
+        segment_bytes: 8 * SEGMENT,
+        ..options()
+    };
+    faults.limit_space(Some(3 * SEGMENT));
+    let wal = Wal::open(faults.clone(), dir.path(), long.clone()).expect("it opens");
+    let new = std::fs::metadata(newest(dir.path())).expect("a segment");
+    assert_eq!(
+        new.len(),
+        2 * SEGMENT,
+        "the longest half of a half that fits"
+    );
+    append(
+        &wal,
+        GroupId(1),
+        (5..25).map(|i| entry(1, i, 4000)).collect(),
+    );
+    drop(wal);
+    // The next ones are as long as ever, once there is space.
+    faults.limit_space(None);
+    let wal = Wal::open(faults.clone(), dir.path(), long.clone()).expect("it opens");
+    assert_eq!(
+        wal.read(GroupId(1), 0..99, usize::MAX)
+            .expect("readable")
+            .len(),
+        25
+    );
+    let new = std::fs::metadata(newest(dir.path())).expect("a segment");
+    assert_eq!(new.len(), 8 * SEGMENT);
+    drop(wal);
+    // Not even the shortest fits: said, and nothing changed.
+    std::fs::remove_file(&reserve).expect("gone");
+    faults.limit_space(Some(SEGMENT - 1));
+    let before = segments(dir.path());
+    let full = Wal::open(faults.clone(), dir.path(), long).expect_err("no space at all");
+    assert!(
+        matches!(full, WalError::NoSpace { bytes: SEGMENT, .. }),
+        "{full}"
+    );
+    assert_eq!(segments(dir.path()), before);
+    faults.limit_space(None);
+    assert_eq!(open(dir.path()).expect("opens").groups(), [GroupId(1)]);
+}
+
+#[test]
+fn no_segment_is_shorter_than_what_it_begins_with() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let faults = FaultVfs::new();
+    let long = WalOptions {
+        segment_bytes: 8 * SEGMENT,
+        ..options()
+    };
+    let wal = Wal::open(faults.clone(), dir.path(), long.clone()).expect("new log");
+    let vote = Bytes::from(vec![7; 100]);
+    for group in 1..=600 {
+        durable(|done| wal.save_vote(GroupId(group), vote.clone(), done)).expect("saved");
+    }
+    drop(wal);
+    std::fs::remove_file(dir.path().join("reserve")).expect("an earlier release kept none");
+    faults.limit_space(Some(SEGMENT));
+    let full = Wal::open(faults.clone(), dir.path(), long.clone()).expect_err("the votes alone");
+    let needs_more = |bytes| (SEGMENT + 1..2 * SEGMENT).contains(&bytes);
+    assert!(
+        matches!(full, WalError::NoSpace { bytes, .. } if needs_more(bytes)),
+        "{full}"
+    );
+    faults.limit_space(Some(2 * SEGMENT));
+    let wal = Wal::open(faults.clone(), dir.path(), long).expect("it opens");
+    assert_eq!(wal.groups().len(), 600);
+}
+
+/// A crash between taking the reserve and the segment's name leaves a half-made file, which goes.
+#[test]
+fn a_reserve_that_was_taken_and_not_used_is_made_again() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let faults = FaultVfs::new();
+    small_log(&faults, dir.path());
+    let reserve = dir.path().join("reserve");
+    std::fs::rename(&reserve, dir.path().join("next.tmp")).expect("renamed");
+    let wal = open(dir.path()).expect("opens");
+    assert_eq!(
+        wal.read(GroupId(1), 0..9, usize::MAX)
+            .expect("readable")
+            .len(),
+        5
+    );
+    assert_eq!(std::fs::metadata(&reserve).expect("held").len(), SEGMENT);
+    assert!(!dir.path().join("next.tmp").exists());
 }

@@ -16,6 +16,8 @@ static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 struct Current {
     seq: u64,
     file: Arc<dyn VfsFile>,
+    /// Where the file ends.
+    bytes: u64,
     /// Blocks before this offset have been written.
     zeroed: u64,
     dirty: bool,
@@ -89,8 +91,8 @@ fn write_batch(
 fn perform(shared: &Shared, current: &mut Option<Current>, op: Op) -> io::Result<()> {
     match op {
         Op::Write { seq, offset, bytes } => {
-            let (file, bytes_max) = open_current(shared, current, seq);
-            write(file, offset, &bytes, bytes_max)?;
+            let file = open_current(shared, current, seq);
+            write(file, offset, &bytes)?;
             let mut log = shared.log.lock();
             log.written = (seq, offset + bytes.len() as u64);
             log.evict();
@@ -101,42 +103,53 @@ fn perform(shared: &Shared, current: &mut Option<Current>, op: Op) -> io::Result
             // What replaces the segment's records must be durable first.
             sync(current)?;
             shared.vfs.remove(&segment::path(&shared.dir, seq))?;
-            shared.vfs.sync_dir(&shared.dir)
+            shared.vfs.sync_dir(&shared.dir)?;
+            keep_reserve(shared);
+            Ok(())
         }
     }
 }
 
-/// The head segment's file and size. Only the head is ever written, and its `Create` came first.
+/// The head segment's file. Only the head is ever written, and its `Create` came first.
 fn open_current<'a>(
     shared: &Shared,
     current: &'a mut Option<Current>,
     seq: u64,
-) -> (&'a mut Current, u64) {
-    let log = shared.log.lock();
-    let now = current.get_or_insert_with(|| Current {
-        seq,
-        file: log.segments[&seq]
-            .file
-            .clone()
-            .expect("created before it is written"),
-        zeroed: RECORDS_AT,
-        dirty: false,
+) -> &'a mut Current {
+    let now = current.get_or_insert_with(|| {
+        let log = shared.log.lock();
+        let segment = &log.segments[&seq];
+        let file = segment.file.clone();
+        Current {
+            seq,
+            file: file.expect("created before it is written"),
+            bytes: segment.bytes,
+            zeroed: RECORDS_AT,
+            dirty: false,
+        }
     });
     debug_assert_eq!(now.seq, seq, "only the head segment is written");
-    (now, log.segment_bytes)
+    now
 }
 
-fn write(current: &mut Current, offset: u64, bytes: &[u8], bytes_max: u64) -> io::Result<()> {
+fn write(current: &mut Current, offset: u64, bytes: &[u8]) -> io::Result<()> {
     current.dirty = true;
     current.file.write_at(offset, bytes)?;
     let end = offset + bytes.len() as u64;
     if end > current.zeroed {
-        let ahead = (bytes_max - end).min(ZEROS.len() as u64);
+        let ahead = (current.bytes - end).min(ZEROS.len() as u64);
         let ahead = usize::try_from(ahead).expect("at most the size of the zeros");
         current.file.write_at(end, &ZEROS[..ahead])?;
         current.zeroed = end + ahead as u64;
     }
     Ok(())
+}
+
+/// Holds space for the next segment, where there is any. Asked for again whenever a segment was removed: that
+/// is when a full drive has some.
+pub(super) fn keep_reserve(shared: &Shared) {
+    let bytes = shared.log.lock().segment_bytes;
+    segment::keep_reserve(shared.vfs.as_ref(), &shared.dir, bytes);
 }
 
 /// The segment before is durable before the new one appears: that is what its header claims.
@@ -146,6 +159,7 @@ fn create(shared: &Shared, current: &mut Option<Current>, header: &Header) -> io
     *current = Some(Current {
         seq: header.seq,
         file: file.clone(),
+        bytes: header.bytes,
         zeroed: RECORDS_AT,
         dirty: false,
     });

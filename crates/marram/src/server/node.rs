@@ -41,7 +41,7 @@ use super::observe::{
 };
 use super::own::Own;
 use super::process::Process;
-use super::reencode::{DrivePace, MeshReencoders};
+use super::reencode::{LinkPace, MeshReencoders};
 use super::remote::MeshCalls;
 use super::renew::{Renewer, keep_renewed};
 use super::scrape_token::ScrapeToken;
@@ -349,10 +349,7 @@ async fn serve(
     let upkeep = upkeep::spawn(&mut tasks, config, &node.local, &shards, (&drives, &pace));
     let issuer = issuer(config, Arc::clone(&kek), node);
     let gateway = gateway(&listeners.observed, node, &kek);
-    let reencoder = gateway.reencoder(Arc::new(DrivePace {
-        pace: Arc::clone(&pace),
-        drive: drives.ids().into_iter().min(),
-    }));
+    let reencoder = gateway.reencoder(Arc::new(LinkPace(Arc::clone(&pace))));
     let (requests, observed) = (Arc::<Requests>::default(), upkeep.observed());
     let inspector = inspector(
         &listeners,

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use marram_maintain::PaceSettings;
-use marram_types::caps::MIB;
+use marram_maintain::{Lane, Pace, PaceSettings};
+use marram_mesh::{RpcCode, RpcFailure};
+use marram_types::DriveId;
+use marram_types::caps::{MIB, SHARD_RUN_BYTES_MAX};
 use marram_types::config::BackgroundConfig;
 
 /// What background work may use; the other settings of `[background]` stand in the file only.
@@ -45,6 +47,22 @@ impl BackgroundArgs {
     }
 }
 
+/// Takes what a peer's work in the background wants of a drive and of the link, or says that it has to wait.
+pub(super) fn turn(
+    pace: &Pace,
+    (drive, link): (DriveId, Option<Lane>),
+    bytes: u64,
+) -> Result<(), RpcFailure> {
+    if bytes > SHARD_RUN_BYTES_MAX as u64 {
+        // So many at once would keep everybody from the lane for as long as it takes.
+        let message = format!("{bytes} bytes at once: a run has at most {SHARD_RUN_BYTES_MAX}");
+        return Err(RpcFailure::new(RpcCode::Refused, message));
+    }
+    let not_yet = |_| RpcFailure::new(RpcCode::Overloaded, "background work has to wait");
+    let lanes = std::iter::once(Lane::Drive(drive)).chain(link);
+    pace.try_take_all(lanes, bytes).map_err(not_yet)
+}
+
 /// The settings as the pace has them.
 pub(super) fn settings(config: &BackgroundConfig) -> PaceSettings {
     let percent = |value: u64| value as f64 / 100.0;
@@ -55,5 +73,48 @@ pub(super) fn settings(config: &BackgroundConfig) -> PaceSettings {
         share_min: percent(config.share_min_percent.min(config.share_percent)),
         rise: percent(config.rise_percent),
         calm: Duration::from_millis(config.calm_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_take_turns_at_a_drive_and_at_the_link() {
+        let mib = MIB as u64;
+        let slow = PaceSettings {
+            drive_bytes_per_s: 16 * mib,
+            link_bytes_per_s: u64::MAX,
+            ..PaceSettings::default()
+        };
+        let pace = Pace::new(slow);
+        let code = |result: Result<(), RpcFailure>| result.map_err(|failure| failure.code);
+        let (one, two) = (DriveId(1), DriveId(2));
+        assert_eq!(
+            code(turn(&pace, (one, Some(Lane::Received)), 8 * mib)),
+            Ok(())
+        );
+        // What was let through at once is waited for, at this drive alone.
+        let again = turn(&pace, (one, Some(Lane::Received)), 8 * mib);
+        assert_eq!(code(again), Err(RpcCode::Overloaded));
+        assert_eq!(
+            code(turn(&pace, (two, Some(Lane::Received)), 8 * mib)),
+            Ok(())
+        );
+        // The loopback takes nothing of the link.
+        let narrow = PaceSettings {
+            link_bytes_per_s: 1,
+            ..PaceSettings::default()
+        };
+        let pace = Pace::new(narrow);
+        assert_eq!(code(turn(&pace, (one, Some(Lane::Sent)), 16 * mib)), Ok(()));
+        let elsewhere = turn(&pace, (two, Some(Lane::Sent)), mib);
+        assert_eq!(code(elsewhere), Err(RpcCode::Overloaded));
+        let drive = DriveId(3);
+        assert_eq!(code(turn(&pace, (drive, None), mib)), Ok(()));
+        // No request keeps everybody waiting for long.
+        let huge = turn(&pace, (drive, None), u64::MAX);
+        assert_eq!(code(huge), Err(RpcCode::Refused));
     }
 }

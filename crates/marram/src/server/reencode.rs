@@ -9,7 +9,7 @@ use marram_gateway::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace}
 use marram_maintain::{Lane, Pace, Reencoders, Reencoding, ReencodingError, fault_point};
 use marram_mesh::{CallError, Mesh, Reencode, RpcCode, RpcFailure};
 use marram_proto::mesh::v1 as wire;
-use marram_types::{BucketId, DataId, DriveId, GroupId, NodeId, ObjectKey, PgId, PoolId, Profile};
+use marram_types::{BucketId, DataId, GroupId, NodeId, ObjectKey, PgId, PoolId, Profile};
 
 use super::shards::{bad, small};
 
@@ -61,19 +61,18 @@ fn read_job(request: wire::ReencodeRequest) -> Result<ReencodeJob, RpcFailure> {
     })
 }
 
-/// The pace of this node's re-encoding. Its bytes go to drives of many nodes, and those of other nodes
-/// come here: as all nodes do as much, each takes its own share from its own drive's pace.
-pub(super) struct DrivePace {
-    pub(super) pace: Arc<Pace>,
-    pub(super) drive: Option<DriveId>,
-}
+/// The pace of this node's re-encoding: its own link. The drives and links of those that it reads from and
+/// writes to are asked for a turn there.
+pub(super) struct LinkPace(pub(super) Arc<Pace>);
 
 #[async_trait]
-impl WorkPace for DrivePace {
-    async fn take(&self, bytes: u64) {
-        if let Some(drive) = self.drive {
-            self.pace.take(Lane::Drive(drive), bytes).await;
-        }
+impl WorkPace for LinkPace {
+    async fn receive(&self, bytes: u64) {
+        self.0.take(Lane::Received, bytes).await;
+    }
+
+    async fn send(&self, bytes: u64) {
+        self.0.take(Lane::Sent, bytes).await;
     }
 
     fn before_commit(&self) {

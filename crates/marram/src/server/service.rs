@@ -22,6 +22,7 @@ use super::inspect::Inspector;
 use super::issuer::Issuer;
 use super::local::Local;
 use super::observe::Requests;
+use super::pace::turn;
 use super::process;
 use super::reencode;
 use super::shards;
@@ -93,14 +94,7 @@ impl NodeService {
             Method::RaftPreVote => self.raft(RaftMethod::PreVote, header, payload).await,
             Method::RaftSnapshot => self.raft(RaftMethod::Snapshot, header, payload).await,
             Method::RaftTransfer => self.raft(RaftMethod::Transfer, header, payload).await,
-            Method::WriteRun => {
-                let request = parse(header)?;
-                self.refuse_new_shards(&request)?;
-                let (began, bytes) = (Instant::now(), payload.len() as u64);
-                let written = shards::write(&self.drives, request, payload).await?;
-                self.pace.served(Foreground::Write, bytes, began.elapsed());
-                answer(&written)
-            }
+            Method::WriteRun => answer(&self.write_run(peer, parse(header)?, payload).await?),
             Method::ReadShard => {
                 let (response, bytes) = self.read_shard(peer, parse(header)?).await?;
                 Ok((
@@ -151,19 +145,43 @@ impl NodeService {
     ) -> Result<(wire::ReadShardResponse, Bytes), RpcFailure> {
         let bytes = u64::from(request.length);
         if request.background {
-            let not_yet = |_| RpcFailure::new(RpcCode::Overloaded, "background work has to wait");
-            let is_own = matches!(peer, Peer::Node(node) if self.local.mesh.node() == Some(node));
-            let drive = Lane::Drive(DriveId(request.drive));
-            self.pace.try_take(drive, bytes).map_err(not_yet)?;
-            if !is_own {
-                self.pace.try_take(Lane::Sent, bytes).map_err(not_yet)?;
-            }
+            let link = (!self.is_own(&peer)).then_some(Lane::Sent);
+            turn(&self.pace, (DriveId(request.drive), link), bytes)?;
             return shards::read(&self.drives, request).await;
         }
         let began = Instant::now();
         let read = shards::read(&self.drives, request).await?;
         self.pace.served(Foreground::Read, bytes, began.elapsed());
         Ok(read)
+    }
+
+    /// Background work asks for its turn before it sends a run, so that no bytes come in vain, and says
+    /// nothing of how long the foreground's take.
+    async fn write_run(
+        &self,
+        peer: Peer,
+        request: wire::WriteRunRequest,
+        payload: Bytes,
+    ) -> Result<wire::WriteRunResponse, RpcFailure> {
+        let in_background = request.turn_bytes > 0;
+        if in_background && payload.is_empty() {
+            let link = (!self.is_own(&peer)).then_some(Lane::Received);
+            let drive = DriveId(request.drive);
+            turn(&self.pace, (drive, link), request.turn_bytes)?;
+            return Ok(wire::WriteRunResponse {});
+        }
+        self.refuse_new_shards(&request)?;
+        let (began, bytes) = (Instant::now(), payload.len() as u64);
+        let written = shards::write(&self.drives, request, payload).await?;
+        if !in_background {
+            self.pace.served(Foreground::Write, bytes, began.elapsed());
+        }
+        Ok(written)
+    }
+
+    /// Whether a request came by the loopback: it takes nothing of the link.
+    fn is_own(&self, peer: &Peer) -> bool {
+        matches!(peer, Peer::Node(node) if self.local.mesh.node() == Some(*node))
     }
 
     /// A drive that is not there to take data takes no new shard, whatever a gateway's view says

@@ -1,18 +1,20 @@
 //! What this node does for its own drives and replicas in the background, and what it tells of it.
 //!
 //! ```text
-//! args     the settings
-//! scrub    this node's drives as their scrub needs them
-//! states   replicas of groups as their comparison needs them
-//! keeper   drives come, fail, go away and come back
+//! args        the settings
+//! compaction  this node's drives as their compaction needs them
+//! scrub       this node's drives as their scrub needs them
+//! states      replicas of groups as their comparison needs them
+//! keeper      drives come, fail, go away and come back
 //! ```
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use marram_maintain::{
-    Comparisons, DriveScrub, LifecycleClock, LifecycleReport, LifecycleWorker, Pace, ScanReport,
-    ScrubFindings, ScrubHandle, ScrubStage, Scrubber, Shards, Verdict, compare_replicas,
+    Compactor, Comparisons, DriveScrub, LifecycleClock, LifecycleReport, LifecycleWorker, Pace,
+    ScanReport, ScrubFindings, ScrubHandle, ScrubStage, Scrubber, Shards, Verdict,
+    compare_replicas,
 };
 use marram_meta::{ClusterView, Pausable};
 use marram_proto::mesh::v1 as wire;
@@ -28,11 +30,13 @@ use super::storage::Drives;
 use super::tasks::Tasks;
 
 mod args;
+mod compaction;
 mod keeper;
 mod scrub;
 mod states;
 
 pub(super) use args::UpkeepArgs;
+use compaction::OwnCompaction;
 use keeper::keep_drives;
 use scrub::{OwnScrub, settings};
 use states::States;
@@ -85,6 +89,12 @@ pub(super) fn spawn<S: Shards>(
         Arc::clone(&scrub),
     );
     tasks.spawn("scrub", scrubber.run());
+    let own = OwnCompaction {
+        drives: Arc::clone(&drives),
+        pace: Arc::clone(pace),
+    };
+    let compactor = Compactor::new(Arc::clone(&local), Arc::new(own), view.clone());
+    tasks.spawn("compaction", compactor.run());
     let comparisons = Comparisons::default();
     let compare = compare_replicas(
         Arc::clone(&local),

@@ -86,6 +86,7 @@ async fn a_node_without_its_log_or_with_a_damaged_one_goes_on_with_a_fresh_repli
         let mut files: Vec<_> = fs::read_dir(log)
             .expect("a log has files")
             .map(|file| file.expect("listed").path())
+            .filter(|path| path.extension().is_some_and(|name| name == "wal"))
             .collect();
         files.sort();
         let newest = files.last().expect("a segment");

@@ -1,6 +1,7 @@
 //! Extents encoded anew in a cluster in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use marram_meta::{Body, Extent, HeadAnswer, VersionRow};
 use marram_types::{BucketName, ObjectKey};
@@ -9,7 +10,7 @@ use super::kit::{Client, cluster, content};
 use crate::core::Core;
 use crate::objects::{ObjectName, lookup};
 use crate::reencode::{ReencodeError, ReencodeJob, Reencoded, Reencoder, WorkPace};
-use crate::testing::Cluster;
+use crate::testing::{Cluster, Turns};
 
 fn name(key: &str) -> ObjectName {
     ObjectName {
@@ -44,17 +45,28 @@ async fn jobs(core: &Core, key: &str, profile: &str) -> Vec<ReencodeJob> {
     extents(&head.row).iter().map(job).collect()
 }
 
-/// A pace that lets everything pass.
-struct Unhurried;
+/// A pace that lets everything pass, and counts it.
+#[derive(Default)]
+struct Unhurried {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
 
 #[async_trait::async_trait]
 impl WorkPace for Unhurried {
-    async fn take(&self, _bytes: u64) {}
+    async fn receive(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    async fn send(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 struct World {
     cluster: Cluster,
     client: Client,
+    pace: Arc<Unhurried>,
     worker: Reencoder,
 }
 
@@ -68,10 +80,12 @@ impl World {
         client.put("a", &bytes).await.unwrap();
         cluster.drives.start(cluster.nodes[1]);
         cluster.drives.start(cluster.nodes[4]);
-        let worker = Reencoder::new(Arc::clone(&cluster.core), Arc::new(Unhurried));
+        let pace = Arc::<Unhurried>::default();
+        let worker = Reencoder::new(Arc::clone(&cluster.core), pace.clone());
         let world = Self {
             cluster,
             client,
+            pace,
             worker,
         };
         (world, bytes)
@@ -109,6 +123,36 @@ async fn a_narrow_object_is_widened_and_reads_the_same() {
     world.cluster.drives.stop(world.cluster.nodes[0]);
     world.cluster.drives.stop(world.cluster.nodes[3]);
     assert_eq!(world.client.get("a").await.unwrap(), bytes);
+}
+
+/// Every byte is read and written in a turn that the drive's node gave, and passes this server's pace; what
+/// clients read and write asks for none.
+#[tokio::test]
+async fn each_byte_waits_for_its_turn_at_its_drive() {
+    let (mut world, bytes) = World::narrow(9_000_000).await;
+    let core = Arc::clone(&world.cluster.core);
+    assert_eq!(world.client.get("a").await.unwrap(), bytes);
+    let drives = Arc::clone(&world.cluster.drives);
+    assert_eq!(drives.turns(), Turns::default(), "clients do not wait");
+    drives.be_busy(25);
+    let mut written = 0;
+    for job in jobs(&core, "a", "4+2").await {
+        match world.worker.run(job).await.unwrap() {
+            Reencoded::Done { written: more } => written += more,
+            other @ Reencoded::NotLive => panic!("{other:?}"),
+        }
+    }
+    let turns = drives.turns();
+    assert_eq!(turns.refused, 25, "it asked until it was its turn");
+    assert_eq!(turns.written, written);
+    let received = world.pace.received.load(Ordering::Relaxed);
+    let sent = world.pace.sent.load(Ordering::Relaxed);
+    // From any two of four shards, and nothing twice: nobody was asked in place of the busy ones.
+    assert!((9_000_000..9_500_000).contains(&received), "{received}");
+    assert_eq!(sent, written);
+    assert_eq!(turns.given, received + sent);
+    assert_eq!(world.client.get("a").await.unwrap(), bytes);
+    assert_eq!(drives.turns(), turns, "nor do they now");
 }
 
 #[tokio::test]

@@ -58,6 +58,11 @@ fn object_command() -> impl Strategy<Value = ObjectCommand> {
         version_command().prop_map(ObjectCommand::Version),
         (any::<u64>(), any::<u64>())
             .prop_map(|(for_ms, bytes)| ObjectCommand::KeepEvents { for_ms, bytes }),
+        any::<[u64; 3]>().prop_map(|[server, index, for_ms]| ObjectCommand::HoldReads {
+            server,
+            index,
+            for_ms,
+        }),
         annotate_command().prop_map(ObjectCommand::Annotate),
         lease_command().prop_map(ObjectCommand::Lease),
         expire_command().prop_map(ObjectCommand::Expire),

@@ -105,7 +105,7 @@ fn a_failed_sync_of_a_new_segment_or_a_footer_retires_the_drive() {
 fn a_failed_checkpoint_retires_the_drive() {
     let fill = async |drive: &Drive| put(drive, shard(1, 0), 0, &data(1, 100)).await;
     let checkpoint = async |drive: &Drive| {
-        keeper::checkpoint(&drive.0.store, Vec::new()).expect_err("no sync");
+        keeper::checkpoint(&drive.0.store, &[]).expect_err("no sync");
         let put = drive.put_run(header(shard(2, 0), 0), data(2, 100)).await;
         assert!(matches!(put, Err(PutError::Retired)), "{put:?}");
     };

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use marram_metrics::catalogue::{
-    CACHE_HITS, CACHE_MISSES, CACHE_SIZE, DRIVE_CAPACITY, DRIVE_DEAD, DRIVE_FOLDERS_WAITING,
-    DRIVE_FREE, DRIVE_QUEUED, DRIVE_QUEUED_RUNS, DRIVE_RECORDS, DRIVE_RUNS, DRIVE_STATES,
-    DRIVE_SYNCED_RUNS, DRIVE_SYNCS,
+    CACHE_HITS, CACHE_MISSES, CACHE_SIZE, DRIVE_CAPACITY, DRIVE_COMPACTED, DRIVE_COPIED,
+    DRIVE_DEAD, DRIVE_FOLDERS_WAITING, DRIVE_FREE, DRIVE_QUEUED, DRIVE_QUEUED_RUNS, DRIVE_RECORDS,
+    DRIVE_RETURNED, DRIVE_RUNS, DRIVE_STATES, DRIVE_SYNCED_RUNS, DRIVE_SYNCS,
 };
 use marram_metrics::{Sheet, Source};
 use marram_store::{CacheFigures, DriveFigures, DriveStat, DriveState};
@@ -77,6 +77,10 @@ fn write(sheet: &mut Sheet, drive: DriveId, stat: &DriveStat) {
 fn write_queues(sheet: &mut Sheet, drive: DriveId, figures: &DriveFigures) {
     let id = drive.0.to_string();
     sheet.set(&DRIVE_DEAD, &[&id], figures.dead_bytes);
+    let compaction = figures.compaction;
+    sheet.set(&DRIVE_COMPACTED, &[&id], compaction.segments);
+    sheet.set(&DRIVE_COPIED, &[&id], compaction.copied_bytes);
+    sheet.set(&DRIVE_RETURNED, &[&id], compaction.returned_bytes);
     for (class, queue) in [("large", figures.large), ("small", figures.small)] {
         let labels = [id.as_str(), class];
         sheet.set(&DRIVE_QUEUED_RUNS, &labels, queue.waiting_runs);

@@ -486,6 +486,7 @@ impl Model {
             ObjectCommand::Reencode { data, extents, .. } => self.reencode(*data, extents, index),
             ObjectCommand::KeepEvents { .. } => unreachable!("they are kept from the beginning"),
             ObjectCommand::HoldFloors { .. } => unreachable!("this model has no backups"),
+            ObjectCommand::HoldReads { .. } => unreachable!("they have a model of their own"),
             ObjectCommand::Tombstone(_) => ObjectOutcome::Done,
             ObjectCommand::JudgeVersions { .. } => unreachable!("the profile stays"),
             ObjectCommand::Expire(_) => unreachable!("it removes what is a user's"),
