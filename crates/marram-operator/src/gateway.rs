@@ -9,6 +9,8 @@ use crate::view::View;
 const POD_LETTERS: &str = "bcdfghjklmnpqrstvwxz2456789";
 /// How long its last part is.
 const POD_SUFFIX: usize = 5;
+/// How long such a name is at most.
+const POD_NAME_MAX: usize = 63;
 
 /// What is to be so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,12 +103,16 @@ fn storage_runs_what_is_wanted(view: &View) -> bool {
 /// that a person runs elsewhere have other names.
 #[must_use]
 pub fn is_pod(names: &Names, gateway: &str) -> bool {
-    let prefix = format!("{}-", names.gateway());
-    let parts = gateway
-        .strip_prefix(&prefix)
-        .and_then(|rest| rest.split_once('-'));
     let safe = |part: &str| !part.is_empty() && part.chars().all(|c| POD_LETTERS.contains(c));
-    parts.is_some_and(|(set, pod)| safe(set) && safe(pod) && pod.len() == POD_SUFFIX)
+    let prefix = format!("{}-", names.gateway());
+    let Some(rest) = gateway.strip_prefix(&prefix) else {
+        return false;
+    };
+    match rest.split_once('-') {
+        Some((set, pod)) => safe(set) && safe(pod) && pod.len() == POD_SUFFIX,
+        // What is too long is cut before the last part.
+        None => gateway.len() == POD_NAME_MAX && safe(rest),
+    }
 }
 
 #[cfg(test)]
@@ -251,5 +257,10 @@ mod tests {
         ] {
             assert!(!is_pod(&names, name), "{name}");
         }
+        let mut long = names;
+        long.name = "a".repeat(40);
+        let name = format!("{}-5d4f8b9c7x2x4z", long.gateway());
+        assert!(name.len() == POD_NAME_MAX && is_pod(&long, &name));
+        assert!(!is_pod(&long, &format!("{}-east", long.gateway())));
     }
 }

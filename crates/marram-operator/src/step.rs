@@ -31,6 +31,7 @@ pub(crate) use expand::is_wanted as expansion_is_wanted;
 pub use gates::blocked;
 pub use requests::{Verdict, verdict};
 pub use tokens::TOKEN_SECONDS;
+pub(crate) use upkeep::PERCENT as SCRUB_LEFT;
 
 /// Characters of the names of pods in a summary.
 const SUMMARY_PODS_MAX: usize = 120;

@@ -112,7 +112,14 @@ async fn apply(cached: &MarramCluster, context: &Context) -> Result<Action, Reco
         let made = secrets::ensure_certificate(&objects, &names, &resource.spec, now()).await?;
         seen.view.status.certificate = Some(made);
         ensure::statefulset(&objects, &seen, &template).await?;
-        seen.view.status.gateway = gateways::ensure(&objects, &seen, plan.as_ref()).await?;
+        match gateways::ensure(&objects, &seen, plan.as_ref()).await {
+            Ok(status) => seen.view.status.gateway = status,
+            // It is said, and holds nothing up that the data needs.
+            Err(error) => {
+                tracing::warn!(cluster = names.name, %error, "gateways cannot be looked after");
+                seen.view.gateways.trouble = Some(error.to_string());
+            }
+        }
         upkeep::labels(&objects, &seen.view).await?;
         seen.view.status.open_domain = upkeep::open_domain(&seen.view);
         upkeep::budgets(&objects, &seen).await?;

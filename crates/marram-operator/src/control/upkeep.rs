@@ -11,6 +11,7 @@ use serde_json::json;
 use super::error::ReconcileError;
 use super::kube_api::{LABELS, Objects};
 use super::observe::Seen;
+use crate::api::OperationKind;
 use crate::build;
 use crate::names::{DOMAIN_LABEL, NODE_ANNOTATION};
 use crate::view::{View, is_up};
@@ -89,7 +90,7 @@ pub(super) async fn budgets(objects: &Objects, seen: &Seen) -> Result<(), Reconc
                 Some(zone) => may_stop(seen, zone).await,
                 None => false,
             };
-            let closed = view.fully_redundant().is_err() || view.status.operation.is_some();
+            let closed = view.fully_redundant().is_err() || changes(view);
             build::budgets(&pods, open.map(|zone| (zone, whole)), closed)
         }
         false => Vec::new(),
@@ -115,6 +116,13 @@ pub(super) async fn budgets(objects: &Objects, seen: &Seen) -> Result<(), Reconc
     Ok(())
 }
 
+/// Whether an operation is under way that bears no eviction. Reading and moving data do, for as long as all of
+/// it is redundant: they may take days.
+fn changes(view: &View) -> bool {
+    let operation = view.status.operation.as_ref();
+    operation.is_some_and(|it| !matches!(it.kind, OperationKind::Rebalance | OperationKind::Scrub))
+}
+
 /// Whether all of a domain may stop at once.
 async fn may_stop(seen: &Seen, zone: &str) -> bool {
     let Some(client) = &seen.cluster else {
@@ -131,7 +139,18 @@ async fn may_stop(seen: &Seen, zone: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::tests::resting;
+    use crate::api::Phase;
+    use crate::step::tests::{operation, resting};
+
+    #[test]
+    fn what_takes_days_stands_against_no_eviction() {
+        let at = |kind, phase| resting(3).at(operation(kind, phase, 3, 3));
+        assert!(!changes(&resting(3)));
+        assert!(!changes(&at(OperationKind::Scrub, Phase::Reading)));
+        assert!(!changes(&at(OperationKind::Rebalance, Phase::Moving)));
+        assert!(changes(&at(OperationKind::Drain, Phase::Draining)));
+        assert!(changes(&at(OperationKind::Upgrade, Phase::Restarting)));
+    }
 
     #[test]
     fn one_domain_is_open_until_it_is_whole_again() {

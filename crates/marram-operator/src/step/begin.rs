@@ -173,21 +173,12 @@ fn more_urgent(view: &View, operation: &Operation) -> Option<Operation> {
 
 /// Whether an operation may wait where it is: not while a pod or a member is just going.
 fn may_wait(operation: &Operation) -> bool {
-    use Phase::{
-        Choosing, Cordoning, Draining, Joining, Moving, Reading, Resizing, Uncordoning, Verifying,
-        Waking,
-    };
-    matches!(
+    use Phase::{Choosing, Cordoning, Draining, Joining, Resizing, Uncordoning, Verifying, Waking};
+    // What somebody asked for may wait anywhere: each of its steps is one call of the cluster.
+    let asked = operation.kind >= OperationKind::Drain;
+    let safe = matches!(
         operation.phase,
-        Choosing
-            | Cordoning
-            | Draining
-            | Joining
-            | Moving
-            | Reading
-            | Resizing
-            | Uncordoning
-            | Verifying
-            | Waking
-    ) && operation.kind != OperationKind::Create
+        Choosing | Cordoning | Draining | Joining | Resizing | Uncordoning | Verifying | Waking
+    );
+    (asked || safe) && operation.kind != OperationKind::Create
 }

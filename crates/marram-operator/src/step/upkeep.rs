@@ -7,6 +7,9 @@ use crate::api::{Operation, Phase};
 use crate::step::{Act, Step, advanced, left, shrink, waits};
 use crate::view::View;
 
+/// What is left of a scrub that has only begun.
+pub(crate) const PERCENT: u64 = 100;
+
 fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -62,6 +65,12 @@ pub(super) fn scrub(view: &View, operation: &Operation) -> Step {
     let rest: u64 = rest
         .map(|drive| drive.total_bytes.saturating_sub(drive.found.bytes))
         .sum();
+    let all: u64 = drives.iter().map(|drive| drive.total_bytes).sum();
+    // In per cent: bytes would be written down with every look.
+    let rest = rest
+        .saturating_mul(100)
+        .checked_div(all)
+        .map_or(PERCENT, |share| share.min(PERCENT));
     let message = progress(scrub, (read, drives.len()), &away);
     left(view, operation, whole(rest), message)
 }

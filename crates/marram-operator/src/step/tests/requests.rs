@@ -103,6 +103,9 @@ fn something_more_urgent_suspends_it() {
         (OperationKind::Rebalance, Phase::Moving)
     );
     assert!(back.request.is_some());
+    // So is one that could not begin yet.
+    let refused = in_phase(view.clone(), Phase::Starting).wants(4);
+    assert_eq!(recorded(next(&refused)).kind, OperationKind::Grow);
     let sleeps = view.with(|view| view.spec.hibernate = true);
     assert_eq!(recorded(next(&sleeps)).kind, OperationKind::Hibernate);
 }
@@ -182,7 +185,11 @@ fn all_drives_are_read_after_it_began() {
     );
     let op = recorded(next(&some));
     assert_eq!(op.message, "1 of 2 drives are read");
-    assert_eq!(op.left, i64::try_from(GB - GB / 4).ok());
+    assert_eq!(
+        op.left,
+        Some(37),
+        "three quarters of one of two, in per cent"
+    );
     let all = vec![drive(0, Some(1_000_001)), drive(1, Some(1_000_002))];
     let away = recorded(next(&reads(all.clone(), &["store-2"])));
     assert!(
