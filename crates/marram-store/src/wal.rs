@@ -39,6 +39,13 @@ mod writer;
 
 use log::{Log, Place};
 
+/// Bytes of a log's folder that it holds back for its next segment: they are
+/// not free, and nothing uses them.
+#[must_use]
+pub fn reserved_bytes(vfs: &dyn Vfs, dir: &Path) -> u64 {
+    segment::reserved(vfs, dir)
+}
+
 /// Bytes that may wait for the writer before callers wait too.
 const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes without a waiting callback (committed positions) that may gather before they are written.

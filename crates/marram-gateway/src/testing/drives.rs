@@ -44,6 +44,8 @@ struct State {
 pub(crate) struct Turns {
     /// So many are refused before any is given.
     busy: usize,
+    /// Nodes do not know what a turn is.
+    unknown: bool,
     /// How often it was refused.
     pub(crate) refused: usize,
     /// Bytes that it was given a turn for.
@@ -176,6 +178,11 @@ impl FakeDrives {
         self.0.lock().shards.len()
     }
 
+    /// Nodes are of a release that knew no turns.
+    pub(crate) fn know_no_turns(&self) {
+        self.0.lock().turns.unknown = true;
+    }
+
     /// Refuses work in the background so many turns.
     pub(crate) fn be_busy(&self, turns: usize) {
         self.0.lock().turns.busy = turns;
@@ -253,6 +260,9 @@ impl Drives for FakeDrives {
     }
 
     async fn turn(&self, place: Place, bytes: u64, _: Duration) -> Result<(), DriveError> {
+        if self.0.lock().turns.unknown {
+            return Err(DriveError::Refused);
+        }
         let mut state = self.0.lock();
         if state.down.contains(&place.node) {
             return Err(DriveError::Away);

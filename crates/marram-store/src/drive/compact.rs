@@ -107,7 +107,9 @@ fn choose(books: &Books, pressed: bool, copies_max: u64) -> Option<Compactable> 
     let worth_it = books.segments.iter().filter_map(|(seq, row)| {
         let (dead, size) = (dead_bytes(row), row.end.saturating_sub(RECORDS_AT));
         let fits = row.sealed && row.live_runs > 0 && row.live_bytes <= copies_max;
-        let stuck = books.stuck.get(seq) == Some(&row.live_runs);
+        // Until there is half as much: whatever keeps it from being read is read again each time.
+        let stuck = books.stuck.get(seq);
+        let stuck = stuck.is_some_and(|left| row.live_runs > left / 2);
         // What has no live runs goes by itself.
         if row.class != Class::Small || !fits || stuck || dead * 100 < size * least || dead == 0 {
             return None;
@@ -162,16 +164,22 @@ pub(super) fn read_page(
     let segment = store.segment(seq);
     let segment = segment.map_err(|error| ReadError::Io(error.into()))?;
     let at = from.max(RECORDS_AT);
-    let Some(segment) = segment.filter(|_| at < row.end) else {
+    let Some(segment) = segment else {
+        // Its header cannot be read: a scrub writes it anew.
+        set_aside(&mut store.books.lock(), seq, row.live_runs);
         return Ok((Vec::new(), over));
     };
+    if at >= row.end {
+        return Ok((Vec::new(), over));
+    }
     let limit = usize::try_from(bytes_max.max(1).min(row.end - at)).unwrap_or(usize::MAX);
     let window = limit.saturating_add(RECORD_BYTES_MAX);
     let window = usize::try_from(row.end - at).map_or(window, |left| left.min(window));
     let bytes = segment.file.read_vec(at, window);
     let bytes = bytes.inspect_err(|error| {
-        store.read_failed(error);
-        // Not the next one again: scrub and repairs see to what is in it.
+        // Not the next one again: scrub and repairs see to what lives in it. It is not counted among the reads
+        // that retire a drive, because what cannot be read may be dead, and nobody else would ever read that.
+        tracing::warn!(drive = %store.options.id, segment = seq, %error, "a segment cannot be compacted");
         set_aside(&mut store.books.lock(), seq, row.live_runs);
     });
     let bytes = Bytes::from(bytes.map_err(|error| ReadError::Io(error.into()))?);
@@ -232,7 +240,23 @@ pub(super) fn left_over(store: &Store, seq: u64) -> Result<Vec<BadRun>, ReadErro
         true
     })?;
     // Who is told of a run that is sound would write it anew for nothing.
+    if store
+        .segment(seq)
+        .map_err(|error| ReadError::Io(error.into()))?
+        .is_none()
+    {
+        // Nothing can be said of runs whose segment does not open: a scrub writes its header anew.
+        runs.clear();
+    }
     runs.retain(|(key, row)| !read::is_sound(store, *key, *row));
+    // What was replaced meanwhile is not what was found.
+    let mut damaged = Vec::new();
+    for (key, row) in runs {
+        if store.index.run(&key)? == Some(row) {
+            damaged.push((key, row));
+        }
+    }
+    let runs = damaged;
     let bad = runs.iter().map(|(key, row)| BadRun {
         at: RunAt {
             shard: key.shard,
@@ -337,6 +361,7 @@ mod tests {
         let mut stuck = books(&[small(100, 10)]);
         stuck.stuck.insert(1, 1);
         assert_eq!(chosen(&stuck, true, 1000), None);
+        // Half of what was left has gone.
         stuck.stuck.insert(1, 2);
         assert_eq!(chosen(&stuck, true, 1000), Some(1));
     }

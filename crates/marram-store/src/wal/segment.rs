@@ -173,7 +173,7 @@ pub(super) fn fitting(vfs: &dyn Vfs, dir: &Path, bytes: u64, bytes_min: u64) -> 
 }
 
 /// Bytes that the reserve holds; 0 where there is none.
-fn reserved(vfs: &dyn Vfs, dir: &Path) -> u64 {
+pub(super) fn reserved(vfs: &dyn Vfs, dir: &Path) -> u64 {
     let file = vfs.open(&reserve_path(dir), OpenMode::Existing);
     file.and_then(|file| file.len()).unwrap_or(0)
 }
@@ -182,6 +182,11 @@ fn reserved(vfs: &dyn Vfs, dir: &Path) -> u64 {
 /// Says whether there is such a reserve now.
 pub(super) fn keep_reserve(vfs: &dyn Vfs, dir: &Path, bytes: u64) -> bool {
     let path = reserve_path(dir);
+    // Not the last space: the states of groups and the index of the drive need some, and would miss it.
+    let scarce = || vfs.space(dir).is_ok_and(|space| space.free < 2 * bytes);
+    if reserved(vfs, dir) != bytes && scarce() {
+        return false;
+    }
     let kept = vfs.open(&path, OpenMode::OpenOrCreate).and_then(|file| {
         if file.len()? != bytes {
             // Never written, so it reads as zeros.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use marram_raft::Room;
+use marram_store::wal::reserved_bytes;
 use marram_store::{OpenMode, OsVfs, Vfs};
 use marram_types::caps::{
     METADATA_FREE_BYTES_MIN, METADATA_FREE_SHARE, WAL_SEGMENT_BYTES_MAX, WAL_SEGMENT_BYTES_MIN,
@@ -148,7 +149,9 @@ pub(super) fn left(raft_dir: &Path, drives: &Drives, limits: Limits) -> io::Resu
 /// state, if that is less.
 fn measure(raft_dir: &Path, drives: &Drives, limit: Option<u64>) -> io::Result<Space> {
     let space = OsVfs.space(raft_dir)?;
-    let (capacity, mut free) = (space.capacity, space.free);
+    // What the log holds for its next segment is there when it is needed: a drive is not fuller for it.
+    let held = reserved_bytes(&OsVfs, &raft_dir.join("log"));
+    let (capacity, mut free) = (space.capacity, space.free.saturating_add(held));
     let Some((limit, drive)) = limit.zip(drives.metadata()) else {
         return Ok(Space { capacity, free });
     };
@@ -161,7 +164,7 @@ fn measure(raft_dir: &Path, drives: &Drives, limit: Option<u64>) -> io::Result<S
             used += file.and_then(|file| file.len()).unwrap_or(0);
         }
     }
-    drive.set_other_bytes(used);
+    drive.set_other_bytes(used.saturating_sub(held));
     free = free.min(drive.stat().free);
     let capacity = limit.min(capacity);
     Ok(Space { capacity, free })

@@ -155,6 +155,21 @@ async fn each_byte_waits_for_its_turn_at_its_drive() {
     assert_eq!(drives.turns(), turns, "nor do they now");
 }
 
+/// While a cluster is upgraded, some nodes know no turns: what is encoded anew is written there all the same, and
+/// their drives are not suspected.
+#[tokio::test]
+async fn nodes_that_know_no_turns_are_written_to() {
+    let (mut world, bytes) = World::narrow(3_000_000).await;
+    let core = Arc::clone(&world.cluster.core);
+    world.cluster.drives.know_no_turns();
+    for job in jobs(&core, "a", "4+2").await {
+        let done = world.worker.run(job).await.unwrap();
+        assert!(matches!(done, Reencoded::Done { .. }), "{done:?}");
+    }
+    assert!(!found(&core, "a").await.row.narrowed);
+    assert_eq!(world.client.get("a").await.unwrap(), bytes);
+}
+
 #[tokio::test]
 async fn what_breaks_off_leaves_nothing_behind_and_changes_nothing() {
     let (mut world, bytes) = World::narrow(5_000_000).await;
