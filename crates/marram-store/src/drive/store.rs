@@ -24,7 +24,7 @@ const RETIRED_NAME: &str = "marram.retired";
 /// The index of a drive.
 pub(super) const INDEX_NAME: &str = "index.redb";
 /// Failed reads after which a drive counts as failing.
-const READS_FAILED_MAX: u64 = 64;
+pub(super) const READS_FAILED_MAX: u64 = 64;
 /// Segment files kept open for reads.
 const OPEN_FILES_MAX: usize = 256;
 /// The queue counts in units of this many bytes.
