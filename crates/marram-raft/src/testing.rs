@@ -278,8 +278,6 @@ pub(crate) struct Node {
     policy: CheckpointPolicy,
     /// What the node believes to have left.
     pub(crate) room: Arc<Mutex<Room>>,
-    /// Those of its next life.
-    pub(crate) timers: RaftTimers,
 }
 
 /// Short, and long enough for a machine that is busy with other tests: who has a leader keeps it.
@@ -314,7 +312,6 @@ impl Node {
             net: net.clone(),
             policy,
             room: Arc::new(Mutex::new(Room::Ample)),
-            timers: TIMERS,
         }
     }
 
@@ -363,7 +360,7 @@ impl Node {
             }),
             logic: Arc::new(TestLogic),
             clock: Arc::new(|| 1_700_000_000_000),
-            timers: self.timers,
+            timers: TIMERS,
             checkpoint: self.policy,
             proposals: Arc::new(()),
             room: Arc::new({
