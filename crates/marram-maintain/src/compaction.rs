@@ -4,7 +4,6 @@
 //! What a drive does for it is the drive's; here it is decided when. It rests while the collection of
 //! garbage is paused, between any two steps. Nothing is kept: after a restart a segment is begun anew.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,8 @@ use marram_meta::{ClusterView, Pausable};
 use marram_types::caps::MIB;
 use marram_types::{DriveId, PgId, ShardId};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
+use crate::beside::each_drive;
 use crate::consensus::Consensus;
 use crate::fault::fault_point;
 use crate::scan::OwnDriveError;
@@ -94,25 +93,11 @@ impl<C: Consensus + 'static, D: CompactDrives> Compactor<C, D> {
 
     /// Runs until the view's sender is gone.
     pub async fn run(self) {
-        let mut tasks: JoinSet<DriveId> = JoinSet::new();
-        let mut running = BTreeSet::new();
-        while self.view.has_changed().is_ok() {
-            for drive in self.own.drives() {
-                if running.insert(drive) {
-                    let this = self.clone();
-                    tasks.spawn(async move {
-                        this.drive(drive).await;
-                        drive
-                    });
-                }
-            }
-            tokio::select! {
-                Some(Ok(ended)) = tasks.join_next(), if !tasks.is_empty() => {
-                    running.remove(&ended);
-                }
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-        }
+        let look_after = |drive| {
+            let this = self.clone();
+            async move { this.drive(drive).await }
+        };
+        each_drive(&self.view, LOOK_EVERY, || self.own.drives(), look_after).await;
     }
 
     fn is_paused(&self) -> bool {

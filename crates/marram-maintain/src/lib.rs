@@ -27,6 +27,7 @@
 //! fault       where tests have a process die
 //! ```
 
+mod beside;
 mod collect;
 mod compaction;
 mod consensus;

@@ -22,9 +22,9 @@ use async_trait::async_trait;
 use marram_meta::{ClusterView, Pausable};
 use marram_types::{DriveId, PgId, ShardId};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::beside::each_drive;
 use crate::consensus::Consensus;
 use crate::scan::OwnDriveError;
 
@@ -250,27 +250,16 @@ impl<C: Consensus + 'static, D: ScrubDrives> Scrubber<C, D> {
 
     /// Runs until the view's sender is gone.
     pub async fn run(self) {
-        let mut tasks: JoinSet<DriveId> = JoinSet::new();
-        let mut running = BTreeSet::new();
-        while self.view.has_changed().is_ok() {
+        let drives = || {
             let drives = self.own.drives();
             self.handle.forget(&drives);
-            for drive in drives {
-                if running.insert(drive) {
-                    let this = self.clone();
-                    tasks.spawn(async move {
-                        this.drive(drive).await;
-                        drive
-                    });
-                }
-            }
-            tokio::select! {
-                Some(Ok(ended)) = tasks.join_next(), if !tasks.is_empty() => {
-                    running.remove(&ended);
-                }
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-        }
+            drives
+        };
+        let look_after = |drive| {
+            let this = self.clone();
+            async move { this.drive(drive).await }
+        };
+        each_drive(&self.view, LOOK_EVERY, drives, look_after).await;
     }
 
     fn is_paused(&self) -> bool {
