@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::pod::{
-    METRICS_TOKEN, METRICS_TOKEN_DIR, container_security, environment, metrics_token,
+    METRICS_TOKEN, METRICS_TOKEN_DIR, Placed, container_security, environment, metrics_token,
     metrics_token_flag, mount, pod_security, port, probe, resources, secret, secret_key,
 };
 use crate::api::{Autoscaling, GatewaySpec, MarramClusterSpec};
@@ -98,7 +98,7 @@ fn pod(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &s
             "labelSelector": { "matchLabels": names.gateway_selector() },
         })
     };
-    let mut pod = json!({
+    let pod = json!({
         "serviceAccountName": names.name,
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
@@ -114,23 +114,12 @@ fn pod(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &s
             secret("api-tls", &names.api_tls()),
         ],
     });
-    if let Some(token) = metrics_token(spec) {
-        let volumes = pod["volumes"].as_array_mut().expect("a list, above");
-        volumes.push(secret(METRICS_TOKEN, token));
-    }
-    if !spec.image_pull_secrets.is_empty() {
-        pod["imagePullSecrets"] = json!(spec.image_pull_secrets);
-    }
-    if !gateway.node_selector.is_empty() {
-        pod["nodeSelector"] = json!(gateway.node_selector);
-    }
-    if !gateway.tolerations.is_empty() {
-        pod["tolerations"] = json!(gateway.tolerations);
-    }
-    if let Some(class) = &gateway.priority_class_name {
-        pod["priorityClassName"] = json!(class);
-    }
-    pod
+    let placed = Placed {
+        node_selector: &gateway.node_selector,
+        tolerations: &gateway.tolerations,
+        priority_class_name: gateway.priority_class_name.as_deref(),
+    };
+    placed.complete(pod, spec)
 }
 
 fn container(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &str) -> Value {

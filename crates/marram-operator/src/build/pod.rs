@@ -1,5 +1,8 @@
 //! What storage pods and gateways have in common.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Toleration;
 use serde_json::{Value, json};
 
 use crate::api::{MarramClusterSpec, Resources};
@@ -103,5 +106,36 @@ pub(super) fn resources(given: Option<&Resources>) -> Value {
         json!({ "requests": requests })
     } else {
         json!({ "requests": requests, "limits": given.limits })
+    }
+}
+
+/// Where pods may run, as the resource says it of storage pods and of gateways.
+pub(super) struct Placed<'a> {
+    pub(super) node_selector: &'a BTreeMap<String, String>,
+    pub(super) tolerations: &'a [Toleration],
+    pub(super) priority_class_name: Option<&'a str>,
+}
+
+impl Placed<'_> {
+    /// The pod with that, with what its image is pulled with, and with the token that metrics ask for.
+    pub(super) fn complete(&self, mut pod: Value, spec: &MarramClusterSpec) -> Value {
+        if let Some(token) = metrics_token(spec) {
+            let volumes = pod["volumes"].as_array_mut();
+            let volumes = volumes.expect("every pod here has a list of volumes");
+            volumes.push(secret(METRICS_TOKEN, token));
+        }
+        if !spec.image_pull_secrets.is_empty() {
+            pod["imagePullSecrets"] = json!(spec.image_pull_secrets);
+        }
+        if !self.node_selector.is_empty() {
+            pod["nodeSelector"] = json!(self.node_selector);
+        }
+        if !self.tolerations.is_empty() {
+            pod["tolerations"] = json!(self.tolerations);
+        }
+        if let Some(class) = self.priority_class_name {
+            pod["priorityClassName"] = json!(class);
+        }
+        pod
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::pod::{
-    METRICS_TOKEN, METRICS_TOKEN_DIR, container_security, environment, metrics_token,
+    METRICS_TOKEN, METRICS_TOKEN_DIR, Placed, container_security, environment, metrics_token,
     metrics_token_flag, mount, pod_security, port, probe, resources, secret,
 };
 use crate::api::{HostSpread, MarramClusterSpec};
@@ -89,7 +89,7 @@ pub fn claim_template_size(spec: &MarramClusterSpec, live: Option<&str>) -> Stri
 }
 
 fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
-    let mut pod = json!({
+    let pod = json!({
         "serviceAccountName": names.name,
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
@@ -110,24 +110,13 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
             secret("api-tls", &names.api_tls()),
         ],
     });
-    if let Some(token) = metrics_token(spec) {
-        let volumes = pod["volumes"].as_array_mut().expect("a list, above");
-        volumes.push(secret(METRICS_TOKEN, token));
-    }
     let storage = &spec.storage;
-    if !spec.image_pull_secrets.is_empty() {
-        pod["imagePullSecrets"] = json!(spec.image_pull_secrets);
-    }
-    if !storage.node_selector.is_empty() {
-        pod["nodeSelector"] = json!(storage.node_selector);
-    }
-    if !storage.tolerations.is_empty() {
-        pod["tolerations"] = json!(storage.tolerations);
-    }
-    if let Some(class) = &storage.priority_class_name {
-        pod["priorityClassName"] = json!(class);
-    }
-    pod
+    let placed = Placed {
+        node_selector: &storage.node_selector,
+        tolerations: &storage.tolerations,
+        priority_class_name: storage.priority_class_name.as_deref(),
+    };
+    placed.complete(pod, spec)
 }
 
 fn affinity(names: &Names, spread: HostSpread) -> Value {
