@@ -59,7 +59,7 @@ pub(super) const BUCKET: Label = Label {
 pub(super) const DRIVE: Label = Label {
     name: "drive",
     most: 64,
-    help: "the drive's id, as `marram admin drives` shows it",
+    help: "the drive's id, as `marram admin drive list` shows it",
 };
 pub(super) const DRIVE_STATE: Label = Label {
     name: "state",
