@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
 use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
@@ -179,7 +179,17 @@ async fn advance(
         }
     }
     let asked = before.as_ref().and_then(|it| it.request.as_ref());
-    requests::tell(context, objects, &seen, asked.zip(ended.as_deref())).await?;
+    let told = requests::tell(context, objects, &seen, asked.zip(ended.as_deref())).await;
+    match told {
+        // What is over is over there first, or it would be begun again.
+        Err(error) if ended.is_some() && asked.is_some() => return Err(error),
+        Err(error) if error.is_conflict() => return Err(error),
+        // One resource that takes no word holds up nothing that the data needs.
+        Err(error) => {
+            tracing::warn!(cluster = resource.name_any(), %error, "a ClusterOperation is not told how far it is");
+        }
+        Ok(()) => {}
+    }
     write(context, objects, resource, &seen, hold.as_ref()).await?;
     Ok(Action::requeue(again))
 }
@@ -350,10 +360,16 @@ async fn cleanup(resource: &MarramCluster, context: &Context) -> Result<Action, 
             .delete::<StatefulSet>(&names.name, &uid, false)
             .await?;
     }
+    // Those that a StatefulSet has left, to be made anew around them, have nobody else who takes them along.
+    let selected = ListParams::default().labels(&names.selector_text());
+    let pods = objects.of::<Pod>().list(&selected).await;
+    for pod in pods.map_err(ReconcileError::kubernetes("list the pods"))? {
+        let uid = pod.uid().unwrap_or_default();
+        objects.delete::<Pod>(&pod.name_any(), &uid, false).await?;
+    }
     let retention = resource.spec.volume_retention.clone().unwrap_or_default();
     let confirmed = retention.confirm_delete.as_deref() == Some(names.name.as_str());
     if retention.on_delete == Some(RetentionPolicy::Delete) && confirmed {
-        let selected = ListParams::default().labels(&names.selector_text());
         let claims = objects.of::<PersistentVolumeClaim>().list(&selected).await;
         for claim in claims.map_err(ReconcileError::kubernetes("list the claims"))? {
             let uid = claim.uid().unwrap_or_default();

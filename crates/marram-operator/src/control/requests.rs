@@ -120,23 +120,27 @@ pub(super) async fn tell(
 /// Those that have been over for longer than they are to be kept, and the oldest where there are too many. One
 /// that is still written down as under way stays.
 fn outlived<'a>(resources: &'a [ClusterOperation], view: &View) -> Vec<&'a ClusterOperation> {
-    let since = |it: &ClusterOperation| {
-        let finished = it.status.as_ref()?.finished_at.as_ref()?;
-        Some(finished.0.as_second())
-    };
     let mut over: Vec<(i64, &ClusterOperation)> = resources
         .iter()
         .filter(|it| it.is_over() && !written_down(&view.status, it))
-        .filter_map(|it| Some((since(it)?, it)))
+        .filter_map(|it| Some((finished(it)?, it)))
         .collect();
     over.sort_by_key(|(since, _)| -since);
-    let old = |place: usize, since: i64, it: &ClusterOperation| {
-        place >= OVER_MAX || view.now - since >= it.spec.ttl()
-    };
     let over = over.into_iter().enumerate();
-    over.filter(|(place, (since, it))| old(*place, *since, it))
+    over.filter(|(place, (_, it))| *place >= OVER_MAX || is_old(it, view.now))
         .map(|(_, (_, it))| it)
         .collect()
+}
+
+/// When it was over, in seconds since 1970.
+fn finished(resource: &ClusterOperation) -> Option<i64> {
+    let finished = resource.status.as_ref()?.finished_at.as_ref()?;
+    Some(finished.0.as_second())
+}
+
+/// Whether it has been over for longer than it is to be kept.
+fn is_old(resource: &ClusterOperation, now: i64) -> bool {
+    finished(resource).is_some_and(|since| now - since >= resource.spec.ttl())
 }
 
 fn written_down(status: &MarramClusterStatus, resource: &ClusterOperation) -> bool {
@@ -195,6 +199,12 @@ async fn without_cluster(
     };
     let before = resource.status.clone().unwrap_or_default();
     if resource.is_over() {
+        if is_old(&resource, now()) {
+            let uid = resource.uid().unwrap_or_default();
+            objects
+                .delete::<ClusterOperation>(&resource.name_any(), &uid, false)
+                .await?;
+        }
         return again;
     }
     let message = format!("there is no MarramCluster {cluster} in the namespace {namespace}");

@@ -213,7 +213,7 @@ fn reconciling(view: &View, status: &MarramClusterStatus) -> Said {
 
 fn redundant(view: &View, status: &MarramClusterStatus) -> Said {
     if sleeps(status) == Some(Phase::Asleep) {
-        let message = "every object had all of its shards when the cluster went to sleep";
+        let message = "every object had all of its shards before the first pod stopped";
         return Said {
             holds: None,
             ..said("FullyRedundant", false, "Asleep", message)

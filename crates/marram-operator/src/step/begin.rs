@@ -136,13 +136,31 @@ pub(super) fn preempts(view: &View, operation: &Operation) -> Option<Operation> 
     if !may_wait(operation) || operation.suspended.len() >= SUSPENDED_MAX {
         return None;
     }
-    let mut urgent = match operation.kind >= OperationKind::Drain {
-        true => anything(view, operation),
-        false => more_urgent(view, operation),
+    let mut urgent = match operation.kind {
+        kind if kind >= OperationKind::Drain => anything(view, operation),
+        // What does not grow may never do so: it holds nothing up.
+        OperationKind::Expand if expand::stands_still(view, operation) => {
+            more_urgent(view, operation).or_else(|| beside_expansion(view))
+        }
+        _ => more_urgent(view, operation),
     }?;
     urgent.suspended = operation.suspended.clone();
     urgent.suspended.push(suspended(operation));
     Some(urgent)
+}
+
+/// What would be begun if no volume had to get larger.
+fn beside_expansion(view: &View) -> Option<Operation> {
+    let sleeps = view.spec.hibernate && hibernate::blocked(view).is_none();
+    let step = match sleeps {
+        true => Step::Record(Box::new(hibernate::begin(view))),
+        false => scale(view),
+    };
+    match step {
+        Step::Record(operation) => Some(*operation),
+        Step::Rest | Step::Hold(_) => requests::next(view, |_| true),
+        Step::Act(_) | Step::End(_) => None,
+    }
 }
 
 /// What begins by itself is more urgent than what somebody asked for.
@@ -167,18 +185,40 @@ fn more_urgent(view: &View, operation: &Operation) -> Option<Operation> {
             return Some(urgent);
         }
     }
+    // Full drives may be what the operation under way waits for.
+    let waiting = operation.suspended.iter();
+    let expands = waiting
+        .chain([&suspended(operation)])
+        .any(|it| it.kind == OperationKind::Expand);
+    if operation.kind > OperationKind::Expand
+        && !expands
+        && expand::is_wanted(view)
+        && expand::blocked(view).is_none()
+    {
+        return Some(expand::begin(view));
+    }
     let grows = view.spec.nodes() > view.replicas() && view.cluster.is_ok();
     (operation.kind == OperationKind::Upgrade && grows).then(|| grow::begin(view))
 }
 
 /// Whether an operation may wait where it is: not while a pod or a member is just going.
 fn may_wait(operation: &Operation) -> bool {
-    use Phase::{Choosing, Cordoning, Draining, Joining, Resizing, Uncordoning, Verifying, Waking};
+    use Phase::{
+        Choosing, Closing, Cordoning, Draining, Joining, Resizing, Uncordoning, Verifying, Waking,
+    };
     // What somebody asked for may wait anywhere: each of its steps is one call of the cluster.
     let asked = operation.kind >= OperationKind::Drain;
     let safe = matches!(
         operation.phase,
-        Choosing | Cordoning | Draining | Joining | Resizing | Uncordoning | Verifying | Waking
+        Choosing
+            | Closing
+            | Cordoning
+            | Draining
+            | Joining
+            | Resizing
+            | Uncordoning
+            | Verifying
+            | Waking
     );
     (asked || safe) && operation.kind != OperationKind::Create
 }

@@ -93,6 +93,12 @@ pub(super) fn step(view: &View, operation: &Operation) -> Step {
     }
 }
 
+/// Whether no volume has got larger for so long that it may never do so: other operations begin meanwhile.
+pub(super) fn stands_still(view: &View, operation: &Operation) -> bool {
+    let stall = view.spec.scale_down.clone().unwrap_or_default();
+    operation.phase == Phase::Resizing && view.now - operation.progress_at > stall.stall_after()
+}
+
 fn resizing(view: &View, operation: &Operation) -> Step {
     let wanted = wanted(view);
     let size = view.spec.storage.volume.size.clone();
@@ -129,11 +135,10 @@ fn resizing(view: &View, operation: &Operation) -> Step {
     if let Some((name, trouble)) = trouble {
         message = format!("{name} does not grow: {trouble}");
     }
-    let stall = view.spec.scale_down.clone().unwrap_or_default();
     let still = view.now - operation.progress_at;
     let left = i64::try_from(small.len()).unwrap_or(i64::MAX);
     let less = operation.left.is_none_or(|before| left < before);
-    if !less && still > stall.stall_after() {
+    if !less && stands_still(view, operation) {
         return Step::Hold(Hold {
             condition: "Stalled",
             reason: "ResizeStalled",

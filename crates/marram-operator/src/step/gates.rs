@@ -26,7 +26,9 @@ pub fn blocked(view: &View) -> Option<Hold> {
         .members()
         .filter(|node| node.duty != NodeDuty::Fenced)
         .collect();
-    let after = members.len().saturating_sub(1);
+    let last = view.names.pod(from - 1);
+    let stays = |node: &&&NodeStatus| node.duty == NodeDuty::Serving && node.name != last;
+    let after = members.iter().filter(stays).count();
     if after == 0 {
         return Some(hold(
             "LastNode",
@@ -130,14 +132,16 @@ pub(super) fn without(view: &View, going: &[String]) -> Option<String> {
     })
 }
 
-/// How full in per cent the nodes that stay would be with the data of those that leave.
+/// How full in per cent the nodes that stay would be with the data of those that leave, and of those that are being
+/// emptied. Only nodes that serve take any.
 fn fill(members: &[&NodeStatus], leaves: impl Fn(&str) -> bool) -> Option<u64> {
-    let of = |leaving: bool| {
-        let nodes = members.iter();
-        let nodes = nodes.filter(|node| leaves(&node.name) == leaving);
+    let of = |is: &dyn Fn(&NodeStatus) -> bool| {
+        let nodes = members.iter().filter(|node| is(node));
         nodes.flat_map(|node| &node.drives).collect::<Vec<_>>()
     };
-    let (stays, goes) = (of(false), of(true));
+    let leaves = |node: &NodeStatus| leaves(&node.name) || node.duty == NodeDuty::Draining;
+    let stays = of(&|node| !leaves(node) && node.duty == NodeDuty::Serving);
+    let goes = of(&leaves);
     let used: u64 = stays
         .iter()
         .map(|drive| drive.capacity_bytes.saturating_sub(drive.free_bytes))

@@ -65,7 +65,12 @@ pub(super) fn begin(view: &View) -> Operation {
 pub(super) fn step(view: &View, operation: &Operation) -> Step {
     let early = matches!(operation.phase, Phase::Closing | Phase::Verifying);
     if early && !view.spec.hibernate {
-        return Step::End("the cluster stays awake".to_owned());
+        // Who was excused is not any more, or nothing would be rebuilt for it.
+        let excused = excused(view);
+        return match excused.is_empty() {
+            true => Step::End("the cluster stays awake".to_owned()),
+            false => Step::Act(Act::Readmit(excused)),
+        };
     }
     match operation.phase {
         Phase::Closing => closing(view, operation),
@@ -87,9 +92,21 @@ fn closing(view: &View, operation: &Operation) -> Step {
     }
 }
 
+/// The members that answer, and would be excused for a while if they did not.
+fn excused(view: &View) -> Vec<String> {
+    view.members()
+        .filter(|node| node.condition.maintenance_until_ms.is_some() && is_up(node))
+        .map(|node| node.name.clone())
+        .collect()
+}
+
 /// All data is redundant, and every member is excused, so that nothing is rebuilt because others stopped
 /// before.
 fn verifying(view: &View, operation: &Operation) -> Step {
+    // Something more urgent may have been done meanwhile, and gateways served during it.
+    if !view.gateways.pods.is_empty() {
+        return advanced(view, operation, Phase::Closing);
+    }
     if let Some(hold) = blocked(view) {
         return waits(operation, hold.message);
     }
@@ -109,6 +126,14 @@ fn stopping(view: &View, operation: &Operation) -> Step {
         return advanced(view, operation, Phase::Waking);
     }
     let replicas = view.replicas();
+    // Nothing has stopped yet: what was proven may have been long ago, if the operator was away since.
+    let proven = || {
+        let mut members = view.members();
+        blocked(view).is_none() && members.all(|node| node.condition.maintenance_until_ms.is_some())
+    };
+    if replicas == operation.from && !proven() {
+        return advanced(view, operation, Phase::Verifying);
+    }
     if replicas > operation.to {
         return Step::Act(Act::Shrink {
             from: replicas,
@@ -139,18 +164,22 @@ fn waking(view: &View, operation: &Operation) -> Step {
     if view.replicas() < operation.from {
         return waits(operation, format!("{} pods are made", operation.from));
     }
+    let timeout = view.spec.upgrade.clone().unwrap_or_default().node_timeout();
+    let late = view.now - operation.phase_since > timeout;
     if let Err(why) = &view.cluster {
+        if late {
+            // Only a change of the specification may mend it, and none is rolled out before this ends.
+            return Step::End(format!(
+                "the cluster does not answer after its sleep: {why}"
+            ));
+        }
         let trouble = crate::step::create::trouble(view);
         return waits(
             operation,
             trouble.unwrap_or_else(|| format!("the cluster comes up: {why}")),
         );
     }
-    let excused: Vec<String> = view
-        .members()
-        .filter(|node| node.condition.maintenance_until_ms.is_some() && is_up(node))
-        .map(|node| node.name.clone())
-        .collect();
+    let excused = excused(view);
     if !excused.is_empty() {
         return Step::Act(Act::Readmit(excused));
     }
@@ -161,8 +190,6 @@ fn waking(view: &View, operation: &Operation) -> Step {
     if away.is_empty() {
         return Step::End(format!("all {} nodes are back", operation.from));
     }
-    let timeout = view.spec.upgrade.clone().unwrap_or_default().node_timeout();
-    let late = view.now - operation.phase_since > timeout;
     let empty = |name: &String| {
         let pod = view.names.ordinal(name).and_then(|n| view.pods.get(&n));
         pod.is_some_and(|pod| pod.waits_for_token)

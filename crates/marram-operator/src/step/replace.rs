@@ -4,7 +4,7 @@
 use marram_client::NodeDuty;
 
 use crate::api::{Operation, OperationKind, Phase, ReplacementMode};
-use crate::step::{Act, Hold, Step, advanced, create, started, tokens, waits};
+use crate::step::{Act, Hold, Step, advanced, create, requests, started, tokens, waits};
 use crate::view::{View, dead_for, is_up};
 
 /// A node that is to be replaced.
@@ -159,7 +159,14 @@ pub(super) fn step(view: &View, operation: &Operation) -> Step {
 
 fn fencing(view: &View, operation: &Operation) -> Step {
     let id = operation.node_id.clone().unwrap_or_default();
-    match view.member_by_id(&id) {
+    let member = view.member_by_id(&id);
+    // What bore it when this began may not bear it now: another node may have gone since.
+    if member.is_some_and(|node| node.duty != NodeDuty::Fenced)
+        && let Some(why) = requests::stands_against(view, operation)
+    {
+        return waits(operation, why);
+    }
+    match member {
         // Somebody said that it is to go.
         Some(node)
             if node.duty != NodeDuty::Fenced && is_up(node) && operation.request.is_some() =>

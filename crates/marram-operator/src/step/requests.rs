@@ -112,6 +112,16 @@ fn no_domain(view: &View, request: &RequestView) -> String {
     )
 }
 
+/// What stands now against an operation that somebody asked for; none where nobody did.
+pub(super) fn stands_against(view: &View, operation: &Operation) -> Option<String> {
+    let asked = operation.request.as_ref()?;
+    let mut known = view.requests.iter();
+    match verdict(view, known.find(|it| it.request == *asked)?) {
+        Verdict::Begins => None,
+        Verdict::Waits(why) | Verdict::Fails(why) => Some(why),
+    }
+}
+
 /// The one whose turn it is, of these types.
 pub(super) fn next(view: &View, of: impl Fn(OperationType) -> bool) -> Option<Operation> {
     let waiting = view.requests.iter();

@@ -168,3 +168,41 @@ fn a_volume_that_does_not_grow_is_said() {
             .starts_with("data-store-2 has not got 8Gi for 901 s")
     );
 }
+
+#[test]
+fn full_drives_are_mended_before_what_waits_for_them_goes_on() {
+    for (kind, phase) in [
+        (OperationKind::Upgrade, Phase::Choosing),
+        (OperationKind::Shrink, Phase::Draining),
+    ] {
+        let view = larger().wants(2).at(operation(kind, phase, 3, 2));
+        let op = recorded(next(&view));
+        assert_eq!((op.kind, op.suspended.len()), (OperationKind::Expand, 1));
+        assert_eq!(op.suspended[0].kind, kind);
+        let cannot = view.with(|view| view.classes.clear());
+        let step = next(&cannot);
+        let other = matches!(&step, Step::Record(op) if op.kind == OperationKind::Expand);
+        assert!(!other, "{step:?}");
+    }
+}
+
+#[test]
+fn what_does_not_grow_holds_nothing_up() {
+    let stuck = told(expanding(Phase::Resizing), &["8Gi", "8Gi", "4Gi"]).wants(4);
+    let soon = stuck.clone().with(|view| view.now += 100);
+    assert_eq!(recorded(next(&soon)).kind, OperationKind::Expand);
+    let late = stuck.with(|view| view.now += 901);
+    let op = recorded(next(&late));
+    assert_eq!((op.kind, op.suspended.len()), (OperationKind::Grow, 1));
+    // And is not begun again beside itself.
+    let choosing = operation(OperationKind::Upgrade, Phase::Choosing, 3, 3);
+    let upgrades = late.wants(3).with(|view| {
+        let expands = view.status.operation.take().expect("under way");
+        let mut choosing = choosing;
+        choosing.suspended = vec![suspended(&expands)];
+        view.status.operation = Some(choosing);
+    });
+    let step = next(&upgrades);
+    let again = matches!(&step, Step::Record(op) if op.kind == OperationKind::Expand);
+    assert!(!again, "{step:?}");
+}

@@ -104,3 +104,28 @@ fn the_last_node_stays() {
         .with(|view| view.spec.storage.nodes = Some(0));
     assert_eq!(refusal(&view).0, "LastNode");
 }
+
+#[test]
+fn nodes_that_are_emptied_take_nothing_and_count_for_nothing() {
+    let domain_goes = |full: u64| {
+        resting(6).wants(5).with(|view| {
+            for n in 0..6 {
+                let drive = &mut view.node_mut(n).drives[0];
+                drive.free_bytes = drive.capacity_bytes * (100 - full) / 100;
+                drive.record_bytes = drive.capacity_bytes * full / 100;
+            }
+            view.node_mut(0).duty = NodeDuty::Draining;
+            view.node_mut(1).duty = NodeDuty::Draining;
+        })
+    };
+    // Three that serve would have the data of six, not of one more.
+    let (reason, said) = refusal(&domain_goes(45));
+    assert_eq!(reason, "TooFull");
+    assert!(said.contains("would be 90 % full"), "{said}");
+    assert_eq!(recorded(next(&domain_goes(30))).kind, OperationKind::Shrink);
+    let wide = domain_goes(30).with(|view| {
+        let cluster = view.cluster.as_mut().expect("it answers");
+        cluster.buckets[0].nodes = 4;
+    });
+    assert_eq!(refusal(&wide).0, "ProfileTooWide");
+}

@@ -111,6 +111,11 @@ fn what_mends_the_cluster_comes_before_its_sleep() {
 fn whoever_changes_their_mind_is_heard() {
     let early = resting(3).at(hibernating(Phase::Verifying));
     assert_eq!(next(&early), Step::End("the cluster stays awake".into()));
+    // Who was excused by then is not any more.
+    let Act::Readmit(members) = acted(next(&excused(early))) else {
+        panic!("readmitted")
+    };
+    assert_eq!(members.len(), 3);
     let half_way = resting(3).at(hibernating(Phase::Stopping));
     assert_eq!(recorded(next(&half_way)).phase, Phase::Waking);
 }
@@ -186,4 +191,44 @@ fn who_does_not_come_back_is_waited_for_so_long_and_then_replaced() {
         (back.kind, back.phase, back.from),
         (OperationKind::Hibernate, Phase::Waking, 3)
     );
+}
+
+#[test]
+fn what_was_proven_long_ago_is_proven_again_before_the_first_pod_stops() {
+    let stopping = |view: View| view.at(hibernating(Phase::Stopping));
+    let ready = stopping(excused(tired()));
+    assert_eq!(acted(next(&ready)), Act::Shrink { from: 3, to: 2 });
+    let hole = ready.with(|view| view.degrades("a volume was lost"));
+    assert_eq!(recorded(next(&hole)).phase, Phase::Verifying);
+    assert_eq!(recorded(next(&stopping(tired()))).phase, Phase::Verifying);
+    // Gateways that served while something else was done end their calls first.
+    let served = tired().at(hibernating(Phase::Verifying));
+    let served = served.with(|view| view.gateways.pods = vec![pod(0)]);
+    assert_eq!(recorded(next(&served)).phase, Phase::Closing);
+}
+
+#[test]
+fn a_cluster_that_cannot_wake_can_be_mended_by_its_specification() {
+    let waking = resting(3).at(hibernating(Phase::Waking)).with(|view| {
+        view.cluster = Err("no pod is ready".into());
+    });
+    assert!(matches!(next(&waking), Step::Record(_)), "it is waited for");
+    let late = waking.with(|view| view.now += 901);
+    let Step::End(note) = next(&late) else {
+        panic!("it is over")
+    };
+    assert!(note.ends_with("after its sleep: no pod is ready"), "{note}");
+    // Another image: pods that never came up make room for such of it.
+    let mended = late.with(|view| {
+        view.status.operation = None;
+        view.set.as_mut().expect("set").update_revision = "store-b".into();
+        view.template_hash = "t2".into();
+        view.pods.values_mut().for_each(|pod| pod.ready = false);
+    });
+    let op = recorded(next(&mended));
+    assert_eq!(op.kind, OperationKind::Upgrade);
+    let Act::DeletePod { pod, .. } = acted(next(&mended.at(op))) else {
+        panic!("a pod goes")
+    };
+    assert_eq!(pod, "store-0");
 }

@@ -326,6 +326,12 @@ fn a_node_that_answers_is_given_up_when_somebody_says_so_and_the_data_bears_it()
     );
     assert_eq!(op.claim_uid.as_deref(), Some("claim-1"));
     assert_eq!(acted(next(&view)), Act::GiveUp { node: "2".into() });
+    // Another node may have gone since it began.
+    let gone = view.clone().with(|view| view.degrades("store-2 is away"));
+    assert_eq!(
+        recorded(next(&gone)).message,
+        "not all data is redundant: store-2 is away"
+    );
     // Before it is given up, whoever deletes it keeps the node; after, it is replaced.
     let deleted = view.clone().with(|view| view.requests.clear());
     assert!(matches!(next(&deleted), Step::End(note) if note.ends_with("the node stays")));
