@@ -28,12 +28,13 @@ pub use lifecycle::LifecycleRule;
 pub use metrics::Metrics;
 pub use operation::{Operation, OperationKind, Phase, Request, Suspended};
 pub use policy::{
-    Disruption, Replacement, ReplacementMode, Retention, RetentionPolicy, ScaleDown, Tls, Upgrade,
+    AuthorityPolicy, Disruption, Replacement, ReplacementMode, Retention, RetentionPolicy,
+    ScaleDown, Tls, Upgrade,
 };
 pub use reference::{BucketRef, ClusterRef, lists};
 pub use status::{
-    Capacity, CertificateStatus, ClusterPhase, GatewayStatus, MarramClusterStatus, Member,
-    RedundancyStatus, UpgradeStatus,
+    AuthorityState, AuthorityStatus, Capacity, CertificateStatus, ClusterPhase, GatewayStatus,
+    MarramClusterStatus, Member, RedundancyStatus, UpgradeStatus,
 };
 pub use storage::{HostSpread, Resources, ServerSettings, Storage, Volume};
 

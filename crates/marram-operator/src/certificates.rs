@@ -1,6 +1,8 @@
 //! Certificates of the API, issued by a CA of the operator's own, one for each cluster. (The mesh has its
 //! own CA, which the cluster keeps by itself.)
 
+mod authority;
+
 use std::time::Duration;
 
 use rcgen::{
@@ -9,6 +11,8 @@ use rcgen::{
 };
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
+
+pub use authority::{Authority, Policy, Turn};
 
 /// How long a CA is good for, in seconds: 10 years.
 const CA_SECONDS: i64 = 10 * 365 * 86_400;
@@ -67,7 +71,7 @@ pub fn make_ca(cluster: &str, now: i64) -> Result<Pair, CertificateError> {
     })
 }
 
-/// Issues a certificate for these names, good for so many seconds.
+/// Issues a certificate for these names, good for so many seconds, but not longer than its CA.
 ///
 /// # Errors
 /// When the CA cannot be read, or no key can be made.
@@ -79,7 +83,8 @@ pub fn issue(
     let issuer = Issuer::from_ca_cert_pem(&ca.certificate, KeyPair::from_pem(&ca.key)?)?;
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names.to_vec())?;
-    let dates = dated(now, seconds);
+    let ends = read(&ca.certificate)?.not_after;
+    let dates = dated(now, seconds.min(ends - now));
     (params.not_before, params.not_after) = (dates.not_before, dates.not_after);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -115,7 +120,7 @@ pub fn read(certificate: &str) -> Result<Facts, CertificateError> {
     })
 }
 
-/// Why a certificate is to be issued anew; none while it is good.
+/// Why a certificate is to be issued anew; none while it is good. One that ends with its CA would not last longer.
 #[must_use]
 pub fn is_due(
     certificate: Option<&str>,
@@ -125,13 +130,14 @@ pub fn is_due(
     let Some(facts) = certificate.and_then(|pem| read(pem).ok()) else {
         return Some("there is none that can be read");
     };
-    if read(ca).map(|ca| ca.subject).ok().as_ref() != Some(&facts.issuer) {
+    let Some(ca) = read(ca).ok().filter(|ca| ca.subject == facts.issuer) else {
         return Some("it is of another CA");
-    }
+    };
     if facts.names != names {
         return Some("it bears other names");
     }
-    (facts.not_after - renew_before <= now).then_some("it ends soon")
+    let ends_soon = facts.not_after - renew_before <= now && facts.not_after < ca.not_after;
+    ends_soon.then_some("it ends soon")
 }
 
 fn dated(now: i64, seconds: i64) -> CertificateParams {

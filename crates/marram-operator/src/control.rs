@@ -6,12 +6,14 @@
 //! kube_api    objects are applied, created, deleted       link      the cluster's own API
 //! observe     what is there (with pods, probe)            act       side effects
 //! ensure      objects that are always there               upkeep    labels, budgets, open domains
-//! secrets     keys and certificates                       meter     metrics
+//! secrets     keys and tokens                             meter     metrics
+//! authority   the API's certificates and their CA
 //! tenant      buckets and access keys                     writer    status and events of these
 //! gateways    gateways of their own                       requests  ClusterOperations
 //! ```
 
 mod act;
+mod authority;
 mod context;
 mod ensure;
 mod error;

@@ -79,7 +79,7 @@ impl Names {
         format!("{}-api-tls", self.name)
     }
 
-    /// The Secret with the CA of the API's certificates.
+    /// The Secret with the CA of the API's certificates, and the ConfigMap with what is to be trusted.
     #[must_use]
     pub fn api_ca(&self) -> String {
         format!("{}-api-ca", self.name)

@@ -27,6 +27,34 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 315_360_000))]
     pub renew_before_seconds: Option<u32>,
+    /// Further DNS names under which applications reach the API: of a load balancer, of a gateway that passes TLS
+    /// on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub dns_names: Vec<String>,
+    /// How the CA of these certificates is replaced. It is by itself two years before its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<AuthorityPolicy>,
+}
+
+/// How the CA of the API's certificates is replaced: another one is trusted beside it, then issues, then the one
+/// before is not trusted any more.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityPolicy {
+    /// Seconds between these steps, within which applications take what is trusted from their Secrets; 604800 (7
+    /// days) where it is not given. A change of a Secret takes up to 90 s to a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 120, max = 31_536_000))]
+    pub overlap_seconds: Option<u32>,
+    /// Any text: when it changes, the CA is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub trigger: Option<String>,
 }
 
 /// How a change of the pods is rolled out.
@@ -137,6 +165,14 @@ impl Tls {
     #[must_use]
     pub fn renew_before(&self) -> i64 {
         i64::from(self.renew_before_seconds.unwrap_or(30 * DAY))
+    }
+}
+
+impl AuthorityPolicy {
+    /// Seconds between two steps.
+    #[must_use]
+    pub fn overlap(&self) -> i64 {
+        i64::from(self.overlap_seconds.unwrap_or(7 * DAY))
     }
 }
 

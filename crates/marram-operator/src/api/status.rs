@@ -193,4 +193,32 @@ pub struct CertificateStatus {
     pub not_after: i64,
     /// When it will be renewed, in seconds since 1970.
     pub renew_at: i64,
+    /// Its CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<AuthorityStatus>,
+}
+
+/// A CA.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityStatus {
+    /// Until when the one that issues is good, in seconds since 1970.
+    pub not_after: i64,
+    /// How far it is replaced.
+    pub state: AuthorityState,
+    /// When the next step of that is done, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_step_at: Option<i64>,
+}
+
+/// How far a CA is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum AuthorityState {
+    /// It is not.
+    #[default]
+    AtRest,
+    /// The next one is trusted already.
+    NextTrusted,
+    /// The next one issues; the one before is trusted still.
+    PreviousTrusted,
 }

@@ -3,9 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
+use crate::certificates::Authority;
 use crate::names::{AUTHORITY_ANNOTATION, Names, TOKEN_ANNOTATION};
+
+/// Since when what is trusted of the API is published, on the Secret of its CA.
+pub(crate) const AUTHORITY_SINCE: &str = "ca.marram.dev/since";
+/// The wish for another CA that was heard last, there.
+pub(crate) const AUTHORITY_HEARD: &str = "ca.marram.dev/heard";
 
 /// What a cluster cannot be without.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,12 +84,62 @@ pub fn api_tls(names: &Names, certificate: &str, key: &str, ca: &str) -> Value {
 
 /// The Secret of the CA of the API's certificates.
 #[must_use]
-pub fn api_ca(names: &Names, certificate: &str, key: &str) -> Value {
+pub fn api_ca(names: &Names, authority: &Authority) -> Value {
+    let mut metadata = names.owned(&names.api_ca());
+    let annotations = [
+        (
+            AUTHORITY_SINCE,
+            authority.since.map(|since| since.to_string()),
+        ),
+        (AUTHORITY_HEARD, authority.heard.clone()),
+    ];
+    metadata["annotations"] = annotations
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?))))
+        .collect();
+    let (signer, next) = (&authority.signer, authority.next.as_ref());
+    let parts = [
+        ("tls.crt", Some(&signer.certificate)),
+        ("tls.key", Some(&signer.key)),
+        ("next.crt", next.map(|next| &next.certificate)),
+        ("next.key", next.map(|next| &next.key)),
+        ("previous.crt", authority.previous.as_ref()),
+    ];
+    let data: BTreeMap<&str, ByteString> = parts
+        .into_iter()
+        .filter_map(|(key, text)| Some((key, ByteString(text?.clone().into_bytes()))))
+        .collect();
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": names.owned(&names.api_ca()),
+        "metadata": metadata,
         "type": "kubernetes.io/tls",
-        "stringData": { "tls.crt": certificate, "tls.key": key },
+        "data": data,
+    })
+}
+
+/// What makes of that Secret, as it is, this one: it is merged, and what is there no more is null.
+pub(crate) fn api_ca_patch(names: &Names, authority: &Authority, version: &str) -> Value {
+    let mut patch = api_ca(names, authority);
+    patch["metadata"]["resourceVersion"] = json!(version);
+    for key in ["next.crt", "next.key", "previous.crt"] {
+        if patch["data"].get(key).is_none() {
+            patch["data"][key] = Value::Null;
+        }
+    }
+    if authority.since.is_none() {
+        patch["metadata"]["annotations"][AUTHORITY_SINCE] = Value::Null;
+    }
+    patch
+}
+
+/// What is to be trusted of the API, for those who may not read Secrets: a gateway before the cluster, for one.
+#[must_use]
+pub fn api_trust(names: &Names, bundle: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": names.owned(&names.api_ca()),
+        "data": { "ca.crt": bundle },
     })
 }

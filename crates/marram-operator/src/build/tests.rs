@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde::Serialize;
@@ -43,6 +43,7 @@ fn all_objects_are_of_their_types() {
     exact::<PodDisruptionBudget>(&budget(&names, &one));
     exact::<Secret>(&api_tls(&names, "c", "k", "a"));
     exact::<Secret>(&join(&names, &BTreeMap::new()));
+    exact::<ConfigMap>(&api_trust(&names, "a"));
 }
 
 #[test]

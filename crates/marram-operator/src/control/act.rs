@@ -138,6 +138,7 @@ async fn resize(
     match objects
         .merge::<PersistentVolumeClaim>(claim, VOLUMES, &patch)
         .await
+        .map(drop)
     {
         Ok(()) => Ok(Came::Done),
         Err(error) if error.is_refusal() => Ok(Came::Refused(error.to_string())),

@@ -102,13 +102,13 @@ impl Objects {
         }
     }
 
-    /// Changes parts of an object, as this writer.
+    /// Changes parts of an object, as this writer; says what it is then.
     pub(crate) async fn merge<K>(
         &self,
         name: &str,
         writer: &str,
         patch: &Value,
-    ) -> Result<(), ReconcileError>
+    ) -> Result<K, ReconcileError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + DeserializeOwned
@@ -123,8 +123,7 @@ impl Objects {
             .of::<K>()
             .patch(name, &params, &Patch::Merge(patch))
             .await;
-        done.map_err(ReconcileError::kubernetes(format!("change {name}")))?;
-        Ok(())
+        done.map_err(ReconcileError::kubernetes(format!("change {name}")))
     }
 
     /// Deletes the object with this uid, and no other one of its name. One that is gone is deleted.

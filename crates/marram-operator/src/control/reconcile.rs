@@ -18,7 +18,7 @@ use super::error::{ReconcileError, is_status};
 use super::kube_api::{OWNER, Objects};
 use super::meter::State;
 use super::observe::{Seen, observe};
-use super::{ensure, gateways, requests, secrets, upkeep};
+use super::{authority, ensure, gateways, requests, secrets, upkeep};
 use crate::api::{MarramCluster, MarramClusterStatus, Operation, OperationKind, RetentionPolicy};
 use crate::fault;
 use crate::gateway;
@@ -109,8 +109,12 @@ async fn apply(cached: &MarramCluster, context: &Context) -> Result<Action, Reco
         let plan = gateway::plan(&seen.view, image);
         let to_gateways = plan.as_ref().is_some_and(|plan| plan.serving);
         ensure::before_pods(&objects, &names, to_gateways).await?;
-        let made = secrets::ensure_certificate(&objects, &names, &resource.spec, now()).await?;
-        seen.view.status.certificate = Some(made);
+        let made = authority::ensure(&objects, &names, &resource.spec, now()).await?;
+        seen.view.status.certificate = Some(made.status);
+        if let Some(note) = made.turned {
+            let (about, reason) = (resource.object_ref(&()), ("AuthorityReplaced", note));
+            context.tell(&about, EventType::Normal, reason, note).await;
+        }
         ensure::statefulset(&objects, &seen, &template).await?;
         match gateways::ensure(&objects, &seen, plan.as_ref()).await {
             Ok(status) => seen.view.status.gateway = status,

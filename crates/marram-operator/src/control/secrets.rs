@@ -1,4 +1,4 @@
-//! Keys and certificates of a cluster: read, and made where there are none.
+//! Keys and tokens of a cluster: read, and made where there are none.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,7 @@ use serde_json::json;
 
 use super::error::ReconcileError;
 use super::kube_api::{OWNER, Objects};
-use crate::api::{CertificateStatus, MarramClusterSpec};
 use crate::build::{self, Keys};
-use crate::certificates::{self, Pair};
 use crate::names::Names;
 
 const ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -94,68 +92,6 @@ pub(crate) async fn ensure_join(objects: &Objects, names: &Names) -> Result<(), 
     Ok(())
 }
 
-/// Makes or renews the certificate of the API, and its CA where there is none; says until when it is good.
-pub(crate) async fn ensure_certificate(
-    objects: &Objects,
-    names: &Names,
-    spec: &MarramClusterSpec,
-    now: i64,
-) -> Result<CertificateStatus, ReconcileError> {
-    let tls = spec.tls.clone().unwrap_or_default();
-    let ca = ensure_ca(objects, names, now).await?;
-    let live = objects.get::<Secret>(&names.api_tls()).await?;
-    let certificate = live.as_ref().and_then(|live| text(live, "tls.crt"));
-    let key = live.as_ref().and_then(|live| text(live, "tls.key"));
-    let trusted = live.as_ref().and_then(|live| text(live, "ca.crt"));
-    let complete = key.is_some() && trusted.as_ref() == Some(&ca.certificate);
-    let bears = names.certificate_names();
-    let whole = certificate.as_deref().filter(|_| complete);
-    let due = certificates::is_due(whole, (&ca.certificate, &bears), (now, tls.renew_before()));
-    let certificate = match (due, certificate) {
-        (None, Some(certificate)) => certificate,
-        (why, _) => {
-            tracing::info!(
-                cluster = names.name,
-                why,
-                "a certificate of the API is issued"
-            );
-            let leaf = certificates::issue(&ca, &bears, (now, tls.duration()))?;
-            let secret = build::api_tls(names, &leaf.certificate, &leaf.key, &ca.certificate);
-            objects.apply(&secret).await?;
-            leaf.certificate
-        }
-    };
-    let not_after = certificates::read(&certificate)?.not_after;
-    Ok(CertificateStatus {
-        not_after,
-        renew_at: not_after - tls.renew_before(),
-    })
-}
-
-async fn ensure_ca(objects: &Objects, names: &Names, now: i64) -> Result<Pair, ReconcileError> {
-    if let Some(live) = objects.get::<Secret>(&names.api_ca()).await? {
-        let (certificate, key) = (text(&live, "tls.crt"), text(&live, "tls.key"));
-        return match (certificate, key) {
-            (Some(certificate), Some(key)) => Ok(Pair { certificate, key }),
-            _ => Err(ReconcileError::Secret {
-                name: names.api_ca(),
-                key: "tls.crt or tls.key",
-            }),
-        };
-    }
-    let ca = certificates::make_ca(&names.name, now)?;
-    objects
-        .create(&build::api_ca(names, &ca.certificate, &ca.key))
-        .await?;
-    // Where another made one in the same moment, that one counts.
-    let live = objects.get::<Secret>(&names.api_ca()).await?;
-    let pair = live.and_then(|live| {
-        let (certificate, key) = (text(&live, "tls.crt")?, text(&live, "tls.key")?);
-        Some(Pair { certificate, key })
-    });
-    Ok(pair.unwrap_or(ca))
-}
-
 /// Gives a pod its token.
 pub(crate) async fn put_token(
     objects: &Objects,
@@ -170,6 +106,7 @@ pub(crate) async fn put_token(
     objects
         .merge::<Secret>(&names.join(), super::kube_api::TOKENS, &patch)
         .await
+        .map(drop)
 }
 
 /// Takes tokens away.
@@ -186,6 +123,7 @@ pub(crate) async fn drop_tokens(
     objects
         .merge::<Secret>(&names.join(), super::kube_api::TOKENS, &patch)
         .await
+        .map(drop)
 }
 
 /// The tokens that pods have: when each was made.

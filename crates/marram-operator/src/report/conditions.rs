@@ -1,5 +1,6 @@
 //! The conditions.
 
+mod certificates;
 mod gateways;
 mod sleep;
 
@@ -10,6 +11,7 @@ use crate::api::{MarramClusterStatus, Phase};
 use crate::step::Hold;
 use crate::view::View;
 
+use certificates::certified;
 use gateways::{gateways, trouble as gateway_trouble};
 use sleep::hibernated;
 pub(super) use sleep::sleeps;
@@ -179,15 +181,7 @@ pub(super) fn all(
         all.push(held("HibernationBlocked", "nothing stands against it"));
     }
     all.extend(gateways(view, status));
-    if let Some(certificate) = &status.certificate {
-        let good = certificate.not_after > view.now;
-        let message = match Timestamp::from_second(certificate.not_after) {
-            Ok(until) => format!("the API's certificate is good until {until}"),
-            Err(_) => "the API's certificate is good".to_owned(),
-        };
-        let reason = if good { "Good" } else { "Expired" };
-        all.push(said("CertificatesReady", good, reason, message));
-    }
+    all.extend(status.certificate.as_ref().map(|it| certified(view, it)));
     all
 }
 

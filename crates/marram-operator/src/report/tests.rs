@@ -218,3 +218,41 @@ fn what_stands_against_sleep_is_said() {
             .any(|c| c.type_ == "HibernationBlocked")
     );
 }
+
+#[test]
+fn how_far_the_ca_is_replaced_is_said() {
+    use crate::api::{AuthorityState, AuthorityStatus, CertificateStatus};
+    let said = |state, next_step_at| {
+        let view = resting(3).with(|view| {
+            view.status.certificate = Some(CertificateStatus {
+                not_after: view.now + 1000,
+                renew_at: view.now + 500,
+                authority: Some(AuthorityStatus {
+                    not_after: view.now + 9000,
+                    state,
+                    next_step_at,
+                }),
+            });
+        });
+        let status = report(&view, Some(1), None);
+        let (holds, reason, message) = condition(&status, "CertificatesReady");
+        assert_eq!((holds, reason), ("True", "Good"));
+        message.to_owned()
+    };
+    assert!(!said(AuthorityState::AtRest, None).contains("CA"));
+    let announced = said(AuthorityState::NextTrusted, Some(86_400));
+    assert!(
+        announced.ends_with("trusted already, and issues from 1970-01-02T00:00:00Z"),
+        "{announced}"
+    );
+    let unpublished = said(AuthorityState::NextTrusted, None);
+    assert!(
+        unpublished.ends_with("issues when this is published for long enough"),
+        "{unpublished}"
+    );
+    let switched = said(AuthorityState::PreviousTrusted, Some(86_400));
+    assert!(
+        switched.ends_with("not trusted any more from 1970-01-02T00:00:00Z"),
+        "{switched}"
+    );
+}
