@@ -3,6 +3,7 @@
 //! ```text
 //! cli        what can be said on the command line
 //! commands   the client commands, one file each
+//! plugin     kubectl marram: this program under another name
 //! server, dev   the servers; daemon   how they begin and end; recent   their newest log lines
 //! logging    what is logged, in which form; otlp   traces on their way to a collector
 //! failure    what can go wrong in a command, and the exit code of each
@@ -25,6 +26,7 @@ mod nameless;
 mod otlp;
 mod output;
 mod paths;
+mod plugin;
 mod profile;
 mod recent;
 mod server;
@@ -53,6 +55,9 @@ fn keep_freed_memory() {
 
 fn main() -> ExitCode {
     keep_freed_memory();
+    if plugin::is_called(std::env::args_os().next().as_deref()) {
+        return plugin::run();
+    }
     let said = Cli::command().get_matches();
     let cli = match Cli::from_arg_matches(&said) {
         Ok(cli) => cli,

@@ -27,7 +27,7 @@ fn the_documents_are_current() {
 #[test]
 fn every_command_and_argument_says_what_it_is() {
     let mut seen = 0;
-    walk(&root(), "marram", &mut |name, command| {
+    let mut each = |name: &str, command: &Command| {
         assert!(about(command).len() > 3, "{name} says nothing");
         for arg in own(command) {
             seen += 1;
@@ -43,12 +43,20 @@ fn every_command_and_argument_says_what_it_is() {
                 "{help}"
             );
         }
-    });
+    };
+    walk(&root(), "marram", &mut each);
+    walk(&plugin(), "kubectl marram", &mut each);
     assert!(seen > 150, "{seen}");
 }
 
 fn root() -> Command {
     let mut root = Cli::command();
+    root.build();
+    root
+}
+
+fn plugin() -> Command {
+    let mut root = crate::plugin::definition();
     root.build();
     root
 }
@@ -61,12 +69,25 @@ fn page() -> String {
     );
     let _ = writeln!(page, "{}\n", sentence(&about(&root)));
     let _ = writeln!(page, "What every command understands:\n");
+    commands(&mut page, &root, "marram");
+    let plugin = plugin();
+    let _ = writeln!(
+        page,
+        "\n# kubectl marram\n\n{}\n\nIt is this program under the name `kubectl-marram`, somewhere on the PATH: `ln -s \
+         marram kubectl-marram`.\nWhat all of its commands understand:\n",
+        sentence(&about(&plugin))
+    );
+    commands(&mut page, &plugin, "kubectl marram");
+    page
+}
+
+fn commands(page: &mut String, root: &Command, program: &str) {
     let globals = root.get_arguments().filter(|arg| arg.is_global_set());
-    globals.for_each(|arg| line(&mut page, arg));
+    globals.for_each(|arg| line(page, arg));
     for command in root.get_subcommands() {
         walk(
             command,
-            &format!("marram {}", command.get_name()),
+            &format!("{program} {}", command.get_name()),
             &mut |name, command| {
                 let _ = writeln!(page, "\n## {name}\n\n{}\n", sentence(&about(command)));
                 let mut arguments = own(command).peekable();
@@ -80,11 +101,10 @@ fn page() -> String {
                     "`{}`\n",
                     usage.split_whitespace().collect::<Vec<_>>().join(" ")
                 );
-                arguments.for_each(|arg| line(&mut page, arg));
+                arguments.for_each(|arg| line(page, arg));
             },
         );
     }
-    page
 }
 
 fn walk(command: &Command, name: &str, each: &mut impl FnMut(&str, &Command)) {
