@@ -21,13 +21,12 @@ pub(super) fn domain(
     args: &DomainArgs,
 ) -> Result<(), PluginError> {
     known_domain(cluster, &args.domain)?;
-    let kind = if drains {
-        "DrainDomain"
-    } else {
-        "RestoreDomain"
+    let (what, kind) = match drains {
+        true => ("drain", "DrainDomain"),
+        false => ("restore", "RestoreDomain"),
     };
     let spec = json!({ "type": kind, "domain": args.domain });
-    begin(kubectl, cluster, ("domain", spec), args.wait)
+    begin(kubectl, cluster, (what, spec), args.wait)
 }
 
 /// A node is given up for a new one.
