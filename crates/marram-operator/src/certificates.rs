@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    KeyUsagePurpose, PublicKeyData, date_time_ymd,
 };
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
@@ -120,6 +120,19 @@ pub fn read(certificate: &str) -> Result<Facts, CertificateError> {
     })
 }
 
+/// Whether a certificate can be read, and the key is its own.
+#[must_use]
+pub fn is_whole(pair: &Pair) -> bool {
+    let Ok(key) = KeyPair::from_pem(&pair.key) else {
+        return false;
+    };
+    let Ok((_, pem)) = parse_x509_pem(pair.certificate.as_bytes()) else {
+        return false;
+    };
+    let parsed = pem.parse_x509();
+    parsed.is_ok_and(|it| it.public_key().raw == key.subject_public_key_info())
+}
+
 /// Why a certificate is to be issued anew; none while it is good. One that ends with its CA would not last longer.
 #[must_use]
 pub fn is_due(
@@ -171,6 +184,23 @@ mod tests {
             (ca_facts.subject, ca_facts.not_after),
             (facts.issuer, NOW + CA_SECONDS)
         );
+    }
+
+    #[test]
+    fn a_key_is_its_certificates() {
+        let (one, other) = (make_ca("store", NOW), make_ca("store", NOW));
+        let (one, other) = (one.expect("a CA"), other.expect("a CA"));
+        assert!(is_whole(&one));
+        let mixed = Pair {
+            certificate: one.certificate.clone(),
+            key: other.key,
+        };
+        assert!(!is_whole(&mixed));
+        let damaged = Pair {
+            certificate: "no PEM".to_owned(),
+            key: one.key,
+        };
+        assert!(!is_whole(&damaged));
     }
 
     #[test]

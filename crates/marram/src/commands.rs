@@ -152,13 +152,30 @@ pub(crate) fn run(globals: &Globals, command: Command) -> ExitCode {
     let result = runtime.block_on(async {
         tokio::select! {
             result = Box::pin(dispatch(&context, command)) => result,
-            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+            () = told_to_end() => Err(Failure::Interrupted),
         }
     });
     // Tasks that are dropped here take their temporary files with them.
     runtime.shutdown_timeout(SHUTDOWN);
     // What was printed before a failure is part of the result.
     end(globals, context.output.flush().and(result))
+}
+
+/// Waits until somebody wants the command to end: by Ctrl-C, or by ending its terminal or what it is part of.
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let told = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => drop(signal.recv().await),
+            // It has its usual effect then.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = told(SignalKind::interrupt()) => {}
+        () = told(SignalKind::terminate()) => {}
+        () = told(SignalKind::hangup()) => {}
+    }
 }
 
 fn end(globals: &Globals, result: Result<(), Failure>) -> ExitCode {

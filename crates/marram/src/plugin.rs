@@ -18,6 +18,7 @@ mod show;
 mod tunnel;
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -57,18 +58,24 @@ pub(crate) fn run() -> ExitCode {
 
 fn done(said: Plugin) -> Result<ExitCode, PluginError> {
     let kubectl = Kubectl::new(&said.place);
-    let cluster = Cluster::find(&kubectl, said.place.cluster.as_deref())?;
     let ok = ExitCode::SUCCESS;
+    // Whoever owns a key need not see the cluster.
+    if let PluginCommand::Credentials(args) = &said.command
+        && let Some(key) = &args.access_key
+    {
+        return secrets::of_access_key(&kubectl, key, args).map(|()| ok);
+    }
+    let cluster = Cluster::find(&kubectl, said.place.cluster.as_deref())?;
     match said.command {
         PluginCommand::Status { json } => status(&kubectl, &cluster, json),
         PluginCommand::Members { json } => {
             let pods = cluster.pods(&kubectl)?;
             let rows = show::members(&cluster, &pods);
-            match json {
-                true => print!("{}", show::as_json(&rows)),
-                false => print!("{}", show::table(&rows)),
-            }
-            Ok(ok)
+            let rows = match json {
+                true => show::as_json(&rows),
+                false => show::table(&rows),
+            };
+            print(&rows).map(|()| ok)
         }
         PluginCommand::Drain(args) => operate::domain(&kubectl, &cluster, true, &args).map(|()| ok),
         PluginCommand::Restore(args) => {
@@ -80,23 +87,47 @@ fn done(said: Plugin) -> Result<ExitCode, PluginError> {
             operate::rebalance(&kubectl, &cluster, args.wait).map(|()| ok)
         }
         PluginCommand::Credentials(args) => {
-            secrets::credentials(&kubectl, &cluster, &args).map(|()| ok)
+            secrets::of_admin(&kubectl, &cluster, &args).map(|()| ok)
         }
         PluginCommand::Logs(args) => logs(&kubectl, &cluster, &args),
         PluginCommand::Run { command } => tunnel::run(&kubectl, &cluster, &command),
     }
 }
 
-/// What the operator saw, then what the members say themselves.
+/// Prints text. A reader who had enough is none of its business.
+fn print(text: &str) -> Result<(), PluginError> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(PluginError::Output(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the operator saw, then what the members say themselves, where they can be asked: at three in the morning the
+/// first is there also when the second is not.
 fn status(kubectl: &Kubectl, cluster: &Cluster, json: bool) -> Result<ExitCode, PluginError> {
     if json {
-        println!("{}", cluster.whole);
+        return print(&format!("{}\n", cluster.whole)).map(|()| ExitCode::SUCCESS);
+    }
+    print(&show::status(cluster))?;
+    if cluster.status.phase == "Hibernated" {
         return Ok(ExitCode::SUCCESS);
     }
-    print!("{}", show::status(cluster));
-    println!("\nby the word of its members:");
+    print("\nby the word of its members:\n")?;
     let command = ["admin".to_owned(), "status".to_owned()];
-    tunnel::run(kubectl, cluster, &command)
+    match tunnel::run(kubectl, cluster, &command) {
+        Err(
+            error @ (PluginError::NoPod(_)
+            | PluginError::Kubectl { .. }
+            | PluginError::NoTunnel { .. }),
+        ) => {
+            print(&format!("  they cannot be asked: {error}\n"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        done => done,
+    }
 }
 
 /// Log lines of all pods, or of one: kubectl prints them.

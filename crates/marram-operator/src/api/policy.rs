@@ -27,12 +27,20 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 315_360_000))]
     pub renew_before_seconds: Option<u32>,
+    /// A Secret with the API's certificate, which somebody else keeps, such as cert-manager: `tls.crt`, `tls.key` and
+    /// `ca.crt`. The operator's own where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub secret_name: Option<String>,
     /// Further DNS names under which applications reach the API: of a load balancer, of a gateway that passes TLS
-    /// on.
+    /// on. Names, no addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
-        inner(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")),
+        inner(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z]([-a-z0-9]*[a-z0-9])?$")),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub dns_names: Vec<String>,

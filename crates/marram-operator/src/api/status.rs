@@ -193,9 +193,13 @@ pub struct CertificateStatus {
     pub not_after: i64,
     /// When it will be renewed, in seconds since 1970.
     pub renew_at: i64,
-    /// Its CA.
+    /// The CA of the operator's own certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<AuthorityStatus>,
+    /// Why the certificate of `spec.tls.secretName` does not do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub trouble: String,
 }
 
 /// A CA.
@@ -209,6 +213,10 @@ pub struct AuthorityStatus {
     /// When the next step of that is done, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_step_at: Option<i64>,
+    /// For whom a step that is due waits.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 4096))]
+    pub waits_for: String,
 }
 
 /// How far a CA is replaced.

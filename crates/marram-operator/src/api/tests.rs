@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use super::*;
 
 #[test]
@@ -46,4 +48,39 @@ fn urgent_operations_come_first() {
         Create, Replace, Hibernate, Cancel, Expand, Grow, Upgrade, Shrink, Drain, Rebalance, Scrub,
     ];
     assert_eq!(kinds, expected);
+}
+
+/// Each resource in `deploy/examples` is read without anything left over.
+#[test]
+fn examples_are_of_their_types() {
+    fn exact<T: serde::de::DeserializeOwned + serde::Serialize>(file: &str, spec: &Value) {
+        let read: T = serde_json::from_value(spec.clone()).expect(file);
+        let written = serde_json::to_value(&read).expect("JSON");
+        assert_eq!(&written, spec, "{file}");
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/examples");
+    let mut seen = std::collections::BTreeSet::new();
+    for file in std::fs::read_dir(folder).expect("examples") {
+        let path = file.expect("readable").path();
+        let name = path.display().to_string();
+        if path.extension().is_none_or(|it| it != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("readable");
+        for document in text.split("\n---\n") {
+            let document: Value = serde_saphyr::from_str(document).expect(&name);
+            let spec = &document["spec"];
+            if document["apiVersion"] != "marram.dev/v1alpha1" {
+                continue;
+            }
+            match document["kind"].as_str().expect("a kind") {
+                "MarramCluster" => exact::<MarramClusterSpec>(&name, spec),
+                "Bucket" => exact::<BucketSpec>(&name, spec),
+                "AccessKey" => exact::<AccessKeySpec>(&name, spec),
+                other => panic!("{name}: {other}"),
+            }
+            seen.insert(name.clone());
+        }
+    }
+    assert_eq!(seen.len(), 4, "{seen:?}");
 }

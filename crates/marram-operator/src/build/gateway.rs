@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::api_secret;
 use super::pod::{
     METRICS_TOKEN, METRICS_TOKEN_DIR, Placed, container_security, environment, metrics_token,
     metrics_token_flag, mount, pod_security, port, probe, resources, secret, secret_key,
@@ -111,7 +112,7 @@ fn pod(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &s
             { "name": "identity", "emptyDir": { "sizeLimit": "256Mi" } },
             secret_key("keys", &names.keys(), "kek"),
             secret("join", &names.gateway_join()),
-            secret("api-tls", &names.api_tls()),
+            secret("api-tls", &api_secret(names, spec)),
         ],
     });
     let placed = Placed {

@@ -6,6 +6,7 @@ use std::fmt;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
+use crate::api::MarramClusterSpec;
 use crate::certificates::Authority;
 use crate::names::{AUTHORITY_ANNOTATION, Names, TOKEN_ANNOTATION};
 
@@ -68,6 +69,13 @@ pub fn gateway_join(names: &Names, token: &str, (made, authority): (i64, &str)) 
         "type": "Opaque",
         "stringData": { "token": token },
     })
+}
+
+/// The name of the Secret whose certificate the servers show.
+#[must_use]
+pub(crate) fn api_secret(names: &Names, spec: &MarramClusterSpec) -> String {
+    let given = spec.tls.as_ref().and_then(|tls| tls.secret_name.clone());
+    given.unwrap_or_else(|| names.api_tls())
 }
 
 /// The Secret of the API's certificate.

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::api_secret;
 use super::pod::{
     METRICS_TOKEN, METRICS_TOKEN_DIR, Placed, container_security, environment, metrics_token,
     metrics_token_flag, mount, pod_security, port, probe, resources, secret,
@@ -107,7 +108,7 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
         "volumes": [
             secret("keys", &names.keys()),
             secret("join", &names.join()),
-            secret("api-tls", &names.api_tls()),
+            secret("api-tls", &api_secret(names, spec)),
         ],
     });
     let storage = &spec.storage;

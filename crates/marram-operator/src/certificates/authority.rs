@@ -70,6 +70,16 @@ impl Authority {
         self.next.is_some() || self.previous.is_some()
     }
 
+    /// Whether a text holds all that is to be trusted.
+    #[must_use]
+    pub fn is_published(&self, text: &str) -> bool {
+        let next = self.next.as_ref().map(|next| &next.certificate);
+        let all = [Some(&self.signer.certificate), next, self.previous.as_ref()];
+        all.into_iter()
+            .flatten()
+            .all(|pem| text.contains(pem.trim()))
+    }
+
     /// When the next step is due, in seconds since 1970, where the present one is published.
     #[must_use]
     pub fn next_step(&self, overlap: i64) -> Option<i64> {
@@ -81,7 +91,9 @@ impl Authority {
     #[must_use]
     pub fn due(&self, policy: Policy<'_>, now: i64) -> Option<Turn> {
         let ends = |pem: &str| read(pem).map_or(i64::MAX, |facts| facts.not_after);
-        let waited = self.next_step(policy.overlap).is_some_and(|at| at <= now);
+        // A time that has not come yet is of a clock that was wrong.
+        let counts = self.since.is_some_and(|since| since <= now);
+        let waited = counts && self.next_step(policy.overlap).is_some_and(|at| at <= now);
         if self.next.is_some() {
             return (waited || ends(&self.signer.certificate) <= now).then_some(Turn::Switch);
         }
@@ -191,6 +203,17 @@ mod tests {
             "no wish is none"
         );
         assert_eq!(rests.due(policy(Some("2")), NOW + 15 * DAY), Some(asked));
+    }
+
+    #[test]
+    fn what_is_published_holds_all_of_it() {
+        let turn = Turn::Announce("it ends");
+        let rests = Authority::new(ca(NOW), None);
+        let before = rests.bundle();
+        let announced = rests.turned(turn, None, Some(ca(NOW + 1)));
+        assert!(!announced.is_published(&before) && announced.is_published(&announced.bundle()));
+        let more = format!("{}{}", ca(NOW + 2).certificate, announced.bundle());
+        assert!(announced.is_published(&more));
     }
 
     #[test]

@@ -1,16 +1,26 @@
 //! The API's certificate and its CA: made, renewed, replaced. All of the CA stands in one Secret, which is changed
 //! on the version that was read, so that two operators never take two steps.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::ResourceExt;
+use kube::api::ListParams;
 
+use super::context::Context;
 use super::error::ReconcileError;
 use super::kube_api::{OWNER, Objects};
-use super::secrets::text;
-use crate::api::{AuthorityState, AuthorityStatus, CertificateStatus, MarramClusterSpec};
+use super::secrets::{self, text};
+use crate::api::{AuthorityState, AuthorityStatus, CertificateStatus, OperationKind};
 use crate::build::{self, AUTHORITY_HEARD, AUTHORITY_SINCE};
 use crate::certificates::{self, Authority, Pair, Policy, Turn};
 use crate::fault;
-use crate::names::Names;
+use crate::names::{ACCESS_KEY_LABEL, Names};
+use crate::view::View;
+
+/// How many Secrets that lag are named.
+const LAG_SHOWN: usize = 5;
+/// For so many overlaps more applications are waited for whose Secrets lag: one that nobody can write must not
+/// hold up for ever that a CA goes.
+const LAG_OVERLAPS: i64 = 3;
 
 /// How the certificate is, and what is to be told of its CA.
 pub(super) struct Certified {
@@ -21,11 +31,13 @@ pub(super) struct Certified {
 /// Makes or renews the certificate of the API, its CA where there is none, and takes the step of the CA's
 /// replacement that is due.
 pub(super) async fn ensure(
+    context: &Context,
     objects: &Objects,
-    names: &Names,
-    spec: &MarramClusterSpec,
-    now: i64,
+    view: &View,
 ) -> Result<Certified, ReconcileError> {
+    let (names, spec, now) = (&view.names, &view.spec, view.now);
+    let operation = view.status.operation.as_ref();
+    let asleep = spec.hibernate || operation.is_some_and(|it| it.kind == OperationKind::Hibernate);
     let tls = spec.tls.clone().unwrap_or_default();
     let wanted = tls.authority.clone().unwrap_or_default();
     let policy = Policy {
@@ -33,7 +45,11 @@ pub(super) async fn ensure(
         wish: wanted.trigger.as_deref(),
     };
     let (mut authority, mut version) = ca(objects, names, policy, now).await?;
-    let turn = authority.due(policy, now);
+    // While it sleeps nobody hears of a step.
+    let (turn, lag) = match asleep {
+        true => (None, String::new()),
+        false => held(context, objects, &mut authority, (names, policy, now)).await?,
+    };
     if let Some(turn) = turn {
         let fresh = match turn {
             Turn::Announce(_) => Some(certificates::make_ca(&names.name, now)?),
@@ -44,14 +60,28 @@ pub(super) async fn ensure(
         tracing::info!(cluster = names.name, ?turn, "the CA of the API is replaced");
     }
     let leaf = leaf(objects, names, &authority, (&tls, now)).await?;
-    let bundle = authority.bundle();
+    let given = secrets::given(objects, names, spec).await?;
+    let (given, trouble) = match given.transpose() {
+        Ok(given) => (given, String::new()),
+        Err(trouble) => (None, trouble),
+    };
+    let mut bundle = authority.bundle();
+    if let Some(given) = &given {
+        bundle += given.ca.trim_end();
+        bundle.push('\n');
+    }
     objects.apply(&build::api_trust(names, &bundle)).await?;
-    // The time until the next step runs from when everybody can see this one.
-    if authority.changes() && authority.since.is_none() {
-        authority.since = Some(now);
+    // The time until the next step runs from when everybody can see this one, and not while nobody looks.
+    let since = match asleep {
+        true => None,
+        false => authority.since.filter(|since| *since <= now).or(Some(now)),
+    };
+    if authority.changes() && authority.since != since {
+        authority.since = since;
         keep(objects, names, &authority, &version).await?;
     }
-    let not_after = certificates::read(&leaf)?.not_after;
+    let shown = given.map_or(leaf, |given| given.certificate);
+    let not_after = certificates::read(&shown)?.not_after;
     let status = CertificateStatus {
         not_after,
         renew_at: not_after - tls.renew_before(),
@@ -63,10 +93,72 @@ pub(super) async fn ensure(
                 (None, None) => AuthorityState::AtRest,
             },
             next_step_at: authority.next_step(policy.overlap),
+            waits_for: lag,
         }),
+        trouble,
     };
     let turned = turn.map(told);
     Ok(Certified { status, turned })
+}
+
+/// The step that is taken now, of the one that is due; or for whom it waits. One that is not everywhere where it
+/// was published is published again, and its time runs anew; applications are waited for whose Secrets lag.
+async fn held(
+    context: &Context,
+    objects: &Objects,
+    authority: &mut Authority,
+    (names, policy, now): (&Names, Policy<'_>, i64),
+) -> Result<(Option<Turn>, String), ReconcileError> {
+    let due = authority.due(policy, now);
+    let published = authority.next_step(policy.overlap);
+    // What is due without its time is of a CA that has ended.
+    let Some(since) = published.filter(|at| *at <= now && due.is_some()) else {
+        return Ok((due, String::new()));
+    };
+    let tls = objects.get::<Secret>(&names.api_tls()).await?;
+    let tls = tls.and_then(|tls| text(&tls, "ca.crt"));
+    let map = objects.get::<ConfigMap>(&names.api_ca()).await?;
+    let map = map.and_then(|map| map.data?.remove("ca.crt"));
+    let seen = |text: Option<String>| text.is_some_and(|text| authority.is_published(&text));
+    if !(seen(tls) && seen(map)) {
+        authority.since = None;
+        return Ok((None, String::new()));
+    }
+    let lag = lagging(context, authority, names).await?;
+    if lag.is_empty() || now >= since + LAG_OVERLAPS * policy.overlap {
+        return Ok((due, String::new()));
+    }
+    let shown = lag.iter().take(LAG_SHOWN).cloned().collect::<Vec<_>>();
+    let count = lag.len();
+    let lag = format!(
+        "{count} Secrets of access keys do not hold the CAs that are to be trusted: {}",
+        shown.join(", ")
+    );
+    Ok((None, lag))
+}
+
+/// The Secrets of this cluster's access keys that do not hold yet what is to be trusted.
+async fn lagging(
+    context: &Context,
+    authority: &Authority,
+    names: &Names,
+) -> Result<Vec<String>, ReconcileError> {
+    let of = ListParams::default().labels(&format!("{ACCESS_KEY_LABEL}={}", names.name));
+    let secrets = context.watched::<Secret>().list(&of).await;
+    let secrets = secrets.map_err(ReconcileError::kubernetes(
+        "list the Secrets of access keys",
+    ))?;
+    // One of a cluster of this name in another namespace has another endpoint.
+    let endpoint = names.endpoint();
+    let lags = |secret: &Secret| {
+        text(secret, "MARRAM_ENDPOINT").as_ref() == Some(&endpoint)
+            && !text(secret, "ca.crt").is_some_and(|ca| authority.is_published(&ca))
+    };
+    let named = |secret: Secret| {
+        let namespace = secret.namespace().unwrap_or_default();
+        format!("{namespace}/{}", secret.name_any())
+    };
+    Ok(secrets.items.into_iter().filter(lags).map(named).collect())
 }
 
 fn told(turn: Turn) -> &'static str {
@@ -143,19 +235,24 @@ fn damaged(names: &Names) -> ReconcileError {
     }
 }
 
-/// The CA in its Secret. A next one without its key is none: it could never issue.
+/// The CA in its Secret. A next one that is damaged, or without its key, is none: it could never issue.
 fn read(names: &Names, live: &Secret) -> Result<(Authority, String), ReconcileError> {
     let pair = |certificate: &str, key: &str| {
         let (certificate, key) = (text(live, certificate)?, text(live, key)?);
         Some(Pair { certificate, key })
     };
     let annotation = |key: &str| live.metadata.annotations.as_ref()?.get(key).cloned();
+    let signer = pair("tls.crt", "tls.key").filter(certificates::is_whole);
+    let next = pair("next.crt", "next.key").filter(certificates::is_whole);
+    let announced = ["next.crt", "next.key"];
+    let announced = announced.iter().any(|key| text(live, key).is_some());
     let authority = Authority {
-        signer: pair("tls.crt", "tls.key").ok_or_else(|| damaged(names))?,
-        next: pair("next.crt", "next.key"),
+        signer: signer.ok_or_else(|| damaged(names))?,
         previous: text(live, "previous.crt"),
         since: annotation(AUTHORITY_SINCE).and_then(|since| since.parse().ok()),
-        heard: annotation(AUTHORITY_HEARD),
+        // The wish for one that was damaged was not fulfilled.
+        heard: annotation(AUTHORITY_HEARD).filter(|_| next.is_some() || !announced),
+        next,
     };
     let version = live.metadata.resource_version.clone();
     Ok((authority, version.unwrap_or_default()))
@@ -179,6 +276,7 @@ async fn keep(
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::ByteString;
     use serde_json::json;
 
     use super::*;
@@ -205,21 +303,19 @@ mod tests {
 
     #[test]
     fn the_secret_holds_all_of_it() {
-        let pair = |name: &str| Pair {
-            certificate: format!("{name} certificate"),
-            key: format!("{name} key"),
-        };
-        let rests = Authority::new(pair("first"), Some("1"));
+        let pair = |at: i64| certificates::make_ca("store", at).expect("a CA");
+        let rests = Authority::new(pair(1), Some("1"));
         let mut live: Secret =
             serde_json::from_value(build::api_ca(&names(), &rests)).expect("a Secret");
         let announced = rests
             .clone()
-            .turned(Turn::Announce(""), Some("2"), Some(pair("second")));
+            .turned(Turn::Announce(""), Some("2"), Some(pair(2)));
         let published = Authority {
             since: Some(77),
             ..announced.clone()
         };
         let switched = published.clone().turned(Turn::Switch, None, None);
+        let other = announced.clone();
         let forgotten = switched.clone().turned(Turn::Forget, None, None);
         for authority in [announced, published, switched, forgotten] {
             live = merged(&live, &authority);
@@ -233,6 +329,22 @@ mod tests {
             );
             assert_eq!((read.since, read.heard), (authority.since, authority.heard));
         }
+        let damages = |secret: &Secret, key: &str| {
+            let mut secret = secret.clone();
+            let bytes = ByteString(b"no PEM".to_vec());
+            secret
+                .data
+                .as_mut()
+                .expect("some")
+                .insert(key.to_owned(), bytes);
+            secret
+        };
+        let (read_next, _) =
+            read(&names(), &damages(&merged(&live, &other), "next.key")).expect("readable");
+        assert!(
+            read_next.next.is_none() && read_next.heard.is_none(),
+            "it is made anew"
+        );
         live.data.as_mut().expect("some").remove("tls.key");
         assert!(read(&names(), &live).is_err());
     }

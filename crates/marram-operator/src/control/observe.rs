@@ -56,7 +56,7 @@ pub(super) async fn observe(
     let requests = requests::list(objects, names).await?;
     let join = objects.get::<Secret>(&names.join()).await?;
     let keys_exist = objects.get::<Secret>(&names.keys()).await?.is_some();
-    let access = secrets::access(objects, names).await?;
+    let access = secrets::access(objects, names, &resource.spec).await?;
 
     let pods: BTreeMap<i32, PodView> = pods_seen
         .iter()

@@ -13,7 +13,7 @@ use kube::runtime::finalizer::{Event, finalizer};
 use kube::{Resource, ResourceExt};
 
 use super::act::{self, Came};
-use super::context::{Context, now};
+use super::context::Context;
 use super::error::{ReconcileError, is_status};
 use super::kube_api::{OWNER, Objects};
 use super::meter::State;
@@ -30,6 +30,8 @@ use crate::step::{self, Hold, Step};
 const FINALIZER: &str = "marram.dev/cluster";
 /// How soon it is looked at again after a step.
 pub(super) const SOON: Duration = Duration::from_millis(200);
+/// Longest text about certificates that stands in the status.
+const TROUBLE_MAX: usize = 1000;
 /// How soon it is looked at again after an error, at first and at most.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 
@@ -109,12 +111,7 @@ async fn apply(cached: &MarramCluster, context: &Context) -> Result<Action, Reco
         let plan = gateway::plan(&seen.view, image);
         let to_gateways = plan.as_ref().is_some_and(|plan| plan.serving);
         ensure::before_pods(&objects, &names, to_gateways).await?;
-        let made = authority::ensure(&objects, &names, &resource.spec, now()).await?;
-        seen.view.status.certificate = Some(made.status);
-        if let Some(note) = made.turned {
-            let (about, reason) = (resource.object_ref(&()), ("AuthorityReplaced", note));
-            context.tell(&about, EventType::Normal, reason, note).await;
-        }
+        certified(context, &objects, &resource, &mut seen).await?;
         ensure::statefulset(&objects, &seen, &template).await?;
         match gateways::ensure(&objects, &seen, plan.as_ref()).await {
             Ok(status) => seen.view.status.gateway = status,
@@ -129,6 +126,39 @@ async fn apply(cached: &MarramCluster, context: &Context) -> Result<Action, Reco
         upkeep::budgets(&objects, &seen).await?;
     }
     Box::pin(advance(context, &objects, &resource, seen)).await
+}
+
+/// Looks after the certificates of the API. Trouble with them is said, and holds nothing up that the data needs.
+async fn certified(
+    context: &Context,
+    objects: &Objects,
+    resource: &MarramCluster,
+    seen: &mut Seen,
+) -> Result<(), ReconcileError> {
+    let about = resource.object_ref(&());
+    match authority::ensure(context, objects, &seen.view).await {
+        Ok(made) => {
+            seen.view.status.certificate = Some(made.status);
+            if let Some(note) = made.turned {
+                let reason = ("AuthorityReplaced", note);
+                context.tell(&about, EventType::Normal, reason, note).await;
+            }
+            Ok(())
+        }
+        Err(error) if error.is_conflict() => Err(error),
+        Err(error) => {
+            let note = error.to_string();
+            tracing::warn!(cluster = resource.name_any(), %error, "certificates cannot be looked after");
+            let reason = ("CertificatesNotReady", note.as_str());
+            context
+                .tell(&about, EventType::Warning, reason, &note)
+                .await;
+            let mut certificate = seen.view.status.certificate.take().unwrap_or_default();
+            certificate.trouble = note.chars().take(TROUBLE_MAX).collect();
+            seen.view.status.certificate = Some(certificate);
+            Ok(())
+        }
+    }
 }
 
 /// Decides, writes down, acts.

@@ -61,7 +61,7 @@ async fn place(
     };
     let names = Names::of(&cluster);
     let sleeps = cluster.spec.hibernate;
-    let access = secrets::access(&objects, &names).await?;
+    let access = secrets::access(&objects, &names, &cluster.spec).await?;
     let mut place = nothing(hold);
     if let Some(access) = access {
         let selected = ListParams::default().labels(&names.selector_text());

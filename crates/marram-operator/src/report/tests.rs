@@ -231,7 +231,9 @@ fn how_far_the_ca_is_replaced_is_said() {
                     not_after: view.now + 9000,
                     state,
                     next_step_at,
+                    waits_for: String::new(),
                 }),
+                trouble: String::new(),
             });
         });
         let status = report(&view, Some(1), None);

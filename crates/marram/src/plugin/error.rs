@@ -24,7 +24,7 @@ pub(super) enum PluginError {
     Several(String),
     #[error("no pod of {0} is ready: `kubectl marram members` shows how they are")]
     NoPod(String),
-    #[error("no connection to pod {pod} within {seconds} s: {said}")]
+    #[error("no connection to pod {pod} (at most {seconds} s are waited for it): {said}")]
     NoTunnel {
         pod: String,
         seconds: u64,
@@ -50,6 +50,8 @@ pub(super) enum PluginError {
         #[source]
         error: io::Error,
     },
+    #[error("cannot write the output: {0}")]
+    Output(#[source] io::Error),
     #[error("{0} does not speak to a cluster: call `marram {0}` itself")]
     NotHere(String),
 }

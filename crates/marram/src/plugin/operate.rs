@@ -13,6 +13,9 @@ use super::kubectl::Kubectl;
 /// How often it is asked how far one is.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
+/// Failed questions in a row after which nobody waits any longer.
+const FAILED_MAX: u32 = 60;
+
 /// A failure domain is emptied, or takes data again.
 pub(super) fn domain(
     kubectl: &Kubectl,
@@ -118,11 +121,12 @@ fn begin(
     let name = created.trim();
     let name = name.rsplit('/').next().unwrap_or(name);
     if !wait {
-        println!("{name} waits for its turn: kubectl get clusteroperation {name} -w");
-        println!("to take it back: kubectl delete clusteroperation {name}");
-        return Ok(());
+        return super::print(&format!(
+            "{name} waits for its turn: kubectl get clusteroperation {name} -w\nto take it back: kubectl delete \
+             clusteroperation {name}\n"
+        ));
     }
-    println!("{name}");
+    super::print(&format!("{name}\n"))?;
     until_over(kubectl, name)
 }
 
@@ -155,15 +159,30 @@ fn line(told: &Told) -> String {
 
 fn until_over(kubectl: &Kubectl, name: &str) -> Result<(), PluginError> {
     let mut before = Told::default();
+    let mut failed = 0;
     let only = format!("metadata.name={name}");
     loop {
-        let found: Items =
-            kubectl.json(&["get", "clusteroperations", "--field-selector", &only])?;
+        let found = kubectl.json::<Items>(&["get", "clusteroperations", "--field-selector", &only]);
+        let found = match found {
+            Ok(found) => found,
+            // The API server restarts, a login is renewed: the operation goes on meanwhile.
+            Err(error) if failed < FAILED_MAX => {
+                failed += 1;
+                eprintln!("{error}; it is asked again");
+                std::thread::sleep(ASK_EVERY);
+                continue;
+            }
+            Err(error) => {
+                eprintln!("{name} goes on: kubectl get clusteroperation {name} -w");
+                return Err(error);
+            }
+        };
+        failed = 0;
         let Some(asked) = found.items.into_iter().next() else {
             return Err(PluginError::Gone(name.to_owned()));
         };
         if asked.status != before {
-            println!("{}", line(&asked.status));
+            super::print(&format!("{}\n", line(&asked.status)))?;
         }
         match asked.status.phase.as_str() {
             "Succeeded" => return Ok(()),

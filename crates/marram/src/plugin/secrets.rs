@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::cli::CredentialsArgs;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Metadata};
 use super::error::PluginError;
 use super::kubectl::Kubectl;
 
@@ -20,15 +20,35 @@ struct Secret {
     data: BTreeMap<String, String>,
 }
 
+/// What is to be trusted of the API.
+#[derive(Debug, Deserialize)]
+struct ConfigMap {
+    data: Trust,
+}
+
+#[derive(Debug, Deserialize)]
+struct Trust {
+    #[serde(rename = "ca.crt")]
+    ca: String,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AccessKey {
+    metadata: Metadata,
     spec: AccessKeySpec,
+}
+
+#[derive(Debug, Deserialize)]
+struct ClusterRef {
+    name: String,
+    namespace: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AccessKeySpec {
+    cluster_ref: ClusterRef,
     secret_name: Option<String>,
 }
 
@@ -65,9 +85,8 @@ pub(super) fn admin(kubectl: &Kubectl, cluster: &Cluster) -> Result<Credentials,
     let keys = format!("{}-keys", cluster.name);
     let [key] = <[String; 1]>::try_from(values(kubectl, &keys, &["admin"])?)
         .expect("one value for one key");
-    let tls = format!("{}-api-tls", cluster.name);
-    let [ca] = <[String; 1]>::try_from(values(kubectl, &tls, &["ca.crt"])?)
-        .expect("one value for one key");
+    let trust = format!("{}-api-ca", cluster.name);
+    let trust: ConfigMap = kubectl.json(&["get", "configmap", &trust])?;
     let words = key.trim().split_once(' ');
     let (id, secret) = words.ok_or(PluginError::Lacks {
         secret: keys,
@@ -77,12 +96,16 @@ pub(super) fn admin(kubectl: &Kubectl, cluster: &Cluster) -> Result<Credentials,
         endpoint: format!("https://{}.{}.svc:7070", cluster.name, cluster.namespace),
         id: id.to_owned(),
         secret: secret.trim().to_owned(),
-        ca,
+        ca: trust.data.ca,
     })
 }
 
-/// Those of an `AccessKey`.
-fn of_key(kubectl: &Kubectl, name: &str) -> Result<Credentials, PluginError> {
+/// Those of an `AccessKey`, into a folder. The cluster may be in a namespace that its owner does not see.
+pub(super) fn of_access_key(
+    kubectl: &Kubectl,
+    name: &str,
+    args: &CredentialsArgs,
+) -> Result<(), PluginError> {
     let key: AccessKey = kubectl.json(&["get", "accesskey.marram.dev", name])?;
     let secret = key.spec.secret_name.unwrap_or_else(|| name.to_owned());
     let wanted = [
@@ -94,25 +117,33 @@ fn of_key(kubectl: &Kubectl, name: &str) -> Result<Credentials, PluginError> {
     let all = values(kubectl, &secret, &wanted)?;
     let [endpoint, id, secret, ca] =
         <[String; 4]>::try_from(all).expect("a value for each of four keys");
-    Ok(Credentials {
+    let found = Credentials {
         endpoint,
         id,
         secret,
         ca,
-    })
+    };
+    let of = key.spec.cluster_ref;
+    let namespace = of.namespace.unwrap_or(key.metadata.namespace);
+    put_down(&found, args, name, (&namespace, &of.name))
 }
 
-/// Writes them into a folder.
-pub(super) fn credentials(
+/// The admin's, into a folder.
+pub(super) fn of_admin(
     kubectl: &Kubectl,
     cluster: &Cluster,
     args: &CredentialsArgs,
 ) -> Result<(), PluginError> {
-    let found = match &args.access_key {
-        Some(name) => of_key(kubectl, name)?,
-        None => admin(kubectl, cluster)?,
-    };
-    let of = args.access_key.as_ref().unwrap_or(&cluster.name);
+    let (namespace, name) = (&cluster.namespace, &cluster.name);
+    put_down(&admin(kubectl, cluster)?, args, name, (namespace, name))
+}
+
+fn put_down(
+    found: &Credentials,
+    args: &CredentialsArgs,
+    of: &str,
+    (namespace, name): (&str, &str),
+) -> Result<(), PluginError> {
     let dir = args.dir.clone();
     let dir = dir.unwrap_or_else(|| PathBuf::from(format!(".marram-{of}")));
     let made = std::fs::DirBuilder::new()
@@ -124,39 +155,49 @@ pub(super) fn credentials(
         error,
     })?;
     let ca = dir.join("ca.crt");
-    write(&ca, &found.ca)?;
+    write(&dir, &ca, &found.ca)?;
     let ca = std::path::absolute(&ca).unwrap_or(ca);
     let env = dir.join("env");
-    write(&env, &environment(&found, &ca))?;
-    println!("source {}", env.display());
-    let (namespace, name) = (&cluster.namespace, &cluster.name);
-    println!(
-        "outside of Kubernetes, too: kubectl -n {namespace} port-forward service/{name} 7070 &"
-    );
-    println!("                            export MARRAM_ENDPOINT=https://localhost:7070");
-    Ok(())
+    write(&dir, &env, &environment(found, &ca))?;
+    super::print(&format!(
+        "source {}\noutside of Kubernetes, too: kubectl -n {namespace} port-forward service/{name} 7070 &\n{:28}export \
+         MARRAM_ENDPOINT=https://localhost:7070\n",
+        quoted(&env),
+        ""
+    ))
+}
+
+/// A path as a word of a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
 }
 
 fn environment(of: &Credentials, ca: &Path) -> String {
     // Keys and endpoints are made of letters, digits and :/.-, which mean nothing to a shell.
     format!(
         "export MARRAM_ENDPOINT={}\nexport MARRAM_ACCESS_KEY={}\nexport MARRAM_SECRET_KEY={}\nexport \
-         MARRAM_CA_FILE='{}'\n",
+         MARRAM_CA_FILE={}\n",
         of.endpoint,
         of.id,
         of.secret,
-        ca.display().to_string().replace('\'', "'\\''"),
+        quoted(ca),
     )
 }
 
-/// Writes a file that only its owner reads.
-fn write(path: &Path, text: &str) -> Result<(), PluginError> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| PluginError::Write {
+/// Writes a file that only its owner reads, in place of one that may be there.
+fn write(dir: &Path, path: &Path, text: &str) -> Result<(), PluginError> {
+    let written = tempfile::Builder::new()
+        .tempfile_in(dir)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.persist(path).map_err(|error| error.error)
+        });
+    written.map(drop).map_err(|error| PluginError::Write {
         path: path.to_owned(),
         error,
     })
@@ -176,6 +217,7 @@ mod tests {
         };
         let text = environment(&of, Path::new("/it's here/ca.crt"));
         assert!(text.contains("export MARRAM_ACCESS_KEY=MKA\n"));
+        assert_eq!(quoted(Path::new("/x/.marram-a/env")), "/x/.marram-a/env");
         assert!(
             text.ends_with("MARRAM_CA_FILE='/it'\\''s here/ca.crt'\n"),
             "{text}"

@@ -21,7 +21,6 @@ pub(super) fn run(
     cluster: &Cluster,
     command: &[String],
 ) -> Result<ExitCode, PluginError> {
-    // What is misspelt is said before anybody is asked.
     let cli = parsed(command.to_vec());
     if matches!(
         cli.command,
@@ -35,12 +34,13 @@ pub(super) fn run(
     let ready = pods.iter().find(|pod| Pod::is_ready(pod));
     let ready = ready.ok_or_else(|| PluginError::NoPod(cluster.name.clone()))?;
     let admin = secrets::admin(kubectl, cluster)?;
-    let key = private(&format!("{} {}", admin.id, admin.secret))?;
-    let ca = private(&admin.ca)?;
     let forward = kubectl.forward(&ready.metadata.name, API_PORT)?;
+    let ca = public(&admin.ca)?;
     let mut globals = cli.globals;
     globals.endpoint = Some(format!("https://127.0.0.1:{}", forward.port));
-    globals.key_file = Some(key.path().to_owned());
+    // In memory: a file could stay behind.
+    globals.key_file = None;
+    (globals.access_key, globals.secret_key) = (Some(admin.id), Some(admin.secret));
     globals.ca_file = Some(ca.path().to_owned());
     globals.tls_server_name = Some(format!("{}.{}.svc", cluster.name, cluster.namespace));
     // The nodes have no address that is reached from here.
@@ -58,8 +58,8 @@ fn parsed(command: Vec<String>) -> Cli {
     }
 }
 
-/// A file that only its owner reads, and that goes with this.
-fn private(text: &str) -> Result<NamedTempFile, PluginError> {
+/// A file that goes with this.
+fn public(text: &str) -> Result<NamedTempFile, PluginError> {
     let written = NamedTempFile::new().and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         Ok(file)

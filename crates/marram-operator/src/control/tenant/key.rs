@@ -89,7 +89,7 @@ async fn apply(cached: &AccessKey, context: &Context) -> Result<Action, Reconcil
         Err(error) => (Vec::new(), Some(unreachable(&error))),
     };
     let (held, without) = resolved(context, &key).await?;
-    let view = KeyView {
+    let mut view = KeyView {
         now: now(),
         secret: secret(&objects, &key, &place).await?,
         grants: held,
@@ -98,6 +98,14 @@ async fn apply(cached: &AccessKey, context: &Context) -> Result<Action, Reconcil
         refused: hold,
         key,
     };
+    // What is to be trusted follows the cluster also while that does not answer, or does not want a change.
+    let stands = view.refused.as_ref().is_some_and(|hold| hold.stalled);
+    if let SecretView::Ours { current: false, .. } = view.secret
+        && !stands
+    {
+        refresh(&objects, &place, &view).await?;
+        view.secret = secret(&objects, &view.key, &place).await?;
+    }
     let mut step = next(&view);
     let mut status = view.key.status.clone().unwrap_or_default();
     if let Some(client) = &place.client {
@@ -183,9 +191,11 @@ async fn secret(
     Ok(SecretView::Ours {
         id: text(&live, "MARRAM_ACCESS_KEY"),
         hash: text(&live, "MARRAM_SECRET_KEY").map(|secret| hash(&secret)),
-        current: text(&live, "MARRAM_ENDPOINT") == endpoint
-            && text(&live, "ca.crt").as_ref() == Some(&place.ca)
-            && label == Some(&key.spec.cluster_ref.name),
+        // Where nobody knows what is to be trusted, nothing is written.
+        current: place.ca.is_empty()
+            || text(&live, "MARRAM_ENDPOINT") == endpoint
+                && text(&live, "ca.crt").as_ref() == Some(&place.ca)
+                && label == Some(&key.spec.cluster_ref.name),
     })
 }
 

@@ -7,6 +7,14 @@ use crate::api::{AuthorityState, CertificateStatus};
 use crate::view::View;
 
 pub(super) fn certified(view: &View, certificate: &CertificateStatus) -> Said {
+    if !certificate.trouble.is_empty() {
+        return said(
+            "CertificatesReady",
+            false,
+            "NotUsable",
+            &certificate.trouble,
+        );
+    }
     let time =
         |at: i64| Timestamp::from_second(at).map_or_else(|_| at.to_string(), |at| at.to_string());
     let mut message = format!(
@@ -14,6 +22,13 @@ pub(super) fn certified(view: &View, certificate: &CertificateStatus) -> Said {
         time(certificate.not_after)
     );
     if let Some(authority) = &certificate.authority {
+        if !authority.waits_for.is_empty() {
+            message = format!(
+                "{message}; its CA is being replaced, and waits: {}",
+                authority.waits_for
+            );
+            return said("CertificatesReady", true, "Waits", message);
+        }
         let next = authority.next_step_at.map_or_else(
             || "when this is published for long enough".to_owned(),
             |at| format!("from {}", time(at)),
