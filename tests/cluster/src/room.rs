@@ -8,9 +8,10 @@ use std::time::Instant;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How many tests of a binary may have a cluster at the same time. One alone keeps two cores busy for a
-/// quarter to a half of its time and waits for timers and graces for the rest; three fill them.
+/// quarter to a half of its time and waits for timers and graces for the rest; three fill them, and leave
+/// nothing where the machine is slower than most.
 /// (More threads for tests than that are asked for in `.cargo/config.toml`.)
-const CLUSTERS: u32 = 3;
+const CLUSTERS: u32 = 2;
 
 /// The file that gets a line for each test with a cluster: its seconds and its name.
 const TIMES: &str = "MARRAM_TEST_TIMES";
