@@ -15,7 +15,7 @@ pub use budgets::{Budget, budget, budgets};
 pub use credentials::{Credentials, credentials};
 pub use gateway::{autoscaler, deployment, gateway_budget};
 pub use network::{account, gateway_policy, network_policy};
-pub(crate) use secrets::{AUTHORITY_HEARD, AUTHORITY_SINCE, api_ca_patch, api_secret};
+pub(crate) use secrets::{API_TLS, AUTHORITY_HEARD, AUTHORITY_SINCE, api_ca_patch, api_secret};
 pub use secrets::{Keys, api_ca, api_tls, api_trust, gateway_join, join, keys};
 pub use services::{client_service, peer_service};
 pub(crate) use statefulset::TEMPLATE_ANNOTATION;

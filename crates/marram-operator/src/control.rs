@@ -7,7 +7,7 @@
 //! observe     what is there (with pods, probe)            act       side effects
 //! ensure      objects that are always there               upkeep    labels, budgets, open domains
 //! secrets     keys and tokens                             meter     metrics
-//! authority   the API's certificates and their CA
+//! authority   the API's certificates and their CA         trust     certificates that others keep
 //! tenant      buckets and access keys                     writer    status and events of these
 //! gateways    gateways of their own                       requests  ClusterOperations
 //! ```
@@ -29,6 +29,7 @@ mod requests;
 mod run;
 mod secrets;
 mod tenant;
+mod trust;
 mod upkeep;
 mod writer;
 

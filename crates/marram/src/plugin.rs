@@ -84,7 +84,7 @@ fn done(said: Plugin) -> Result<ExitCode, PluginError> {
         PluginCommand::Replace(args) => operate::replace(&kubectl, &cluster, &args).map(|()| ok),
         PluginCommand::Scrub(args) => operate::scrub(&kubectl, &cluster, &args).map(|()| ok),
         PluginCommand::Rebalance(args) => {
-            operate::rebalance(&kubectl, &cluster, args.wait).map(|()| ok)
+            operate::rebalance(&kubectl, &cluster, &args).map(|()| ok)
         }
         PluginCommand::Credentials(args) => {
             secrets::of_admin(&kubectl, &cluster, &args).map(|()| ok)

@@ -521,7 +521,7 @@ fn removed(dir: &Path) -> BTreeSet<u16> {
 /// Asks again and again until the answer is good.
 ///
 /// # Panics
-/// When it is not good within `limit`; the message holds the last answer.
+/// When it is not good within three times `limit`; the message holds the last answer.
 pub async fn until(what: &str, limit: Duration, mut ask: impl AsyncFnMut() -> Result<(), String>) {
     let limit = limit * BUSY_TIMES;
     let deadline = Instant::now() + limit;

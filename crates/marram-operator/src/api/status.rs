@@ -196,7 +196,7 @@ pub struct CertificateStatus {
     /// The CA of the operator's own certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<AuthorityStatus>,
-    /// Why the certificate of `spec.tls.secretName` does not do.
+    /// What is wrong with the certificates: of `spec.tls.secretName`, or with the operator's own.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub trouble: String,

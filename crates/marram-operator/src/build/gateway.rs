@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::api_secret;
 use super::pod::{
     METRICS_TOKEN, METRICS_TOKEN_DIR, Placed, container_security, environment, metrics_token,
     metrics_token_flag, mount, pod_security, port, probe, resources, secret, secret_key,
 };
+use super::{API_TLS, api_secret};
 use crate::api::{Autoscaling, GatewaySpec, MarramClusterSpec};
 use crate::names::{API_PORT, MESH_PORT, METRICS_PORT, Names};
 
@@ -112,7 +112,7 @@ fn pod(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, image: &s
             { "name": "identity", "emptyDir": { "sizeLimit": "256Mi" } },
             secret_key("keys", &names.keys(), "kek"),
             secret("join", &names.gateway_join()),
-            secret("api-tls", &api_secret(names, spec)),
+            secret(API_TLS, &api_secret(names, spec)),
         ],
     });
     let placed = Placed {
@@ -129,7 +129,7 @@ fn container(names: &Names, spec: &MarramClusterSpec, gateway: &GatewaySpec, ima
         mount("identity", "/identity", false),
         mount("keys", "/keys", true),
         mount("join", "/join", true),
-        mount("api-tls", "/api-tls", true),
+        mount(API_TLS, "/api-tls", true),
     ];
     if metrics_token(spec).is_some() {
         mounts.push(mount(METRICS_TOKEN, METRICS_TOKEN_DIR, true));

@@ -15,6 +15,9 @@ pub(crate) const AUTHORITY_SINCE: &str = "ca.marram.dev/since";
 /// The wish for another CA that was heard last, there.
 pub(crate) const AUTHORITY_HEARD: &str = "ca.marram.dev/heard";
 
+/// The volume of the API's certificate in a pod.
+pub(crate) const API_TLS: &str = "api-tls";
+
 /// What a cluster cannot be without.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use super::api_secret;
 use super::pod::{
     METRICS_TOKEN, METRICS_TOKEN_DIR, Placed, container_security, environment, metrics_token,
     metrics_token_flag, mount, pod_security, port, probe, resources, secret,
 };
+use super::{API_TLS, api_secret};
 use crate::api::{HostSpread, MarramClusterSpec};
 use crate::names::{API_PORT, MESH_PORT, METRICS_PORT, Names};
 
@@ -108,7 +108,7 @@ fn pod(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
         "volumes": [
             secret("keys", &names.keys()),
             secret("join", &names.join()),
-            secret("api-tls", &api_secret(names, spec)),
+            secret(API_TLS, &api_secret(names, spec)),
         ],
     });
     let storage = &spec.storage;
@@ -141,7 +141,7 @@ fn container(names: &Names, spec: &MarramClusterSpec, image: &str) -> Value {
         mount("data", "/data", false),
         mount("keys", "/keys", true),
         mount("join", "/join", true),
-        mount("api-tls", "/api-tls", true),
+        mount(API_TLS, "/api-tls", true),
     ];
     if metrics_token(spec).is_some() {
         mounts.push(mount(METRICS_TOKEN, METRICS_TOKEN_DIR, true));

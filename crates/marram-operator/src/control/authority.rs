@@ -8,13 +8,13 @@ use kube::api::ListParams;
 use super::context::Context;
 use super::error::ReconcileError;
 use super::kube_api::{OWNER, Objects};
-use super::secrets::{self, text};
-use crate::api::{AuthorityState, AuthorityStatus, CertificateStatus, OperationKind};
+use super::observe::Seen;
+use super::secrets::text;
+use crate::api::{AuthorityState, AuthorityStatus, CertificateStatus, OperationKind, Tls};
 use crate::build::{self, AUTHORITY_HEARD, AUTHORITY_SINCE};
 use crate::certificates::{self, Authority, Pair, Policy, Turn};
 use crate::fault;
 use crate::names::{ACCESS_KEY_LABEL, Names};
-use crate::view::View;
 
 /// How many Secrets that lag are named.
 const LAG_SHOWN: usize = 5;
@@ -33,8 +33,9 @@ pub(super) struct Certified {
 pub(super) async fn ensure(
     context: &Context,
     objects: &Objects,
-    view: &View,
+    seen: &Seen,
 ) -> Result<Certified, ReconcileError> {
+    let view = &seen.view;
     let (names, spec, now) = (&view.names, &view.spec, view.now);
     let operation = view.status.operation.as_ref();
     let asleep = spec.hibernate || operation.is_some_and(|it| it.kind == OperationKind::Hibernate);
@@ -60,16 +61,12 @@ pub(super) async fn ensure(
         tracing::info!(cluster = names.name, ?turn, "the CA of the API is replaced");
     }
     let leaf = leaf(objects, names, &authority, (&tls, now)).await?;
-    let given = secrets::given(objects, names, spec).await?;
-    let (given, trouble) = match given.transpose() {
-        Ok(given) => (given, String::new()),
-        Err(trouble) => (None, trouble),
+    let (given, trouble) = match &seen.others.given {
+        None => (None, String::new()),
+        Some(Ok(given)) => (Some(given), String::new()),
+        Some(Err(trouble)) => (None, trouble.clone()),
     };
-    let mut bundle = authority.bundle();
-    if let Some(given) = &given {
-        bundle += given.ca.trim_end();
-        bundle.push('\n');
-    }
+    let bundle = seen.others.beside(authority.bundle());
     objects.apply(&build::api_trust(names, &bundle)).await?;
     // The time until the next step runs from when everybody can see this one, and not while nobody looks.
     let since = match asleep {
@@ -80,8 +77,8 @@ pub(super) async fn ensure(
         authority.since = since;
         keep(objects, names, &authority, &version).await?;
     }
-    let shown = given.map_or(leaf, |given| given.certificate);
-    let not_after = certificates::read(&shown)?.not_after;
+    let shown = given.map_or(&leaf, |given| &given.certificate);
+    let not_after = certificates::read(shown)?.not_after;
     let status = CertificateStatus {
         not_after,
         renew_at: not_after - tls.renew_before(),
@@ -112,7 +109,7 @@ async fn held(
     let due = authority.due(policy, now);
     let published = authority.next_step(policy.overlap);
     // What is due without its time is of a CA that has ended.
-    let Some(since) = published.filter(|at| *at <= now && due.is_some()) else {
+    let Some(due_since) = published.filter(|at| *at <= now && due.is_some()) else {
         return Ok((due, String::new()));
     };
     let tls = objects.get::<Secret>(&names.api_tls()).await?;
@@ -125,7 +122,7 @@ async fn held(
         return Ok((None, String::new()));
     }
     let lag = lagging(context, authority, names).await?;
-    if lag.is_empty() || now >= since + LAG_OVERLAPS * policy.overlap {
+    if lag.is_empty() || now >= due_since + LAG_OVERLAPS * policy.overlap {
         return Ok((due, String::new()));
     }
     let shown = lag.iter().take(LAG_SHOWN).cloned().collect::<Vec<_>>();
@@ -178,7 +175,7 @@ async fn leaf(
     objects: &Objects,
     names: &Names,
     authority: &Authority,
-    (tls, now): (&crate::api::Tls, i64),
+    (tls, now): (&Tls, i64),
 ) -> Result<String, ReconcileError> {
     let live = objects.get::<Secret>(&names.api_tls()).await?;
     let part = |key: &str| live.as_ref().and_then(|live| text(live, key));

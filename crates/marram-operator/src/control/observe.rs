@@ -15,6 +15,7 @@ use marram_client::{Client, ScrubStatus};
 use super::context::{Context, now};
 use super::error::ReconcileError;
 use super::kube_api::Objects;
+use super::trust::{self, Others};
 use super::{ensure, link, pods, probe, requests, secrets};
 use crate::api::{ClusterOperation, MarramCluster, OperationKind, OperationType};
 use crate::build::{TEMPLATE_ANNOTATION, Template};
@@ -36,6 +37,8 @@ pub(super) struct Seen {
     pub(super) cluster: Option<Client>,
     /// The operator's key and the CA, where they are there.
     pub(super) access: Option<secrets::Access>,
+    /// Certificates that others keep.
+    pub(super) others: Others,
 }
 
 /// Looks at everything.
@@ -56,7 +59,8 @@ pub(super) async fn observe(
     let requests = requests::list(objects, names).await?;
     let join = objects.get::<Secret>(&names.join()).await?;
     let keys_exist = objects.get::<Secret>(&names.keys()).await?.is_some();
-    let access = secrets::access(objects, names, &resource.spec).await?;
+    let others = trust::others(objects, names, &resource.spec).await?;
+    let access = secrets::access(objects, names, &others).await?;
 
     let pods: BTreeMap<i32, PodView> = pods_seen
         .iter()
@@ -96,6 +100,7 @@ pub(super) async fn observe(
         live,
         cluster,
         access,
+        others,
     })
 }
 

@@ -136,7 +136,7 @@ async fn certified(
     seen: &mut Seen,
 ) -> Result<(), ReconcileError> {
     let about = resource.object_ref(&());
-    match authority::ensure(context, objects, &seen.view).await {
+    match authority::ensure(context, objects, seen).await {
         Ok(made) => {
             seen.view.status.certificate = Some(made.status);
             if let Some(note) = made.turned {

@@ -9,9 +9,8 @@ use serde_json::json;
 
 use super::error::ReconcileError;
 use super::kube_api::{OWNER, Objects};
-use crate::api::MarramClusterSpec;
+use super::trust::Others;
 use crate::build::{self, Keys};
-use crate::certificates;
 use crate::names::Names;
 
 const ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -59,54 +58,11 @@ pub(crate) async fn make_keys(objects: &Objects, names: &Names) -> Result<(), Re
     Ok(())
 }
 
-/// The certificate of the API that somebody else keeps.
-pub(crate) struct Given {
-    pub(crate) certificate: String,
-    pub(crate) ca: String,
-}
-
-/// The certificate in `spec.tls.secretName`, or why it does not do; none where the operator's own is wanted.
-pub(crate) async fn given(
-    objects: &Objects,
-    names: &Names,
-    spec: &MarramClusterSpec,
-) -> Result<Option<Result<Given, String>>, ReconcileError> {
-    let Some(name) = spec.tls.as_ref().and_then(|tls| tls.secret_name.as_ref()) else {
-        return Ok(None);
-    };
-    let live = objects.get::<Secret>(name).await?;
-    Ok(Some(usable(names, name, live.as_ref())))
-}
-
-fn usable(names: &Names, name: &str, live: Option<&Secret>) -> Result<Given, String> {
-    let live =
-        live.ok_or_else(|| format!("the Secret {name} of spec.tls.secretName is not there"))?;
-    let part = |key: &str| {
-        text(live, key)
-            .ok_or_else(|| format!("the Secret {name} of spec.tls.secretName has no {key}"))
-    };
-    let given = Given {
-        certificate: part("tls.crt")?,
-        ca: part("ca.crt")?,
-    };
-    part("tls.key")?;
-    let facts = certificates::read(&given.certificate);
-    let facts = facts.map_err(|error| format!("tls.crt in the Secret {name}: {error}"))?;
-    let host = names.api_host();
-    match facts.names.contains(&host) {
-        true => Ok(given),
-        false => Err(format!(
-            "the certificate in the Secret {name} does not bear {host}; it bears {}",
-            facts.names.join(", ")
-        )),
-    }
-}
-
 /// The operator's key of a cluster with what is to be trusted of its API; none while there are none.
 pub(crate) async fn access(
     objects: &Objects,
     names: &Names,
-    spec: &MarramClusterSpec,
+    others: &Others,
 ) -> Result<Option<Access>, ReconcileError> {
     let (keys, tls) = (
         objects.get::<Secret>(&names.keys()).await?,
@@ -121,16 +77,11 @@ pub(crate) async fn access(
         .trim()
         .split_once(' ')
         .ok_or_else(|| damaged(names.keys(), "operator"))?;
-    // Both, because pods change from one certificate to the other one by one.
-    let mut ca = text(&tls, "ca.crt").ok_or_else(|| damaged(names.api_tls(), "ca.crt"))?;
-    if let Some(Ok(given)) = given(objects, names, spec).await? {
-        ca += given.ca.trim_end();
-        ca.push('\n');
-    }
+    let own = text(&tls, "ca.crt").ok_or_else(|| damaged(names.api_tls(), "ca.crt"))?;
     Ok(Some(Access {
         id: id.to_owned(),
         secret: secret.trim().to_owned(),
-        ca,
+        ca: others.beside(own),
     }))
 }
 
@@ -223,44 +174,6 @@ mod tests {
         assert_eq!((id.len(), secret.len()), (20, 40));
         assert!(id.starts_with("MK") && id.bytes().all(|b| b.is_ascii_alphanumeric()));
         assert_ne!(key, access_key());
-    }
-
-    #[test]
-    fn a_certificate_of_somebody_else_must_do() {
-        let names = crate::names::tests::names();
-        let host = names.api_host();
-        let ca = certificates::make_ca("other", 1_800_000_000).expect("a CA");
-        let secret = |bears: &str, keys: &[&str]| -> Secret {
-            let times = (1_800_000_000, 1000);
-            let leaf = certificates::issue(&ca, &[bears.to_owned()], times).expect("issued");
-            let all = [
-                ("tls.crt", leaf.certificate),
-                ("tls.key", leaf.key),
-                ("ca.crt", ca.certificate.clone()),
-            ];
-            let all = all.into_iter().filter(|(key, _)| keys.contains(key));
-            let data: BTreeMap<String, ByteString> = all
-                .map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes())))
-                .collect();
-            Secret {
-                data: Some(data),
-                ..Secret::default()
-            }
-        };
-        let all = ["tls.crt", "tls.key", "ca.crt"];
-        let said = |live: Option<&Secret>| usable(&names, "theirs", live).err();
-        assert_eq!(said(Some(&secret(&host, &all))), None);
-        let missing = said(None).expect("refused");
-        assert!(missing.ends_with("is not there"), "{missing}");
-        let public = said(Some(&secret(&host, &all[..2]))).expect("refused");
-        assert!(public.ends_with("has no ca.crt"), "{public}");
-        let other = said(Some(&secret("objects.example.org", &all))).expect("refused");
-        assert!(
-            other.contains(&format!(
-                "does not bear {host}; it bears objects.example.org"
-            )),
-            "{other}"
-        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use marram_client::{Client, ClientError, ErrorKind};
 use super::context::Context;
 use super::error::ReconcileError;
 use super::kube_api::Objects;
-use super::{link, pods, secrets};
+use super::{link, pods, secrets, trust};
 use crate::api::{ClusterRef, MarramCluster};
 use crate::names::Names;
 use crate::tenant::Hold;
@@ -61,7 +61,8 @@ async fn place(
     };
     let names = Names::of(&cluster);
     let sleeps = cluster.spec.hibernate;
-    let access = secrets::access(&objects, &names, &cluster.spec).await?;
+    let others = trust::others(&objects, &names, &cluster.spec).await?;
+    let access = secrets::access(&objects, &names, &others).await?;
     let mut place = nothing(hold);
     if let Some(access) = access {
         let selected = ListParams::default().labels(&names.selector_text());

@@ -211,8 +211,8 @@ async fn a_leader_with_a_slow_link_can_give_leading_away() {
 
 const LOG_KEPT: u64 = 20;
 /// A snapshot that is sent may be from so many entries before the last, at most: one that was made before is
-/// sent again while it is near.
-const BEHIND_MAX: u64 = 50;
+/// sent again while it is nearer than half of what the log keeps.
+const BEHIND_MAX: u64 = LOG_KEPT / 2;
 
 /// Waits until a node has let go of much of its log; the last entry it has no more.
 async fn purged(cluster: &mut Cluster, replica: ReplicaId) -> u64 {

@@ -58,7 +58,7 @@ pub(super) enum PluginCommand {
     /// Have all data read and compared, or that of one node
     Scrub(ScrubArgs),
     /// Have data move until every node holds its share
-    Rebalance(RebalanceArgs),
+    Rebalance(WaitArgs),
     /// Write what a shell needs to speak to the cluster into a folder: endpoint, key, CA
     Credentials(CredentialsArgs),
     /// Print log lines of all storage pods
@@ -77,9 +77,8 @@ pub(super) enum PluginCommand {
 pub(super) struct DomainArgs {
     /// The failure domain, as `members` lists it
     pub(super) domain: String,
-    /// Wait until it is done, and say how far it is
-    #[arg(long)]
-    pub(super) wait: bool,
+    #[command(flatten)]
+    pub(super) wait: WaitArgs,
 }
 
 /// Of `replace`.
@@ -90,9 +89,8 @@ pub(super) struct ReplaceArgs {
     /// Replace it although objects may be lost with it
     #[arg(long)]
     pub(super) accept_data_loss: bool,
-    /// Wait until it is done, and say how far it is
-    #[arg(long)]
-    pub(super) wait: bool,
+    #[command(flatten)]
+    pub(super) wait: WaitArgs,
 }
 
 /// Of `scrub`.
@@ -100,14 +98,13 @@ pub(super) struct ReplaceArgs {
 pub(super) struct ScrubArgs {
     /// The node, such as store-3; all where it is not given
     pub(super) node: Option<String>,
-    /// Wait until it is done, and say how far it is
-    #[arg(long)]
-    pub(super) wait: bool,
+    #[command(flatten)]
+    pub(super) wait: WaitArgs,
 }
 
-/// Of `rebalance`.
+/// Whether it is waited for.
 #[derive(Debug, Args)]
-pub(super) struct RebalanceArgs {
+pub(super) struct WaitArgs {
     /// Wait until it is done, and say how far it is
     #[arg(long)]
     pub(super) wait: bool,

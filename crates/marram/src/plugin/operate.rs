@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::cli::{DomainArgs, ReplaceArgs, ScrubArgs};
+use super::cli::{DomainArgs, ReplaceArgs, ScrubArgs, WaitArgs};
 use super::cluster::Cluster;
 use super::error::PluginError;
 use super::kubectl::Kubectl;
@@ -29,7 +29,7 @@ pub(super) fn domain(
         false => ("restore", "RestoreDomain"),
     };
     let spec = json!({ "type": kind, "domain": args.domain });
-    begin(kubectl, cluster, (what, spec), args.wait)
+    begin(kubectl, cluster, (what, spec), &args.wait)
 }
 
 /// A node is given up for a new one.
@@ -43,7 +43,7 @@ pub(super) fn replace(
     if args.accept_data_loss {
         spec["acceptDataLoss"] = json!(true);
     }
-    begin(kubectl, cluster, ("replace", spec), args.wait)
+    begin(kubectl, cluster, ("replace", spec), &args.wait)
 }
 
 /// All data is read, or that of one node.
@@ -57,14 +57,14 @@ pub(super) fn scrub(
         known_node(cluster, node)?;
         spec["node"] = json!(node);
     }
-    begin(kubectl, cluster, ("scrub", spec), args.wait)
+    begin(kubectl, cluster, ("scrub", spec), &args.wait)
 }
 
 /// Data moves until all hold their share.
 pub(super) fn rebalance(
     kubectl: &Kubectl,
     cluster: &Cluster,
-    wait: bool,
+    wait: &WaitArgs,
 ) -> Result<(), PluginError> {
     let spec = json!({ "type": "Rebalance" });
     begin(kubectl, cluster, ("rebalance", spec), wait)
@@ -114,13 +114,13 @@ fn begin(
     kubectl: &Kubectl,
     cluster: &Cluster,
     (what, spec): (&str, Value),
-    wait: bool,
+    wait: &WaitArgs,
 ) -> Result<(), PluginError> {
     let document = document(cluster, what, spec).to_string();
     let created = kubectl.ask(&["create", "-f", "-", "-o", "name"], Some(&document))?;
     let name = created.trim();
     let name = name.rsplit('/').next().unwrap_or(name);
-    if !wait {
+    if !wait.wait {
         return super::print(&format!(
             "{name} waits for its turn: kubectl get clusteroperation {name} -w\nto take it back: kubectl delete \
              clusteroperation {name}\n"
