@@ -159,6 +159,7 @@ REDUNDANCY = Board(
             Panel("Shards of nobody", "By the last search of each node: removed, and those that have to wait because they may still be committed or read.", [(f"sum({of('marram_garbage_scan_removed_shards')})", "removed"), (f"sum({of('marram_garbage_scan_waiting_shards')})", "waiting")]),
             Panel("Replicas that differ", "Always 0.", [(f"sum({of('marram_raft_replicas_different')})", "replicas")]),
             Panel("Paused", "1 while an operator has paused the work.", [(f"max by (work) ({of('marram_cluster_paused')})", "{{work}}")], top=1),
+            stat("Newest backup of the metadata", "How long ago it was begun; nothing where there is none. What it names is kept on the drives for a day, unless it was asked for longer.", f"time() - (max({of('marram_cluster_last_backup_made_seconds')}) > 0)", unit="s", steps=[(None, "green"), (2 * 86400, "orange"), (7 * 86400, "red")], width=8, height=7),
         ]),
     ],
 )

@@ -88,6 +88,32 @@ impl Client {
         present(answer.profile, "profile").map(BucketProfile::from_wire)
     }
 
+    /// Lets writes to a bucket ask for a profile, k+m, in place of the bucket's; or, where `withdraw` is set,
+    /// no more: objects that asked for it follow the bucket from then on.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` (not a profile, one that the cluster cannot hold, or one too many), and what
+    /// any call can meet.
+    pub async fn allow_bucket_profile(
+        &self,
+        bucket: &str,
+        profile: &str,
+        withdraw: bool,
+    ) -> Result<BucketProfile, ClientError> {
+        let message = v1::AllowBucketProfileRequest {
+            bucket: bucket.to_owned(),
+            profile: profile.to_owned(),
+            withdraw,
+            request_id: Some(self.request_id()),
+        };
+        let answer = self
+            .unary(message, |lane, request| async move {
+                lane.admin().allow_bucket_profile(request).await
+            })
+            .await?;
+        present(answer.profile, "profile").map(BucketProfile::from_wire)
+    }
+
     /// Says how far a bucket's objects follow its profile.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use marram_proto::v1;
 
 use crate::client::Client;
 use crate::error::{ClientError, ErrorKind};
-use crate::types::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
+use crate::types::{AuditPage, Backup, BackupNote, BackupPiece, BackupPlace, FinalizedVersion};
 
 impl Client {
     /// Begins a backup of the metadata; until [`Self::end_backup`] no data moves, and everything that
@@ -61,6 +61,27 @@ impl Client {
             lane.admin().end_backup(request).await
         });
         Ok(answer.await?.unchanged)
+    }
+
+    /// Tells the cluster that a backup of it is whole and kept, so that it can say how old its newest one is. Gives
+    /// the newest that it knows.
+    ///
+    /// # Errors
+    /// `Invalid` (of another cluster, say), `Precondition` while the cluster's version is too old to remember it, and what
+    /// any call can meet.
+    pub async fn record_backup(
+        &self,
+        cluster_id: &str,
+        backup: BackupNote,
+    ) -> Result<Option<BackupNote>, ClientError> {
+        let message = v1::RecordBackupRequest {
+            cluster_id: cluster_id.to_owned(),
+            backup: Some(backup.to_wire()),
+        };
+        let answer = self.unary(message, |lane, request| async move {
+            lane.admin().record_backup(request).await
+        });
+        Ok(answer.await?.last_backup.map(BackupNote::from_wire))
     }
 
     /// Lets go of everything that is kept on the drives for backups.

@@ -24,6 +24,8 @@ pub struct CopyOptions {
     pub replace: Option<(String, BTreeMap<String, String>)>,
     /// Tags that the target gets in place of the source's.
     pub replace_tags: Option<BTreeMap<String, String>>,
+    /// The erasure profile, k+m, that the target shall have in place of its bucket's, which must allow it.
+    pub profile: Option<String>,
     /// Is told of the progress.
     pub watcher: Option<Watcher>,
 }
@@ -82,6 +84,7 @@ impl Client {
             replace_tags: options.replace_tags.map(|tags| v1::ObjectTags {
                 tags: tags.into_iter().collect(),
             }),
+            profile: options.profile.unwrap_or_default(),
         };
         let watcher = options.watcher;
         let target = self.attempts(repeatable, |lane| {

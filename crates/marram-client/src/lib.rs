@@ -93,14 +93,14 @@ pub use ranges::{RangePiece, RangesDownload};
 pub use retry::RetryPolicy;
 pub use source::PutBody;
 pub use types::{
-    AbsentNode, AccessKeyChange, AccessKeyInfo, AccessKeySecret, AuditPage, Backup, BackupPiece,
-    BackupPlace, BucketInfo, BucketProfile, BucketQuota, BucketUsage, ByteRange, CaInfo,
-    CaRotation, CaStatus, CaStep, CertificateInfo, Check, Checksums, ClusterStatus, Consent,
-    Deletion, Diagnosis, DriveChange, DriveDuty, DriveEntry, DriveScrub, DriveState, DriveStatus,
-    DutyChange, FinalizedVersion, Finding, FolderFacts, FoundedCluster, Founding, FullScrub,
-    GarbageStatus, GatewayStatus, GroupGarbage, GroupStatus, HandedOver, InspectOptions, JoinRole,
-    JoinTokenInfo, JoinTokenState, LayoutPlan, LifecycleAction, LifecycleItem, LifecyclePage,
-    LifecycleRule, LifecycleTotal, ListPage, LogLevel, LogLevelChange, MachineFacts,
+    AbsentNode, AccessKeyChange, AccessKeyInfo, AccessKeySecret, AuditPage, Backup, BackupNote,
+    BackupPiece, BackupPlace, BucketInfo, BucketProfile, BucketQuota, BucketUsage, ByteRange,
+    CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo, Check, Checksums, ClusterStatus,
+    Consent, Deletion, Diagnosis, DriveChange, DriveDuty, DriveEntry, DriveScrub, DriveState,
+    DriveStatus, DutyChange, FinalizedVersion, Finding, FolderFacts, FoundedCluster, Founding,
+    FullScrub, GarbageStatus, GatewayStatus, GroupGarbage, GroupStatus, HandedOver, InspectOptions,
+    JoinRole, JoinTokenInfo, JoinTokenState, LayoutPlan, LifecycleAction, LifecycleItem,
+    LifecyclePage, LifecycleRule, LifecycleTotal, ListPage, LogLevel, LogLevelChange, MachineFacts,
     MaintenanceNode, Memory, NewJoinToken, NodeCondition, NodeDuty, NodeHealth, NodeInspection,
     NodePlan, NodeScan, NodeState, NodeStatus, ObjectEvent, ObjectEventKind, ObjectInfo,
     ObjectSummary, ObjectVersion, PausableWork, PauseChange, PlannedNode, PoolPlan, Preconditions,

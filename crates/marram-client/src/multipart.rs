@@ -112,6 +112,7 @@ impl Client {
             metadata: options.metadata.clone().into_iter().collect(),
             request_id: Some(self.request_id()),
             tags: options.tags.clone().into_iter().collect(),
+            profile: options.profile.clone().unwrap_or_default(),
         };
         let created = self
             .unary(message, |lane, request| async move {

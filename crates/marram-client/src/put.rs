@@ -47,6 +47,9 @@ pub struct PutOptions {
     pub metadata: BTreeMap<String, String>,
     /// Tags, at most 10.
     pub tags: BTreeMap<String, String>,
+    /// The erasure profile, k+m, that it shall have in place of its bucket's; the bucket must allow it. An
+    /// upload that is gone on with keeps the one that it began with.
+    pub profile: Option<String>,
     /// What must hold of the present version.
     pub preconditions: Preconditions,
     /// What is known of the bytes; compared before anything is visible.
@@ -113,6 +116,7 @@ impl Client {
             checksums: options.checksums.to_wire(),
             compute: Vec::new(),
             tags: options.tags.into_iter().collect(),
+            profile: options.profile.unwrap_or_default(),
         };
         let watcher = options.watcher;
         let may_repeat = |error: &ClientError| {

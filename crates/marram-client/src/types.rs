@@ -23,7 +23,7 @@ pub use admin::{
     BucketProfile, Consent, DutyChange, LayoutPlan, NodeDuty, NodePlan, PlannedNode, PoolPlan,
     Rebalance, RemovedNode, ShardComparison, ShardDifference,
 };
-pub use backup::{AuditPage, Backup, BackupPiece, BackupPlace, FinalizedVersion};
+pub use backup::{AuditPage, Backup, BackupNote, BackupPiece, BackupPlace, FinalizedVersion};
 pub use identity::{
     CaInfo, CaRotation, CaStatus, CaStep, CertificateInfo, FoundedCluster, Founding, JoinRole,
     JoinTokenInfo, JoinTokenState, NewJoinToken, Renewals,
@@ -64,6 +64,8 @@ pub struct BucketInfo {
     pub versioning: Versioning,
     /// What it may hold.
     pub quota: BucketQuota,
+    /// Further profiles that a write may ask for.
+    pub allowed_profiles: Vec<String>,
 }
 
 impl BucketInfo {
@@ -74,6 +76,7 @@ impl BucketInfo {
             name: bucket.name,
             created_ms: bucket.created_ms,
             profile: bucket.profile,
+            allowed_profiles: bucket.allowed_profiles,
         }
     }
 }
@@ -102,10 +105,12 @@ pub struct ObjectInfo {
     pub version_id: String,
     /// How its bytes are kept: `inline`, or the profiles as written.
     pub profiles: Vec<String>,
-    /// True while it survives fewer losses than its bucket's profile promises.
+    /// True while it survives fewer losses than its bucket's profile promises, or its own.
     pub under_protected: bool,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// The profile that its writer asked for, which it keeps; none where it follows its bucket.
+    pub own_profile: Option<String>,
 }
 
 /// JSON numbers are doubles in many readers: 64 bits of a checksum would not survive.
@@ -128,6 +133,7 @@ impl ObjectInfo {
             profiles: info.profiles,
             under_protected: info.under_protected,
             tags: info.tags.into_iter().collect(),
+            own_profile: Some(info.own_profile).filter(|own| !own.is_empty()),
         }
     }
 }

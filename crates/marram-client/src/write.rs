@@ -52,7 +52,7 @@ pub struct Written {
 }
 
 impl Client {
-    /// Begins a resumable write. Of the options, media type, metadata and tags count.
+    /// Begins a resumable write. Of the options, media type, metadata, tags and profile count.
     ///
     /// # Errors
     /// `NotFound` (the bucket), `Invalid`, and what any call can meet.
@@ -69,6 +69,7 @@ impl Client {
             metadata: options.metadata.clone().into_iter().collect(),
             request_id: Some(self.request_id()),
             tags: options.tags.clone().into_iter().collect(),
+            profile: options.profile.clone().unwrap_or_default(),
         };
         let started = self
             .unary(message, |lane, request| async move {

@@ -15,8 +15,8 @@ pub(crate) mod version;
 use std::time::{Duration, Instant};
 
 use marram_meta::{
-    ClusterView, DRAIN_NARROWER_SINCE, NodeDuty, NodeRecord, NodeState, Refusal, RootCommand,
-    RootOutcome,
+    ClusterView, DRAIN_NARROWER_SINCE, DRAINS_SINCE, DrainCommand, DriveRefusal, NodeDuty,
+    NodeRecord, NodeState, Refusal, RootCommand, RootOutcome, leaving,
 };
 use marram_placement::PlanError;
 use marram_proto::v1;
@@ -32,6 +32,10 @@ use crate::validate::InvalidField;
 /// How long an answer waits until this server sees the change itself, so that the caller's next
 /// question here is answered by it.
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Looks at what leaves already before a drain is refused: each one more is for others that began to drain
+/// between a look and its decision.
+pub(crate) const LOOKS_MAX: u32 = 5;
 
 /// Why an operator's wish was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -276,6 +280,25 @@ pub(crate) async fn set_duty(
     core: &Core,
     request: v1::SetNodeDutyRequest,
 ) -> Result<v1::SetNodeDutyResponse, AdminError> {
+    for _ in 1..LOOKS_MAX {
+        let done = set_duty_once(core, &request).await;
+        if !is_outdated(&done) {
+            return done;
+        }
+    }
+    set_duty_once(core, &request).await
+}
+
+/// Whether other drives began to leave between the look and the decision: another look is taken.
+pub(crate) fn is_outdated<T>(done: &Result<T, AdminError>) -> bool {
+    let others = Refusal::Drive(DriveRefusal::OthersLeave);
+    matches!(done, Err(AdminError::Refused { refusal, .. }) if *refusal == others)
+}
+
+async fn set_duty_once(
+    core: &Core,
+    request: &v1::SetNodeDutyRequest,
+) -> Result<v1::SetNodeDutyResponse, AdminError> {
     let duty = from_wire(request.duty())?;
     let view = core.fresh_view().await?;
     let record = member(&view, &request.node)?;
@@ -298,11 +321,19 @@ pub(crate) async fn set_duty(
             drain_narrower(core, &name, (node, from), if_epoch).await?;
             continue;
         }
-        let change = RootCommand::ChangeDuty {
-            node,
-            from,
-            to,
-            if_epoch,
+        let change = match to == NodeDuty::Draining && core.pass_gate(DRAINS_SINCE).is_ok() {
+            true => RootCommand::Drain(DrainCommand::Node {
+                node,
+                from,
+                if_epoch,
+                leaving: (!request.force).then(|| leaving(view.nodes.values())),
+            }),
+            false => RootCommand::ChangeDuty {
+                node,
+                from,
+                to,
+                if_epoch,
+            },
         };
         decide(core, &name, &change).await?;
         // The first step changes the epoch by itself.

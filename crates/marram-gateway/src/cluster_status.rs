@@ -106,6 +106,7 @@ pub(crate) async fn get(core: &Core) -> Result<v1::GetClusterStatusResponse, Buc
         layout_epoch: view.layout.epoch,
         rebalancing: view.layout.rebalance > 0,
         gateways: gateways(heard),
+        last_backup: view.upkeep.backup.map(admin::backup::note),
     })
 }
 

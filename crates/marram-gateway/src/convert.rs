@@ -5,6 +5,7 @@ use marram_meta::{
     VersionRow, Versioning,
 };
 use marram_proto::v1;
+use marram_types::Profile;
 
 /// Milliseconds since 1970 as the API has them.
 pub(crate) fn ms(time: u64) -> i64 {
@@ -19,6 +20,7 @@ pub(crate) fn bucket(record: &BucketRecord) -> v1::Bucket {
         profile: record.profile.to_string(),
         versioning: versioning(record.versioning).into(),
         quota: quota(record),
+        allowed_profiles: record.allowed.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -68,11 +70,17 @@ pub(crate) fn object(key: &str, row: &VersionRow) -> v1::ObjectInfo {
         profiles: profiles(&row.body),
         under_protected: row.under_protected,
         tags: row.tags.iter().cloned().collect(),
+        own_profile: own_profile(row.own),
     }
 }
 
-/// What a copy became.
-pub(crate) fn copied(key: &str, copied: CopiedVersion) -> v1::ObjectInfo {
+/// The profile that a version's writer asked for.
+fn own_profile(own: Option<Profile>) -> String {
+    own.map_or_else(String::new, |own| own.to_string())
+}
+
+/// What a copy became, which asked for `own` as its profile.
+pub(crate) fn copied(key: &str, copied: CopiedVersion, own: Option<Profile>) -> v1::ObjectInfo {
     let profiles = match &copied.profiles[..] {
         [] => vec!["inline".to_owned()],
         profiles => profiles.iter().map(ToString::to_string).collect(),
@@ -90,6 +98,7 @@ pub(crate) fn copied(key: &str, copied: CopiedVersion) -> v1::ObjectInfo {
         profiles,
         under_protected: copied.under_protected,
         tags: copied.tags.into_iter().collect(),
+        own_profile: own_profile(own),
     }
 }
 

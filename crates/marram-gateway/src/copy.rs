@@ -3,7 +3,7 @@
 //! ```text
 //! source -> k shards of each stripe, verified -> chunks -> new stripes -> drives -> one commit
 //! ```
-//! The bytes are encoded anew, by the profile of the target's bucket, and the checksum of the whole
+//! The bytes are encoded anew, by the profile of the target's bucket or the one that is asked for, and the checksum of the whole
 //! source is that of the target before anything is committed.
 //!
 //! A second attempt is answered with what the first one committed, whatever became of the source meanwhile
@@ -120,6 +120,7 @@ fn target(request: &v1::CopyObjectRequest) -> Result<v1::PutObjectHeader, Status
         metadata: replace.metadata,
         tags: tags.tags,
         preconditions: request.preconditions.clone(),
+        profile: request.profile.clone(),
         request_id: Some(v1::RequestId {
             client: request_id.client.to_be_bytes().to_vec().into(),
             sequence: request_id.sequence,
@@ -173,6 +174,10 @@ fn asked_of(request: &v1::CopyObjectRequest) -> u64 {
         .option(request.replace_tags.as_ref(), |out, replace| {
             sorted(out, &replace.tags);
         });
+    // Digests of attempts that asked for none are those of the release before.
+    if !request.profile.is_empty() {
+        out.str("profile").str(&request.profile);
+    }
     Crc64Nvme::of(&out.finish())
 }
 
@@ -200,7 +205,11 @@ async fn earlier(
         return Err(PutError::Refused(Refusal::RequestIdReused));
     }
     match ObjectOutcome::decode(&found.outcome).map_err(GroupError::from)? {
-        ObjectOutcome::Copied(copied) => Ok(Some(convert::copied(name.key.as_str(), *copied))),
+        ObjectOutcome::Copied(copied) => {
+            let own = bucket.own_profile(validate::profile(&request.profile)?);
+            let own = own.unwrap_or_default();
+            Ok(Some(convert::copied(name.key.as_str(), *copied, own)))
+        }
         ObjectOutcome::Refused(refusal) => Err(PutError::Refused(refusal)),
         _ => Ok(None),
     }

@@ -40,6 +40,7 @@ const VALIDATE: &str = "crates/marram-gateway/src/validate/tests.rs";
 const LIMITS: &str = "crates/marram-gateway/src/gateway/tests/limits.rs";
 const ANNOTATE: &str = "crates/marram-gateway/src/gateway/tests/annotate.rs";
 const PROCESS: &str = "crates/marram-gateway/src/gateway/tests/process.rs";
+const OWN_PROFILES: &str = "crates/marram-gateway/src/gateway/tests/own_profiles.rs";
 const RANGES: &str = "crates/marram-gateway/src/gateway/tests/ranges.rs";
 const UPLOADS: &str = "crates/marram-gateway/src/gateway/tests/uploads.rs";
 const WRITES: &str = "crates/marram-gateway/src/gateway/tests/writes.rs";
@@ -318,6 +319,15 @@ fn cluster() -> Vec<Limit> {
             count(caps::BUCKETS_MAX),
             "TOO_MANY_BUCKETS",
             here("a_cluster_has_so_many_buckets"),
+        ),
+        limit(
+            "profiles that writes to a bucket may ask for",
+            count(caps::ALLOWED_PROFILES_MAX),
+            "INVALID_PROFILE",
+            (
+                OWN_PROFILES,
+                "a_profile_that_the_cluster_cannot_hold_is_not_allowed",
+            ),
         ),
         limit(
             "access keys of a cluster",

@@ -21,12 +21,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
-use marram_meta::{BucketRecord, TAGS_SINCE};
+use marram_meta::{BucketRecord, OWN_PROFILES_SINCE, TAGS_SINCE};
 use marram_object::StorageClass;
 use marram_proto::v1;
 use marram_trace::Instrument;
-use marram_types::GroupId;
 use marram_types::caps::{COPIES_BYTES_MAX, INLINE_BYTES_MAX};
+use marram_types::{GroupId, Profile};
 use tonic::Status;
 
 use crate::core::Core;
@@ -35,7 +35,7 @@ use commit::Content;
 pub(crate) use upload::STALL_MAX;
 
 pub(crate) use cleanup::abandon;
-pub(crate) use error::PutError;
+pub(crate) use error::{NotAllowed, PutError};
 pub(crate) use plan::Wanted;
 pub(crate) use sums::{Checks, Known, Totals};
 pub(crate) use upload::{Upload, UploadError as BrokenUpload, first_message, header_missing};
@@ -46,6 +46,8 @@ struct Put {
     core: Arc<Core>,
     header: PutHeader,
     bucket: BucketRecord,
+    /// The profile that it asks for beside the bucket's.
+    own: Option<Profile>,
     group: GroupId,
     /// A digest of what the client asked, where its bytes are not from it.
     asked: Option<u64>,
@@ -72,13 +74,18 @@ where
     if !header.tags.is_empty() {
         core.pass_gate(TAGS_SINCE)?;
     }
+    if header.profile.is_some() {
+        core.pass_gate(OWN_PROFILES_SINCE)?;
+    }
     let bucket = core.bucket(&header.bucket).await?;
+    let own = own_profile(&bucket, header.profile)?;
     let group = core.group_of(&bucket, &header.key)?;
     let mut upload = Upload::new(stream, header.size, &header.checks, STALL_MAX);
     let put = Put {
         core,
         header,
         bucket,
+        own,
         group,
         asked,
     };
@@ -87,7 +94,7 @@ where
         _ => Some(put.core.memory.transfer()?),
     };
     let first = first_bytes(&mut upload, put.header.size).await?;
-    match StorageClass::choose(first.size, put.bucket.profile).profile() {
+    match StorageClass::choose(first.size, put.profile()).profile() {
         None => put.inline(first.bytes.freeze(), upload.totals()).await,
         Some(profile) => {
             // A task of its own: when the caller goes away, it sees the stream break and cleans
@@ -129,7 +136,25 @@ where
     Ok(First { bytes, size })
 }
 
+/// What a write has as its own profile, when the bucket allows what it asks for. The group looks again when it
+/// commits; this is before gigabytes come for nothing.
+pub(crate) fn own_profile(
+    bucket: &BucketRecord,
+    asked: Option<Profile>,
+) -> Result<Option<Profile>, NotAllowed> {
+    let own = bucket.own_profile(asked);
+    own.map_err(|profile| NotAllowed {
+        bucket: bucket.name.clone(),
+        profile,
+    })
+}
+
 impl Put {
+    /// What a large object is kept as.
+    fn profile(&self) -> Profile {
+        self.own.unwrap_or(self.bucket.profile)
+    }
+
     /// Writes an object whose bytes go into its row.
     async fn inline(self, bytes: Bytes, totals: Totals) -> Result<v1::ObjectInfo, PutError> {
         let content = Content::Inline(bytes);

@@ -19,7 +19,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use marram_erasure::GeometryError;
-use marram_meta::{Extent, NewExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery};
+use marram_meta::{
+    BucketRecord, Extent, NewExtent, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery,
+};
 use marram_types::{BucketId, DataId, GroupId, ObjectKey, PgId, Profile};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -261,7 +263,7 @@ async fn write_anew(
     let view = core.view();
     let bucket = view.buckets.values().find(|b| b.bucket == job.bucket);
     let wanted = Wanted {
-        bucket: bucket.map_or(job.profile, |bucket| bucket.profile),
+        bucket: bucket.map_or(job.profile, |bucket| wide_enough(bucket, job.profile)),
         object: job.profile,
         whole: true,
     };
@@ -274,6 +276,16 @@ async fn write_anew(
         return Err(Stop::Checksum);
     }
     Ok(completed.extents)
+}
+
+/// Of the profiles that a bucket's objects may have, that with the fewest shards that are enough for another
+/// one: the extent's own profile may be narrower than any, and have no pool.
+fn wide_enough(bucket: &BucketRecord, profile: Profile) -> Profile {
+    let enough = bucket
+        .profiles()
+        .filter(|other| other.width() >= profile.width());
+    let least = enough.min_by_key(|other| other.width());
+    least.unwrap_or(bucket.profile)
 }
 
 /// Whether the new extents are what was asked for, and every shard of them is there.

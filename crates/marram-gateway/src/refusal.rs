@@ -23,6 +23,8 @@ impl Fault for Refusal {
             }
             Self::ProfileTooWide { .. }
             | Self::ProfileNeedsNodes { .. }
+            | Self::ProfileNotAllowed { .. }
+            | Self::TooManyProfiles
             | Self::TooFewVoters { .. } => Reason::InvalidProfile,
             Self::LeavesTooFew { .. } => Reason::NodeBusy,
             Self::NodeUnknown { .. } | Self::NodeTombstoned { .. } => Reason::NodeNotFound,
@@ -93,6 +95,7 @@ impl Fault for Refusal {
                 ("used", used.to_string()),
                 ("asked", asked.to_string()),
             ],
+            Self::ProfileNotAllowed { profile } => vec![("profile", profile.to_string())],
             Self::ProfileTooWide { width, drives } => {
                 vec![("width", width.to_string()), ("drives", drives.to_string())]
             }
@@ -184,6 +187,9 @@ fn of_identity(refusal: &IdentityRefusal) -> Reason {
         | Of::TokenBound { .. }
         | Of::TokenExists
         | Of::NameTaken { .. }
-        | Of::AddressTaken { .. } => Reason::JoinTokenInvalid,
+        | Of::AddressTaken { .. }
+        | Of::NodeNotLost { .. }
+        | Of::DriveNotLost { .. }
+        | Of::OtherNode { .. } => Reason::JoinTokenInvalid,
     }
 }

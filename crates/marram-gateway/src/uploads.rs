@@ -9,8 +9,8 @@ mod whole;
 use std::collections::HashMap;
 
 use marram_meta::{
-    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, Refusal, TAGS_SINCE, UploadCommand,
-    UploadFound, UploadName, UploadQuery,
+    BucketRecord, OWN_PROFILES_SINCE, ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery,
+    Refusal, TAGS_SINCE, UploadCommand, UploadFound, UploadName, UploadQuery,
 };
 use marram_proto::v1;
 use marram_types::{BucketName, GroupId, ObjectKey, UploadId};
@@ -19,6 +19,7 @@ use crate::convert;
 use crate::core::{BucketError, Core, GateClosed};
 use crate::groups::GroupError;
 use crate::objects::mutate;
+use crate::put::{NotAllowed, own_profile};
 use crate::status::{Fault, Reason};
 use crate::token::TokenError;
 use crate::validate::{self, InvalidField};
@@ -41,6 +42,8 @@ pub(crate) enum UploadError {
     #[error("{0}")]
     Refused(Refusal),
     #[error(transparent)]
+    Profile(#[from] NotAllowed),
+    #[error(transparent)]
     Gate(#[from] GateClosed),
 }
 
@@ -52,6 +55,7 @@ impl Fault for UploadError {
             Self::Group(error) => error.reason(),
             Self::Token(_) => Reason::InvalidPageToken,
             Self::Refused(error) => error.reason(),
+            Self::Profile(error) => error.reason(),
             Self::Gate(closed) => closed.reason(),
         }
     }
@@ -63,6 +67,7 @@ impl Fault for UploadError {
             Self::Group(error) => error.details(),
             Self::Token(_) => Vec::new(),
             Self::Refused(error) => error.details(),
+            Self::Profile(error) => error.details(),
             Self::Gate(closed) => closed.details(),
         }
     }
@@ -93,13 +98,12 @@ impl Named {
         let group = core.group_of(&bucket, &self.key)?;
         Ok(Placed {
             group,
-            profile: bucket.profile,
             name: UploadName {
                 bucket: bucket.bucket,
                 key: self.key,
                 upload: self.upload,
             },
-            bucket: self.bucket,
+            bucket,
         })
     }
 }
@@ -107,8 +111,7 @@ impl Named {
 /// An upload, and where it is.
 struct Placed {
     group: GroupId,
-    profile: marram_types::Profile,
-    bucket: BucketName,
+    bucket: BucketRecord,
     name: UploadName,
 }
 
@@ -137,6 +140,7 @@ struct NewUpload {
     content_type: String,
     metadata: HashMap<String, String>,
     tags: HashMap<String, String>,
+    profile: String,
     request_id: Option<v1::RequestId>,
 }
 
@@ -151,6 +155,7 @@ pub(crate) async fn create(
         content_type: request.content_type,
         metadata: request.metadata,
         tags: request.tags,
+        profile: request.profile,
         request_id: request.request_id,
     };
     let (upload, created_ms) = begin(core, new, false).await?;
@@ -171,7 +176,12 @@ async fn begin(core: &Core, new: NewUpload, stream: bool) -> Result<(UploadId, u
     if !tags.is_empty() {
         core.pass_gate(TAGS_SINCE)?;
     }
+    let asked = validate::profile(&new.profile)?;
+    if asked.is_some() {
+        core.pass_gate(OWN_PROFILES_SINCE)?;
+    }
     let bucket = core.bucket(&bucket).await?;
+    let own = own_profile(&bucket, asked)?;
     let group = core.group_of(&bucket, &key)?;
     let command = ObjectCommand::Upload(UploadCommand::Create {
         name: UploadName {
@@ -183,6 +193,7 @@ async fn begin(core: &Core, new: NewUpload, stream: bool) -> Result<(UploadId, u
         metadata,
         tags,
         stream,
+        own,
     });
     match mutate(core, group, id, &command).await? {
         ObjectOutcome::UploadCreated { upload, created_ms } => Ok((upload, created_ms)),

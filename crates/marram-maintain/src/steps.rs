@@ -145,7 +145,8 @@ fn members(view: &ClusterView) -> Vec<(NodeId, ReplicaId)> {
 /// (rules.md 7).
 pub(crate) fn promised_m(view: &ClusterView) -> usize {
     let default = view.cluster.as_ref().and_then(|c| c.default_profile);
-    let of_buckets = view.buckets.values().map(|b| b.profile.m());
+    let of_buckets = view.buckets.values().flat_map(BucketRecord::profiles);
+    let of_buckets = of_buckets.map(Profile::m);
     of_buckets.chain(default.map(Profile::m)).max().unwrap_or(0)
 }
 
@@ -308,7 +309,8 @@ fn default_profile_step(view: &ClusterView) -> Option<Step> {
 /// Each profile in use needs a pool of its width and one for whole copies.
 fn missing_pools(view: &ClusterView) -> Result<Vec<Step>, PlanError> {
     let default = view.cluster.as_ref().and_then(|c| c.default_profile);
-    let profiles = view.buckets.values().map(|b| b.profile).chain(default);
+    let of_buckets = view.buckets.values().flat_map(BucketRecord::profiles);
+    let profiles = of_buckets.chain(default);
     let widths: BTreeSet<usize> = profiles
         .flat_map(|p| [p.width(), p.as_copies().width()])
         .collect();
@@ -381,7 +383,8 @@ fn events(observed: &Observed<'_>) -> Vec<Step> {
 
 fn bucket_steps(observed: &Observed<'_>, record: &BucketRecord) -> Vec<Step> {
     let goes = matches!(record.state, BucketState::Deleting | BucketState::Deleted);
-    if !goes && !pools_ready(observed, record.profile) {
+    let mut profiles = record.profiles();
+    if !goes && !profiles.all(|profile| pools_ready(observed, profile)) {
         return Vec::new();
     }
     let counted = |group: GroupId| {

@@ -188,6 +188,7 @@ mod tests {
                 versioning: marram_meta::Versioning::Off,
                 quota: None,
                 lifecycle: None,
+                allowed: Vec::new(),
             },
         );
         Arc::new(view)

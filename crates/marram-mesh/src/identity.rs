@@ -259,6 +259,28 @@ pub(crate) fn read_certificate(
     })
 }
 
+/// From when until when a certificate counts, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// An hour before it was made (rules.md 5).
+    pub not_before: i64,
+    /// Nothing that it signed is trusted from then on.
+    pub not_after: i64,
+}
+
+/// What a CA's certificate, in DER, says of its own time.
+///
+/// # Errors
+/// When it is no certificate.
+pub fn ca_validity(certificate: &[u8]) -> Result<Validity, CertificateError> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|_| CertificateError::Unreadable)?;
+    Ok(Validity {
+        not_before: parsed.validity().not_before.timestamp(),
+        not_after: parsed.validity().not_after.timestamp(),
+    })
+}
+
 fn parse_name(uri: &str) -> Option<(ClusterId, Role, &str)> {
     let (cluster, path) = uri.strip_prefix("spiffe://")?.split_once('/')?;
     let (role, name) = path.split_once('/')?;

@@ -55,7 +55,7 @@ pub use clock::{clock_ms, follow_shift, own_clock_ms};
 pub use figures::{Failed, Figures, Side};
 pub use identity::{
     Authority, CertificateError, Identity, IdentityError, Issued, Kept, NodeKey, PeerCertificate,
-    Role, check_request, fingerprint, make_ca,
+    Role, Validity, ca_validity, check_request, fingerprint, make_ca,
 };
 pub use liveness::{Liveness, LivenessView};
 pub use marram_proto::mesh::v1::{Method, RpcCode};

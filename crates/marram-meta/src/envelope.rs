@@ -42,8 +42,14 @@ pub const AWAY_DRAINING_SINCE: u8 = 4;
 pub const BUCKET_ENDINGS_SINCE: u8 = 4;
 /// The version of draining a node and accepting narrower stripes for it in one decision.
 pub const DRAIN_NARROWER_SINCE: u8 = 4;
+/// The version of drains that are decided by what leaves already.
+pub const DRAINS_SINCE: u8 = 4;
 /// The version of removals of access keys that say whether there was one.
 pub const KEY_REMOVALS_SINCE: u8 = 4;
+/// The version of notes of backups, and of upkeep records that tell of one.
+pub const BACKUP_NOTES_SINCE: u8 = 4;
+/// The version of writes with a profile of their own, and of bucket records that allow some.
+pub const OWN_PROFILES_SINCE: u8 = 4;
 /// The version of puts that say what was asked, where that is not their bytes: copies.
 pub const COPIES_SINCE: u8 = 4;
 
@@ -52,6 +58,9 @@ pub const LONG_READS_SINCE: u8 = 4;
 
 /// The version of commands about resumable writes, and of upload rows that tell of one.
 pub const WRITES_SINCE: u8 = 4;
+
+/// The version of a node's return after the cluster began anew from a state that does not know it.
+pub const RETURNS_SINCE: u8 = 4;
 
 const TIME_AT: std::ops::Range<usize> = 1..9;
 

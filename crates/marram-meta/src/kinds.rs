@@ -17,6 +17,7 @@ pub(crate) mod inline;
 pub(crate) mod layout_row;
 pub(crate) mod layout_state;
 pub(crate) mod lifecycle;
+pub(crate) mod lost_ids;
 pub(crate) mod node;
 pub(crate) mod noncurrent;
 pub(crate) mod object;

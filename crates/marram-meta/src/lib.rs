@@ -45,10 +45,11 @@ pub use backup::{
     BackupKind, BackupSummary, FrameReader,
 };
 pub use envelope::{
-    AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION, COMMAND_VERSION_OLDEST,
-    COPIES_SINCE, Command, DRAIN_NARROWER_SINCE, EVENTS_SINCE, Envelope, EnvelopeError,
-    KEY_REMOVALS_SINCE, LIFECYCLE_SINCE, LONG_READS_SINCE, NARROW_SINCE, QUOTA_SINCE, TAGS_SINCE,
-    VERSIONING_SINCE, WORK_PAUSES_SINCE, WRITES_SINCE, stamp,
+    AWAY_DRAINING_SINCE, BACKUP_NOTES_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION,
+    COMMAND_VERSION_OLDEST, COPIES_SINCE, Command, DRAIN_NARROWER_SINCE, DRAINS_SINCE,
+    EVENTS_SINCE, Envelope, EnvelopeError, KEY_REMOVALS_SINCE, LIFECYCLE_SINCE, LONG_READS_SINCE,
+    NARROW_SINCE, OWN_PROFILES_SINCE, QUOTA_SINCE, RETURNS_SINCE, TAGS_SINCE, VERSIONING_SINCE,
+    WORK_PAUSES_SINCE, WRITES_SINCE, stamp,
 };
 pub use kinds::absence::{Absence, Lost, Pause};
 pub use kinds::access_key::{AccessKeyRecord, OldSecret};
@@ -76,7 +77,7 @@ pub use kinds::token::{
     TOKEN_TEXT_BYTES_MAX, TOKEN_TTL_MS, TOKENS_MAX, TokenRecord, TokenRole, TokenUse,
 };
 pub use kinds::tombstone::Tombstone;
-pub use kinds::upkeep::{Pausable, UpkeepRecord};
+pub use kinds::upkeep::{BackupNote, Pausable, UpkeepRecord};
 pub use kinds::upload::{StreamState, UploadRow};
 pub use kinds::usage::Usage;
 pub use kinds::versioning::Versioning;
@@ -121,12 +122,14 @@ pub use refusal::{
 pub use requests::{ApplyError, REQUEST_AHEAD_MS_MAX};
 pub use root::apply::{FOUNDER, apply_root, check_root};
 pub use root::command::{DriveJoin, NodeJoin, RootCommand};
+pub use root::drain::{DrainCommand, leaving};
 pub use root::drive_command::DriveCommand;
 pub use root::ending_command::EndingCommand;
 pub use root::identity::command::{IdentityCommand, NewToken, Newcomer};
 pub use root::identity::members::{Said, not_said};
 pub use root::key_command::KeyCommand;
 pub use root::outcome::{AdmittedNode, RootOutcome};
+pub use root::profile_command::ProfileCommand;
 pub use root::query::{RootQuery, answer_root};
 pub use root::quota_command::QuotaCommand;
 pub use stored::StateError;

@@ -16,6 +16,7 @@ use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::event::EventPlace;
 use crate::kinds::group::{self, GroupRecord};
 use crate::kinds::layout_row::{self, LayoutRow};
+use crate::kinds::lost_ids::LostIds;
 use crate::kinds::node::{self, NodeState};
 use crate::kinds::pool;
 use crate::kinds::state::GroupState;
@@ -99,6 +100,7 @@ pub fn refound_root(
     hold::clear(kv)?;
     quota::begin_all_anew(kv)?;
     know_by_name(kv, &join)?;
+    LostIds::note(kv, index, index + INDEX_JUMP)?;
     let newer_rows = take_newer_rows(kv, rows)?;
     let RootOutcome::NodeAdded { node, drives } =
         run(kv, index + INDEX_JUMP, &RootCommand::AddNode(join))?

@@ -293,6 +293,18 @@ pub enum Refusal {
     /// Rules of a bucket that cannot be. Whoever sends them has checked them before.
     #[error("the rules of the bucket are not well formed")]
     LifecycleMalformed,
+    /// The bucket does not allow the profile that the write asks for.
+    #[error("the bucket does not allow writes to ask for profile {profile}")]
+    ProfileNotAllowed {
+        /// What was asked for.
+        profile: Profile,
+    },
+    /// The bucket allows as many profiles as it may.
+    #[error(
+        "a bucket allows at most {} profiles beside its own",
+        marram_types::caps::ALLOWED_PROFILES_MAX
+    )]
+    TooManyProfiles,
     /// A node cannot be emptied: too few nodes would be left for a bucket.
     #[error(
         "would leave {left} nodes; profile {profile} of bucket {bucket} needs {}, {}",
@@ -304,7 +316,7 @@ pub enum Refusal {
         left: u16,
         /// A bucket.
         bucket: BucketName,
-        /// Its profile.
+        /// Its profile, or one that it allows.
         profile: Profile,
     },
     /// The node is in maintenance: its absence is no reason for anything.
@@ -391,10 +403,17 @@ fn encode_grouped<'a>(out: &'a mut Writer, refusal: &Refusal) -> &'a mut Writer 
         Refusal::Upload(refusal) => refusal.encode(out.u8(180)),
         Refusal::Quota(refusal) => refusal.encode(out.u8(196)),
         Refusal::LifecycleMalformed => out.u8(197),
+        Refusal::ProfileNotAllowed { profile } => put_only(out.u8(200), *profile),
+        Refusal::TooManyProfiles => out.u8(201),
         Refusal::Version(refusal) => refusal.encode(out.u8(183)),
         Refusal::Drive(refusal) => put_drive(out.u8(45), *refusal),
         _ => unreachable!("encoded by the caller"),
     }
+}
+
+fn put_only(out: &mut Writer, profile: Profile) -> &mut Writer {
+    put_profile(out, profile);
+    out
 }
 
 fn put_identity<'a>(out: &'a mut Writer, refusal: &IdentityRefusal) -> &'a mut Writer {
@@ -630,6 +649,10 @@ fn decode_more(tag: u8, from: &mut Reader<'_>) -> Result<Refusal, DecodeError> {
         180 => Refusal::Upload(UploadRefusal::decode(from)?),
         196 => Refusal::Quota(QuotaRefusal::decode(from)?),
         197 => Refusal::LifecycleMalformed,
+        200 => Refusal::ProfileNotAllowed {
+            profile: get_profile(from)?,
+        },
+        201 => Refusal::TooManyProfiles,
         110 => Refusal::NodeExcused {
             node: NodeId(from.varint()?),
             until_ms: from.varint()?,

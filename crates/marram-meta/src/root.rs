@@ -5,6 +5,7 @@ mod absence_command;
 pub(crate) mod apply;
 mod buckets;
 pub(crate) mod command;
+pub(crate) mod drain;
 pub(crate) mod drive_command;
 mod drives;
 pub(crate) mod ending_command;
@@ -15,10 +16,12 @@ mod keys;
 mod moves;
 pub(crate) mod nodes;
 pub(crate) mod outcome;
+pub(crate) mod profile_command;
 pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod quota_command;
 mod removal;
+mod returning;
 pub(crate) mod versions;
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ pub(crate) fn bucket_record(epoch: u64, state: BucketState) -> BucketRecord {
         versioning: Versioning::Off,
         quota: None,
         lifecycle: None,
+        allowed: Vec::new(),
     }
 }
 
@@ -128,6 +129,7 @@ pub(crate) fn put(name: &str, version: u128, body: NewBody) -> ObjectCommand {
             metadata: vec![("a".to_owned(), "b".to_owned())],
             tags: Vec::new(),
             asked: None,
+            own: None,
             body,
         },
         precondition: Precondition::default(),

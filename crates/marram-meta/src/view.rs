@@ -89,7 +89,7 @@ impl ClusterView {
         let buckets = self.buckets.values();
         let buckets = buckets.filter(|bucket| bucket.state != BucketState::Deleted);
         let default = self.cluster.as_ref().and_then(|c| c.default_profile);
-        let profiles = buckets.map(|bucket| bucket.profile).chain(default);
+        let profiles = buckets.flat_map(BucketRecord::profiles).chain(default);
         let all = profiles.flat_map(|profile| [profile, profile.as_copies()]);
         let using = all.filter(|profile| pool_of(profile.width()) == pool);
         using.map(Profile::m).filter(|m| *m > 0).min()
@@ -107,7 +107,7 @@ impl ClusterView {
             let using = all.filter(|profile| pool_of(profile.width()) == pool);
             using.map(Profile::m).max()
         };
-        most(&mut buckets.map(|bucket| bucket.profile))
+        most(&mut buckets.flat_map(BucketRecord::profiles))
             .or_else(|| most(&mut default.into_iter()))
             .unwrap_or(1)
     }
@@ -163,7 +163,11 @@ impl ClusterView {
     /// narrower stripes are accepted: they make up for data shards (rules.md 19), not for parity.
     #[must_use]
     pub fn leaves_too_few(&self, node: NodeId, narrower: bool) -> Option<Refusal> {
-        too_few_without(self.nodes.values(), self.buckets.values(), node, narrower)
+        let nodes = self
+            .nodes
+            .values()
+            .filter(|other| other.has_serving_drive());
+        too_few_without(nodes, self.buckets.values(), node, narrower)
     }
 
     /// Reads what [`Self::encode`] wrote.
@@ -209,16 +213,17 @@ pub(crate) fn too_few_without<'a>(
 ) -> Option<Refusal> {
     let stays = nodes.filter(|other| other.keeps_data() && other.node != node);
     let left = stays.count();
-    let need = |bucket: &BucketRecord| match narrower {
-        true => bucket.profile.m() + 1,
-        false => bucket.profile.width(),
+    let need = |profile: Profile| match narrower {
+        true => profile.m() + 1,
+        false => profile.width(),
     };
-    let lacks = buckets.filter(|bucket| need(bucket) > left);
-    let worst = lacks.max_by_key(|bucket| (need(bucket), bucket.profile))?;
+    let all = buckets.flat_map(|bucket| bucket.profiles().map(move |profile| (bucket, profile)));
+    let lacks = all.filter(|(_, profile)| need(*profile) > left);
+    let (bucket, profile) = lacks.max_by_key(|(_, profile)| (need(*profile), *profile))?;
     Some(Refusal::LeavesTooFew {
         left: u16::try_from(left).unwrap_or(u16::MAX),
-        profile: worst.profile,
-        bucket: worst.name.clone(),
+        profile,
+        bucket: bucket.name.clone(),
     })
 }
 

@@ -72,14 +72,20 @@ fn choice_of(pg: PgId, row: &PgRow, lives: &mut impl FnMut(DriveId) -> bool) -> 
         also: vec![None; row.drives.len()],
         living: row.drives.iter().map(|drive| lives(*drive)).collect(),
     };
-    if let Some(moving) = row.moving.filter(|m| m.phase == Phase::Dual && lives(m.to)) {
+    if let Some(moving) = row.moving.filter(|m| m.phase == Phase::Dual) {
         let slot = usize::from(moving.slot);
-        if choice.living[slot] {
-            choice.also[slot] = Some(moving.to);
-        } else {
-            // What is written there only is named by the object's row.
-            choice.row[slot] = moving.to;
-            choice.living[slot] = true;
+        if moving.to.is_vacant() {
+            // The slot is taken out of use, though its drive may serve on: what is written there would only
+            // have to be encoded anew, and the slot never be empty while anybody writes.
+            choice.living[slot] = false;
+        } else if lives(moving.to) {
+            if choice.living[slot] {
+                choice.also[slot] = Some(moving.to);
+            } else {
+                // What is written there only is named by the object's row.
+                choice.row[slot] = moving.to;
+                choice.living[slot] = true;
+            }
         }
     }
     choice
@@ -133,5 +139,27 @@ mod tests {
         let new = [DriveId(1), DriveId(9)];
         assert_eq!(chosen(&[2]), (new.to_vec(), vec![None, None]));
         assert_eq!(chosen(&[9]), (both.to_vec(), vec![None, None]));
+    }
+
+    /// A drive that serves may have a slot that is on its way to no drive: two slots of a row on one node.
+    #[test]
+    fn a_slot_that_is_taken_out_of_use_is_not_written_to_though_its_drive_serves() {
+        let mut table = table();
+        let vacated = table.rows[0].begin(1, DriveId::vacant(1), 2);
+        table.rows[0] = vacated.expect("it is stable");
+        let lives = |drive: DriveId| !drive.is_vacant();
+        let choice = choose_row_at(&table, 0, lives);
+        assert_eq!(choice.row, [DriveId(1), DriveId(2)]);
+        assert_eq!(choice.also, [None, None]);
+        assert_eq!(choice.living, [true, false]);
+        // Another row is whole, and taken before it.
+        let other = choose_row(&table, 0, lives).expect("rows");
+        assert_eq!((other.pg.index, other.living), (1, vec![true, true]));
+        // Taken back, it is written to again.
+        table.rows[0] = table.rows[0].cancel(3).expect("it moves");
+        assert_eq!(choose_row_at(&table, 0, lives).living, [true, true]);
+        let done = table.rows[1].begin(0, DriveId::vacant(0), 2);
+        table.rows[1] = done.and_then(|row| row.cut(3)).expect("it moves");
+        assert_eq!(choose_row_at(&table, 1, lives).living, [false, true]);
     }
 }

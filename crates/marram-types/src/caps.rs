@@ -143,6 +143,8 @@ pub const OLD_SECRETS_MAX: usize = 4;
 pub const SECRET_OVERLAP_MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// Buckets of one cluster.
 pub const BUCKETS_MAX: usize = 10_000;
+/// Profiles that writes to one bucket may ask for, beside its own.
+pub const ALLOWED_PROFILES_MAX: usize = 4;
 
 /// Largest frame between peers: one shard run, its header and some room.
 pub const MESH_FRAME_BYTES_MAX: usize = SHARD_RUN_BYTES_MAX + MIB;

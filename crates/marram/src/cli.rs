@@ -30,7 +30,7 @@ pub(crate) use admin::{
 pub(crate) use annotate::{DescribeArgs, TagsCommand};
 pub(crate) use conditions::{ConditionArgs, ReadConditionArgs};
 pub(crate) use lifecycle::{LifecycleArgs, LifecycleCommand};
-pub(crate) use profile::{BucketCommand, ProfileArgs, SetProfileArgs};
+pub(crate) use profile::{AllowProfileArgs, BucketCommand, ProfileArgs, SetProfileArgs};
 pub(crate) use quota::QuotaArgs;
 pub(crate) use upkeep::{
     DriveCommand, DriveDrainArgs, GcCommand, RepairAction, RepairArgs, ScrubAction, ScrubArgs,
@@ -518,6 +518,9 @@ mod tests {
         "marram admin drain node-3 --watch --allow-narrower",
         "marram admin bucket set-profile m://photos 8+4 --watch",
         "marram admin bucket profile m://photos --json",
+        "marram admin bucket allow-profile m://photos 2+1",
+        "marram admin bucket allow-profile m://photos 2+1 --withdraw --watch",
+        "marram cp --profile 2+1 a m://photos/a",
         "marram admin layout plan --without node-3 --with 4TiB --with 4TiB --json",
         "marram dev --dir d --add-node",
         "marram bench put --size 64MiB --concurrency 4 --count 10",

@@ -80,6 +80,7 @@ mod races {
 mod reencode {
     mod fewer_nodes;
     mod many_drives;
+    mod own_profiles;
     mod profile;
     mod settle;
     mod widen;
@@ -110,6 +111,7 @@ mod wayback {
     mod lost_log;
     mod majority;
     mod moved;
+    mod newer;
     mod restore;
     mod support;
 }

@@ -82,6 +82,8 @@ pub struct BucketProfile {
     pub versions_to_go: u64,
     /// Metadata groups that have yet to look at all of them.
     pub groups_looking: u32,
+    /// Further profiles that a write may ask for.
+    pub allowed_profiles: Vec<String>,
 }
 
 impl BucketProfile {
@@ -92,6 +94,7 @@ impl BucketProfile {
             versions: profile.versions,
             versions_to_go: profile.versions_to_go,
             groups_looking: profile.groups_looking,
+            allowed_profiles: profile.allowed_profiles,
         }
     }
 

@@ -47,6 +47,39 @@ pub struct BackupPiece {
     pub bytes: Bytes,
 }
 
+/// A whole backup of the metadata, as the cluster remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BackupNote {
+    /// When it was begun, in milliseconds since 1970: it holds what was committed before.
+    pub made_ms: u64,
+    /// Until when everything that it names is kept on the drives.
+    pub kept_until_ms: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Index of the last decision of the root group in it.
+    pub root_index: u64,
+}
+
+impl BackupNote {
+    pub(crate) fn from_wire(note: v1::BackupNote) -> Self {
+        Self {
+            made_ms: note.made_ms,
+            kept_until_ms: note.kept_until_ms,
+            bytes: note.bytes,
+            root_index: note.root_index,
+        }
+    }
+
+    pub(crate) fn to_wire(self) -> v1::BackupNote {
+        v1::BackupNote {
+            made_ms: self.made_ms,
+            kept_until_ms: self.kept_until_ms,
+            bytes: self.bytes,
+            root_index: self.root_index,
+        }
+    }
+}
+
 /// The version gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FinalizedVersion {

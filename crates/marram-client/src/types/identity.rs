@@ -185,6 +185,8 @@ pub struct CaInfo {
     pub fingerprint: String,
     /// Certificates are issued from it.
     pub issues: bool,
+    /// When its certificate expires, in seconds since 1970; none where that was not said.
+    pub expires_s: Option<i64>,
 }
 
 /// A member's certificate.
@@ -220,6 +222,7 @@ impl CaStatus {
         let ca = |ca: v1::CaInfo| CaInfo {
             fingerprint: ca.fingerprint,
             issues: ca.issues,
+            expires_s: (ca.expires_s != 0).then_some(ca.expires_s),
         };
         let member = |member: v1::CertificateInfo| CertificateInfo {
             role: JoinRole::from_wire(member.role()),

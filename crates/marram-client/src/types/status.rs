@@ -3,7 +3,7 @@
 use marram_proto::v1;
 use serde::Serialize;
 
-use super::{DriveDuty, NodeCondition, NodeDuty, WorkStatus};
+use super::{BackupNote, DriveDuty, NodeCondition, NodeDuty, WorkStatus};
 
 /// How the cluster is, as the server that answered sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,6 +35,8 @@ pub struct ClusterStatus {
     pub rebalancing: bool,
     /// Gateways without drives that nodes have heard within the last minute, by name.
     pub gateways: Vec<GatewayStatus>,
+    /// The newest backup of the metadata that the cluster was told of.
+    pub last_backup: Option<BackupNote>,
 }
 
 /// A gateway without drives, by its own word.
@@ -182,6 +184,7 @@ impl ClusterStatus {
             layout_epoch: status.layout_epoch,
             rebalancing: status.rebalancing,
             gateways: status.gateways.into_iter().map(gateway).collect(),
+            last_backup: status.last_backup.map(BackupNote::from_wire),
         }
     }
 }

@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use marram_meta::{
-    ClusterView, Envelope, NodeRecord, NodeState, ObjectAnswer, ObjectCommand, ObjectOutcome,
-    ObjectQuery, RootCommand, RootOutcome,
+    BACKUP_NOTES_SINCE, BackupNote, ClusterView, Envelope, NodeRecord, NodeState, ObjectAnswer,
+    ObjectCommand, ObjectOutcome, ObjectQuery, RootCommand, RootOutcome,
 };
 use marram_proto::v1;
 use marram_types::{Crc64Nvme, GroupId, NodeId, crc32c};
@@ -19,6 +19,7 @@ use crate::admin::AdminError;
 use crate::core::Core;
 use crate::drives::{CopyAsk, DriveError};
 use crate::groups::{COMMAND_TIME, GroupError};
+use crate::validate::InvalidField;
 
 /// How long the layout rests at most before a backup has to ask again, in milliseconds; it does with
 /// every group.
@@ -121,6 +122,62 @@ pub(crate) async fn end(
     Ok(v1::EndBackupResponse { unchanged })
 }
 
+/// Remembers a whole backup. Not tied to a request id: what comes twice, or late, changes nothing.
+pub(crate) async fn record(
+    core: &Core,
+    request: v1::RecordBackupRequest,
+) -> Result<v1::RecordBackupResponse, AdminError> {
+    core.pass_gate(BACKUP_NOTES_SINCE)?;
+    let view = core.fresh_view().await?;
+    let backup = checked(&view, &request)?;
+    decide(core, &RootCommand::NoteBackup(backup)).await?;
+    let known = core.fresh_view().await?.upkeep.backup;
+    let BackupNote { made_ms, bytes, .. } = backup;
+    tracing::info!(target: "admin", made_ms, bytes, "a backup of the metadata is kept");
+    Ok(v1::RecordBackupResponse {
+        last_backup: known.map(note),
+    })
+}
+
+/// A backup as it is told of.
+pub(crate) fn note(backup: BackupNote) -> v1::BackupNote {
+    v1::BackupNote {
+        made_ms: backup.made_ms,
+        kept_until_ms: backup.kept_until_ms,
+        bytes: backup.bytes,
+        root_index: backup.root_index,
+    }
+}
+
+/// The backup of a request, if this cluster can be what it is of.
+fn checked(
+    view: &ClusterView,
+    request: &v1::RecordBackupRequest,
+) -> Result<BackupNote, InvalidField> {
+    let wrong = |field, rule| Err(InvalidField::Wrong { field, rule });
+    let own = view.cluster.as_ref().map(|c| c.cluster.to_string());
+    if own.as_deref() != Some(request.cluster_id.as_str()) {
+        return wrong("cluster_id", "it must be that of this cluster");
+    }
+    let backup = request.backup.unwrap_or_default();
+    if backup.made_ms == 0 {
+        return wrong("backup.made_ms", "it must say when the backup was begun");
+    }
+    if backup.bytes == 0 {
+        return wrong("backup.bytes", "it must be the size of a whole backup");
+    }
+    if !(1..=view.index).contains(&backup.root_index) {
+        let rule = "it must be the index of a decision that this cluster has made";
+        return wrong("backup.root_index", rule);
+    }
+    Ok(BackupNote {
+        made_ms: backup.made_ms,
+        kept_until_ms: backup.kept_until_ms,
+        bytes: backup.bytes,
+        root_index: backup.root_index,
+    })
+}
+
 /// Lets go of what is kept for backups.
 pub(crate) async fn release(core: &Core) -> Result<v1::ReleaseBackupsResponse, AdminError> {
     let view = core.fresh_view().await?;
@@ -216,6 +273,47 @@ mod tests {
             duty: NodeDuty::Serving,
             absence: marram_meta::Absence::default(),
         }
+    }
+
+    #[test]
+    fn a_backup_of_another_cluster_is_not_remembered() {
+        let view = ClusterView {
+            index: 40,
+            cluster: Some(marram_meta::ClusterRecord {
+                cluster: marram_types::ClusterId(7),
+                name: "tests".to_owned(),
+                version: marram_meta::COMMAND_VERSION,
+                object_groups: 1,
+                expected_nodes: 1,
+                default_profile: None,
+            }),
+            ..ClusterView::default()
+        };
+        let good = v1::RecordBackupRequest {
+            cluster_id: marram_types::ClusterId(7).to_string(),
+            backup: Some(v1::BackupNote {
+                made_ms: 5,
+                kept_until_ms: 6,
+                bytes: 7,
+                root_index: 40,
+            }),
+        };
+        let known = checked(&view, &good).map(note);
+        assert_eq!(known.ok(), good.backup);
+        let field = |edit: &dyn Fn(&mut v1::RecordBackupRequest, &mut v1::BackupNote)| {
+            let (mut bad, mut backup) = (good.clone(), good.backup.expect("there"));
+            edit(&mut bad, &mut backup);
+            bad.backup = Some(backup);
+            match checked(&view, &bad) {
+                Err(InvalidField::Wrong { field, .. }) => field,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(field(&|r, _| r.cluster_id.clear()), "cluster_id");
+        assert_eq!(field(&|_, b| b.made_ms = 0), "backup.made_ms");
+        assert_eq!(field(&|_, b| b.bytes = 0), "backup.bytes");
+        assert_eq!(field(&|_, b| b.root_index = 0), "backup.root_index");
+        assert_eq!(field(&|_, b| b.root_index = 41), "backup.root_index");
     }
 
     #[test]

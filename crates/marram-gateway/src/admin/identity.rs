@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use marram_mesh::make_ca;
+use marram_mesh::{ca_validity, make_ca};
 use marram_meta::{
     AuthorityRecord, ClusterView, IdentityCommand, IdentityRecord, IdentityRole, NewToken,
     NodeState, Refusal, RootCommand, RootOutcome, RootQuery, Said, TokenRecord, TokenRole,
@@ -235,6 +235,7 @@ fn ca_status(view: &ClusterView, now_s: u64) -> v1::GetCaStatusResponse {
     let authorities = view.authorities.values().map(|a| v1::CaInfo {
         fingerprint: hex::encode(&a.fingerprint),
         issues: a.issues,
+        expires_s: ca_validity(&a.certificate).map_or(0, |validity| validity.not_after),
     });
     v1::GetCaStatusResponse {
         authorities: authorities.collect(),

@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use marram_meta::{
-    BucketRecord, ClusterView, ObjectAnswer, ObjectQuery, Refusal, RootCommand, RootOutcome, Usage,
-    Versioning,
+    BucketRecord, ClusterView, OWN_PROFILES_SINCE, ObjectAnswer, ObjectQuery, ProfileCommand,
+    Refusal, RootCommand, RootOutcome, Usage, Versioning,
 };
 use marram_placement::{PlanError, Standing, Topology, plan_pool, pool_of, tolerated_by};
 use marram_proto::v1;
+use marram_types::caps::ALLOWED_PROFILES_MAX;
 use marram_types::{BucketName, GroupId, PgId, PoolId, Profile};
 
 use crate::buckets;
-use crate::core::{BucketError, Core};
+use crate::core::{BucketError, Core, GateClosed};
 use crate::groups::GroupError;
 use crate::pace;
 use crate::status::{Fault, Reason};
@@ -33,6 +34,8 @@ pub(crate) enum ProfileError {
     Bucket(#[from] BucketError),
     #[error(transparent)]
     Group(#[from] GroupError),
+    #[error(transparent)]
+    Gate(#[from] GateClosed),
     #[error("{0}")]
     Refused(Refusal),
     #[error("no placement can be made for it: {0}")]
@@ -50,6 +53,7 @@ impl Fault for ProfileError {
             Self::NoProfile | Self::Plan(_) => Reason::InvalidProfile,
             Self::Bucket(error) => error.reason(),
             Self::Group(error) => error.reason(),
+            Self::Gate(closed) => closed.reason(),
             Self::Refused(refusal) => refusal.reason(),
             Self::Slow(_) => Reason::BucketBusy,
         }
@@ -60,6 +64,7 @@ impl Fault for ProfileError {
             Self::Invalid(error) => error.details(),
             Self::Bucket(error) => error.details(),
             Self::Group(error) => error.details(),
+            Self::Gate(closed) => closed.details(),
             Self::Refused(refusal) => refusal.details(),
             Self::Slow(name) => vec![("bucket", name.to_string())],
             Self::NoProfile | Self::Plan(_) => Vec::new(),
@@ -90,6 +95,44 @@ pub(crate) async fn set(
         _ => return Err(GroupError::Kind(GroupId::ROOT).into()),
     };
     tracing::info!(target: "admin", bucket = %name, %profile, epoch = changed.epoch, "profile set");
+    let known = buckets::until_known(core, &name, changed.epoch, deadline).await;
+    known.ok_or(ProfileError::Slow(name))?;
+    how_far(core, &changed).await
+}
+
+/// Lets writes ask for a profile, or not any more; answers when every metadata group knows it.
+pub(crate) async fn allow(
+    core: &Core,
+    request: v1::AllowBucketProfileRequest,
+) -> Result<v1::BucketProfile, ProfileError> {
+    let name = BucketName::new(request.bucket).map_err(InvalidField::from)?;
+    let profile = validate::profile(&request.profile)?.ok_or(ProfileError::NoProfile)?;
+    let id = validate::request_id(request.request_id.as_ref())?;
+    core.pass_gate(OWN_PROFILES_SINCE)?;
+    let deadline = Instant::now() + SETTLE_TIME;
+    let record = core.bucket(&name).await?;
+    let is_new = !request.withdraw && !record.allowed.contains(&profile);
+    if is_new && record.allowed.len() < ALLOWED_PROFILES_MAX {
+        make_pools(core, profile, deadline).await?;
+    }
+    let named = name.clone();
+    let command = RootCommand::Profiles(match request.withdraw {
+        false => ProfileCommand::Allow {
+            name: named,
+            profile,
+        },
+        true => ProfileCommand::Withdraw {
+            name: named,
+            profile,
+        },
+    });
+    let changed = match core.root_command(id, &command).await? {
+        RootOutcome::Bucket(record) => record,
+        RootOutcome::Refused(refusal) => return Err(ProfileError::Refused(refusal)),
+        _ => return Err(GroupError::Kind(GroupId::ROOT).into()),
+    };
+    let allowed = !request.withdraw;
+    tracing::info!(target: "admin", bucket = %name, %profile, allowed, epoch = changed.epoch, "profiles of writes set");
     let known = buckets::until_known(core, &name, changed.epoch, deadline).await;
     known.ok_or(ProfileError::Slow(name))?;
     how_far(core, &changed).await
@@ -199,6 +242,7 @@ async fn how_far(core: &Core, record: &BucketRecord) -> Result<v1::BucketProfile
         versions: usage.versions(),
         versions_to_go: usage.off_profile,
         groups_looking: u32::try_from(looking).unwrap_or(u32::MAX),
+        allowed_profiles: record.allowed.iter().map(ToString::to_string).collect(),
     })
 }
 

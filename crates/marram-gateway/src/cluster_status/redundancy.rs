@@ -8,7 +8,9 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marram_meta::{BucketState, ClusterView, DriveRecord, LiveExtent, NodeState, Usage};
+use marram_meta::{
+    BucketRecord, BucketState, ClusterView, DriveRecord, LiveExtent, NodeState, Usage,
+};
 use marram_object::narrow;
 use marram_placement::{PgRow, PoolTable, pool_of};
 use marram_proto::v1;
@@ -162,7 +164,7 @@ impl<'a> Facts<'a> {
             .buckets
             .values()
             .filter(|bucket| bucket.state != BucketState::Deleted)
-            .map(|bucket| bucket.profile);
+            .flat_map(BucketRecord::profiles);
         let default = self.view.cluster.as_ref().and_then(|c| c.default_profile);
         of_buckets.chain(default).collect()
     }

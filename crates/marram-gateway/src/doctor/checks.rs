@@ -5,8 +5,10 @@
 //! drives    state, speed, room                  scrubs    whether drives give back what was written
 //! members   releases, clocks, certificates      machines  limits, file systems, what fails together
 //! size      nodes and zones for the profiles   quotas    what buckets may hold
+//! backups   whether there is a way back
 //! ```
 
+mod backups;
 mod cluster;
 mod drives;
 mod machines;
@@ -43,7 +45,7 @@ const fn check(
 }
 
 /// All of them, what matters most first.
-pub(crate) const CHECKS: [CheckOf; 17] = [
+pub(crate) const CHECKS: [CheckOf; 18] = [
     check("nodes", "Do all nodes answer?", cluster::nodes),
     check(
         "readiness",
@@ -78,6 +80,11 @@ pub(crate) const CHECKS: [CheckOf; 17] = [
         scrubs::damage,
     ),
     check("work", "Does work in the background go on?", work::going_on),
+    check(
+        "backups",
+        "Is there a fresh backup of the metadata?",
+        backups::fresh,
+    ),
     check(
         "certificates",
         "Are certificates good for long enough?",

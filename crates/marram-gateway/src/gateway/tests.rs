@@ -19,6 +19,7 @@ mod long_reads;
 mod objects;
 mod observed;
 mod once;
+mod own_profiles;
 mod process;
 mod quota;
 mod ranges;

@@ -108,6 +108,7 @@ mod tests {
                 },
             },
             nominal: "1+0".parse().unwrap(),
+            own: None,
             narrowed: false,
             under_protected: false,
             off_profile: false,

@@ -51,6 +51,7 @@ pub(super) async fn run(
         tags: put.header.tags.clone(),
         body,
         asked: put.asked,
+        own: put.own,
     };
     let command = ObjectCommand::Put {
         bucket: put.bucket.bucket,
@@ -65,7 +66,8 @@ pub(super) async fn run(
         // Of this attempt, or of one before it whose bytes may have been others.
         ObjectOutcome::Copied(copied) => {
             put.core.calls.put(copied.size);
-            Ok(convert::copied(put.header.key.as_str(), *copied))
+            let object = convert::copied(put.header.key.as_str(), *copied, put.own);
+            Ok(object)
         }
         ObjectOutcome::Committed {
             version: committed,
@@ -114,7 +116,8 @@ fn row(put: &Put, version: NewVersion, generation: Generation, modified_ms: u64)
                 Body::Extents(extents.into_iter().map(|new| new.extent).collect())
             }
         },
-        nominal: put.bucket.profile,
+        nominal: put.profile(),
+        own: put.own,
         narrowed: false,
         under_protected: false,
         off_profile: false,

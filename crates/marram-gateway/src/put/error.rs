@@ -2,7 +2,7 @@
 
 use marram_meta::Refusal;
 use marram_object::{Unreadable, WriteFailure};
-use marram_types::RequestId;
+use marram_types::{BucketName, Profile, RequestId};
 
 use crate::core::{BucketError, Busy, GateClosed};
 use crate::groups::GroupError;
@@ -10,6 +10,29 @@ use crate::objects::LookupError;
 use crate::put::upload::UploadError;
 use crate::status::{Fault, Reason};
 use crate::validate::InvalidField;
+
+/// The bucket does not allow the profile that a write asks for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "profile: bucket {bucket} does not allow writes to ask for {profile}: leave it out, or allow it with `marram admin bucket allow-profile m://{bucket} {profile}`"
+)]
+pub(crate) struct NotAllowed {
+    pub(crate) bucket: BucketName,
+    pub(crate) profile: Profile,
+}
+
+impl Fault for NotAllowed {
+    fn reason(&self) -> Reason {
+        Reason::InvalidProfile
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("bucket", self.bucket.to_string()),
+            ("profile", self.profile.to_string()),
+        ]
+    }
+}
 
 /// Why a put failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +47,8 @@ pub(crate) enum PutError {
     Group(#[from] GroupError),
     #[error("{0}")]
     Refused(Refusal),
+    #[error(transparent)]
+    Profile(#[from] NotAllowed),
     #[error("too few drives have room: {living} of a placement group, {need} are needed")]
     DrivesFull { living: usize, need: usize },
     #[error("too few nodes answer: {living} drives of a placement group, {need} are needed")]
@@ -56,6 +81,7 @@ impl Fault for PutError {
             Self::Upload(error) => error.reason(),
             Self::Group(error) => error.reason(),
             Self::Refused(error) => error.reason(),
+            Self::Profile(error) => error.reason(),
             Self::DrivesFull { .. } => Reason::DrivesFull,
             Self::NotEnoughNodes { .. } | Self::Writing(_) => Reason::NotEnoughNodes,
             Self::NoPool { .. } | Self::Aborted => Reason::MetadataUnavailable,
@@ -73,6 +99,7 @@ impl Fault for PutError {
             Self::Upload(error) => error.details(),
             Self::Group(error) => error.details(),
             Self::Refused(error) => error.details(),
+            Self::Profile(error) => error.details(),
             Self::Gate(closed) => closed.details(),
             Self::DrivesFull { living, need } | Self::NotEnoughNodes { living, need } => {
                 vec![("living", living.to_string()), ("need", need.to_string())]

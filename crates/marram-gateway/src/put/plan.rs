@@ -14,7 +14,7 @@ use crate::places::Places;
 /// What the extents of a write should be.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
-    /// The bucket's profile.
+    /// The profile of its large objects: the bucket's, or the write's own.
     pub(crate) bucket: Profile,
     /// That of the object's class.
     pub(crate) object: Profile,

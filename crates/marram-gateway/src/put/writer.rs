@@ -79,7 +79,7 @@ where
     let place = Arc::new(place);
     let begin = Begin::at(&put.core, put.group, put.bucket.bucket).await?;
     let wanted = Wanted {
-        bucket: put.bucket.profile,
+        bucket: put.profile(),
         object: profile,
         whole: false,
     };

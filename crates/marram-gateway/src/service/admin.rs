@@ -115,6 +115,15 @@ impl AdminService for Admin {
         Ok(Response::new(v1::SetBucketProfileResponse { profile }))
     }
 
+    async fn allow_bucket_profile(
+        &self,
+        request: Request<v1::AllowBucketProfileRequest>,
+    ) -> Result<Response<v1::AllowBucketProfileResponse>, Status> {
+        let answer = profile::allow(&self.0, request.into_inner()).await;
+        let profile = Some(answer.map_err(|error| status::of(&error))?);
+        Ok(Response::new(v1::AllowBucketProfileResponse { profile }))
+    }
+
     async fn get_bucket_profile(
         &self,
         request: Request<v1::GetBucketProfileRequest>,
@@ -153,6 +162,13 @@ impl AdminService for Admin {
         request: Request<v1::EndBackupRequest>,
     ) -> Result<Response<v1::EndBackupResponse>, Status> {
         answered(backup::end(&self.0, request.into_inner()).await)
+    }
+
+    async fn record_backup(
+        &self,
+        request: Request<v1::RecordBackupRequest>,
+    ) -> Result<Response<v1::RecordBackupResponse>, Status> {
+        answered(backup::record(&self.0, request.into_inner()).await)
     }
 
     async fn release_backups(

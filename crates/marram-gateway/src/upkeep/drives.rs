@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use marram_meta::{
-    ClusterView, DriveCommand, DriveDuty, DriveRecord, DriveRefusal, NodeRecord, Refusal,
-    RootCommand,
+    ClusterView, DRAINS_SINCE, DrainCommand, DriveCommand, DriveDuty, DriveRecord, DriveRefusal,
+    NodeRecord, Refusal, RootCommand, leaving,
 };
 use marram_proto::v1;
 use marram_types::DriveId;
 
 use super::{UPKEEP_TIME, members};
 use crate::admin::removal::held_by_groups;
-use crate::admin::{AdminError, decide, member, plan, until_seen};
+use crate::admin::{AdminError, LOOKS_MAX, decide, is_outdated, member, plan, until_seen};
 use crate::core::Core;
 use crate::drives::{DriveHealth, DriveReport};
 use crate::layout::slots_of;
@@ -122,6 +122,19 @@ pub(crate) async fn set_duty(
     core: &Core,
     request: v1::SetDriveDutyRequest,
 ) -> Result<v1::SetDriveDutyResponse, AdminError> {
+    for _ in 1..LOOKS_MAX {
+        let done = set_duty_once(core, &request).await;
+        if !is_outdated(&done) {
+            return done;
+        }
+    }
+    set_duty_once(core, &request).await
+}
+
+async fn set_duty_once(
+    core: &Core,
+    request: &v1::SetDriveDutyRequest,
+) -> Result<v1::SetDriveDutyResponse, AdminError> {
     let duty = match request.duty() {
         v1::DriveDuty::Serving => DriveDuty::Serving,
         v1::DriveDuty::Draining => DriveDuty::Draining,
@@ -138,16 +151,23 @@ pub(crate) async fn set_duty(
     let (node, held) = find(&view, &request.drive)?;
     let (drive, before, called) = (held.drive, held.duty, name(node, held));
     if before == DriveDuty::Removed {
-        return Err(AdminError::NoDrive(request.drive));
+        return Err(AdminError::NoDrive(request.drive.clone()));
     }
-    if duty == DriveDuty::Draining && before == DriveDuty::Serving {
+    let begins_drain = duty == DriveDuty::Draining && before == DriveDuty::Serving;
+    if begins_drain {
         refuse_too_few(&view, (node, held))?;
         if !request.force {
             refuse_no_way(core, &view, (node, held)).await?;
         }
     }
-    let command = DriveCommand::SetDuty { drive, duty };
-    decide(core, &called, &RootCommand::Drives(command)).await?;
+    let command = match begins_drain && core.pass_gate(DRAINS_SINCE).is_ok() {
+        true => {
+            let leaving = (!request.force).then(|| leaving(view.nodes.values()));
+            RootCommand::Drain(DrainCommand::Drive { drive, leaving })
+        }
+        false => RootCommand::Drives(DriveCommand::SetDuty { drive, duty }),
+    };
+    decide(core, &called, &command).await?;
     until_seen(core, |view| {
         let nodes = view.nodes.values();
         let mut held = nodes.filter_map(|node| node.drive(drive));

@@ -269,7 +269,7 @@ pub(super) async fn answer(
     whole: Option<Whole>,
 ) -> v1::CompleteUploadResponse {
     let name = ObjectName {
-        bucket: placed.bucket.clone(),
+        bucket: placed.bucket.name.clone(),
         key: placed.name.key.clone(),
     };
     let key = name.key.as_str();

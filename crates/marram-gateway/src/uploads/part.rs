@@ -13,8 +13,8 @@ use marram_proto::v1;
 use marram_proto::v1::put_object_request::Message as Put;
 use marram_proto::v1::upload_part_request::Message;
 use marram_trace::Instrument;
-use marram_types::RequestId;
 use marram_types::caps::{PART_BYTES_MAX, UPLOAD_PARTS_MAX};
+use marram_types::{Profile, RequestId};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
@@ -40,6 +40,8 @@ struct PartHeader {
 struct NewBytes {
     core: Arc<Core>,
     placed: Placed,
+    /// Of large objects.
+    profile: Profile,
     part: u16,
     request: RequestId,
 }
@@ -91,23 +93,24 @@ where
     };
     let placed = header.named.place(&core).await?;
     // Before gigabytes come for nothing.
-    match look(&core, placed.group, &placed.name, (0, 0)).await? {
+    let own = match look(&core, placed.group, &placed.name, (0, 0)).await? {
         UploadFound::Open(found) if found.row.stream.is_some() => {
             return Err(PutError::Refused(UploadRefusal::IsStream.into()));
         }
-        UploadFound::Open(_) => {}
+        UploadFound::Open(found) => found.row.own,
         UploadFound::Completed(generation) => {
             let completed = UploadRefusal::Completed { generation };
             return Err(PutError::Refused(completed.into()));
         }
         UploadFound::Unknown => return Err(PutError::Refused(UploadRefusal::Unknown.into())),
-    }
+    };
     let stream = stream.map(|message| message.map(as_put));
     let mut upload = Upload::of_part(stream, header.size, &header.checks);
     let place = core.memory.transfer()?;
     let first = put::first_bytes(&mut upload, header.size).await?;
     let new = NewBytes {
         core,
+        profile: placed.bucket.profile_for(own),
         placed,
         part: header.part,
         request: header.request,
@@ -131,7 +134,7 @@ impl NewBytes {
     where
         S: Stream<Item = Result<v1::PutObjectRequest, Status>> + Unpin + Send,
     {
-        let profile = self.placed.profile;
+        let profile = self.profile;
         let class = StorageClass::choose(size, profile).profile();
         let extents = if size == 0 {
             Vec::new()

@@ -33,6 +33,7 @@ pub(crate) async fn start(
         content_type: request.content_type,
         metadata: request.metadata,
         tags: request.tags,
+        profile: request.profile,
         request_id: request.request_id,
     };
     let (upload, created_ms) = begin(core, new, true).await?;

@@ -70,6 +70,7 @@ impl Group {
                 metadata: Vec::new(),
                 tags: Vec::new(),
                 asked: None,
+                own: None,
                 body: NewBody::Inline {
                     data,
                     bytes: b"abc".to_vec().into(),
@@ -171,6 +172,7 @@ fn record(epoch: u64, days: Option<u32>) -> BucketRecord {
         created_ms: 1,
         versioning: Versioning::Off,
         quota: None,
+        allowed: Vec::new(),
         lifecycle: days.map(|days| {
             let rules = vec![rule(days)];
             Arc::new(Lifecycle { rules })

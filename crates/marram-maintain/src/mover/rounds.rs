@@ -487,8 +487,8 @@ impl<C: Consensus + 'static, S: Shards> Rounds<C, S> {
         moves::at_once(last.map(|(most, at)| (*most, at.elapsed())))
     }
 
-    /// The moves of a pool to begin now.
-    fn chosen(&self, pool: PoolId, table: &PoolTable, plan: &PoolPlan) -> Vec<SlotMove> {
+    /// The rows of a pool that have a move.
+    fn moving(&self, pool: PoolId, table: &PoolTable) -> RowsMoving {
         let mut rows = RowsMoving::default();
         for (index, row) in (0_u16..).zip(&table.rows) {
             let Some(m) = row.moving else { continue };
@@ -504,6 +504,12 @@ impl<C: Consensus + 'static, S: Shards> Rounds<C, S> {
                 rows.other += 1;
             }
         }
+        rows
+    }
+
+    /// The moves of a pool to begin now.
+    fn chosen(&self, pool: PoolId, table: &PoolTable, plan: &PoolPlan) -> Vec<SlotMove> {
+        let rows = self.moving(pool, table);
         let (most, rebuilds_only) = rows.room(self.at_once(pool));
         if most == 0 {
             return Vec::new();
@@ -516,8 +522,8 @@ impl<C: Consensus + 'static, S: Shards> Rounds<C, S> {
         moves::choose(plan, table, &self.homes, is_up, (goes_on, most))
     }
 
-    /// Begins to take slots out of use that have no drive any more, in pools that have no moves under
-    /// way, except such as wait for something.
+    /// Begins to take slots out of use that have no drive any more. What is gone, and so lacks redundancy, does
+    /// not wait for what is carried; the others wait until nothing is, except what waits for something.
     async fn vacate(&mut self, view: &ClusterView) -> bool {
         if self.work.rests(Pausable::Repair) {
             return false;
@@ -528,14 +534,11 @@ impl<C: Consensus + 'static, S: Shards> Rounds<C, S> {
         let plans = &planned.pools;
         let mut started = false;
         for (pool, table) in view.pools.iter().filter(|(p, _)| plans.contains_key(p)) {
-            let rows = (0_u16..).zip(&table.rows);
-            let moving = rows.filter(|(_, row)| row.moving.is_some());
-            let keys: Vec<RowKey> = moving.map(|(i, row)| (*pool, i, row.epoch)).collect();
-            let waits = |key: &RowKey| self.later.has(key) || self.stuck.contains_key(key);
-            let all_wait = keys.iter().all(waits);
-            if !self.is_seen(table) || !all_wait {
+            if !self.is_seen(table) {
                 continue;
             }
+            let rows = self.moving(*pool, table);
+            let is_calm = rows.rebuild + rows.carry + rows.other == 0;
             let plan = &plans[pool];
             let due = self.is_due(view, *pool, plan);
             let moved: BTreeSet<u16> = plan.moves.iter().map(|planned| planned.pg).collect();
@@ -544,10 +547,8 @@ impl<C: Consensus + 'static, S: Shards> Rounds<C, S> {
             let mut moves = vacate::plan(table, view, &self.homes, busy, since);
             let is_vacated = |row: &&PgRow| row.moving.is_some_and(|m| m.to.is_vacant());
             let vacated = table.rows.iter().filter(is_vacated).count();
-            let rows = RowsMoving {
-                wait: keys.len(),
-                ..RowsMoving::default()
-            };
+            let is_gone = |planned: &SlotMove| self.homes.standing(planned.from) == Standing::Gone;
+            moves.retain(|planned| is_calm || is_gone(planned));
             moves.truncate(rows.free().min(MOVES_MAX.saturating_sub(vacated)));
             if !moves.is_empty() {
                 let (pool, slots) = (*pool, moves.len());

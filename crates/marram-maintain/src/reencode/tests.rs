@@ -240,6 +240,7 @@ fn bucket(epoch: u64, wanted: &str) -> ObjectCommand {
         versioning: marram_meta::Versioning::Off,
         quota: None,
         lifecycle: None,
+        allowed: Vec::new(),
     })
 }
 
@@ -305,6 +306,7 @@ impl World {
                     metadata: Vec::new(),
                     tags: Vec::new(),
                     asked: None,
+                    own: None,
                     body,
                 },
                 precondition: Precondition::default(),

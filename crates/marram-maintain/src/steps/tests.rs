@@ -229,6 +229,7 @@ fn a_bucket_is_active_only_after_every_group_knows_it_and_its_pools() {
         versioning: marram_meta::Versioning::Off,
         quota: None,
         lifecycle: None,
+        allowed: vec!["4+1".parse().expect("valid")],
     };
     view.buckets.insert(record.name.clone(), record.clone());
 
@@ -243,6 +244,10 @@ fn a_bucket_is_active_only_after_every_group_knows_it_and_its_pools() {
     assert!(
         view.pools.values().any(|p| p.width == 2),
         "copies of 2+1 are 1+1"
+    );
+    assert!(
+        view.pools.values().any(|p| p.width == 5),
+        "writes may ask for 4+1"
     );
 }
 
@@ -262,6 +267,7 @@ fn a_deletion_is_taken_back_when_one_group_still_holds_something() {
         versioning: marram_meta::Versioning::Off,
         quota: None,
         lifecycle: None,
+        allowed: Vec::new(),
     };
     view.buckets.insert(record.name.clone(), record.clone());
     assert_eq!(

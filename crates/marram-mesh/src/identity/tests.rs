@@ -103,3 +103,16 @@ fn only_our_names_are_read() {
         assert_eq!(parse_name(&bad), None, "{bad}");
     }
 }
+
+#[test]
+fn a_ca_says_how_long_it_is_good() {
+    let ca = make_ca(ClusterId(7)).unwrap();
+    let validity = ca_validity(ca.certificate()).unwrap();
+    let years = (validity.not_after - validity.not_before) / (365 * 24 * 3600);
+    assert_eq!(years, 30);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = i64::try_from(now.unwrap().as_secs()).unwrap();
+    let made = validity.not_before + 3600;
+    assert!((now - 600..=now).contains(&made), "{made} {now}");
+    assert!(ca_validity(b"none").is_err());
+}

@@ -11,8 +11,10 @@ use super::versioning::Versioning;
 use crate::stored::{Stored, deser_u64_key, get_profile, put_profile};
 
 /// Version 1 did not say whether versions are kept, version 2 did not tell of a quota, version 3 of
-/// rules. They are still written where there is nothing to say.
-const VERSION: u8 = 4;
+/// rules, version 4 of profiles that writes may ask for. They are still written where there is nothing
+/// to say.
+const VERSION: u8 = 5;
+const WITH_RULES: u8 = 4;
 const WITH_QUOTA: u8 = 3;
 
 /// Where a bucket is in its life. The numbers are stored; their order decides between two records
@@ -88,9 +90,38 @@ pub struct BucketRecord {
     /// By which what it holds goes by itself. The copies of object groups have them in a table of their own:
     /// every write reads this record.
     pub lifecycle: Option<Arc<Lifecycle>>,
+    /// Profiles that a write may ask for instead of the bucket's own, in their order, each once; at most
+    /// [`ALLOWED_PROFILES_MAX`](marram_types::caps::ALLOWED_PROFILES_MAX).
+    pub allowed: Vec<Profile>,
 }
 
 impl BucketRecord {
+    /// All profiles that its objects may have: its own, and those that a write may ask for.
+    pub fn profiles(&self) -> impl Iterator<Item = Profile> {
+        std::iter::once(self.profile).chain(self.allowed.iter().copied())
+    }
+
+    /// What a write that asks for a profile has as its own: none where it follows the bucket, because it
+    /// asked for nothing or for what the bucket has anyway.
+    ///
+    /// # Errors
+    /// The profile that was asked for, when the bucket does not allow it.
+    pub fn own_profile(&self, asked: Option<Profile>) -> Result<Option<Profile>, Profile> {
+        match asked {
+            Some(asked) if self.allowed.contains(&asked) => Ok(Some(asked)),
+            Some(asked) if self.profile != asked => Err(asked),
+            _ => Ok(None),
+        }
+    }
+
+    /// The profile that a version, or upload, with a profile of its own is judged by: that one as long as
+    /// the bucket allows it, then the bucket's.
+    #[must_use]
+    pub fn profile_for(&self, own: Option<Profile>) -> Profile {
+        own.filter(|own| self.allowed.contains(own))
+            .unwrap_or(self.profile)
+    }
+
     /// Whether this record overrules one of the same bucket (rules.md 12).
     #[must_use]
     pub fn is_newer_than(&self, other: &Self) -> bool {
@@ -110,7 +141,8 @@ pub(crate) fn deser_id(bytes: &[u8]) -> Result<BucketId, DecodeError> {
 impl Stored for BucketRecord {
     fn encode(&self, out: &mut Writer) {
         let version = match (self.versioning, self.quota, &self.lifecycle) {
-            (_, _, Some(_)) => VERSION,
+            _ if !self.allowed.is_empty() => VERSION,
+            (_, _, Some(_)) => WITH_RULES,
             (_, Some(_), None) => WITH_QUOTA,
             (Versioning::Off, None, None) => 1,
             (_, None, None) => 2,
@@ -127,9 +159,14 @@ impl Stored for BucketRecord {
         }
         match (version, self.quota, &self.lifecycle) {
             (WITH_QUOTA, Some(quota), _) => quota.encode(out),
-            (VERSION, quota, Some(lifecycle)) => {
+            (WITH_RULES, quota, Some(lifecycle)) => {
                 out.option(quota.as_ref(), |out, quota| quota.encode(out));
                 lifecycle.encode(out);
+            }
+            (VERSION, quota, lifecycle) => {
+                out.option(quota.as_ref(), |out, quota| quota.encode(out));
+                out.option(lifecycle.as_ref(), |out, rules| rules.encode(out));
+                out.list(&self.allowed, |out, profile| put_profile(out, *profile));
             }
             _ => {}
         }
@@ -154,8 +191,13 @@ impl Stored for BucketRecord {
                 _ => from.option(Quota::decode)?,
             },
             lifecycle: match version {
-                VERSION => Some(Arc::new(Lifecycle::decode(from)?)),
+                VERSION => from.option(Lifecycle::decode)?.map(Arc::new),
+                WITH_RULES => Some(Arc::new(Lifecycle::decode(from)?)),
                 _ => None,
+            },
+            allowed: match version {
+                VERSION => from.list(get_profile)?,
+                _ => Vec::new(),
             },
         })
     }

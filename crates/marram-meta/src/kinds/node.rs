@@ -123,6 +123,14 @@ impl NodeRecord {
         self.state == NodeState::Active && stays
     }
 
+    /// Whether any of its drives is to hold data.
+    #[must_use]
+    pub fn has_serving_drive(&self) -> bool {
+        self.drives
+            .iter()
+            .any(|held| held.duty == DriveDuty::Serving)
+    }
+
     /// Whether new data may go to it: a member that serves and was not given up.
     #[must_use]
     pub fn takes_data(&self) -> bool {

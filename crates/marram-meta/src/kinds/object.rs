@@ -24,6 +24,8 @@ const FLAGGED_NUMBERED_VERSION: u8 = 7;
 
 /// What is said of it was changed since it took its place; when that was follows.
 const DESCRIBED: u8 = 1;
+/// It has a profile of its own, which follows, behind what the other flags announce.
+const OWN_PROFILE: u8 = 2;
 
 /// Ends a numbered version's row.
 const NUMBERED: u8 = 1;
@@ -35,16 +37,30 @@ fn is_numbered(version: u8) -> bool {
     )
 }
 
-/// What follows the entity tag: when the version took its place, where it was described since.
-fn get_placed(version: u8, from: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
-    if version < FLAGGED_NULL_VERSION {
-        return Ok(None);
+/// What the flags of a row announce.
+struct Flagged {
+    /// When the version took its place, where it was described since.
+    placed_ms: Option<u64>,
+    /// Its own profile, where it has one.
+    own: Option<Profile>,
+}
+
+/// What follows the entity tag.
+fn get_flagged(version: u8, from: &mut Reader<'_>) -> Result<Flagged, DecodeError> {
+    let flags = match version {
+        FLAGGED_NULL_VERSION.. => from.u8()?,
+        _ => 0,
+    };
+    if flags > DESCRIBED | OWN_PROFILE {
+        return Err(DecodeError::Invalid("version row"));
     }
-    match from.u8()? {
-        0 => Ok(None),
-        DESCRIBED => from.varint().map(Some),
-        _ => Err(DecodeError::Invalid("version row")),
-    }
+    let placed_ms = (flags & DESCRIBED != 0).then(|| from.varint());
+    let placed_ms = placed_ms.transpose()?;
+    let own = (flags & OWN_PROFILE != 0).then(|| get_profile(from));
+    Ok(Flagged {
+        placed_ms,
+        own: own.transpose()?,
+    })
 }
 
 /// Where a version's bytes are.
@@ -95,8 +111,11 @@ pub struct VersionRow {
     /// Where the bytes are.
     pub body: Body,
     /// The profile that the bucket asks for, for an object of this size: at the commit, and from a
-    /// change of it on the new one.
+    /// change of it on the new one. Where the version has a profile of its own, that for this size.
     pub nominal: Profile,
+    /// The profile that its writer asked for, if the bucket allows it: a change of the bucket's changes
+    /// nothing of it.
+    pub own: Option<Profile>,
     /// An extent has fewer shards than `nominal`.
     pub narrowed: bool,
     /// An extent has fewer parity shards than `nominal`.
@@ -151,6 +170,7 @@ pub(crate) struct RowRef<'a> {
     pub(crate) tags: &'a [u8],
     pub(crate) body: BodyRef<'a>,
     pub(crate) nominal: Profile,
+    pub(crate) own: Option<Profile>,
     pub(crate) narrowed: bool,
     pub(crate) under_protected: bool,
     pub(crate) off_profile: bool,
@@ -244,7 +264,9 @@ pub(crate) fn deser_head(bytes: &[u8]) -> Result<RowHead<'_>, DecodeError> {
         size,
         etag,
         numbered: is_numbered(version),
-        took_its_place_ms: get_placed(version, &mut from)?.unwrap_or(modified_ms),
+        took_its_place_ms: get_flagged(version, &mut from)?
+            .placed_ms
+            .unwrap_or(modified_ms),
     })
 }
 
@@ -258,7 +280,7 @@ pub(crate) fn deser_body_kind(bytes: &[u8]) -> Result<BodyKind, DecodeError> {
         from.varint()?;
     }
     from.str()?;
-    get_placed(version, &mut from)?;
+    get_flagged(version, &mut from)?;
     from.raw(FIXED + usize::from(version > 1))?;
     match from.u8()? {
         1 => DataId::decode(&mut from).map(BodyKind::Inline),
@@ -271,21 +293,29 @@ pub(crate) fn deser_body_kind(bytes: &[u8]) -> Result<BodyKind, DecodeError> {
 
 impl RowRef<'_> {
     pub(crate) fn encode(&self, out: &mut Writer) {
-        let version = match (self.placed_ms, self.numbered, self.tags.is_empty()) {
-            (Some(_), false, _) => FLAGGED_NULL_VERSION,
-            (Some(_), true, _) => FLAGGED_NUMBERED_VERSION,
-            (None, false, true) => NULL_VERSION,
-            (None, true, true) => NUMBERED_VERSION,
-            (None, false, false) => TAGGED_NULL_VERSION,
-            (None, true, false) => TAGGED_NUMBERED_VERSION,
+        let flags = u8::from(self.placed_ms.is_some()) * DESCRIBED
+            + u8::from(self.own.is_some()) * OWN_PROFILE;
+        let version = match (flags, self.numbered, self.tags.is_empty()) {
+            (0, false, true) => NULL_VERSION,
+            (0, true, true) => NUMBERED_VERSION,
+            (0, false, false) => TAGGED_NULL_VERSION,
+            (0, true, false) => TAGGED_NUMBERED_VERSION,
+            (_, false, _) => FLAGGED_NULL_VERSION,
+            (_, true, _) => FLAGGED_NUMBERED_VERSION,
         };
         out.u8(version)
             .varint(self.generation.0)
             .varint(self.modified_ms)
             .varint(self.size)
             .str(self.etag);
+        if flags != 0 {
+            out.u8(flags);
+        }
         if let Some(placed_ms) = self.placed_ms {
-            out.u8(DESCRIBED).varint(placed_ms);
+            out.varint(placed_ms);
+        }
+        if let Some(own) = self.own {
+            put_profile(out, own);
         }
         out.u128_be(self.version.0).u64_be(self.crc64);
         put_profile(out, self.nominal);
@@ -347,6 +377,7 @@ impl Stored for VersionRow {
             tags: &tags,
             body,
             nominal: self.nominal,
+            own: self.own,
             narrowed: self.narrowed,
             under_protected: self.under_protected,
             off_profile: self.off_profile,
@@ -361,7 +392,7 @@ impl Stored for VersionRow {
         let modified_ms = from.varint()?;
         let size = from.varint()?;
         let etag = from.str()?.to_owned();
-        let placed_ms = get_placed(version, from)?;
+        let Flagged { placed_ms, own } = get_flagged(version, from)?;
         let id = VersionId(from.u128_be()?);
         let crc64 = from.u64_be()?;
         let nominal = get_profile(from)?;
@@ -402,6 +433,7 @@ impl Stored for VersionRow {
             tags,
             body,
             nominal,
+            own,
             narrowed,
             under_protected,
             off_profile,

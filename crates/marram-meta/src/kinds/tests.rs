@@ -343,6 +343,7 @@ fn the_forms_of_a_row_stay() {
             data: crate::testing::data(6, 7),
         },
         nominal: crate::testing::profile("1+2"),
+        own: None,
         narrowed: false,
         under_protected: true,
         off_profile: false,
@@ -414,11 +415,29 @@ fn the_form_of_a_described_row_stays() {
         };
         let form = [&[version], &plain[1..6], &[1, 9], &plain[6..], end].concat();
         assert_eq!(described.ser_value(), form);
-        assert_eq!(VersionRow::deser_value(&form), Ok(described));
+        assert_eq!(VersionRow::deser_value(&form), Ok(described.clone()));
         let head = deser_head(&form).unwrap();
         assert_eq!((head.modified_ms, head.took_its_place_ms), (3, 9));
         assert_eq!(deser_body_kind(&form), Ok(BodyKind::Spilled));
-        let unknown = [&[version], &plain[1..6], &[2, 9], &plain[6..], end].concat();
+        let own = VersionRow {
+            own: Some(crate::testing::profile("8+3")),
+            ..described.clone()
+        };
+        let form = [&[version], &plain[1..6], &[3, 9, 8, 3], &plain[6..], end].concat();
+        assert_eq!(own.ser_value(), form);
+        assert_eq!(VersionRow::deser_value(&form), Ok(own.clone()));
+        let head = deser_head(&form).unwrap();
+        assert_eq!((head.modified_ms, head.took_its_place_ms), (3, 9));
+        assert_eq!(deser_body_kind(&form), Ok(BodyKind::Spilled));
+        let own = VersionRow {
+            placed_ms: None,
+            ..own
+        };
+        let form = [&[version], &plain[1..6], &[2, 8, 3], &plain[6..], end].concat();
+        assert_eq!(own.ser_value(), form);
+        assert_eq!(VersionRow::deser_value(&form), Ok(own));
+        assert_eq!(deser_head(&form).unwrap().took_its_place_ms, 3);
+        let unknown = [&[version], &plain[1..6], &[4, 9], &plain[6..], end].concat();
         assert!(VersionRow::deser_value(&unknown).is_err());
         assert!(deser_head(&unknown).is_err() && deser_body_kind(&unknown).is_err());
     }

@@ -1,13 +1,15 @@
-//! `Meta`/`upkeep`: which work in the background is paused in the whole cluster.
+//! `Meta`/`upkeep`: which work in the background is paused in the whole cluster, and of when the newest backup of
+//! the metadata is.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
 
 use crate::refusal::unknown;
 use crate::stored::Stored;
 
-/// Version 1 has no pauses of repairs and moves, and is written as long as there are none: what a cluster of
-/// an older version stores stays the same on all replicas.
-const VERSION: u8 = 2;
+/// Version 1 has no pauses of repairs and moves, version 2 no backup, and each is written as long as there are none: what
+/// a cluster of an older version stores stays the same on all replicas.
+const VERSION: u8 = 3;
+const VERSION_WITHOUT_BACKUP: u8 = 2;
 const VERSION_WITHOUT: u8 = 1;
 
 pub(crate) const KEY: &[u8] = b"upkeep";
@@ -47,7 +49,38 @@ impl Pausable {
     }
 }
 
-/// What is paused, by leader time in milliseconds since when.
+/// A whole backup of the metadata, which somebody has read through and keeps somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackupNote {
+    /// When it was begun, in milliseconds since 1970: it holds what was committed before.
+    pub made_ms: u64,
+    /// Until when everything that it names is kept on the drives.
+    pub kept_until_ms: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Index of the last root command in it.
+    pub root_index: u64,
+}
+
+impl BackupNote {
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        out.varint(self.made_ms)
+            .varint(self.kept_until_ms)
+            .varint(self.bytes)
+            .varint(self.root_index);
+    }
+
+    pub(crate) fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            made_ms: from.varint()?,
+            kept_until_ms: from.varint()?,
+            bytes: from.varint()?,
+            root_index: from.varint()?,
+        })
+    }
+}
+
+/// What is paused, by leader time in milliseconds since when, and what was backed up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UpkeepRecord {
     /// Since when no shard is removed.
@@ -58,6 +91,8 @@ pub struct UpkeepRecord {
     pub repair_paused_ms: Option<u64>,
     /// Since when nothing is moved.
     pub moves_paused_ms: Option<u64>,
+    /// The newest backup of the metadata that the cluster was told of.
+    pub backup: Option<BackupNote>,
 }
 
 impl UpkeepRecord {
@@ -69,6 +104,18 @@ impl UpkeepRecord {
             Pausable::Scrub => self.scrub_paused_ms,
             Pausable::Repair => self.repair_paused_ms,
             Pausable::Moves => self.moves_paused_ms,
+        }
+    }
+
+    /// Notes a backup at `now_ms`. An older one than the one that is known changes nothing, and none is of the
+    /// future, whatever clock it was dated by.
+    pub(crate) fn note_backup(&mut self, mut backup: BackupNote, now_ms: u64) {
+        backup.made_ms = backup.made_ms.min(now_ms);
+        if self
+            .backup
+            .is_none_or(|known| known.made_ms < backup.made_ms)
+        {
+            self.backup = Some(backup);
         }
     }
 
@@ -90,12 +137,19 @@ impl Stored for UpkeepRecord {
             out.varint(*ms);
         };
         let newer = [self.repair_paused_ms, self.moves_paused_ms];
-        let is_newer = newer.iter().any(Option::is_some);
-        out.u8(if is_newer { VERSION } else { VERSION_WITHOUT })
+        let version = match self.backup {
+            Some(_) => VERSION,
+            None if newer.iter().any(Option::is_some) => VERSION_WITHOUT_BACKUP,
+            None => VERSION_WITHOUT,
+        };
+        out.u8(version)
             .option(self.garbage_paused_ms.as_ref(), put)
             .option(self.scrub_paused_ms.as_ref(), put);
-        for ms in newer.iter().filter(|_| is_newer) {
+        for ms in newer.iter().filter(|_| version > VERSION_WITHOUT) {
             out.option(ms.as_ref(), put);
+        }
+        if let Some(backup) = &self.backup {
+            backup.encode(out);
         }
     }
 
@@ -109,9 +163,16 @@ impl Stored for UpkeepRecord {
         if version == VERSION_WITHOUT {
             return Ok(held);
         }
-        Ok(Self {
+        let held = Self {
             repair_paused_ms: from.option(Reader::varint)?,
             moves_paused_ms: from.option(Reader::varint)?,
+            ..held
+        };
+        if version == VERSION_WITHOUT_BACKUP {
+            return Ok(held);
+        }
+        Ok(Self {
+            backup: Some(BackupNote::decode(from)?),
             ..held
         })
     }
@@ -131,12 +192,39 @@ mod tests {
             one.set(work, true, 300);
             one.set(work, true, 400);
             let bytes = one.ser_value();
-            assert_eq!(bytes[0] == VERSION, work.is_newer(), "{work:?}");
+            let expected = match work.is_newer() {
+                true => VERSION_WITHOUT_BACKUP,
+                false => VERSION_WITHOUT,
+            };
+            assert_eq!(bytes[0], expected, "{work:?}");
             assert_eq!(UpkeepRecord::deser_value(&bytes), Ok(one));
             let since = if work == Pausable::Scrub { 7 } else { 300 };
             assert_eq!(one.paused(work), Some(since), "paused once");
             one.set(work, false, 500);
             assert_eq!(one.paused(work), None);
         }
+    }
+
+    #[test]
+    fn the_newest_backup_is_known_whatever_is_paused() {
+        let backup = |made_ms| BackupNote {
+            made_ms,
+            kept_until_ms: made_ms + 300,
+            bytes: 5,
+            root_index: 6,
+        };
+        let mut record = UpkeepRecord::default();
+        record.note_backup(backup(100), 1000);
+        let bytes = record.ser_value();
+        let expected = [VERSION, 0, 0, 0, 0, 100, 0x90, 3, 5, 6];
+        assert_eq!(bytes, expected, "this form stays");
+        record.set(Pausable::Moves, true, 7);
+        record.note_backup(backup(99), 1000);
+        assert_eq!(record.backup, Some(backup(100)), "an older one");
+        let bytes = record.ser_value();
+        assert_eq!(UpkeepRecord::deser_value(&bytes), Ok(record));
+        record.note_backup(backup(5000), 1000);
+        let known = record.backup.expect("a newer one");
+        assert_eq!((known.made_ms, known.kept_until_ms), (1000, 5300));
     }
 }

@@ -9,7 +9,9 @@ use super::part::PartTotals;
 use crate::stored::{Stored, get_profile, put_profile};
 
 /// Version 2 ends with tags, version 3 with tags and a byte of its own, version 4 with the state of a stream
-/// behind that byte. Uploads of the first two are not counted in their bucket's usage, to their end.
+/// behind that byte. Uploads of the first two are not counted in their bucket's usage, to their end. Version 5
+/// is that of uploads with a profile of their own, of parts or of one stream, which ends with that.
+const OWN_VERSION: u8 = 5;
 const STREAM_VERSION: u8 = 4;
 const VERSION: u8 = 3;
 const TAGGED_VERSION: u8 = 2;
@@ -42,8 +44,10 @@ pub struct UploadRow {
     pub metadata: Vec<(String, String)>,
     /// Tags, in the order of their keys.
     pub tags: Vec<(String, String)>,
-    /// The bucket's profile when it was created: the parts are judged by it.
+    /// The bucket's profile when it was created, or its own: the parts are judged by it.
     pub profile: Profile,
+    /// The profile that its creator asked for, if the bucket allowed it then.
+    pub own: Option<Profile>,
     /// A part was judged by another profile.
     pub mixed: bool,
     /// What its parts are together.
@@ -118,6 +122,7 @@ pub(crate) fn deser_key(bytes: &[u8]) -> Result<(BucketId, String, UploadId), De
 impl Stored for UploadRow {
     fn encode(&self, out: &mut Writer) {
         let version = match (&self.stream, self.counted, self.tags.is_empty()) {
+            _ if self.own.is_some() => OWN_VERSION,
             (Some(_), ..) => STREAM_VERSION,
             (None, true, _) => VERSION,
             (None, false, true) => UNTAGGED_VERSION,
@@ -136,19 +141,25 @@ impl Stored for UploadRow {
         if version >= VERSION {
             out.u8(COUNTED);
         }
-        if let Some(stream) = &self.stream {
-            stream.encode(out);
+        match (&self.stream, self.own) {
+            (stream, Some(own)) => {
+                out.option(stream.as_ref(), |out, stream| stream.encode(out));
+                put_profile(out, own);
+            }
+            (Some(stream), None) => stream.encode(out),
+            (None, None) => {}
         }
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let version = from.version("upload row version", STREAM_VERSION)?;
+        let version = from.version("upload row version", OWN_VERSION)?;
         let mut row = Self {
             created_ms: from.varint()?,
             revision: from.varint()?,
             content_type: from.str()?.to_owned(),
             metadata: get_metadata(from)?,
             profile: get_profile(from)?,
+            own: None,
             mixed: from.bool()?,
             totals: PartTotals::decode(from)?,
             tags: Vec::new(),
@@ -163,6 +174,9 @@ impl Stored for UploadRow {
         }
         if version == STREAM_VERSION {
             row.stream = Some(StreamState::decode(from)?);
+        } else if version == OWN_VERSION {
+            row.stream = from.option(StreamState::decode)?;
+            row.own = Some(get_profile(from)?);
         }
         Ok(row)
     }

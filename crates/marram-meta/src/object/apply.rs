@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use marram_types::codec::{DecodeError, Reader};
 use marram_types::{Crc64Nvme, ObjectKey};
 
-use super::command::{ObjectCommand, TAG_PUT, TAG_PUT_ASKED, TAG_PUT_TAGGED};
+use super::command::{ObjectCommand, TAG_PUT, TAG_PUT_ASKED, TAG_PUT_OWN, TAG_PUT_TAGGED};
 use super::displace::discard;
 use super::outcome::ObjectOutcome;
 use super::put_ref::{NewBodyRef, PutRef};
@@ -31,7 +31,8 @@ enum CommandRef<'a> {
 impl<'a> CommandRef<'a> {
     fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut from = Reader::new(body);
-        let Some(&tag @ (TAG_PUT | TAG_PUT_TAGGED | TAG_PUT_ASKED)) = body.first() else {
+        let Some(&tag @ (TAG_PUT | TAG_PUT_TAGGED | TAG_PUT_ASKED | TAG_PUT_OWN)) = body.first()
+        else {
             return ObjectCommand::deser_value(body).map(Self::Other);
         };
         from.u8()?;
@@ -218,7 +219,7 @@ pub fn adds_data(entry: &[u8]) -> bool {
     envelope.is_ok_and(|envelope| {
         matches!(
             envelope.body.first(),
-            Some(&(TAG_PUT | TAG_PUT_TAGGED | TAG_PUT_ASKED | TAG_PART | TAG_RUN))
+            Some(&(TAG_PUT | TAG_PUT_TAGGED | TAG_PUT_ASKED | TAG_PUT_OWN | TAG_PART | TAG_RUN))
         )
     })
 }

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use marram_placement::PgRow;
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, DataId, DriveId, Generation, ObjectKey, PgId, PoolId, VersionId};
+use marram_types::{
+    BucketId, DataId, DriveId, Generation, ObjectKey, PgId, PoolId, Profile, VersionId,
+};
 
 use super::annotate_command::AnnotateCommand;
 use super::expire_command::{ExpireCommand, TAG_EXPIRE};
@@ -14,7 +16,7 @@ use super::upload_command::UploadCommand;
 use super::version_command::VersionCommand;
 use crate::envelope::{
     COMMAND_VERSION_OLDEST, COPIES_SINCE, Command, EVENTS_SINCE, LIFECYCLE_SINCE, LONG_READS_SINCE,
-    QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WRITES_SINCE,
+    OWN_PROFILES_SINCE, QUOTA_SINCE, TAGS_SINCE, VERSIONING_SINCE, WRITES_SINCE,
 };
 use crate::kinds::bucket::BucketRecord;
 use crate::kinds::data_ref::{get_pair, put_pair};
@@ -22,7 +24,7 @@ use crate::kinds::object::{put_metadata, tag_bytes};
 use crate::kinds::tombstone::Tombstone;
 use crate::kinds::versioning::Versioning;
 use crate::refusal::unknown;
-use crate::stored::{Stored, get_drives, put_drives};
+use crate::stored::{Stored, get_drives, put_drives, put_profile};
 
 // 132 was a fence of a pool, in no release: the number is not used again.
 pub(super) const TAG_PUT: u8 = 129;
@@ -30,6 +32,9 @@ pub(super) const TAG_PUT: u8 = 129;
 pub(super) const TAG_PUT_TAGGED: u8 = 177;
 /// A put that says what was asked: as one with tags, and then the digest.
 pub(super) const TAG_PUT_ASKED: u8 = 212;
+/// A put with a profile of its own: as one with tags, then the digest of what was asked, if it says it, and
+/// the profile.
+pub(super) const TAG_PUT_OWN: u8 = 200;
 pub(super) const TAG_DELETE: u8 = 130;
 const TAG_BUCKET_FENCE: u8 = 131;
 const TAG_RAISE_FLOORS: u8 = 133;
@@ -80,6 +85,8 @@ pub struct NewVersion {
     /// A digest of what the client asked, where it did not send the bytes: those of a copy may be others at
     /// the next attempt (rules.md 14).
     pub asked: Option<u64>,
+    /// The profile that it shall have, instead of the bucket's.
+    pub own: Option<Profile>,
 }
 
 /// What must hold of the present version for a mutation to happen. All given parts must hold; the
@@ -266,12 +273,15 @@ impl Command for ObjectCommand {
             Self::KeepEvents { .. } => EVENTS_SINCE,
             Self::HoldReads { .. } => LONG_READS_SINCE,
             Self::Annotate(_) => TAGS_SINCE,
+            Self::Put { content, .. } if content.own.is_some() => OWN_PROFILES_SINCE,
             Self::Put { content, .. } if content.asked.is_some() => COPIES_SINCE,
             Self::Put { content, .. } if !content.tags.is_empty() => TAGS_SINCE,
+            Self::Upload(command) if command.has_own_profile() => OWN_PROFILES_SINCE,
             Self::Upload(command) if command.is_of_stream() => WRITES_SINCE,
             Self::Upload(command) if command.has_tags() => TAGS_SINCE,
             Self::Lease(_) => QUOTA_SINCE,
             Self::Expire(_) => LIFECYCLE_SINCE,
+            Self::BucketFence(record) if !record.allowed.is_empty() => OWN_PROFILES_SINCE,
             Self::BucketFence(record) if record.lifecycle.is_some() => LIFECYCLE_SINCE,
             Self::BucketFence(record) if record.quota.is_some() => QUOTA_SINCE,
             Self::BucketFence(record) if record.versioning != Versioning::Off => VERSIONING_SINCE,
@@ -316,21 +326,29 @@ fn encode_put(
     content: &NewVersion,
     precondition: &Precondition,
 ) {
-    let tag = match (content.asked, content.tags.is_empty()) {
-        (Some(_), _) => TAG_PUT_ASKED,
-        (None, false) => TAG_PUT_TAGGED,
-        (None, true) => TAG_PUT,
+    let tag = match (content.own, content.asked, content.tags.is_empty()) {
+        (Some(_), _, _) => TAG_PUT_OWN,
+        (None, Some(_), _) => TAG_PUT_ASKED,
+        (None, None, false) => TAG_PUT_TAGGED,
+        (None, None, true) => TAG_PUT,
     };
     out.u8(tag).u64_be(bucket.0).str(key.as_str());
     put_precondition(out, precondition);
     encode_content(out, content);
-    match content.asked {
-        None => {
+    match (content.asked, content.own) {
+        (None, None) => {
             out.raw(&tag_bytes(&content.tags));
         }
-        Some(asked) => {
+        (Some(asked), None) => {
             put_metadata(out, &content.tags);
             out.u64_be(asked);
+        }
+        (asked, Some(own)) => {
+            put_metadata(out, &content.tags);
+            out.option(asked.as_ref(), |out, asked| {
+                out.u64_be(*asked);
+            });
+            put_profile(out, own);
         }
     }
 }
@@ -472,7 +490,7 @@ impl Stored for ObjectCommand {
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match from.u8()? {
-            tag @ (TAG_PUT | TAG_PUT_TAGGED | TAG_PUT_ASKED) => {
+            tag @ (TAG_PUT | TAG_PUT_TAGGED | TAG_PUT_ASKED | TAG_PUT_OWN) => {
                 PutRef::decode(tag, from)?.to_command()?
             }
             TAG_DELETE => Self::Delete {

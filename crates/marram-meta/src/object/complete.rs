@@ -51,8 +51,10 @@ pub(super) fn apply(
         return Ok(ObjectOutcome::Refused(Malformed::Size.into()));
     }
     let parts = usage::of_parts(upload.counts(upload.totals.bytes));
-    let mixed = upload.mixed || upload.profile != record.profile;
+    let profile = record.profile_for(upload.own);
+    let mixed = upload.mixed || upload.profile != profile;
     let mut row = row(apply, name.upload, upload, new, totals);
+    row.own = row.own.filter(|own| *own == profile);
     row.numbered = record.versioning == Versioning::On;
     let freed = versions::freed(apply.kv, &record, name.key.as_str(), current.as_ref())?;
     let added = usage::of(&row, Shelf::Current);
@@ -154,6 +156,7 @@ fn row(
         metadata: upload.metadata,
         tags: upload.tags,
         nominal: nominal(new.size, upload.profile),
+        own: upload.own,
         body: Body::Parts(PartsBody {
             upload: id,
             ranges: new.parts.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use marram_placement::PgRow;
-use marram_types::{BucketId, PgId, PoolId};
+use marram_types::{BucketId, PgId, PoolId, Profile};
 
 use super::outcome::ObjectOutcome;
 use super::{drops, profile, quota};
@@ -48,7 +48,7 @@ pub(super) fn bucket(
             if record.state == BucketState::Deleted {
                 profile::end(apply, record.bucket)?;
                 drops::begin_bucket(apply, record.bucket)?;
-            } else if held.is_some_and(|held| held.profile != record.profile) {
+            } else if held.is_some_and(|held| asks_for_others(&held, record)) {
                 profile::begin(apply, record)?;
             }
             record.clone()
@@ -62,6 +62,13 @@ pub(super) fn bucket(
         epoch: held.epoch,
         state: held.state,
     })
+}
+
+/// Whether versions are to be judged again: the bucket's profile is another one, or one is not allowed any
+/// more that versions may have as their own.
+fn asks_for_others(held: &BucketRecord, record: &BucketRecord) -> bool {
+    let stays = |profile: &Profile| record.allowed.contains(profile);
+    held.profile != record.profile || !held.allowed.iter().all(stays)
 }
 
 /// Keeps a record. Its rules have a table of their own, because every write reads the record.

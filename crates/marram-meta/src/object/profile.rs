@@ -2,13 +2,16 @@
 //! no apply is long. The fence that brings the profile leaves a cursor; the group's leader proposes one
 //! entry after the other until it is gone.
 //!
+//! So it is when a profile is not allowed any more that writes could ask for: versions that have it as
+//! their own follow the bucket from then on. Others with a profile of their own are left as they are.
+//!
 //! Versions that are written meanwhile are judged by the new profile at their commit, wherever the
 //! cursor is: to judge one again changes nothing.
 
 use std::ops::{Bound, ControlFlow};
 
 use marram_types::codec::DecodeError;
-use marram_types::{BucketId, Generation};
+use marram_types::{BucketId, Generation, Profile};
 
 use super::extents::row_extents;
 use super::outcome::ObjectOutcome;
@@ -248,7 +251,7 @@ fn collect<P>(
     }
 }
 
-/// Judges one version by the bucket's profile: its flags, the counters, the tickets of its extents.
+/// Judges one version by the bucket's profile, or by its own where the bucket allows that: its flags, the counters, the tickets of its extents.
 /// Says how many parts it has, and what it is then.
 fn judge_row(
     apply: &mut Apply<'_>,
@@ -256,19 +259,22 @@ fn judge_row(
     key: &str,
     (held, shelf): (VersionRow, Shelf),
 ) -> Result<(usize, VersionRow), StateError> {
-    let wanted = nominal(held.size, record.profile);
+    let profile = record.profile_for(held.own);
+    let wanted = nominal(held.size, profile);
     let mut row = held.clone();
     row.nominal = wanted;
+    // What the bucket does not allow any more follows the bucket from now on.
+    row.own = held.own.filter(|own| *own == profile);
     let mut judged = 0;
     match &mut row.body {
         // Parts may have been judged by other profiles than the version: they are looked at always.
         Body::Parts(body) => {
-            let tally = judge_parts(apply, record, body)?;
+            let tally = judge_parts(apply, profile, body)?;
             judged = usize::try_from(body.ranges.len()).expect("at most 10,000");
             body.totals.tally = tally;
             row.judge_parts(tally);
         }
-        _ if wanted == held.nominal => return Ok((0, held)),
+        _ if wanted == held.nominal && row.own == held.own => return Ok((0, held)),
         Body::Inline { .. } => {}
         Body::Extents(_) | Body::Spilled { .. } => {
             let extents = row_extents(apply.kv, &held)?;
@@ -284,15 +290,15 @@ fn judge_row(
     Ok((judged, row))
 }
 
-/// Judges the parts of a version, each by what the bucket asks for a part of its size.
+/// Judges the parts of a version, each by what its profile asks for a part of its size.
 fn judge_parts(
     apply: &mut Apply<'_>,
-    record: &BucketRecord,
+    profile: Profile,
     body: &PartsBody,
 ) -> Result<PartTally, StateError> {
     let mut totals = PartTotals::default();
     for (number, mut part) in parts_of(apply.kv, body)? {
-        let wanted = nominal(part.size, record.profile);
+        let wanted = nominal(part.size, profile);
         if part.nominal != wanted {
             part.nominal = wanted;
             for extent in &part.extents {

@@ -26,6 +26,7 @@ use crate::stored::{StateError, load};
 #[derive(Clone, Copy)]
 struct Protection {
     nominal: Profile,
+    own: Option<Profile>,
     narrowed: bool,
     under_protected: bool,
     off_profile: bool,
@@ -51,7 +52,14 @@ pub(super) fn apply(apply: &mut Apply<'_>, put: &PutRef<'_>) -> Result<ObjectOut
         Ok(extents) => extents,
         Err(refusal) => return Ok(ObjectOutcome::Refused(refusal)),
     };
-    let protection = protection(put, record.profile, &extents);
+    let own = match record.own_profile(put.own) {
+        Ok(own) => own,
+        Err(profile) => {
+            let refusal = Refusal::ProfileNotAllowed { profile };
+            return Ok(ObjectOutcome::Refused(refusal));
+        }
+    };
+    let protection = protection(put, (record.profile, own), &extents);
     let counted = counted(put, protection);
     let freed = versions::freed(apply.kv, &record, put.key, current.as_ref())?;
     if let Err(refusal) = quota::judge(apply.kv, &record, freed, counted)? {
@@ -157,10 +165,15 @@ fn judge(
 }
 
 /// Small objects are kept as copies, so that is what is asked for them.
-fn protection(put: &PutRef<'_>, profile: Profile, extents: &[Extent]) -> Protection {
-    let nominal = nominal(put.size, profile);
+fn protection(
+    put: &PutRef<'_>,
+    (of_bucket, own): (Profile, Option<Profile>),
+    extents: &[Extent],
+) -> Protection {
+    let nominal = nominal(put.size, own.unwrap_or(of_bucket));
     Protection {
         nominal,
+        own,
         narrowed: extents.iter().any(|e| e.is_narrower_than(nominal)),
         under_protected: extents.iter().any(|e| e.profile.m() < nominal.m()),
         off_profile: extents.iter().any(|e| e.profile != nominal),
@@ -208,6 +221,7 @@ fn row<'a>(
         tags: put.tags,
         body,
         nominal: protection.nominal,
+        own: protection.own,
         narrowed: protection.narrowed,
         under_protected: protection.under_protected,
         off_profile: protection.off_profile,

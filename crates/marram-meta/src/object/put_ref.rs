@@ -3,11 +3,14 @@
 
 use bytes::Bytes;
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, Crc64Nvme, DataId, Generation, ObjectKey, VersionId};
+use marram_types::{BucketId, Crc64Nvme, DataId, Generation, ObjectKey, Profile, VersionId};
 
-use super::command::{NewBody, NewVersion, ObjectCommand, Precondition, TAG_PUT, TAG_PUT_ASKED};
+use super::command::{
+    NewBody, NewVersion, ObjectCommand, Precondition, TAG_PUT, TAG_PUT_ASKED, TAG_PUT_OWN,
+};
 use super::new_extent::{NewExtent, get_new_extents};
 use crate::kinds::object::{get_metadata, skip_metadata};
+use crate::stored::{get_profile, put_profile};
 
 /// A precondition as it lies in its entry.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +48,8 @@ pub(super) struct PutRef<'a> {
     pub(super) body: NewBodyRef<'a>,
     /// A digest of what the client asked, where its own bytes are not that.
     pub(super) told_asked: Option<u64>,
+    /// The profile that it shall have, instead of the bucket's.
+    pub(super) own: Option<Profile>,
 }
 
 pub(super) fn put_precondition(out: &mut Writer, precondition: &Precondition) {
@@ -153,6 +158,11 @@ impl<'a> PutRef<'a> {
         };
         let told_asked = match tag {
             TAG_PUT_ASKED => Some(from.u64_be()?),
+            TAG_PUT_OWN => from.option(Reader::u64_be)?,
+            _ => None,
+        };
+        let own = match tag {
+            TAG_PUT_OWN => Some(get_profile(from)?),
             _ => None,
         };
         Ok(Self {
@@ -169,6 +179,7 @@ impl<'a> PutRef<'a> {
             tags,
             body,
             told_asked,
+            own,
         })
     }
 
@@ -186,6 +197,9 @@ impl<'a> PutRef<'a> {
             .str(self.content_type)
             .raw(self.metadata)
             .raw(self.tags);
+        if let Some(own) = self.own {
+            put_profile(out.u8(TAG_PUT_OWN), own);
+        }
         Crc64Nvme::of(&out.finish())
     }
 
@@ -224,6 +238,7 @@ impl<'a> PutRef<'a> {
                 tags: self.owned_tags(),
                 body,
                 asked: self.told_asked,
+                own: self.own,
             },
             precondition: self.precondition.to_owned(),
         })

@@ -115,7 +115,8 @@ pub(super) fn record(
         Ok(settled) => settled,
         Err(refusal) => return Ok(refused(refusal)),
     };
-    let (number, before, row) = place(apply, name, &upload, record.profile, (new, &settled))?;
+    let profile = record.profile_for(upload.own);
+    let (number, before, row) = place(apply, name, &upload, profile, (new, &settled))?;
     let totals = upload.totals.minus(before).plus(row.totals());
     if totals.extents > UPLOAD_EXTENTS_MAX || number > UPLOAD_PARTS_MAX {
         return Ok(refused(UploadRefusal::TooManyExtents));
@@ -131,7 +132,7 @@ pub(super) fn record(
     stream.crc64 = Crc64Nvme::joined(stream.crc64, new.crc64, new.size);
     stream.crc32c = crc32c_joined(stream.crc32c, new.crc32c, new.size);
     upload.stream = Some(stream);
-    touch(apply, name, upload, record.profile, totals)?;
+    touch(apply, name, upload, profile, totals)?;
     Ok(ObjectOutcome::RunRecorded {
         persisted: totals.bytes,
         crc64: stream.crc64,

@@ -8,6 +8,7 @@ mod lifecycle;
 mod long_reads;
 mod messages;
 mod model;
+mod own_profiles;
 mod places;
 mod quota;
 mod reencode;

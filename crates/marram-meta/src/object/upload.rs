@@ -39,9 +39,10 @@ pub(super) fn apply(
             metadata,
             tags,
             stream,
+            own,
         } => {
             let stream = stream.then(StreamState::new);
-            create(apply, name, (content_type, metadata, tags), stream)
+            create(apply, name, (content_type, metadata, tags), stream, *own)
         }
         UploadCommand::Open { name, offset } => stream::open(apply, name, *offset),
         UploadCommand::Run { name, content } => stream::record(apply, name, content),
@@ -65,6 +66,7 @@ fn create(
     name: &UploadName,
     (content_type, metadata, tags): (&str, Pairs<'_>, Pairs<'_>),
     stream: Option<StreamState>,
+    asked: Option<Profile>,
 ) -> Result<ObjectOutcome, StateError> {
     let bytes = metadata.iter().map(|(n, v)| n.len() + v.len()).sum();
     let checked = check_metadata(bytes, content_type).and_then(|()| check_tags(tags));
@@ -75,6 +77,10 @@ fn create(
         Ok(record) => record,
         Err(refusal) => return Ok(refused(refusal)),
     };
+    let own = match record.own_profile(asked) {
+        Ok(own) => own,
+        Err(profile) => return Ok(refused(Refusal::ProfileNotAllowed { profile })),
+    };
     let key = ser_key(name.bucket, name.key.as_str(), name.upload);
     let row = UploadRow {
         created_ms: apply.now_ms(),
@@ -82,7 +88,8 @@ fn create(
         content_type: content_type.to_owned(),
         metadata: metadata.to_vec(),
         tags: tags.to_vec(),
-        profile: record.profile,
+        profile: own.unwrap_or(record.profile),
+        own,
         mixed: false,
         totals: PartTotals::default(),
         counted: true,
@@ -172,6 +179,7 @@ fn put_part(
     if upload.stream.is_some() {
         return Ok(refused(UploadRefusal::IsStream));
     }
+    let profile = record.profile_for(upload.own);
     let part_key = part::ser_key(name.upload, new.part);
     let old: Option<PartRow> = load(apply.kv, Table::UploadParts, &part_key)?;
     let mut layout = Layout::default();
@@ -185,7 +193,7 @@ fn put_part(
         etag: new.etag.clone(),
         sums: new.sums,
         modified_ms: apply.now_ms(),
-        nominal: nominal(new.size, record.profile),
+        nominal: nominal(new.size, profile),
         extents: settled,
     };
     let before = old.as_ref().map(PartRow::totals).unwrap_or_default();
@@ -204,7 +212,7 @@ fn put_part(
     }
     adopt(apply, &holder(name, new.part), &row.extents, row.nominal)?;
     store(apply.kv, Table::UploadParts, &part_key, &row)?;
-    touch(apply, name, upload, record.profile, totals)?;
+    touch(apply, name, upload, profile, totals)?;
     Ok(ObjectOutcome::PartStored {
         modified_ms: row.modified_ms,
         under_protected: row.totals().tally.under_protected > 0,

@@ -1,7 +1,7 @@
 //! What an object group can be told of multipart uploads.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
-use marram_types::{BucketId, Crc64Nvme, ObjectKey, UploadId, VersionId};
+use marram_types::{BucketId, Crc64Nvme, ObjectKey, Profile, UploadId, VersionId};
 
 use super::command::{Precondition, get_key};
 use super::new_extent::{NewExtent, get_new_extents, put_new_extents};
@@ -9,7 +9,7 @@ use super::new_run::NewRun;
 use super::put_ref::{get_precondition, put_precondition};
 use crate::kinds::object::{get_metadata, put_metadata, tag_bytes};
 use crate::kinds::part::{PartRanges, PartSums};
-use crate::stored::Stored;
+use crate::stored::{Stored, get_profile, put_profile};
 
 const TAG_CREATE: u8 = 170;
 pub(super) const TAG_PART: u8 = 171;
@@ -21,6 +21,8 @@ const TAG_CREATE_TAGGED: u8 = 178;
 /// The same of a stream.
 const TAG_CREATE_STREAM: u8 = 206;
 const TAG_OPEN: u8 = 207;
+/// A creation with a profile of its own: as one with tags, then whether it is a stream, and the profile.
+const TAG_CREATE_OWN: u8 = 201;
 pub(super) const TAG_RUN: u8 = 208;
 
 /// An upload, by the object that it is to become.
@@ -85,6 +87,8 @@ pub enum UploadCommand {
         tags: Vec<(String, String)>,
         /// Its bytes will come in one stream instead of parts (rules.md 33).
         stream: bool,
+        /// The profile that the object shall have, instead of the bucket's.
+        own: Option<Profile>,
     },
     /// Begins a writer's epoch of a stream: what earlier writers send is refused from now on. Needs a
     /// request id.
@@ -143,6 +147,7 @@ impl UploadCommand {
                 metadata,
                 tags,
                 stream,
+                own,
             } => {
                 let tag = if *stream {
                     TAG_CREATE_STREAM
@@ -152,6 +157,9 @@ impl UploadCommand {
                 name(&mut out, tag, of);
                 put_metadata(out.str(content_type), metadata);
                 out.raw(&tag_bytes(tags));
+                if let Some(own) = own {
+                    put_profile(out.u8(TAG_CREATE_OWN), *own);
+                }
             }
             Self::Part { name: of, content } => {
                 name(&mut out, TAG_PART, of);
@@ -193,6 +201,11 @@ impl UploadCommand {
         matches!(self, Self::Create { tags, .. } if !tags.is_empty())
     }
 
+    /// Whether it gives an object a profile of its own.
+    pub(super) fn has_own_profile(&self) -> bool {
+        matches!(self, Self::Create { own: Some(_), .. })
+    }
+
     /// Whether it is about streams.
     pub(super) fn is_of_stream(&self) -> bool {
         match self {
@@ -206,6 +219,7 @@ impl UploadCommand {
     pub(super) fn has_tag(tag: u8) -> bool {
         (TAG_CREATE..=TAG_DROP).contains(&tag)
             || tag == TAG_CREATE_TAGGED
+            || tag == TAG_CREATE_OWN
             || (TAG_CREATE_STREAM..=TAG_RUN).contains(&tag)
     }
 
@@ -222,6 +236,15 @@ impl UploadCommand {
                     get_metadata(from)?
                 },
                 stream: tag == TAG_CREATE_STREAM,
+                own: None,
+            },
+            TAG_CREATE_OWN => Self::Create {
+                name: UploadName::decode(from)?,
+                content_type: from.str()?.to_owned(),
+                metadata: get_metadata(from)?,
+                tags: get_metadata(from)?,
+                stream: from.bool()?,
+                own: Some(get_profile(from)?),
             },
             TAG_OPEN => Self::Open {
                 name: UploadName::decode(from)?,
@@ -253,6 +276,20 @@ impl UploadCommand {
                 metadata,
                 tags,
                 stream,
+                own: Some(own),
+            } => {
+                name.encode(out.u8(TAG_CREATE_OWN));
+                put_metadata(out.str(content_type), metadata);
+                put_metadata(out, tags);
+                put_profile(out.bool(*stream), *own);
+            }
+            Self::Create {
+                name,
+                content_type,
+                metadata,
+                tags,
+                stream,
+                own: None,
             } => {
                 name.encode(out.u8(match (stream, tags.is_empty()) {
                     (true, _) => TAG_CREATE_STREAM,

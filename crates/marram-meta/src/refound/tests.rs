@@ -2,7 +2,10 @@ use marram_placement::Spread;
 use marram_types::{ClusterId, PoolId};
 
 use super::*;
-use crate::{COMMAND_VERSION, DriveJoin, MemKv, stamp, view};
+use crate::{
+    COMMAND_VERSION, DriveJoin, IdentityCommand, IdentityRefusal, MemKv, NewToken, Newcomer,
+    Refusal, TokenRole, stamp, view,
+};
 
 fn join(n: u8) -> NodeJoin {
     NodeJoin {
@@ -151,4 +154,152 @@ fn a_node_that_lost_its_key_is_known_by_its_name() {
     let record = &view(&kv).unwrap().nodes[&begun.node];
     assert_eq!(record.public_key, [77; 32]);
     assert_eq!(kv.get(Table::NodeKeys, &[2; 32]).unwrap(), None);
+}
+
+const SECRET: [u8; 32] = [9; 32];
+
+/// A cluster that began anew, and the index that its log goes on at; the last one of the old state.
+fn anew() -> (MemKv, u64, u64) {
+    let (mut kv, last) = cluster();
+    refound_root(&mut kv, last, join(1), &BTreeMap::new()).unwrap();
+    (kv, refounded_at(last) + 1, last)
+}
+
+/// What comes of a node that returns as this one with these drives, with a token of its own.
+fn returns(
+    kv: &mut MemKv,
+    at: u64,
+    join: NodeJoin,
+    (node, drives): (u64, &[u64]),
+) -> Result<(NodeId, Vec<DriveId>, ReplicaId), Refusal> {
+    let mut told = |index, command| {
+        let mut entry = Envelope::seal_internal(&RootCommand::Identity(command));
+        stamp(&mut entry, 1_000).unwrap();
+        RootOutcome::decode(&apply_root(kv, index, &entry).unwrap()).unwrap()
+    };
+    let token = NewToken {
+        token: at,
+        secret_hash: SECRET,
+        role: TokenRole::Storage,
+        name: None,
+        zone: None,
+        ttl_ms: 60_000,
+    };
+    let made = told(at, IdentityCommand::CreateToken(token));
+    assert_eq!(made, RootOutcome::Done);
+    let redeem = IdentityCommand::Redeem {
+        token: at,
+        secret_hash: SECRET,
+        newcomer: Newcomer::Returning {
+            join,
+            node: NodeId(node),
+            drives: drives.iter().copied().map(DriveId).collect(),
+        },
+        until_s: 500,
+    };
+    match told(at + 1, redeem) {
+        RootOutcome::Admitted { node: Some(of), .. } => Ok((of.node, of.drives, of.replica)),
+        RootOutcome::Refused(refusal) => Err(refusal),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn with_drives(n: u8, ordinals: &[u8]) -> NodeJoin {
+    let drive = |ordinal: &u8| DriveJoin {
+        ordinal: *ordinal,
+        capacity: 1 << 30,
+    };
+    NodeJoin {
+        drives: ordinals.iter().map(drive).collect(),
+        ..join(n)
+    }
+}
+
+#[test]
+fn a_node_that_the_state_does_not_know_returns_as_who_it_was() {
+    let (mut kv, at, last) = anew();
+    let id = last + 40;
+    // A drive was added later than the others, and one was removed in between.
+    let drives = [id << 8, (last + 90) << 8 | 2];
+    let come = with_drives(7, &[0, 2]);
+    let (node, held, replica) = returns(&mut kv, at, come.clone(), (id, &drives)).unwrap();
+    assert_eq!((node.0, replica.0), (id, at + 1));
+    assert_eq!(held, drives.map(DriveId));
+    let record = view(&kv).unwrap().nodes[&node].clone();
+    assert_eq!(record.drives[1].ordinal, 2);
+    assert_eq!(
+        (record.name.as_str(), record.state),
+        ("node-7", NodeState::Active)
+    );
+    // An answer that was lost: the same node, with a replica that was never used.
+    let (same, again, fresh) = returns(&mut kv, at + 2, come.clone(), (id, &drives)).unwrap();
+    assert_eq!((same, again), (node, held));
+    assert!(fresh > replica);
+    // Its key is it and nobody else.
+    let other = returns(&mut kv, at + 4, come, (id + 1, &drives));
+    let refusal = IdentityRefusal::OtherNode { node };
+    assert_eq!(other, Err(Refusal::Identity(refusal)));
+}
+
+#[test]
+fn no_id_is_taken_that_the_cluster_may_have_given_out() {
+    let (mut kv, mut at, last) = anew();
+    let known = *view(&kv).unwrap().nodes.keys().next().unwrap();
+    let lost = last + 40;
+    let mut refused = |node: u64, drives: &[u64], ordinals: &[u8]| {
+        at += 2;
+        returns(&mut kv, at, with_drives(7, ordinals), (node, drives)).unwrap_err()
+    };
+    let first = last + INDEX_JUMP;
+    // In the state, its last index, and what the new log gives out: now and later.
+    for node in [known.0, 1, last, first, refounded_at(last), first + 500] {
+        let refusal = IdentityRefusal::NodeNotLost { node: NodeId(node) };
+        assert_eq!(
+            refused(node, &[lost << 8], &[0]),
+            Refusal::Identity(refusal)
+        );
+        let drives = [lost << 8, node << 8 | 3];
+        let drive = DriveId(drives[1]);
+        let refusal = IdentityRefusal::DriveNotLost { drive };
+        assert_eq!(refused(lost, &drives, &[0, 3]), Refusal::Identity(refusal));
+    }
+    let malformed = Refusal::Malformed(crate::Malformed::Drives);
+    for (drives, ordinals) in [
+        (&[lost << 8][..], &[0, 1][..]),
+        (&[lost << 8, lost << 8], &[0, 1]),
+        (&[lost << 8, lost << 8 | 1], &[0, 0]),
+        (&[lost << 8 | 1], &[1]),
+        (&[], &[]),
+    ] {
+        assert_eq!(refused(lost, drives, ordinals), malformed, "{drives:?}");
+    }
+    assert_eq!(view(&kv).unwrap().nodes.len(), 3, "nobody came");
+    // Another node has returned with the id, or with the drive.
+    at += 2;
+    returns(&mut kv, at, with_drives(7, &[0]), (lost, &[lost << 8])).unwrap();
+    let refusal = IdentityRefusal::NodeNotLost { node: NodeId(lost) };
+    let twice = returns(&mut kv, at + 2, join(8), (lost, &[(lost + 1) << 8]));
+    assert_eq!(twice, Err(Refusal::Identity(refusal)));
+    let drive = DriveId(lost << 8);
+    let refusal = IdentityRefusal::DriveNotLost { drive };
+    let twice = returns(&mut kv, at + 4, join(8), (lost + 1, &[drive.0]));
+    assert_eq!(twice, Err(Refusal::Identity(refusal)));
+}
+
+#[test]
+fn nobody_returns_to_a_cluster_that_never_began_anew() {
+    let (mut kv, last) = cluster();
+    let refused = returns(&mut kv, last + 10, join(7), (last + 2, &[(last + 2) << 8]));
+    let node = NodeId(last + 2);
+    let refusal = IdentityRefusal::NodeNotLost { node };
+    assert_eq!(refused, Err(Refusal::Identity(refusal)));
+    // One that began anew twice takes those of both times.
+    let (mut kv, at, first) = anew();
+    let second = at + 9;
+    refound_root(&mut kv, second, join(1), &BTreeMap::new()).unwrap();
+    let now = refounded_at(second) + 1;
+    for (n, id) in [(7, first + 1), (8, second + 1)] {
+        let node = returns(&mut kv, now + u64::from(n) * 2, join(n), (id, &[id << 8]));
+        assert_eq!(node.unwrap().0, NodeId(id));
+    }
 }

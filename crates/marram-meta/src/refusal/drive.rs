@@ -52,6 +52,9 @@ pub enum DriveRefusal {
         /// Which node.
         node: NodeId,
     },
+    /// Others began to leave, or stay after all, since the caller looked at what has room.
+    #[error("other drives or nodes began to leave, or stay after all, meanwhile: look again")]
+    OthersLeave,
 }
 
 impl From<DriveRefusal> for Refusal {
@@ -74,6 +77,7 @@ impl DriveRefusal {
                 out
             }
             Self::TooMany { node } => out.u8(6).varint(node.0),
+            Self::OthersLeave => out.u8(7),
         };
     }
 
@@ -101,6 +105,7 @@ impl DriveRefusal {
             6 => Self::TooMany {
                 node: NodeId(from.varint()?),
             },
+            7 => Self::OthersLeave,
             other => return Err(unknown("refusal of a drive", other)),
         })
     }

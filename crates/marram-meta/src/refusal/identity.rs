@@ -1,7 +1,7 @@
 //! Why a command about tokens, CAs and certificates changed nothing.
 
-use marram_types::NodeId;
 use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{DriveId, NodeId};
 
 use super::unknown;
 use crate::kinds::token::{TOKENS_MAX, TokenRole};
@@ -116,6 +116,29 @@ pub enum IdentityRefusal {
         /// Some of them by name.
         named: Vec<String>,
     },
+    /// A node that returns bears an id that no beginning anew lost.
+    #[error(
+        "node {node} is not one that this cluster lost when it began anew: only a node that joined \
+         between the backup and the restore returns with its drives; another one joins with empty ones"
+    )]
+    NodeNotLost {
+        /// The node that it says it was.
+        node: NodeId,
+    },
+    /// The same of one of its drives.
+    #[error(
+        "drive {drive} is not one that this cluster lost when it began anew: leave its folder out"
+    )]
+    DriveNotLost {
+        /// The drive.
+        drive: DriveId,
+    },
+    /// The key of a node that returns is another member's.
+    #[error("the key belongs to node {node}: a node returns with its own")]
+    OtherNode {
+        /// Whose key it is.
+        node: NodeId,
+    },
 }
 
 impl Stored for IdentityRefusal {
@@ -147,6 +170,9 @@ impl Stored for IdentityRefusal {
                         out.str(name);
                     })
             }
+            Self::NodeNotLost { node } => out.u8(20).varint(node.0),
+            Self::DriveNotLost { drive } => out.u8(21).varint(drive.0),
+            Self::OtherNode { node } => out.u8(22).varint(node.0),
         };
     }
 
@@ -191,6 +217,11 @@ impl Stored for IdentityRefusal {
                 count: from.varint()?,
                 named: from.list(text)?,
             },
+            20 => Self::NodeNotLost { node: node(from)? },
+            21 => Self::DriveNotLost {
+                drive: DriveId(from.varint()?),
+            },
+            22 => Self::OtherNode { node: node(from)? },
             other => return Err(unknown("identity refusal", other)),
         })
     }

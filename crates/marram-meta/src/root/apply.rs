@@ -7,7 +7,7 @@ use marram_types::{Crc64Nvme, GroupId, Profile, ReplicaId};
 use super::command::RootCommand;
 use super::outcome::RootOutcome;
 use super::{
-    absence, buckets, drives, hold, identity, keys, moves, nodes, quota, removal, versions,
+    absence, buckets, drain, drives, hold, identity, keys, moves, nodes, quota, removal, versions,
 };
 use crate::envelope::{COMMAND_VERSION, Envelope, EnvelopeError};
 use crate::kinds::access_key::AccessKeyRecord;
@@ -100,6 +100,7 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         RootCommand::ReportVersion { node, version } => versions::report(apply, node, version),
         RootCommand::RenewReplica { node, lost } => nodes::renew_replica(apply, node, lost),
         RootCommand::HoldLayout { until_ms } => hold::set(apply, until_ms),
+        RootCommand::NoteBackup(backup) => drives::note_backup(apply, backup),
         command @ (RootCommand::SetDuty { .. }
         | RootCommand::ChangeDuty { .. }
         | RootCommand::DrainNarrower { .. }) => run_duty(apply, &command),
@@ -120,6 +121,7 @@ fn run(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
             }
             Ok(ran)
         }
+        RootCommand::Drain(command) => drain::run(apply, &command),
         RootCommand::GiveUp { node, rebuild } => absence::give_up(apply, node, rebuild),
         RootCommand::TakeBack { node } => absence::take_back(apply, node),
         RootCommand::Pause {
@@ -164,6 +166,7 @@ fn run_layout(apply: &mut Apply<'_>, command: RootCommand) -> Ran {
         RootCommand::SetBucketProfile { name, profile } => {
             buckets::set_profile(apply, &name, profile)
         }
+        RootCommand::Profiles(command) => buckets::allow(apply, &command),
         RootCommand::AcceptNarrower { node } => nodes::accept_narrower(apply, node),
         RootCommand::CancelMoves { pool, pgs } => moves::step(apply, pool, &pgs, PgRow::cancel),
         _ => unreachable!("the other commands are run before"),

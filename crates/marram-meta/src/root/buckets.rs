@@ -20,7 +20,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use marram_placement::pool_of;
-use marram_types::caps::BUCKETS_MAX;
+use marram_types::caps::{ALLOWED_PROFILES_MAX, BUCKETS_MAX};
 use marram_types::{BucketId, BucketName, GroupId, NodeId, Profile};
 
 use super::apply::{Ran, count};
@@ -28,6 +28,7 @@ use super::command::RootCommand;
 use super::ending_command::EndingCommand;
 use super::nodes::all_nodes;
 use super::outcome::RootOutcome;
+use super::profile_command::ProfileCommand;
 use crate::kinds::bucket::{self, BucketRecord, BucketState};
 use crate::kinds::cluster::{self, ClusterRecord};
 use crate::kinds::group::{self, GroupRecord};
@@ -69,6 +70,7 @@ pub(super) fn create(
         versioning: Versioning::Off,
         quota: None,
         lifecycle: None,
+        allowed: Vec::new(),
     };
     let key = bucket::ser_key(record.bucket);
     apply
@@ -262,19 +264,54 @@ pub(super) fn set_profile(apply: &mut Apply<'_>, name: &BucketName, profile: Pro
     if record.profile == profile {
         return Ok(Ok(RootOutcome::Bucket(record)));
     }
-    let cluster: Option<ClusterRecord> = load(apply.kv, Table::Meta, cluster::KEY)?;
-    let cluster = cluster.expect("commands run in a cluster only");
-    if let Err(refusal) = choose_profile(apply.kv, &cluster, Some(profile))? {
+    if let Some(refusal) = cannot_be_kept(apply.kv, profile)? {
         return Ok(Err(refusal));
-    }
-    for width in [profile.width(), profile.as_copies().width()] {
-        let pool = pool_of(width);
-        if apply.kv.get(Table::Pools, &pool::ser_key(pool))?.is_none() {
-            return Ok(Err(Refusal::PoolUnknown { pool }));
-        }
     }
     record.profile = profile;
     Ok(Ok(change(apply, record)?))
+}
+
+/// Lets writes ask for a profile, under what holds for that of a bucket; or not any more.
+pub(super) fn allow(apply: &mut Apply<'_>, command: &ProfileCommand) -> Ran {
+    let (ProfileCommand::Allow { name, profile } | ProfileCommand::Withdraw { name, profile }) =
+        command;
+    let mut record = match open(apply.kv, name)? {
+        Ok(record) => record,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let place = record.allowed.binary_search(profile);
+    match (command, place) {
+        (ProfileCommand::Withdraw { .. }, Ok(at)) => {
+            record.allowed.remove(at);
+        }
+        (ProfileCommand::Allow { .. }, Err(at)) => {
+            if record.allowed.len() >= ALLOWED_PROFILES_MAX {
+                return Ok(Err(Refusal::TooManyProfiles));
+            }
+            if let Some(refusal) = cannot_be_kept(apply.kv, *profile)? {
+                return Ok(Err(refusal));
+            }
+            record.allowed.insert(at, *profile);
+        }
+        _ => return Ok(Ok(RootOutcome::Bucket(record))),
+    }
+    Ok(Ok(change(apply, record)?))
+}
+
+/// Why a bucket that is there cannot have a profile, now: it lacks places, votes or a pool.
+fn cannot_be_kept(kv: &dyn KvRead, profile: Profile) -> Result<Option<Refusal>, StateError> {
+    let cluster: Option<ClusterRecord> = load(kv, Table::Meta, cluster::KEY)?;
+    let cluster = cluster.expect("commands run in a cluster only");
+    if let Err(refusal) = choose_profile(kv, &cluster, Some(profile))? {
+        return Ok(Some(refusal));
+    }
+    for width in [profile.width(), profile.as_copies().width()] {
+        let pool = pool_of(width);
+        if kv.get(Table::Pools, &pool::ser_key(pool))?.is_none() {
+            return Ok(Some(Refusal::PoolUnknown { pool }));
+        }
+    }
+    Ok(None)
 }
 
 /// Why a node may not be emptied: what stays is too few for a bucket. `narrower` says that narrower

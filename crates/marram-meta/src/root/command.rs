@@ -5,14 +5,16 @@ use marram_types::codec::{DecodeError, Reader, Writer};
 use marram_types::{BucketId, BucketName, DriveId, NodeId, PoolId, Profile, ReplicaId};
 
 use super::absence_command;
+use super::drain::{self, DrainCommand};
 use super::drive_command::{self, DriveCommand};
 use super::ending_command::{self, EndingCommand};
 use super::key_command::{self, KeyCommand};
+use super::profile_command::{self, ProfileCommand};
 use super::quota_command::{self, QuotaCommand};
 use crate::envelope::{
-    AWAY_DRAINING_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION_OLDEST, Command,
-    DRAIN_NARROWER_SINCE, KEY_REMOVALS_SINCE, LIFECYCLE_SINCE, NARROW_SINCE, QUOTA_SINCE,
-    VERSIONING_SINCE, WORK_PAUSES_SINCE,
+    AWAY_DRAINING_SINCE, BACKUP_NOTES_SINCE, BUCKET_ENDINGS_SINCE, COMMAND_VERSION_OLDEST, Command,
+    DRAIN_NARROWER_SINCE, DRAINS_SINCE, KEY_REMOVALS_SINCE, LIFECYCLE_SINCE, NARROW_SINCE,
+    OWN_PROFILES_SINCE, QUOTA_SINCE, RETURNS_SINCE, VERSIONING_SINCE, WORK_PAUSES_SINCE,
 };
 use crate::kinds::absence::Pause;
 use crate::kinds::access_key::AccessKeyRecord;
@@ -22,8 +24,9 @@ use crate::kinds::drive::DriveDuty;
 use crate::kinds::group::GroupRecord;
 use crate::kinds::lifecycle::Lifecycle;
 use crate::kinds::node::{NodeDuty, get_fingerprint};
+use crate::kinds::upkeep::BackupNote;
 use crate::kinds::versioning::Versioning;
-use crate::root::identity::command::IdentityCommand;
+use crate::root::identity::command::{IdentityCommand, Newcomer};
 use crate::stored::{Stored, get_profile, put_profile};
 
 /// A drive that a joining node brings.
@@ -281,8 +284,12 @@ pub enum RootCommand {
         /// Milliseconds since 1970.
         until_ms: u64,
     },
+    /// There is a whole backup of the metadata. An older one than the one that is known changes nothing.
+    NoteBackup(BackupNote),
     /// Single drives, and work on them.
     Drives(DriveCommand),
+    /// Drains that are decided by what leaves already.
+    Drain(DrainCommand),
     /// Access keys.
     Keys(KeyCommand),
     /// Says by which rules what a bucket holds goes by itself, pending until every object group knows them.
@@ -296,6 +303,8 @@ pub enum RootCommand {
     Quota(QuotaCommand),
     /// The end of a bucket's deletion.
     Ending(EndingCommand),
+    /// Profiles that writes to a bucket may ask for.
+    Profiles(ProfileCommand),
     /// Gives a bucket another profile, pending until every object group knows it; its versions are
     /// encoded anew in the background.
     SetBucketProfile {
@@ -374,7 +383,14 @@ impl Command for RootCommand {
             }) => AWAY_DRAINING_SINCE,
             Self::Quota(_) => QUOTA_SINCE,
             Self::Ending(_) => BUCKET_ENDINGS_SINCE,
+            Self::NoteBackup(_) => BACKUP_NOTES_SINCE,
+            Self::Profiles(_) => OWN_PROFILES_SINCE,
+            Self::Identity(IdentityCommand::Redeem {
+                newcomer: Newcomer::Returning { .. },
+                ..
+            }) => RETURNS_SINCE,
             Self::DrainNarrower { .. } => DRAIN_NARROWER_SINCE,
+            Self::Drain(_) => DRAINS_SINCE,
             Self::Keys(KeyCommand::Remove { .. }) => KEY_REMOVALS_SINCE,
             Self::SetLifecycle { .. } => LIFECYCLE_SINCE,
             _ => COMMAND_VERSION_OLDEST,
@@ -400,7 +416,7 @@ impl Command for RootCommand {
 }
 
 /// Tags are below 128 here and above in object groups, so that a command that strays into the wrong
-/// kind of group is recognised.
+/// kind of group is recognised; but for 132, which no command of object groups has.
 impl Stored for RootCommand {
     fn encode(&self, out: &mut Writer) {
         match self {
@@ -448,10 +464,12 @@ impl Stored for RootCommand {
             }
             Self::UpdateGroup(group) => group.encode(out.u8(14)),
             Self::Drives(command) => command.encode(out),
+            Self::Drain(command) => command.encode(out),
             Self::Identity(command) => command.encode(out),
             Self::Keys(command) => command.encode(out),
             Self::Quota(command) => command.encode(out),
             Self::Ending(command) => command.encode(out),
+            Self::Profiles(command) => command.encode(out),
             Self::SetLifecycle { name, lifecycle } => {
                 lifecycle.encode(out.u8(108).str(name.as_str()));
             }
@@ -502,6 +520,7 @@ impl Stored for RootCommand {
             tag if drive_command::TAGS.contains(&tag) => {
                 Self::Drives(DriveCommand::decode(tag, from)?)
             }
+            tag if drain::TAGS.contains(&tag) => Self::Drain(DrainCommand::decode(tag, from)?),
             tag if key_command::TAGS.contains(&tag) || tag == key_command::TAG_REMOVE => {
                 Self::Keys(KeyCommand::decode(tag, from)?)
             }
@@ -515,6 +534,7 @@ impl Stored for RootCommand {
             tag if ending_command::TAGS.contains(&tag) => {
                 Self::Ending(EndingCommand::decode(tag, from)?)
             }
+            profile_command::TAG => Self::Profiles(ProfileCommand::decode(from)?),
             122 => Self::DrainNarrower {
                 node: NodeId(from.varint()?),
                 from: NodeDuty::from_byte(from.u8()?)?,
@@ -562,6 +582,7 @@ fn encode_layout(out: &mut Writer, command: &RootCommand) {
         RootCommand::HoldLayout { until_ms } => {
             out.u8(52).varint(*until_ms);
         }
+        RootCommand::NoteBackup(backup) => backup.encode(out.u8(126)),
         RootCommand::SetBucketProfile { name, profile } => {
             put_profile(out.u8(40).str(name.as_str()), *profile);
         }
@@ -624,6 +645,7 @@ fn decode_layout(tag: u8, from: &mut Reader<'_>) -> Result<RootCommand, DecodeEr
         52 => RootCommand::HoldLayout {
             until_ms: from.varint()?,
         },
+        126 => RootCommand::NoteBackup(BackupNote::decode(from)?),
         18..=20 => {
             let pool = PoolId(from.u16_be()?);
             let pgs = from.list(|from| Ok((from.u16_be()?, from.varint()?)))?;

@@ -12,7 +12,7 @@ use super::nodes::{all_nodes, member};
 use super::outcome::RootOutcome;
 use crate::kinds::drive::{DriveDuty, DriveRecord};
 use crate::kinds::node::{self, NodeRecord, NodeState};
-use crate::kinds::upkeep::{self, UpkeepRecord};
+use crate::kinds::upkeep::{self, BackupNote, UpkeepRecord};
 use crate::kv::{KvRead, Table};
 use crate::refusal::{DriveRefusal, Malformed};
 use crate::requests::Apply;
@@ -32,13 +32,22 @@ pub(super) fn run(apply: &mut Apply<'_>, command: &DriveCommand) -> Ran {
             Ok(())
         }),
         DriveCommand::SetPaused { work, paused } => {
-            let held: Option<UpkeepRecord> = load(apply.kv, Table::Meta, upkeep::KEY)?;
-            let mut record = held.unwrap_or_default();
-            record.set(work, paused, apply.now_ms());
-            store(apply.kv, Table::Meta, upkeep::KEY, &record)?;
-            Ok(Ok(RootOutcome::Done))
+            edit_upkeep(apply, |record, now_ms| record.set(work, paused, now_ms))
         }
     }
+}
+
+/// Remembers that there is a backup of the metadata.
+pub(super) fn note_backup(apply: &mut Apply<'_>, backup: BackupNote) -> Ran {
+    edit_upkeep(apply, |record, now_ms| record.note_backup(backup, now_ms))
+}
+
+fn edit_upkeep(apply: &mut Apply<'_>, edit: impl FnOnce(&mut UpkeepRecord, u64)) -> Ran {
+    let held: Option<UpkeepRecord> = load(apply.kv, Table::Meta, upkeep::KEY)?;
+    let mut record = held.unwrap_or_default();
+    edit(&mut record, apply.now_ms());
+    store(apply.kv, Table::Meta, upkeep::KEY, &record)?;
+    Ok(Ok(RootOutcome::Done))
 }
 
 fn add(apply: &mut Apply<'_>, node: NodeId, label: u128, capacity: u64) -> Ran {
@@ -91,6 +100,11 @@ fn change(
     }
     store(apply.kv, Table::Nodes, &node::ser_key(record.node), &record)?;
     Ok(Ok(RootOutcome::Done))
+}
+
+/// Has a drive give up what it has.
+pub(super) fn drain(apply: &mut Apply<'_>, drive: DriveId) -> Ran {
+    set_duty(apply, drive, DriveDuty::Draining)
 }
 
 fn set_duty(apply: &mut Apply<'_>, drive: DriveId, duty: DriveDuty) -> Ran {

@@ -18,9 +18,22 @@ use crate::refusal::{IdentityRefusal, Malformed, Refusal};
 use crate::requests::Apply;
 use crate::stored::{StateError, Stored, load, store};
 
+/// Which ids a node gets when it is admitted.
+pub(super) enum NodeIds {
+    /// Ids that nobody had.
+    Fresh,
+    /// Those that it brings, its drives' in the order of the description: checked by the caller.
+    Kept(NodeId, Vec<DriveId>),
+}
+
 /// Admits a node. Its key is who it is: the same key again is the same node (a retry, or a node
 /// that lost the answer), with new addresses perhaps.
-pub(super) fn add(apply: &mut Apply<'_>, mut join: NodeJoin) -> Ran {
+pub(super) fn add(apply: &mut Apply<'_>, join: NodeJoin) -> Ran {
+    admit(apply, join, NodeIds::Fresh)
+}
+
+/// Admits a node under these ids; a member keeps its own.
+pub(super) fn admit(apply: &mut Apply<'_>, mut join: NodeJoin, ids: NodeIds) -> Ran {
     if !drives_fit(&join.drives) {
         return Ok(Err(Malformed::Drives.into()));
     }
@@ -35,14 +48,18 @@ pub(super) fn add(apply: &mut Apply<'_>, mut join: NodeJoin) -> Ran {
         let node = node::deser_id(&known).map_err(StateError::corrupt(Table::NodeKeys))?;
         return readmit(apply, node, join);
     }
+    let (node, drives) = match ids {
+        NodeIds::Fresh => (NodeId(apply.index), fresh_drives(apply.index, &join.drives)),
+        NodeIds::Kept(node, drives) => (node, drives),
+    };
     let record = NodeRecord {
-        node: NodeId(apply.index),
+        node,
         name: join.name,
         mesh_addr: join.mesh_addr,
         api_addr: join.api_addr,
         public_key: join.public_key,
         zone: join.zone,
-        drives: drive_records(apply.index, &join.drives),
+        drives: drive_records(&drives, &join.drives),
         replica: None,
         replicas_past: Vec::new(),
         state: NodeState::Active,
@@ -96,12 +113,16 @@ fn drives_fit(drives: &[DriveJoin]) -> bool {
 
 /// One entry admits several drives, so a drive's id is the entry's index with the ordinal in the
 /// low byte: as unique as the index, and never reused (rules.md 1).
-fn drive_records(index: u64, drives: &[DriveJoin]) -> Vec<DriveRecord> {
-    let record = |join: &DriveJoin| {
-        let drive = DriveId(index << 8 | u64::from(join.ordinal));
-        DriveRecord::new(drive, join.ordinal, join.capacity)
+fn fresh_drives(index: u64, drives: &[DriveJoin]) -> Vec<DriveId> {
+    let id = |join: &DriveJoin| DriveId(index << 8 | u64::from(join.ordinal));
+    drives.iter().map(id).collect()
+}
+
+fn drive_records(ids: &[DriveId], drives: &[DriveJoin]) -> Vec<DriveRecord> {
+    let record = |(drive, join): (&DriveId, &DriveJoin)| {
+        DriveRecord::new(*drive, join.ordinal, join.capacity)
     };
-    let mut records: Vec<_> = drives.iter().map(record).collect();
+    let mut records: Vec<_> = ids.iter().zip(drives).map(record).collect();
     records.sort_unstable_by_key(|drive| drive.ordinal);
     records
 }

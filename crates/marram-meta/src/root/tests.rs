@@ -1,6 +1,7 @@
 //! The root group's rules, one test each.
 
 mod absence;
+mod drains;
 mod drives;
 mod duties;
 mod identity;
@@ -15,11 +16,13 @@ use marram_types::{
     BucketName, ClusterId, DriveId, GroupId, NodeId, PoolId, Profile, ReplicaId, RequestId,
 };
 
+use marram_types::caps::ALLOWED_PROFILES_MAX;
+
 use crate::testing::profile;
 use crate::{
     AccessKeyRecord, ApplyError, BucketRecord, BucketState, COMMAND_VERSION, ClusterRecord,
     ClusterView, DriveJoin, EndingCommand, Envelope, FOUNDER, GroupRecord, Malformed, MemKv,
-    NodeJoin, Refusal, RootCommand, RootOutcome, apply_root, stamp, view,
+    NodeJoin, ProfileCommand, Refusal, RootCommand, RootOutcome, apply_root, stamp, view,
 };
 
 struct Root {
@@ -483,4 +486,72 @@ fn a_new_profile_is_a_higher_epoch_on_its_way_to_every_group() {
     root.bucket(&RootCommand::DeleteBucket { name });
     let bucket = made.bucket;
     assert_eq!(root.refused(&set("2+1")), Refusal::BucketSealed { bucket });
+}
+
+#[test]
+fn profiles_that_writes_may_ask_for_are_held_to_what_the_buckets_own_is() {
+    let mut root = Root::ready(6, 5);
+    let made = root.bucket(&create("photos", Some(profile("2+1"))));
+    let allow = |wanted: &str| {
+        RootCommand::Profiles(ProfileCommand::Allow {
+            name: made.name.clone(),
+            profile: profile(wanted),
+        })
+    };
+    let withdraw = |wanted: &str| {
+        RootCommand::Profiles(ProfileCommand::Withdraw {
+            name: made.name.clone(),
+            profile: profile(wanted),
+        })
+    };
+    let pool = PoolId(6);
+    assert_eq!(root.refused(&allow("4+2")), Refusal::PoolUnknown { pool });
+    for width in 2..=6_u8 {
+        root.run(&RootCommand::CreatePool(PoolTable {
+            width,
+            epoch: 1,
+            rows: vec![PgRow::stable(
+                1,
+                (1..=u64::from(width)).map(DriveId).collect(),
+            )],
+            domains: Spread::default(),
+        }));
+    }
+    let (width, nodes) = (7, 6);
+    let wide = root.refused(&allow("5+2"));
+    assert_eq!(wide, Refusal::ProfileNeedsNodes { width, nodes });
+    let deep = root.refused(&allow("2+3"));
+    assert!(matches!(deep, Refusal::TooFewVoters { .. }), "{deep:?}");
+    let changed = root.bucket(&allow("4+2"));
+    assert_eq!(changed.state, BucketState::Creating, "still on its way");
+    assert_eq!((changed.epoch, changed.profile), (2, profile("2+1")));
+    assert_eq!(changed.allowed, [profile("4+2")]);
+    assert_eq!(root.bucket(&allow("4+2")), changed, "again");
+
+    // Nodes must stay for the widest of them; the pools that they use survive as little as the least of them.
+    let view = root.view();
+    let node = *view.nodes.keys().next().unwrap();
+    let lacks = Refusal::LeavesTooFew {
+        left: 5,
+        bucket: made.name.clone(),
+        profile: profile("4+2"),
+    };
+    assert_eq!(view.leaves_too_few(node, false), Some(lacks));
+    assert_eq!(view.leaves_too_few(node, true), None);
+    assert_eq!(
+        (view.pool_parity(pool), view.pool_losses(pool)),
+        (Some(2), 2)
+    );
+    let kept = root.bucket(&allow("1+2"));
+    assert_eq!(kept.allowed, [profile("1+2"), profile("4+2")]);
+
+    for more in ["3+1", "3+2"] {
+        root.bucket(&allow(more));
+    }
+    assert_eq!(root.refused(&allow("2+2")), Refusal::TooManyProfiles);
+    let fewer = root.bucket(&withdraw("4+2"));
+    assert_eq!(fewer.allowed.len(), ALLOWED_PROFILES_MAX - 1);
+    assert_eq!(root.bucket(&withdraw("4+2")), fewer, "again");
+    assert_eq!(root.view().leaves_too_few(node, false), None);
+    root.bucket(&allow("2+2"));
 }

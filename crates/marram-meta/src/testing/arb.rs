@@ -202,7 +202,13 @@ pub(crate) fn part_row() -> impl Strategy<Value = PartRow> {
 pub(crate) fn upload_row() -> impl Strategy<Value = UploadRow> {
     (
         (any::<[u64; 2]>(), text(), metadata()),
-        (profile(), any::<bool>(), part_totals(), metadata()),
+        (
+            profile(),
+            any::<bool>(),
+            part_totals(),
+            metadata(),
+            option::of(profile()),
+        ),
     )
         .prop_map(|((n, content_type, metadata), rest)| UploadRow {
             created_ms: n[0],
@@ -213,7 +219,8 @@ pub(crate) fn upload_row() -> impl Strategy<Value = UploadRow> {
             mixed: rest.1,
             totals: rest.2,
             tags: rest.3,
-            counted: n[0] % 2 == 0 || n[1] % 3 == 0,
+            counted: n[0] % 2 == 0 || n[1] % 3 == 0 || rest.4.is_some(),
+            own: rest.4,
             stream: (n[1] % 3 == 0).then_some(StreamState {
                 epoch: n[0],
                 crc64: n[1],
@@ -251,6 +258,7 @@ pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
             any::<[bool; 4]>(),
             metadata(),
             option::of(any::<u64>()),
+            option::of(profile()),
         ),
     )
         .prop_map(|(numbers, texts, rest)| VersionRow {
@@ -266,6 +274,7 @@ pub(crate) fn version_row() -> impl Strategy<Value = VersionRow> {
             tags: rest.3,
             body: rest.0,
             nominal: rest.1,
+            own: rest.5,
             narrowed: rest.2[0],
             under_protected: rest.2[1],
             off_profile: rest.2[2],
@@ -300,9 +309,9 @@ pub(crate) fn new_version() -> impl Strategy<Value = NewVersion> {
         (any::<u128>(), any::<u64>(), any::<u64>()),
         (text(), text(), metadata(), metadata()),
         body,
-        option::of(any::<u64>()),
+        (option::of(any::<u64>()), option::of(profile())),
     )
-        .prop_map(|(numbers, texts, body, asked)| NewVersion {
+        .prop_map(|(numbers, texts, body, (asked, own))| NewVersion {
             version: VersionId(numbers.0),
             size: numbers.1,
             crc64: numbers.2,
@@ -312,6 +321,7 @@ pub(crate) fn new_version() -> impl Strategy<Value = NewVersion> {
             tags: texts.3,
             body,
             asked,
+            own,
         })
 }
 
@@ -337,23 +347,24 @@ pub(crate) fn bucket() -> impl Strategy<Value = BucketRecord> {
             versioning(),
             option::of(quota()),
             option::of(lifecycle()),
+            vec(profile(), 0..4),
         ),
     )
-        .prop_map(
-            |(bucket, name, epoch, state, profile, (created_ms, versioning, quota, lifecycle))| {
-                BucketRecord {
-                    bucket: BucketId(bucket),
-                    name,
-                    epoch,
-                    state,
-                    profile,
-                    created_ms,
-                    versioning,
-                    quota,
-                    lifecycle: lifecycle.map(std::sync::Arc::new),
-                }
-            },
-        )
+        .prop_map(|(bucket, name, epoch, state, profile, rest)| {
+            let (created_ms, versioning, quota, lifecycle, allowed) = rest;
+            BucketRecord {
+                bucket: BucketId(bucket),
+                name,
+                epoch,
+                state,
+                profile,
+                created_ms,
+                versioning,
+                quota,
+                lifecycle: lifecycle.map(std::sync::Arc::new),
+                allowed,
+            }
+        })
 }
 
 pub(crate) fn quota() -> impl Strategy<Value = Quota> {

@@ -306,6 +306,35 @@ pub const MOVED_BYTES: Family = Family {
     help: "Bytes that moves and repairs have written since the leader of the root group began to \
            lead; all processes say the same",
 };
+/// How old the way back is.
+pub const BACKUP_MADE: Family = Family {
+    name: "marram_cluster_last_backup_made_seconds",
+    kind: Kind::Gauge,
+    unit: Unit::Seconds,
+    labels: &[],
+    from: From::All,
+    help: "When the newest backup of the metadata that the cluster was told of was begun, in seconds since 1970; 0 before \
+           the first. All processes say the same",
+};
+/// For how long it is one.
+pub const BACKUP_KEPT: Family = Family {
+    name: "marram_cluster_last_backup_kept_until_seconds",
+    kind: Kind::Gauge,
+    unit: Unit::Seconds,
+    labels: &[],
+    from: From::All,
+    help: "Until when everything that this backup names is kept on the drives, in seconds since 1970; 0 before the first: \
+           what was replaced or deleted since cannot be brought back by it later",
+};
+/// Its size.
+pub const BACKUP_SIZE: Family = Family {
+    name: "marram_cluster_last_backup_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    labels: &[],
+    from: From::All,
+    help: "Size of this backup; 0 before the first",
+};
 /// Garbage that waits.
 pub const GROUP_GARBAGE: Family = Family {
     name: "marram_group_garbage_extents",
@@ -368,6 +397,9 @@ pub(super) const CLUSTER: &[&Family] = &[
     &MOVES_TO_GO,
     &SLOTS_UNPLACED,
     &MOVED_BYTES,
+    &BACKUP_MADE,
+    &BACKUP_KEPT,
+    &BACKUP_SIZE,
     &GROUP_GARBAGE,
     &GROUP_GARBAGE_SIZE,
     &GROUP_GARBAGE_AGE,

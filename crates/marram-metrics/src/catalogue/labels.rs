@@ -116,6 +116,12 @@ pub(super) const NODE: Label = Label {
     most: 1_000,
     help: "the node's id, as `marram admin status` shows it",
 };
+pub(super) const AUTHORITY: Label = Label {
+    name: "authority",
+    // One, and its successor while it is replaced.
+    most: 2,
+    help: "the first 16 digits of the CA's fingerprint, as `marram admin ca status` shows it",
+};
 pub(super) const MESH_METHOD: Label = Label {
     name: "method",
     most: 64,

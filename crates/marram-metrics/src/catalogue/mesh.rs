@@ -1,6 +1,6 @@
 //! Connections between the processes of the cluster, and the certificates that they show.
 
-use super::labels::{CLASS, HANDSHAKE_FAILURE, MESH_METHOD, MESH_RESULT, NODE, SIDE};
+use super::labels::{AUTHORITY, CLASS, HANDSHAKE_FAILURE, MESH_METHOD, MESH_RESULT, NODE, SIDE};
 use super::{Family, From, Kind, Label, Unit};
 
 /// From a request on loopback to what is waited for at most.
@@ -116,6 +116,15 @@ pub const MESH_CERTIFICATE: Family = family(
     "When the certificate that this process shows its peers expires, in seconds since 1970; it is \
      renewed at half of its lifetime",
 );
+/// Those of the CAs.
+pub const MESH_AUTHORITY: Family = family(
+    "marram_mesh_authority_not_after_seconds",
+    (Kind::Gauge, Unit::Seconds),
+    &[AUTHORITY],
+    From::All,
+    "When the certificate of a CA that the cluster trusts expires, in seconds since 1970; it is replaced by `marram \
+     admin ca rotate` only. All processes say the same",
+);
 /// The certificate of the API.
 pub const API_CERTIFICATE: Family = family(
     "marram_api_certificate_not_after_seconds",
@@ -137,5 +146,6 @@ pub(super) const MESH: &[&Family] = &[
     &MESH_CONNECTIONS,
     &MESH_HANDSHAKES_FAILED,
     &MESH_CERTIFICATE,
+    &MESH_AUTHORITY,
     &API_CERTIFICATE,
 ];

@@ -109,11 +109,15 @@ pub(crate) async fn look(
         let listed = listed.map_err(ReconcileError::cluster("list its buckets"))?;
         for bucket in listed {
             // A profile that this release cannot read is held against nothing; the cluster itself refuses.
-            if let Ok(profile) = bucket.profile.parse::<marram_types::Profile>() {
+            let all = std::iter::once(&bucket.profile).chain(&bucket.allowed_profiles);
+            let widest = all
+                .filter_map(|profile| profile.parse::<marram_types::Profile>().ok())
+                .max_by_key(|profile| profile.width());
+            if let Some(profile) = widest {
                 buckets.push(BucketNeed {
                     name: bucket.name,
                     nodes: profile.width(),
-                    profile: bucket.profile,
+                    profile: profile.to_string(),
                 });
             }
         }

@@ -109,6 +109,7 @@ fn status(nodes: Vec<NodeStatus>) -> ClusterStatus {
         layout_epoch: 1,
         rebalancing: false,
         gateways: Vec::new(),
+        last_backup: None,
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) fn found(name: &str) -> Found {
             profile: "2+1".to_owned(),
             versioning: Versioning::Off,
             quota: BucketQuota::default(),
+            allowed_profiles: Vec::new(),
         },
         lifecycle: Vec::new(),
         usage: BucketUsage {

@@ -205,6 +205,13 @@ pub struct JoinRequest {
     /// The newest version of commands that the newcomer's release knows; 0 from releases that do not say it.
     #[prost(uint32, tag = "9")]
     pub knows_version: u32,
+    /// Of a storage node that was a member before the cluster began anew from a state that does not know it:
+    /// the node that it is; 0 of any other.
+    #[prost(uint64, tag = "10")]
+    pub returning_node: u64,
+    /// The drives of such a node, in the order of its description.
+    #[prost(uint64, repeated, tag = "11")]
+    pub returning_drives: ::prost::alloc::vec::Vec<u64>,
 }
 /// The newcomer is admitted.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -548,6 +548,9 @@ pub struct CaInfo {
     /// Certificates are issued from it.
     #[prost(bool, tag = "2")]
     pub issues: bool,
+    /// When its certificate expires, in seconds since 1970; 0 where it cannot be read.
+    #[prost(int64, tag = "3")]
+    pub expires_s: i64,
 }
 /// A member's certificate.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1037,6 +1040,30 @@ pub struct SetBucketProfileResponse {
     #[prost(message, optional, tag = "1")]
     pub profile: ::core::option::Option<BucketProfile>,
 }
+/// Lets writes to a bucket ask for a profile, or not any more. What is so already stays so.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AllowBucketProfileRequest {
+    /// The bucket.
+    #[prost(string, tag = "1")]
+    pub bucket: ::prost::alloc::string::String,
+    /// The profile, as k+m.
+    #[prost(string, tag = "2")]
+    pub profile: ::prost::alloc::string::String,
+    /// Let no further write ask for it: objects that have it as their own follow the bucket's profile from
+    /// then on, and are encoded anew in the background.
+    #[prost(bool, tag = "3")]
+    pub withdraw: bool,
+    /// The same on every attempt at this call.
+    #[prost(message, optional, tag = "4")]
+    pub request_id: ::core::option::Option<RequestId>,
+}
+/// Every metadata group knows it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AllowBucketProfileResponse {
+    /// The bucket's profiles, and how far its objects are.
+    #[prost(message, optional, tag = "1")]
+    pub profile: ::core::option::Option<BucketProfile>,
+}
 /// Asks how far a bucket's objects follow its profile.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetBucketProfileRequest {
@@ -1063,13 +1090,16 @@ pub struct BucketProfile {
     /// The versions of its objects, current or not.
     #[prost(uint64, tag = "3")]
     pub versions: u64,
-    /// Those of them that have a part with another profile, as far as they have been looked at: they
-    /// are encoded anew in the background.
+    /// Those of them that have a part with another profile than they should, the bucket's or their own, as
+    /// far as they have been looked at: they are encoded anew in the background.
     #[prost(uint64, tag = "4")]
     pub versions_to_go: u64,
     /// Metadata groups that have yet to look at all of the bucket's objects.
     #[prost(uint32, tag = "5")]
     pub groups_looking: u32,
+    /// Further profiles that a write may ask for.
+    #[prost(string, repeated, tag = "6")]
+    pub allowed_profiles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Asks how far the scrubs are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1766,6 +1796,39 @@ pub struct EndBackupResponse {
     #[prost(bool, tag = "1")]
     pub unchanged: bool,
 }
+/// A whole backup of the metadata.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupNote {
+    /// When it was begun, in milliseconds since 1970: it holds what was committed before.
+    #[prost(uint64, tag = "1")]
+    pub made_ms: u64,
+    /// Until when everything that it names is kept on the drives, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub kept_until_ms: u64,
+    /// Its size in bytes.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// Index of the last decision of the root group in it.
+    #[prost(uint64, tag = "4")]
+    pub root_index: u64,
+}
+/// Says of a backup that it was read through and is kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordBackupRequest {
+    /// The cluster that it is of, 32 hexadecimal digits, as BeginBackup named it.
+    #[prost(string, tag = "1")]
+    pub cluster_id: ::prost::alloc::string::String,
+    /// The backup.
+    #[prost(message, optional, tag = "2")]
+    pub backup: ::core::option::Option<BackupNote>,
+}
+/// What is remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordBackupResponse {
+    /// The newest backup that the cluster was told of.
+    #[prost(message, optional, tag = "1")]
+    pub last_backup: ::core::option::Option<BackupNote>,
+}
 /// Lets go of everything that is kept for backups.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseBackupsRequest {}
@@ -1988,6 +2051,9 @@ pub struct GetClusterStatusResponse {
     /// Gateways without drives that nodes have heard within the last minute, by name.
     #[prost(message, repeated, tag = "57")]
     pub gateways: ::prost::alloc::vec::Vec<GatewayStatus>,
+    /// The newest backup of the metadata that the cluster was told of; absent before the first.
+    #[prost(message, optional, tag = "60")]
+    pub last_backup: ::core::option::Option<BackupNote>,
 }
 /// A gateway without drives, by its own word.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2651,6 +2717,32 @@ pub mod admin_service_client {
                 .insert(GrpcMethod::new("marram.v1.AdminService", "SetBucketProfile"));
             self.inner.unary(req, path, codec).await
         }
+        /// Lets writes to a bucket ask for a profile beside the bucket's own, at most 4 of them; or not any more.
+        /// The cluster must have the nodes and the votes for it, as for the bucket's own.
+        pub async fn allow_bucket_profile(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AllowBucketProfileRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AllowBucketProfileResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/AllowBucketProfile",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "AllowBucketProfile"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Says how far a bucket's objects follow its profile.
         pub async fn get_bucket_profile(
             &mut self,
@@ -2749,6 +2841,32 @@ pub mod admin_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("marram.v1.AdminService", "EndBackup"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Tells the cluster that a backup of it is whole and kept somewhere, so that it can say how old its newest one is.
+        /// Again, or after a newer one, changes nothing.
+        pub async fn record_backup(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RecordBackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RecordBackupResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/marram.v1.AdminService/RecordBackup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("marram.v1.AdminService", "RecordBackup"));
             self.inner.unary(req, path, codec).await
         }
         /// Lets go of what is kept on the drives for backups.
@@ -3602,6 +3720,15 @@ pub mod admin_service_server {
             tonic::Response<super::SetBucketProfileResponse>,
             tonic::Status,
         >;
+        /// Lets writes to a bucket ask for a profile beside the bucket's own, at most 4 of them; or not any more.
+        /// The cluster must have the nodes and the votes for it, as for the bucket's own.
+        async fn allow_bucket_profile(
+            &self,
+            request: tonic::Request<super::AllowBucketProfileRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AllowBucketProfileResponse>,
+            tonic::Status,
+        >;
         /// Says how far a bucket's objects follow its profile.
         async fn get_bucket_profile(
             &self,
@@ -3632,6 +3759,15 @@ pub mod admin_service_server {
             request: tonic::Request<super::EndBackupRequest>,
         ) -> std::result::Result<
             tonic::Response<super::EndBackupResponse>,
+            tonic::Status,
+        >;
+        /// Tells the cluster that a backup of it is whole and kept somewhere, so that it can say how old its newest one is.
+        /// Again, or after a newer one, changes nothing.
+        async fn record_backup(
+            &self,
+            request: tonic::Request<super::RecordBackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RecordBackupResponse>,
             tonic::Status,
         >;
         /// Lets go of what is kept on the drives for backups.
@@ -4252,6 +4388,52 @@ pub mod admin_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/marram.v1.AdminService/AllowBucketProfile" => {
+                    #[allow(non_camel_case_types)]
+                    struct AllowBucketProfileSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::AllowBucketProfileRequest>
+                    for AllowBucketProfileSvc<T> {
+                        type Response = super::AllowBucketProfileResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AllowBucketProfileRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::allow_bucket_profile(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AllowBucketProfileSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/marram.v1.AdminService/GetBucketProfile" => {
                     #[allow(non_camel_case_types)]
                     struct GetBucketProfileSvc<T: AdminService>(pub Arc<T>);
@@ -4418,6 +4600,51 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EndBackupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/marram.v1.AdminService/RecordBackup" => {
+                    #[allow(non_camel_case_types)]
+                    struct RecordBackupSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::RecordBackupRequest>
+                    for RecordBackupSvc<T> {
+                        type Response = super::RecordBackupResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RecordBackupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::record_backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RecordBackupSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -6240,6 +6467,9 @@ pub struct Bucket {
     /// What it may hold; absent: anything.
     #[prost(message, optional, tag = "5")]
     pub quota: ::core::option::Option<Quota>,
+    /// Further erasure profiles that a write may ask for, at most 4.
+    #[prost(string, repeated, tag = "6")]
+    pub allowed_profiles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Asks for a new bucket.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8377,7 +8607,7 @@ pub struct ObjectInfo {
     /// How its bytes are kept: "inline", or the profiles as written, for example "4+2" or "1+2".
     #[prost(string, repeated, tag = "10")]
     pub profiles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// True while it survives fewer losses than its bucket's profile promises.
+    /// True while it survives fewer losses than its bucket's profile promises, or its own.
     #[prost(bool, tag = "11")]
     pub under_protected: bool,
     /// Its tags.
@@ -8386,6 +8616,10 @@ pub struct ObjectInfo {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// The profile that its writer asked for and that it keeps whatever the bucket's becomes; empty where it
+    /// follows the bucket. What it has at this moment tells `profiles`.
+    #[prost(string, tag = "13")]
+    pub own_profile: ::prost::alloc::string::String,
 }
 /// One message of a PutObject stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -8455,6 +8689,11 @@ pub struct PutObjectHeader {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// The erasure profile that the object shall have, for example "8+4"; empty: that of the bucket. The
+    /// bucket must allow it (AdminService.AllowBucketProfile): another one is INVALID_ARGUMENT
+    /// (INVALID_PROFILE).
+    #[prost(string, tag = "11")]
+    pub profile: ::prost::alloc::string::String,
 }
 /// The end of the bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8762,7 +9001,7 @@ pub struct CopyObjectRequest {
     /// What must hold of the source.
     #[prost(message, optional, tag = "3")]
     pub source_conditions: ::core::option::Option<ReadConditions>,
-    /// The target's bucket, whose profile it gets.
+    /// The target's bucket, whose profile it gets unless `profile` says another.
     #[prost(string, tag = "4")]
     pub bucket: ::prost::alloc::string::String,
     /// The target's key; the source's own key of the same bucket too.
@@ -8783,6 +9022,9 @@ pub struct CopyObjectRequest {
     /// The tags that the target gets in place of the source's; those are kept where absent.
     #[prost(message, optional, tag = "10")]
     pub replace_tags: ::core::option::Option<ObjectTags>,
+    /// The erasure profile of the target, as in PutObject; that of the source is not kept.
+    #[prost(string, tag = "11")]
+    pub profile: ::prost::alloc::string::String,
 }
 /// What is known of an object beside its bytes.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -9103,9 +9345,10 @@ pub mod object_service_client {
         /// The answer comes when every shard is durable and the version is committed; until then
         /// nothing of it can be seen, and a call that breaks off leaves nothing behind.
         ///
-        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_TOO_LARGE,
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_TOO_LARGE,
         /// SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, DRIVES_FULL,
-        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
+        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN,
+        /// VERSION_GATE_CLOSED.
         pub async fn put_object(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::PutObjectRequest>,
@@ -9318,10 +9561,10 @@ pub mod object_service_client {
         /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED). The same call
         /// with the same request id is answered with what the first attempt wrote, whatever became of source and target.
         ///
-        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
         /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
         /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED,
-        /// OUTCOME_UNKNOWN.
+        /// OUTCOME_UNKNOWN, VERSION_GATE_CLOSED.
         pub async fn copy_object(
             &mut self,
             request: impl tonic::IntoRequest<super::CopyObjectRequest>,
@@ -9543,9 +9786,10 @@ pub mod object_service_server {
         /// The answer comes when every shard is durable and the version is committed; until then
         /// nothing of it can be seen, and a call that breaks off leaves nothing behind.
         ///
-        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_TOO_LARGE,
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_TOO_LARGE,
         /// SIZE_MISMATCH, CHUNK_CHECKSUM_MISMATCH, OBJECT_CHECKSUM_MISMATCH, PRECONDITION_FAILED, DRIVES_FULL,
-        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN.
+        /// NOT_ENOUGH_NODES, UPLOAD_STALLED, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED, OUTCOME_UNKNOWN,
+        /// VERSION_GATE_CLOSED.
         async fn put_object(
             &self,
             request: tonic::Request<tonic::Streaming<super::PutObjectRequest>>,
@@ -9651,10 +9895,10 @@ pub mod object_service_server {
         /// replaced meanwhile is copied as it was, or the call ends with ABORTED (OBJECT_CHANGED). The same call
         /// with the same request id is answered with what the first attempt wrote, whatever became of source and target.
         ///
-        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY, OBJECT_NOT_FOUND,
         /// VERSION_NOT_FOUND, IS_DELETE_MARKER, PRECONDITION_FAILED, NOT_MODIFIED, OBJECT_CHANGED, OBJECT_TOO_LARGE, OBJECT_CHECKSUM_MISMATCH,
         /// DATA_UNAVAILABLE, DRIVES_FULL, NOT_ENOUGH_NODES, UPLOAD_TOO_OLD, METADATA_FULL, QUOTA_EXCEEDED,
-        /// OUTCOME_UNKNOWN.
+        /// OUTCOME_UNKNOWN, VERSION_GATE_CLOSED.
         async fn copy_object(
             &self,
             request: tonic::Request<super::CopyObjectRequest>,
@@ -10517,6 +10761,10 @@ pub struct CreateUploadRequest {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// The erasure profile of the object, as in PutObject. Should the bucket not allow it any more when parts
+    /// come or the upload is completed, the object follows the bucket.
+    #[prost(string, tag = "7")]
+    pub profile: ::prost::alloc::string::String,
 }
 /// The upload that takes parts now.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -10863,8 +11111,8 @@ pub mod upload_service_client {
         }
         /// Begins an upload. The same request id begins one upload, however often it is sent.
         ///
-        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
-        /// OUTCOME_UNKNOWN.
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// OUTCOME_UNKNOWN, VERSION_GATE_CLOSED.
         pub async fn create_upload(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateUploadRequest>,
@@ -11052,8 +11300,8 @@ pub mod upload_service_server {
     pub trait UploadService: std::marker::Send + std::marker::Sync + 'static {
         /// Begins an upload. The same request id begins one upload, however often it is sent.
         ///
-        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
-        /// OUTCOME_UNKNOWN.
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// OUTCOME_UNKNOWN, VERSION_GATE_CLOSED.
         async fn create_upload(
             &self,
             request: tonic::Request<super::CreateUploadRequest>,
@@ -12003,6 +12251,9 @@ pub struct StartWriteRequest {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// The erasure profile of the object, as in CreateUpload.
+    #[prost(string, tag = "7")]
+    pub profile: ::prost::alloc::string::String,
 }
 /// The write that takes bytes now.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -12234,7 +12485,7 @@ pub mod write_service_client {
         }
         /// Begins a write. The same request id begins one write, however often it is sent.
         ///
-        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
         /// VERSION_GATE_CLOSED, OUTCOME_UNKNOWN.
         pub async fn start_write(
             &mut self,
@@ -12370,7 +12621,7 @@ pub mod write_service_server {
     pub trait WriteService: std::marker::Send + std::marker::Sync + 'static {
         /// Begins a write. The same request id begins one write, however often it is sent.
         ///
-        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
+        /// Errors: INVALID_BUCKET_NAME, INVALID_KEY, INVALID_PROFILE, BUCKET_NOT_FOUND, BUCKET_BUSY, METADATA_FULL,
         /// VERSION_GATE_CLOSED, OUTCOME_UNKNOWN.
         async fn start_write(
             &self,

@@ -21,6 +21,10 @@ pub(crate) struct WrittenArgs {
     #[arg(long = "tag", value_parser = parse_pair, value_name = "KEY=VALUE")]
     #[arg(help_heading = "What is written")]
     pub(crate) tags: Vec<(String, String)>,
+    /// The erasure profile of what is written, for example 8+4, in place of its bucket's. The bucket must
+    /// allow it: marram admin bucket allow-profile. A copy does not keep its source's
+    #[arg(long, value_name = "K+M", help_heading = "What is written")]
+    pub(crate) profile: Option<String>,
     /// Have servers compare a checksum before the object can be seen, beside the CRC64/NVME that they
     /// always compare: crc32c, crc64nvme, sha256 or md5, of the file, or with =HEX the one that is known;
     /// may be given several times. An md5 becomes the entity tag; with sha256 or md5 a large file goes in

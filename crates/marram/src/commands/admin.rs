@@ -45,6 +45,9 @@ pub(super) async fn run(context: &Context<'_>, command: AdminCommand) -> Result<
         AdminCommand::Compare => balance::compare(context).await,
         AdminCommand::Uploads(command) => super::uploads::admin(context, command).await,
         AdminCommand::Bucket(BucketCommand::SetProfile(args)) => profile::set(context, args).await,
+        AdminCommand::Bucket(BucketCommand::AllowProfile(args)) => {
+            profile::allow(context, args).await
+        }
         AdminCommand::Bucket(BucketCommand::Profile(args)) => profile::show(context, args).await,
         AdminCommand::Layout(LayoutCommand::Plan(args)) => nodes::plan(context, args).await,
         AdminCommand::Audit(args) => audit::run(context, args).await,

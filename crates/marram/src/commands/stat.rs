@@ -50,6 +50,10 @@ fn bucket(output: &Output, bucket: &BucketInfo, usage: Option<BucketUsage>) -> R
     }
     output.line(&format!("bucket    {}", bucket.name))?;
     output.line(&format!("profile   {}", bucket.profile))?;
+    if !bucket.allowed_profiles.is_empty() {
+        let allowed = bucket.allowed_profiles.join(", ");
+        output.line(&format!("allowed   {}", printable(&allowed)))?;
+    }
     output.line(&format!("created   {} UTC", date(bucket.created_ms)))?;
     output.line(&format!("versions  {}", bucket.versioning))?;
     let Some(usage) = usage else { return Ok(()) };
@@ -75,6 +79,9 @@ fn object(output: &Output, object: &ObjectInfo) -> Result<(), Failure> {
     line("content type", &printable(&object.content_type))?;
     line("crc64nvme", &format!("{:016x}", object.crc64nvme))?;
     line("kept as", &object.profiles.join(", "))?;
+    if let Some(own) = &object.own_profile {
+        line("own profile", &printable(own))?;
+    }
     if object.under_protected {
         let text = "survives fewer losses than its bucket promises, until it is repaired";
         line("protection", text)?;

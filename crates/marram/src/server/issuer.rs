@@ -18,7 +18,7 @@ use marram_meta::{
 };
 use marram_proto::mesh::v1 as wire;
 use marram_raft::Role as RaftRole;
-use marram_types::GroupId;
+use marram_types::{DriveId, GroupId, NodeId};
 use tokio::sync::watch;
 
 use super::lifetime::now_ms;
@@ -84,7 +84,7 @@ impl Issuer {
         let key = fingerprint(&info);
         let newcomer = newcomer(&view, &request, key)?;
         let role = match newcomer {
-            Newcomer::Storage(_) => Role::Node,
+            Newcomer::Storage(_) | Newcomer::Returning { .. } => Role::Node,
             Newcomer::Gateway { .. } => Role::Gateway,
         };
         let authority = self.authority(&view)?;
@@ -281,20 +281,46 @@ fn newcomer(
         return Err(RpcFailure::new(RpcCode::Denied, message));
     }
     if let Some(known) = view.nodes.values().find(|node| node.public_key == key) {
-        refuse_emptied(view, known)?;
+        match request.returning_node {
+            0 => refuse_emptied(view, known)?,
+            _ => refuse_known(view, known)?,
+        }
     }
-    Ok(Newcomer::Storage(join))
+    if request.returning_node == 0 {
+        return Ok(Newcomer::Storage(join));
+    }
+    let drives = request.returning_drives.iter().copied();
+    Ok(Newcomer::Returning {
+        join,
+        node: NodeId(request.returning_node),
+        drives: drives.map(DriveId).collect(),
+    })
+}
+
+/// Whether the node's present replica votes in any group: then it has run.
+fn votes(view: &ClusterView, node: &NodeRecord) -> bool {
+    let votes = |replica| {
+        let mut groups = view.groups.values();
+        groups.any(|group| group.voters.contains(&replica))
+    };
+    node.replica.is_some_and(votes)
+}
+
+/// A node that returns is a member by now and needs no token: it would give up a replica that votes.
+fn refuse_known(view: &ClusterView, node: &NodeRecord) -> Result<(), RpcFailure> {
+    if !votes(view, node) {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "the cluster knows node {} ({}): start it without --adopt-drives",
+        node.node, node.name
+    )))
 }
 
 /// A node that votes somewhere has run, so its drives were named: a node of that key which comes to
 /// join has lost them, and with them every shard that its drive ids stand for (rules.md 1).
 fn refuse_emptied(view: &ClusterView, node: &NodeRecord) -> Result<(), RpcFailure> {
-    let votes = |replica| {
-        view.groups
-            .values()
-            .any(|group| group.voters.contains(&replica))
-    };
-    if !node.replica.is_some_and(votes) {
+    if !votes(view, node) {
         return Ok(());
     }
     Err(refused(format!(

@@ -9,7 +9,7 @@ use marram_maintain::fault_point;
 use marram_mesh::{CallError, Join, RpcCode, StrangerError, call_as_stranger};
 use marram_meta::{AdmittedNode, COMMAND_VERSION, ClusterView, RootOutcome};
 use marram_proto::mesh::v1 as wire;
-use marram_types::{ClusterId, JoinToken};
+use marram_types::{ClusterId, DriveId, JoinToken, NodeId};
 
 use super::addresses;
 use super::founder::{Asked, Asking};
@@ -29,8 +29,21 @@ const ROUNDS_PER_LINE: u32 = 50;
 pub(super) enum Asks {
     /// A storage node: its description, and the cluster that its drives are marked with.
     Node(Vec<u8>, Option<ClusterId>),
+    /// A storage node that keeps the ids that it has: its description, and who it is.
+    Returning(Vec<u8>, Returning),
     /// A gateway, by its name if it has one.
     Gateway(Option<String>),
+}
+
+/// Who a node is whose drives know it, and the cluster does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Returning {
+    /// The cluster that its drives are marked with.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: NodeId,
+    /// Its drives, in the order of the description.
+    pub drives: Vec<DriveId>,
 }
 
 /// What the answer says.
@@ -171,6 +184,12 @@ fn request(token: &JoinToken, kek: &Kek, own: &Own, asks: Asks) -> Result<wire::
         Asks::Node(description, cluster) => {
             request.node_join = description.into();
             request.cluster = cluster.map_or_else(String::new, |cluster| cluster.to_string());
+        }
+        Asks::Returning(description, known) => {
+            request.node_join = description.into();
+            request.cluster = known.cluster.to_string();
+            request.returning_node = known.node.0;
+            request.returning_drives = known.drives.iter().map(|drive| drive.0).collect();
         }
         Asks::Gateway(name) => {
             request.gateway = true;

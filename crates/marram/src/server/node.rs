@@ -162,6 +162,16 @@ async fn start_and_serve(
             let resumed = wayback::resume(&config, &mut storage, &mesh, &raft, begun, false);
             (resumed.await?, own)
         }
+        Start::Resume { node, replica } if way_back.adopt_drives => {
+            let (member, ready) = ((node, replica), &*listeners.observed.readiness);
+            tokio::select! {
+                adopted = wayback::adopt(&config, &kek, &mut storage, &raft, (member, ready)) => adopted?,
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+        _ if way_back.adopt_drives => bail!(
+            "these folders belong to no node: --adopt-drives is for one that was a member, leave it out"
+        ),
         Start::Resume { node, replica } => {
             let own = Own::load(storage.own_file())?;
             own.certificate(Role::Node, config.name.as_deref())?;
@@ -193,7 +203,7 @@ async fn start_and_serve(
 }
 
 /// A server with another key-encryption key could read no secret of the cluster.
-fn check_key(kek: &Kek, view: &ClusterView) -> Result<()> {
+pub(super) fn check_key(kek: &Kek, view: &ClusterView) -> Result<()> {
     if let (Some(cluster), Some(record)) = (&view.cluster, view.issuing()) {
         open_authority(kek, cluster.cluster, record)?;
     }

@@ -432,6 +432,33 @@ impl Storage {
         self.roots.iter().enumerate().map(offer).collect()
     }
 
+    /// The drives of a node that returns, each with what the node tells of it.
+    pub(super) fn returning(
+        &self,
+        capacity: Option<u64>,
+    ) -> Result<(Vec<DriveId>, Vec<DriveJoin>)> {
+        let away = self.waiting.iter().find_map(|waiting| match waiting {
+            Waiting::Away { path, why, .. } => Some((path.display(), why)),
+            Waiting::New(_) => None,
+        });
+        if let Some((path, why)) = away {
+            bail!(
+                "{path} is no drive that can be used: {why}. A node returns with all of its drives: leave \
+                 out the folder of one that is lost"
+            );
+        }
+        let drives = self.roots.iter().map(|root| {
+            let identity = root.identity().context("a drive has no identity")?;
+            let drive = identity.drive.context("a drive has no id")?;
+            let told = DriveJoin {
+                ordinal: u8::try_from(identity.ordinal).context("a drive's number is a byte")?,
+                capacity: offer(root, capacity)?,
+            };
+            Ok((drive, told))
+        });
+        drives.collect()
+    }
+
     /// Opens the drives. The folders stay locked as long as the result lives. A drive other than the
     /// metadata drive that cannot be opened is away.
     pub(super) fn drives(self, config: &ServerConfig) -> Result<Drives> {

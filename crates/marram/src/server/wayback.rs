@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! renew      this node's log is gone or damaged: a fresh replica id, the drives stay
+//! adopt      this node joined after the state that the cluster began anew from: it returns with its drives
 //! report     what this node knows, for the version gate
 //! anew       the cluster begins anew from a backup, or from what survivors had
 //! sources    which file a group is taken from
@@ -9,6 +10,7 @@
 //! args       the flags
 //! ```
 
+mod adopt;
 mod anew;
 mod args;
 mod export;
@@ -16,6 +18,7 @@ mod renew;
 mod report;
 mod sources;
 
+pub(super) use adopt::adopt;
 pub(super) use anew::begin_anew;
 pub(crate) use args::WaybackArgs;
 pub(super) use export::export;

@@ -18,6 +18,7 @@ pub(crate) struct How {
     content_type: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
     tags: Option<BTreeMap<String, String>>,
+    profile: Option<String>,
     checksums: Vec<sums::Known>,
 }
 
@@ -80,6 +81,7 @@ impl How {
             content_type: written.content_type,
             metadata: some(pairs("metadata", written.metadata)?),
             tags: some(pairs("tag", written.tags)?),
+            profile: written.profile,
             checksums: written.checksums,
         })
     }
@@ -97,12 +99,14 @@ impl How {
         if self.conditions.are_given() && !one {
             return has("conditions go with exactly one source, and not with -r");
         }
-        let describes =
-            self.content_type.is_some() || self.metadata.is_some() || self.tags.is_some();
+        let describes = self.content_type.is_some()
+            || self.metadata.is_some()
+            || self.tags.is_some()
+            || self.profile.is_some();
         if from_here(target) {
             if describes {
                 return has(
-                    "--content-type, --metadata and --tag are for objects: the target is a file",
+                    "--content-type, --metadata, --tag and --profile are for objects: the target is a file",
                 );
             }
             let version =
@@ -151,6 +155,7 @@ impl How {
             content_type: self.content_type.clone().unwrap_or_default(),
             metadata: self.metadata.clone().unwrap_or_default(),
             tags: self.tags.clone().unwrap_or_default(),
+            profile: self.profile.clone(),
             preconditions: self.conditions.preconditions(),
             checksums,
             ..PutOptions::default()
@@ -168,6 +173,7 @@ impl How {
             source_generation: from.generation,
             preconditions: self.conditions.preconditions(),
             replace_tags: self.tags.clone(),
+            profile: self.profile.clone(),
             ..CopyOptions::default()
         };
         options.replace = match (&self.content_type, &self.metadata) {
@@ -226,6 +232,10 @@ mod tests {
             metadata: Some(BTreeMap::new()),
             ..How::default()
         };
+        let profiled = How {
+            profile: Some("2+1".to_owned()),
+            ..How::default()
+        };
         let summed = |text| How {
             checksums: vec![known(text)],
             ..How::default()
@@ -241,6 +251,8 @@ mod tests {
         assert!(takes(&described, &["f", "g"], "m://abc/k", true));
         assert!(takes(&described, &["m://abc/j"], "m://abc/k", false));
         assert!(!takes(&described, &["m://abc/k"], "f", false));
+        assert!(takes(&profiled, &["f", "g"], "m://abc/k", true));
+        assert!(!takes(&profiled, &["m://abc/k"], "f", false));
         assert!(takes(&summed("md5"), &["f", "g"], "m://abc/k", true));
         assert!(!takes(&summed("md5"), &["-"], "m://abc/k", false));
         assert!(!takes(&summed("md5"), &["m://abc/j"], "m://abc/k", false));

@@ -46,6 +46,7 @@ async fn every_method(raw: &Raw, authorization: Option<&str>) -> Vec<(&'static s
     ask!(admin.set_node_duty(v1::SetNodeDutyRequest::default()));
     ask!(admin.remove_node(v1::RemoveNodeRequest::default()));
     ask!(admin.set_bucket_profile(v1::SetBucketProfileRequest::default()));
+    ask!(admin.allow_bucket_profile(v1::AllowBucketProfileRequest::default()));
     ask!(admin.get_bucket_profile(v1::GetBucketProfileRequest::default()));
     ask!(admin.plan_layout(v1::PlanLayoutRequest::default()));
     ask!(admin.rebalance(v1::RebalanceRequest::default()));

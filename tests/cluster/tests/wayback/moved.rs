@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use marram_client::{Client, RetryPolicy};
+use marram_client::Client;
 use marram_cluster_tests::{
     Cluster, Object, Pool, Scratch, Server, put_all, room, run, settled, until, verify_all,
 };
 
-use super::support::{answers, quick_garbage};
+use super::support::{answers, quick_garbage, unreadable};
 
 const BUCKET: &str = "moved";
 const NODES: u16 = 6;
@@ -34,27 +34,6 @@ async fn both(cluster: &Cluster, client: &Client, drained: bool) {
         (&nodes[..], &[][..])
     };
     settled(client, MOVED_WITHIN, with, without).await;
-}
-
-/// How many of the objects cannot be read now.
-async fn unreadable(cluster: &Cluster, objects: &[Object]) -> usize {
-    let mut config = cluster.config();
-    config.direct_reads = false;
-    config.retry = RetryPolicy::never();
-    let client = Client::connect(config).expect("a valid configuration");
-    let mut failed = 0;
-    for object in objects {
-        let read = client.get(BUCKET, &object.key, None).await;
-        let bytes = match read {
-            Ok(read) => read.bytes(4 << 20).await.ok(),
-            Err(_) => None,
-        };
-        match bytes {
-            Some(bytes) => assert!(bytes == object.content, "{}", object.key),
-            None => failed += 1,
-        }
-    }
-    failed
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +73,7 @@ async fn shards_that_moved_since_the_backup_come_home_though_readers_missed_them
     let mut cluster = Cluster::start(dir, &quick_garbage(NODES));
     cluster.healthy().await;
     let client = cluster.client();
-    let failed = unreadable(&cluster, &objects).await;
+    let failed = unreadable(&cluster, BUCKET, &objects).await;
     assert!(failed > 0, "every object has shards enough where they were");
     println!("{failed} of {OBJECTS} objects cannot be read before a scan");
 
@@ -102,7 +81,7 @@ async fn shards_that_moved_since_the_backup_come_home_though_readers_missed_them
     until(
         "every shard is home",
         HOME_WITHIN,
-        async || match unreadable(&cluster, &objects).await {
+        async || match unreadable(&cluster, BUCKET, &objects).await {
             0 => Ok(()),
             left => Err(format!("{left} objects cannot be read")),
         },

@@ -115,12 +115,25 @@ struct Files {
     damaged: PathBuf,
 }
 
+/// Every server says of when the newest backup is, without being told.
+fn is_remembered(cluster: &Cluster, made: &serde_json::Value) {
+    assert_eq!(made.get("not_recorded"), None, "{made}");
+    let status = run(cluster, &["--json", "admin", "status"]).done();
+    let known = &status.json_lines()[0]["last_backup"];
+    for what in ["made_ms", "kept_until_ms", "bytes"] {
+        assert_eq!(known[what], made[what], "{known} {made}");
+    }
+    assert!(known["root_index"].as_u64() > Some(0), "{known}");
+}
+
 /// Makes backups of the cluster, and a damaged copy, and has all of them looked at.
 fn back_up(cluster: &Cluster) -> Files {
     let whole = cluster.dir().join("meta.backup");
     let path = whole.to_str().expect("a plain path");
     let made = run(cluster, &["--json", "admin", "backup", "metadata", path]).done();
-    assert_eq!(made.json_lines()[0]["objects"], 10);
+    let made = &made.json_lines()[0];
+    assert_eq!(made["objects"], 10);
+    is_remembered(cluster, made);
     let verified = run(cluster, &["admin", "backup", "verify", path]).done();
     assert!(verified.text().starts_with("whole"), "{}", verified.text());
     let there = run(

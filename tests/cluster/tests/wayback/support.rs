@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use marram_client::Client;
-use marram_cluster_tests::{Cluster, Options, Server, until};
+use marram_client::{Client, RetryPolicy};
+use marram_cluster_tests::{Cluster, Object, Options, Server, until};
 
 /// How long a server may take to begin the cluster anew.
 const ANEW_WITHIN: Duration = Duration::from_secs(120);
@@ -70,4 +70,25 @@ pub(crate) async fn voters(cluster: &Cluster, count: usize) {
         full.then_some(()).ok_or_else(|| format!("{groups:?}"))
     })
     .await;
+}
+
+/// How many of the objects cannot be read now.
+pub(crate) async fn unreadable(cluster: &Cluster, bucket: &str, objects: &[Object]) -> usize {
+    let mut config = cluster.config();
+    config.direct_reads = false;
+    config.retry = RetryPolicy::never();
+    let client = Client::connect(config).expect("a valid configuration");
+    let mut failed = 0;
+    for object in objects {
+        let read = client.get(bucket, &object.key, None).await;
+        let bytes = match read {
+            Ok(read) => read.bytes(4 << 20).await.ok(),
+            Err(_) => None,
+        };
+        match bytes {
+            Some(bytes) => assert!(bytes == object.content, "{}", object.key),
+            None => failed += 1,
+        }
+    }
+    failed
 }

@@ -73,6 +73,7 @@ pub(crate) fn view(nodes: u64, drives: u64, voters: u64, profile: &str) -> Clust
         versioning: marram_meta::Versioning::Off,
         quota: None,
         lifecycle: None,
+        allowed: Vec::new(),
     };
     view.buckets.insert(name, bucket);
     view

@@ -21,6 +21,15 @@ fn six_nodes_of_4_2_survive_any_two() {
 }
 
 #[test]
+fn a_profile_that_writes_may_ask_for_may_be_the_weaker_one() {
+    let mut view = view(6, 1, 5, "4+2");
+    let bucket = view.buckets.values_mut().next().unwrap();
+    bucket.allowed = vec!["5+1".parse().unwrap()];
+    assert_eq!(tolerated(&view, &[]), 1);
+    assert_eq!(tolerated(&view, &[6]), 0);
+}
+
+#[test]
 fn metadata_may_be_the_weaker_part() {
     let view = view(6, 1, 3, "4+2");
     assert_eq!(tolerated(&view, &[]), 1);

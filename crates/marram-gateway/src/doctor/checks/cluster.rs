@@ -1,6 +1,6 @@
 //! Nodes, redundancy, consensus.
 
-use marram_meta::{BucketState, NodeDuty, NodeRecord};
+use marram_meta::{BucketRecord, BucketState, NodeDuty, NodeRecord};
 use marram_proto::v1;
 use marram_types::{NodeId, Profile};
 use v1::Severity::{Critical, Note, Warning};
@@ -139,7 +139,7 @@ pub(super) fn profiles(facts: &Facts) -> std::collections::BTreeSet<Profile> {
     let of_buckets = buckets.filter(|bucket| bucket.state != BucketState::Deleted);
     let default = facts.view.cluster.as_ref();
     let default = default.and_then(|cluster| cluster.default_profile);
-    let profiles = of_buckets.map(|bucket| bucket.profile);
+    let profiles = of_buckets.flat_map(BucketRecord::profiles);
     profiles.chain(default).collect()
 }
 

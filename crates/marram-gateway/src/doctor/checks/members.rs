@@ -2,21 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use marram_mesh::ca_validity;
 use marram_proto::v1;
 use marram_types::NodeId;
 use v1::Severity::{Critical, Note, Warning};
 
 use super::super::facts::Facts;
 use super::super::say::{found, time};
+use crate::hex;
 
 /// Certificates are good from an hour before they were issued: near that, peers refuse each other.
 const CLOCK_MS_BAD: u64 = 45 * 60_000;
 /// The certificate of the API comes from outside: somebody has to be told in time.
 const API_CERTIFICATE_DAYS_MIN: i64 = 14;
+/// A CA with fewer days left is to be replaced ...
+const CA_DAYS_MIN: i64 = 30;
+/// ... and with fewer than these at once.
+const CA_DAYS_BAD: i64 = 7;
 
 /// Are certificates good for long enough?
 pub(super) fn certificates(facts: &Facts) -> Vec<v1::Finding> {
     let mut findings = of_members(facts);
+    findings.extend(of_authorities(facts));
     findings.extend(of_api(facts));
     if facts.view.authorities.len() > 1 {
         findings.push(found(
@@ -66,6 +73,39 @@ fn of_members(facts: &Facts) -> Vec<v1::Finding> {
         )
     };
     late.map(say).collect()
+}
+
+/// A CA is replaced by hand only, in three steps between which every member has to be seen: that takes its time.
+fn of_authorities(facts: &Facts) -> Vec<v1::Finding> {
+    let now_s = i64::try_from(facts.now_ms / 1000).unwrap_or(i64::MAX);
+    let late = facts.view.authorities.values().filter_map(|authority| {
+        let validity = ca_validity(&authority.certificate).ok()?;
+        let left = validity.not_after.saturating_sub(now_s);
+        let (severity, evidence) = match left {
+            ..=0 => (
+                Critical,
+                "it has expired: nothing that it issued is trusted".to_owned(),
+            ),
+            left if left < CA_DAYS_MIN * 86_400 => {
+                let severity = match left < CA_DAYS_BAD * 86_400 {
+                    true => Critical,
+                    false => Warning,
+                };
+                let left = time(u64::try_from(left).unwrap_or(0).saturating_mul(1000));
+                (
+                    severity,
+                    format!("it expires in {left}, and all that it issued with it"),
+                )
+            }
+            _ => return None,
+        };
+        let print = hex::encode(&authority.fingerprint);
+        let subject = format!("CA {}", print.get(..16).unwrap_or(&print));
+        let remedy =
+            "replace it: `marram admin ca rotate --watch`. See docs/runbooks/certificates.md";
+        Some(found(severity, subject, evidence, remedy))
+    });
+    late.collect()
 }
 
 fn of_api(facts: &Facts) -> Vec<v1::Finding> {
@@ -184,6 +224,37 @@ mod tests {
         assert_eq!(only(&certificates(&facts)).0, Warning);
         facts.said(1).api_certificate_not_after_s = now_s;
         assert_eq!(only(&certificates(&facts)).0, Critical);
+    }
+
+    #[test]
+    fn a_ca_is_told_of_a_month_before_it_expires() {
+        let made = marram_mesh::make_ca(marram_types::ClusterId(7)).expect("made");
+        let record = marram_meta::AuthorityRecord {
+            authority: 3,
+            fingerprint: [0xab; 32],
+            certificate: made.certificate().to_vec(),
+            wrapped_key: Vec::new(),
+            issues: true,
+        };
+        let until = ca_validity(made.certificate()).expect("read").not_after;
+        let until_ms = u64::try_from(until).expect("later than 1970") * 1000;
+        let day = 86_400_000;
+        let mut facts = facts(7);
+        facts.decided().authorities.insert(3, record);
+        let mut judged = |left_ms| {
+            facts.now_ms = until_ms - left_ms;
+            of_authorities(&facts)
+        };
+        assert_eq!(judged(30 * day), []);
+        let (severity, subject, evidence) = only(&judged(30 * day - 1000));
+        assert_eq!(
+            (severity, subject.as_str()),
+            (Warning, "CA abababababababab")
+        );
+        assert!(evidence.starts_with("it expires in 29 days"), "{evidence}");
+        assert_eq!(only(&judged(7 * day)).0, Warning);
+        assert_eq!(only(&judged(7 * day - 1000)).0, Critical);
+        assert!(only(&judged(0)).2.contains("has expired"));
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub(super) async fn begin(client: &mut Client) -> String {
         metadata: [("a".to_owned(), "b".to_owned())].into(),
         request_id: None,
         tags: [("stage".to_owned(), "raw".to_owned())].into(),
+        profile: String::new(),
     };
     let created = client.uploads.create_upload(request).await.unwrap();
     created.into_inner().upload_id

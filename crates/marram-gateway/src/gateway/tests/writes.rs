@@ -32,6 +32,7 @@ async fn start(client: &mut Client) -> String {
         metadata: [("a".to_owned(), "b".to_owned())].into(),
         request_id: None,
         tags: [("stage".to_owned(), "raw".to_owned())].into(),
+        profile: String::new(),
     };
     let started = client.writes.start_write(request).await.unwrap();
     started.into_inner().upload_id
@@ -552,4 +553,34 @@ async fn drives_that_fail_end_a_call_and_lose_nothing_that_was_recorded() {
         cluster.drives.shards() == 12
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_write_has_the_profile_that_it_was_begun_with() {
+    let (_cluster, mut client) = cluster(6).await;
+    let start = v1::StartWriteRequest {
+        bucket: "bucket".to_owned(),
+        key: "k".to_owned(),
+        profile: "2+2".to_owned(),
+        ..v1::StartWriteRequest::default()
+    };
+    let refused = client.writes.start_write(start.clone()).await.unwrap_err();
+    assert_eq!(reason(&refused), "INVALID_PROFILE");
+    let allow = v1::AllowBucketProfileRequest {
+        bucket: "bucket".to_owned(),
+        profile: "2+2".to_owned(),
+        ..v1::AllowBucketProfileRequest::default()
+    };
+    client.admin.allow_bucket_profile(allow).await.unwrap();
+    let started = client.writes.start_write(start).await.unwrap();
+    let upload = started.into_inner().upload_id;
+    let bytes = content(3_000_000, 4);
+    let call = Call::open(&mut client, &upload, 0).await.unwrap();
+    call.send(&bytes).await;
+    call.end().await.unwrap();
+    let object = finish(&mut client, finishing(&upload, 3_000_000)).await;
+    let object = object.unwrap();
+    assert_eq!(object.own_profile, "2+2");
+    assert_eq!(object.profiles, ["2+2"]);
+    assert_eq!(client.get("k").await.unwrap(), bytes);
 }

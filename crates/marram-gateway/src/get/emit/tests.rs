@@ -23,6 +23,7 @@ fn row(content: &[u8]) -> VersionRow {
             },
         },
         nominal: Profile::new(1, 0).unwrap(),
+        own: None,
         narrowed: false,
         under_protected: false,
         off_profile: false,

@@ -9,6 +9,7 @@ use marram_meta::{NewRun, ObjectCommand, ObjectOutcome, Refusal, UploadCommand, 
 use marram_proto::v1;
 use marram_proto::v1::write_object_request::Message;
 use marram_trace::Instrument;
+use marram_types::Profile;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ type Teller = mpsc::Sender<Result<v1::WriteObjectResponse, Status>>;
 struct Writer {
     core: Arc<Core>,
     placed: Placed,
+    /// The upload's own profile.
+    own: Option<Profile>,
     epoch: u64,
     to: Teller,
 }
@@ -66,6 +69,7 @@ where
     let writer = Writer {
         core,
         placed,
+        own: row.own,
         epoch,
         to,
     };
@@ -170,7 +174,8 @@ impl Writer {
         let (group, bucket) = (self.placed.group, self.placed.name.bucket);
         let begin = Begin::at(&self.core, group, bucket).await?;
         // The bucket may have another profile than when the call began.
-        let profile = self.core.bucket(&self.placed.bucket).await?.profile;
+        let bucket = self.core.bucket(&self.placed.bucket.name).await?;
+        let profile = bucket.profile_for(self.own);
         let wanted = Wanted {
             bucket: profile,
             // However short the run: the next one will lie in the same part.

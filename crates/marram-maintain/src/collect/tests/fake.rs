@@ -121,6 +121,7 @@ fn bucket() -> BucketRecord {
         versioning: Versioning::Off,
         quota: None,
         lifecycle: None,
+        allowed: Vec::new(),
     }
 }
 
@@ -291,6 +292,7 @@ impl World {
                 metadata: Vec::new(),
                 tags: Vec::new(),
                 asked: None,
+                own: None,
                 body: NewBody::Extents(vec![NewExtent { extent, wrote }]),
             },
             precondition: Precondition::default(),

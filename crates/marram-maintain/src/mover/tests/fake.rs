@@ -355,6 +355,7 @@ impl State {
                 metadata: Vec::new(),
                 tags: Vec::new(),
                 asked: None,
+                own: None,
                 body: NewBody::Extents(vec![new]),
             },
             precondition: Precondition::default(),
@@ -446,6 +447,7 @@ fn bucket_record() -> BucketRecord {
         versioning: Versioning::Off,
         quota: None,
         lifecycle: None,
+        allowed: Vec::new(),
     }
 }
 

@@ -129,6 +129,46 @@ async fn a_lost_node_is_rebuilt_while_a_drain_is_carried() {
     assert_eq!(slots_of(&fake.state(), fenced), 0);
 }
 
+/// What lost a slot for which there is no other node gets narrower now, not when a drain is over that may
+/// take hours.
+#[tokio::test]
+async fn rows_that_lost_a_slot_for_good_do_not_wait_for_a_drain() {
+    let fake = Fake::new(4, 41);
+    fake.state().write(90);
+    let (drained, fenced) = (any_node(&fake, 0), any_node(&fake, 1));
+    let slow = rows_of(&fake.state(), drained);
+    fake.state().slow.rows.extend(slow.iter().copied());
+    drain(&fake, drained);
+    let mut rounds = Rounds::new(fake.work());
+    until(&fake, &mut rounds, |state| {
+        !state.slow.waiting.is_empty() && moves(state).len() == slow.len()
+    })
+    .await;
+    let lost = fake.state().view().nodes[&fenced].drives[0].drive;
+    let begun = moves(&fake.state());
+    // One that was cut before may end meanwhile.
+    let goes_on = |m: &Move| m.to != lost && m.phase != Phase::Cut;
+    let carried: Vec<_> = begun.into_iter().filter(|(_, m)| goes_on(m)).collect();
+    assert!(carried.len() > 4, "{carried:?}");
+    fake.state().down.insert(fenced);
+    fake.state().set_duty(fenced, NodeDuty::Fenced);
+    fake.publish();
+    let held = rows_of(&fake.state(), fenced);
+    let narrowed: Vec<u16> = held.into_iter().filter(|row| !slow.contains(row)).collect();
+    assert!(narrowed.len() > 2, "{narrowed:?}");
+    until(&fake, &mut rounds, |state| {
+        let vacated = |(row, m): &(u16, Move)| m.to.is_vacant().then_some(*row);
+        let vacated: Vec<u16> = moves(state).iter().filter_map(vacated).collect();
+        narrowed.iter().all(|row| vacated.contains(row))
+    })
+    .await;
+    let now = moves(&fake.state());
+    assert!(
+        carried.iter().all(|one| now.contains(one)),
+        "the drain is under way as before"
+    );
+}
+
 /// A rebuild of more rows than are worked on at once leaves places for what is to be cut and cleaned, and
 /// for nothing that is less urgent than itself.
 #[tokio::test]

@@ -397,6 +397,7 @@ fn uploads_that_nobody_completes_are_ended() {
             tags: Vec::new(),
             // A stream that nobody goes on with is as stale.
             stream: upload == 2,
+            own: None,
         }));
         group.time_ms += DAY_MS;
     }

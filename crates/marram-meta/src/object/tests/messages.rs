@@ -258,16 +258,17 @@ fn upload_command() -> impl Strategy<Value = UploadCommand> {
     });
     prop_oneof![
         (
-            (upload_name(), any::<bool>()),
+            (upload_name(), any::<bool>(), option::of(arb::profile())),
             (arb::text(), arb::metadata(), arb::metadata())
         )
-            .prop_map(|((name, stream), (content_type, metadata, tags))| {
+            .prop_map(|((name, stream, own), (content_type, metadata, tags))| {
                 UploadCommand::Create {
                     name,
                     content_type,
                     metadata,
                     tags,
                     stream,
+                    own,
                 }
             }),
         (upload_name(), any::<u64>())
@@ -407,6 +408,10 @@ fn refusal() -> impl Strategy<Value = Refusal> {
             Refusal::DataDiscarded,
             Refusal::VersioningStays,
             Refusal::LifecycleMalformed,
+            Refusal::TooManyProfiles,
+            Refusal::ProfileNotAllowed {
+                profile: crate::testing::profile("8+4"),
+            },
         ])
     })
 }

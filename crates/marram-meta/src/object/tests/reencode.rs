@@ -293,7 +293,7 @@ fn bucket_of(epoch: u64, wanted: &str) -> ObjectCommand {
 }
 
 /// Judges to the end; how many entries that took.
-fn judge_all(group: &mut Group) -> usize {
+pub(super) fn judge_all(group: &mut Group) -> usize {
     let mut after = None;
     for entries in 1.. {
         let command = ObjectCommand::JudgeVersions {

@@ -22,6 +22,7 @@ pub(super) fn begin(object: &str, upload: u128) -> ObjectCommand {
         metadata: Vec::new(),
         tags: Vec::new(),
         stream: true,
+        own: None,
     })
 }
 
@@ -301,6 +302,7 @@ fn rows_of_streams_keep_their_layout() {
         metadata: vec![("a".to_owned(), "b".to_owned())],
         tags: vec![("c".to_owned(), "d".to_owned())],
         profile: profile("4+2"),
+        own: None,
         mixed: false,
         totals: PartTotals::default(),
         counted: true,
@@ -320,5 +322,14 @@ fn rows_of_streams_keep_their_layout() {
     row.stream = None;
     let before = row.ser_value();
     assert_eq!(before, [&[3][..], &golden[1..26]].concat());
-    assert_eq!(UploadRow::deser_value(&before), Ok(row));
+    assert_eq!(UploadRow::deser_value(&before), Ok(row.clone()));
+    // With a profile of its own, it tells that it has none.
+    row.own = Some(profile("8+3"));
+    let own = [&[5][..], &golden[1..26], &[0, 8, 3]].concat();
+    assert_eq!(row.ser_value(), own);
+    assert_eq!(UploadRow::deser_value(&own), Ok(row.clone()));
+    row.stream = UploadRow::deser_value(&golden).unwrap().stream;
+    let own = [&[5][..], &golden[1..26], &[1], &golden[26..], &[8, 3]].concat();
+    assert_eq!(row.ser_value(), own);
+    assert_eq!(UploadRow::deser_value(&own), Ok(row));
 }

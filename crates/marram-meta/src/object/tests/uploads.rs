@@ -32,6 +32,7 @@ pub(super) fn create(object: &str, upload: u128) -> ObjectCommand {
         metadata: vec![("a".to_owned(), "b".to_owned())],
         tags: vec![("stage".to_owned(), "raw".to_owned())],
         stream: false,
+        own: None,
     })
 }
 

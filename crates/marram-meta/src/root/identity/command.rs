@@ -1,13 +1,14 @@
 //! What the root group can be told about who belongs to the cluster. Tags 21 to 29.
 
 use marram_types::codec::{DecodeError, Reader, Writer};
+use marram_types::{DriveId, NodeId};
 
 use crate::kinds::identity::{put_fingerprint_option, put_fingerprints};
 use crate::kinds::node::get_fingerprint;
 use crate::kinds::token::{TokenRole, get_text, put_text};
 use crate::refusal::unknown;
 use crate::root::command::NodeJoin;
-use crate::stored::Stored;
+use crate::stored::{Stored, get_drives, put_drives};
 
 /// A token that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,16 @@ pub enum Newcomer {
         /// Its name; empty to take the token's, or one made up.
         name: String,
     },
+    /// A storage node that was a member before the cluster began anew from a state that does not know it:
+    /// it keeps its ids, which name its shards.
+    Returning {
+        /// As of any other.
+        join: NodeJoin,
+        /// The node that it is.
+        node: NodeId,
+        /// Its drives, in the order of the description.
+        drives: Vec<DriveId>,
+    },
 }
 
 impl Newcomer {
@@ -45,7 +56,7 @@ impl Newcomer {
     #[must_use]
     pub fn key(&self) -> [u8; 32] {
         match self {
-            Self::Storage(join) => join.public_key,
+            Self::Storage(join) | Self::Returning { join, .. } => join.public_key,
             Self::Gateway { key, .. } => *key,
         }
     }
@@ -147,6 +158,10 @@ impl Stored for Newcomer {
             Self::Gateway { key, name } => {
                 out.u8(2).raw(key).str(name);
             }
+            Self::Returning { join, node, drives } => {
+                Stored::encode(join, out.u8(3));
+                put_drives(out.varint(node.0), drives);
+            }
         }
     }
 
@@ -156,6 +171,11 @@ impl Stored for Newcomer {
             2 => Self::Gateway {
                 key: get_fingerprint(from)?,
                 name: from.str()?.to_owned(),
+            },
+            3 => Self::Returning {
+                join: Stored::decode(from)?,
+                node: NodeId(from.varint()?),
+                drives: get_drives(from)?,
             },
             other => return Err(unknown("newcomer", other)),
         })

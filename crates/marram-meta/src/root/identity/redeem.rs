@@ -1,6 +1,8 @@
 //! A newcomer brings a token: it is checked and used, and the newcomer admitted, in one entry
 //! (rules.md 4).
 
+use marram_types::{DriveId, NodeId};
+
 use super::command::Newcomer;
 use super::{fresh, put_identity, refuse};
 use crate::kinds::identity::{IdentityRecord, IdentityRole};
@@ -12,6 +14,7 @@ use crate::root::apply::Ran;
 use crate::root::command::NodeJoin;
 use crate::root::nodes;
 use crate::root::outcome::{AdmittedNode, RootOutcome};
+use crate::root::returning;
 use crate::stored::{StateError, load, store};
 
 /// The zone of a node that names none.
@@ -30,7 +33,10 @@ pub(super) fn redeem(
         Err(refusal) => return refuse(refusal),
     };
     let admitted = match newcomer {
-        Newcomer::Storage(join) => admit_node(apply, record, join)?,
+        Newcomer::Storage(join) => admit_node(apply, record, (join, None))?,
+        Newcomer::Returning { join, node, drives } => {
+            admit_node(apply, record, (join, Some((node, drives))))?
+        }
         Newcomer::Gateway { name, .. } => admit_gateway(apply, &record, key, name)?,
     };
     let (name, node) = match admitted {
@@ -61,7 +67,7 @@ fn check(
         .filter(|record| record.secret_hash == secret_hash)
         .ok_or(IdentityRefusal::TokenWrong)?;
     let role = match newcomer {
-        Newcomer::Storage(_) => TokenRole::Storage,
+        Newcomer::Storage(_) | Newcomer::Returning { .. } => TokenRole::Storage,
         Newcomer::Gateway { .. } => TokenRole::Gateway,
     };
     if record.role != role {
@@ -96,7 +102,12 @@ fn bound(what: &str, bound: Option<&String>, given: String) -> Result<String, Id
 
 type Admitted = Result<Result<(String, Option<AdmittedNode>), Refusal>, StateError>;
 
-fn admit_node(apply: &mut Apply<'_>, mut token: TokenRecord, mut join: NodeJoin) -> Admitted {
+/// `returns` says as which node and drives, where it keeps its ids.
+fn admit_node(
+    apply: &mut Apply<'_>,
+    mut token: TokenRecord,
+    (mut join, returns): (NodeJoin, Option<(NodeId, Vec<DriveId>)>),
+) -> Admitted {
     join.name = match bound("name", token.name.as_ref(), join.name) {
         Ok(name) => name,
         Err(refusal) => return refuse(refusal),
@@ -107,7 +118,11 @@ fn admit_node(apply: &mut Apply<'_>, mut token: TokenRecord, mut join: NodeJoin)
         Err(refusal) => return refuse(refusal),
     };
     let key = join.public_key;
-    let (node, drives) = match nodes::add(apply, join)? {
+    let added = match returns {
+        None => nodes::add(apply, join)?,
+        Some((node, drives)) => returning::take_in(apply, join, node, drives)?,
+    };
+    let (node, drives) = match added {
         Ok(RootOutcome::NodeAdded { node, drives }) => (node, drives),
         Ok(_) => unreachable!("adding a node adds a node"),
         Err(refusal) => return Ok(Err(refusal)),

@@ -1,7 +1,7 @@
 //! Root commands and outcomes are read back as written.
 
 use marram_placement::SlotMove;
-use marram_types::{BucketId, DriveId, Grant, GroupId, NodeId, PoolId, ReplicaId};
+use marram_types::{BucketId, BucketName, DriveId, Grant, GroupId, NodeId, PoolId, ReplicaId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use crate::stored::Stored;
 use crate::testing::{arb, forms};
 use crate::{
-    AdmittedNode, Command, DriveCommand, DriveDuty, DriveJoin, DriveRefusal, EndingCommand,
-    IdentityCommand, IdentityRefusal, KeyCommand, NewToken, Newcomer, NodeDuty, NodeJoin, Pausable,
-    QuotaCommand, Refusal, RootCommand, RootOutcome, TokenRole,
+    AdmittedNode, BackupNote, Command, DrainCommand, DriveCommand, DriveDuty, DriveJoin,
+    DriveRefusal, EndingCommand, IdentityCommand, IdentityRefusal, KeyCommand, NewToken, Newcomer,
+    NodeDuty, NodeJoin, Pausable, ProfileCommand, QuotaCommand, Refusal, RootCommand, RootOutcome,
+    TokenRole,
 };
 
 fn node_join() -> impl Strategy<Value = NodeJoin> {
@@ -78,6 +79,12 @@ fn root_command() -> impl Strategy<Value = RootCommand> {
         (arb::bucket_name(), arb::versioning())
             .prop_map(|(name, versioning)| RootCommand::SetVersioning { name, versioning }),
         quota_command().prop_map(RootCommand::Quota),
+        (arb::bucket_name(), arb::profile(), any::<bool>()).prop_map(|(name, profile, allow)| {
+            RootCommand::Profiles(match allow {
+                true => ProfileCommand::Allow { name, profile },
+                false => ProfileCommand::Withdraw { name, profile },
+            })
+        }),
         (arb::bucket_name(), arb::lifecycle())
             .prop_map(|(name, lifecycle)| RootCommand::SetLifecycle { name, lifecycle }),
     ]
@@ -204,6 +211,14 @@ fn layout_command() -> impl Strategy<Value = RootCommand> {
         (node(), any::<u8>())
             .prop_map(|(node, version)| RootCommand::ReportVersion { node, version }),
         any::<u64>().prop_map(|until_ms| RootCommand::HoldLayout { until_ms }),
+        any::<[u64; 4]>().prop_map(|[made_ms, kept_until_ms, bytes, root_index]| {
+            RootCommand::NoteBackup(BackupNote {
+                made_ms,
+                kept_until_ms,
+                bytes,
+                root_index,
+            })
+        }),
     ]
 }
 
@@ -228,6 +243,22 @@ fn drive_command() -> impl Strategy<Value = RootCommand> {
     .prop_map(RootCommand::Drives)
 }
 
+fn drain_command() -> impl Strategy<Value = RootCommand> {
+    let seen = || option::of(any::<u32>());
+    prop_oneof![
+        (any::<u64>(), arb::duty(), option::of(any::<u64>()), seen()).prop_map(
+            |(node, from, if_epoch, leaving)| DrainCommand::Node {
+                node: NodeId(node),
+                from,
+                if_epoch,
+                leaving,
+            }
+        ),
+        (arb::drive(), seen()).prop_map(|(drive, leaving)| DrainCommand::Drive { drive, leaving }),
+    ]
+    .prop_map(RootCommand::Drain)
+}
+
 fn drive_refusal() -> impl Strategy<Value = DriveRefusal> {
     let duties = (arb::drive_duty(), arb::drive_duty());
     prop_oneof![
@@ -241,6 +272,7 @@ fn drive_refusal() -> impl Strategy<Value = DriveRefusal> {
         arb::drive().prop_map(|drive| DriveRefusal::Metadata { drive }),
         (arb::drive(), arb::pg()).prop_map(|(drive, pg)| DriveRefusal::InLayout { drive, pg }),
         any::<u64>().prop_map(|node| DriveRefusal::TooMany { node: NodeId(node) }),
+        Just(DriveRefusal::OthersLeave),
     ]
 }
 
@@ -265,6 +297,12 @@ fn identity_command() -> impl Strategy<Value = RootCommand> {
     let newcomer = prop_oneof![
         node_join().prop_map(Newcomer::Storage),
         (print(), arb::text()).prop_map(|(key, name)| Newcomer::Gateway { key, name }),
+        (
+            node_join(),
+            any::<u64>().prop_map(NodeId),
+            vec(arb::drive(), 0..3)
+        )
+            .prop_map(|(join, node, drives)| { Newcomer::Returning { join, node, drives } }),
     ];
     let command = prop_oneof![
         token.prop_map(IdentityCommand::CreateToken),
@@ -310,6 +348,9 @@ fn identity_refusal() -> impl Strategy<Value = IdentityRefusal> {
     prop_oneof![
         Just(IdentityRefusal::TokenWrong),
         node().prop_map(|node| IdentityRefusal::TokenUsed { node }),
+        node().prop_map(|node| IdentityRefusal::NodeNotLost { node }),
+        node().prop_map(|node| IdentityRefusal::OtherNode { node }),
+        arb::drive().prop_map(|drive| IdentityRefusal::DriveNotLost { drive }),
         any::<u64>().prop_map(|ago_ms| IdentityRefusal::TokenExpired { ago_ms }),
         (arb::text(), arb::text(), arb::text())
             .prop_map(|(what, bound, given)| IdentityRefusal::TokenBound { what, bound, given }),
@@ -386,6 +427,7 @@ fn any_command() -> impl Strategy<Value = RootCommand> {
         3 => root_command(),
         1 => layout_command(),
         1 => drive_command(),
+        1 => drain_command(),
         1 => absence_command(),
         2 => identity_command(),
     ]
@@ -477,6 +519,33 @@ fn the_end_of_a_deletion_and_a_drive_that_was_drained_have_their_bytes() {
                 duty: DriveDuty::AwayDraining,
             }),
             &[46, 0x82, 2, 6],
+            4,
+        ),
+    ];
+    for (command, bytes, version) in golden {
+        assert_eq!(command.ser_value(), bytes, "{command:?}");
+        assert_eq!(RootCommand::deser_value(bytes), Ok(command.clone()));
+        assert_eq!(command.version(), version, "{command:?}");
+    }
+}
+
+#[test]
+fn commands_about_the_profiles_of_writes_have_their_bytes() {
+    let golden: [(RootCommand, &[u8], u8); 2] = [
+        (
+            RootCommand::Profiles(ProfileCommand::Allow {
+                name: BucketName::new("abc").unwrap(),
+                profile: crate::testing::profile("8+4"),
+            }),
+            &[132, 1, 3, b'a', b'b', b'c', 8, 4],
+            4,
+        ),
+        (
+            RootCommand::Profiles(ProfileCommand::Withdraw {
+                name: BucketName::new("abc").unwrap(),
+                profile: crate::testing::profile("8+4"),
+            }),
+            &[132, 2, 3, b'a', b'b', b'c', 8, 4],
             4,
         ),
     ];

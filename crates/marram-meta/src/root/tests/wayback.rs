@@ -1,10 +1,10 @@
-//! Replicas that lost their log, the version gate, and a layout that rests.
+//! Replicas that lost their log, the version gate, a layout that rests, and what is known of backups.
 
 use marram_placement::SlotMove;
 use marram_types::RequestId;
 
 use super::*;
-use crate::NodeDuty;
+use crate::{BackupNote, NodeDuty};
 
 fn nodes(root: &Root) -> Vec<NodeId> {
     root.view().nodes.keys().copied().collect()
@@ -155,4 +155,31 @@ fn no_move_takes_a_step_while_the_layout_is_held() {
     assert!(until_ms <= 1_500 + 10 * 60 * 1000);
     root.run(&RootCommand::HoldLayout { until_ms: 0 });
     assert!(matches!(root.run(&start), RootOutcome::Moved { .. }));
+}
+
+#[test]
+fn the_newest_backup_is_remembered_by_the_leaders_clock() {
+    let mut root = Root::ready(1, 1);
+    assert_eq!(root.view().upkeep.backup, None);
+    let made = |made_ms| BackupNote {
+        made_ms,
+        kept_until_ms: 80_000,
+        bytes: 5,
+        root_index: 6,
+    };
+    let mut note = |made_ms, now_ms| {
+        let mut sealed = Envelope::seal_internal(&RootCommand::NoteBackup(made(made_ms)));
+        stamp(&mut sealed, now_ms).unwrap();
+        assert_eq!(root.apply(&sealed), RootOutcome::Done);
+        root.view()
+    };
+    assert_eq!(note(400, 1_000).upkeep.backup, Some(made(400)));
+    assert_eq!(note(300, 1_100).upkeep.backup, Some(made(400)), "older");
+    let view = note(9_000, 1_200);
+    let dated = view.upkeep.backup;
+    assert_eq!(dated, Some(made(1_200)), "not of the future");
+    assert_eq!(
+        ClusterView::decode(&view.encode()).unwrap().upkeep.backup,
+        dated
+    );
 }

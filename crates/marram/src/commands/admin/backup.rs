@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use marram_client::{Backup, Client, ClientError, ErrorKind, PutBody, PutOptions};
+use marram_client::{Backup, BackupNote, Client, ClientError, ErrorKind, PutBody, PutOptions};
 use marram_meta::{BackupGroup, BackupHeader, BackupKind, Table};
 use marram_types::{ClusterId, GroupId};
 use serde::Serialize;
@@ -40,6 +40,16 @@ struct Told {
     objects: u64,
     buckets: u64,
     kind: &'static str,
+}
+
+/// What was made, and whether the cluster remembers it.
+#[derive(Debug, Serialize)]
+struct Made {
+    #[serde(flatten)]
+    backup: Told,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_recorded: Option<String>,
 }
 
 impl Told {
@@ -94,10 +104,39 @@ async fn metadata(context: &Context<'_>, args: BackupArgs) -> Result<(), Failure
         Location::Pipe => return Err(Failure::Usage("a backup is a file or m://bucket/key")),
         Location::Remote(remote) => send(&client, &remote, keep_ms).await?,
     };
-    let told = Told::of(&checked);
+    let not_recorded = record(&client, &checked).await;
+    let told = Made {
+        backup: Told::of(&checked),
+        not_recorded,
+    };
     context.output.done(&told, || {
-        format!("{}: {}", printable(&args.target), told.line())
+        let unknown = match &told.not_recorded {
+            None => String::new(),
+            Some(why) => format!("\nthe cluster does not know of it: {}", printable(why)),
+        };
+        format!(
+            "{}: {}{unknown}",
+            printable(&args.target),
+            told.backup.line()
+        )
     })
+}
+
+/// Tells the cluster of a backup. One that is whole is none the worse for a cluster that cannot be told: gives why
+/// it was not.
+async fn record(client: &Client, checked: &Checked) -> Option<String> {
+    let header = &checked.summary.header;
+    let mut groups = checked.summary.groups.iter();
+    let root = groups.find(|(group, _)| group.group == GroupId::ROOT);
+    let backup = BackupNote {
+        made_ms: header.made_ms,
+        kept_until_ms: header.kept_until_ms,
+        bytes: checked.bytes,
+        root_index: root.map_or(0, |(group, _)| group.index),
+    };
+    let cluster = header.cluster.to_string();
+    let recorded = client.record_backup(&cluster, backup).await;
+    recorded.err().map(|error| error.to_string())
 }
 
 /// Makes the file and reads it through.

@@ -137,7 +137,10 @@ fn print(output: &Output, status: &CaStatus) -> Result<(), Failure> {
         } else {
             "trusted"
         };
-        output.line(&format!("CA {}  {issues}", ca.fingerprint))?;
+        let until = ca.expires_s.map_or_else(String::new, |at| {
+            format!(", until {}", date(at.saturating_mul(1000)))
+        });
+        output.line(&format!("CA {}  {issues}{until}", ca.fingerprint))?;
     }
     output.line("")?;
     for member in &status.members {

@@ -1,10 +1,10 @@
-//! `marram admin bucket set-profile` and `profile`.
+//! `marram admin bucket set-profile`, `allow-profile` and `profile`.
 
 use std::time::{Duration, Instant};
 
 use marram_client::{BucketProfile, Client};
 
-use crate::cli::{ProfileArgs, SetProfileArgs};
+use crate::cli::{AllowProfileArgs, ProfileArgs, SetProfileArgs};
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::location::Remote;
@@ -20,6 +20,28 @@ pub(super) async fn set(context: &Context<'_>, args: SetProfileArgs) -> Result<(
     let set = client.set_bucket_profile(&bucket, &args.profile).await;
     let set = set.map_err(Failure::at(&args.bucket))?;
     say(&context.output, &set, None)?;
+    if args.watch {
+        watch(&context.output, &client, &args.bucket, set).await?;
+    }
+    Ok(())
+}
+
+/// Lets writes to a bucket ask for a profile, or not any more.
+pub(super) async fn allow(context: &Context<'_>, args: AllowProfileArgs) -> Result<(), Failure> {
+    let bucket = Remote::parse_bucket(&args.bucket)?;
+    let client = context.client()?;
+    let set = client.allow_bucket_profile(&bucket, &args.profile, args.withdraw);
+    let set = set.await.map_err(Failure::at(&args.bucket))?;
+    context.output.done(&set, || {
+        let (bucket, profile) = (printable(&set.bucket), printable(&set.profile));
+        match &set.allowed_profiles[..] {
+            [] => format!("m://{bucket}: {profile}, and writes may ask for no other profile"),
+            allowed => format!(
+                "m://{bucket}: {profile}, and writes may ask for {}",
+                printable(&allowed.join(", "))
+            ),
+        }
+    })?;
     if args.watch {
         watch(&context.output, &client, &args.bucket, set).await?;
     }
@@ -72,7 +94,14 @@ fn say(output: &Output, now: &BucketProfile, left: Option<Duration>) -> Result<(
     output.done(now, || {
         let (bucket, profile) = (printable(&now.bucket), printable(&now.profile));
         if now.is_done() {
-            return format!("m://{bucket}: all {} objects are {profile}", now.versions);
+            let own = match now.allowed_profiles.is_empty() {
+                true => "",
+                false => ", or what they asked for",
+            };
+            return format!(
+                "m://{bucket}: all {} objects are {profile}{own}",
+                now.versions
+            );
         }
         let looking = match now.groups_looking {
             0 => String::new(),
@@ -99,6 +128,7 @@ mod tests {
             versions: 100,
             versions_to_go,
             groups_looking: 0,
+            allowed_profiles: Vec::new(),
         }
     }
 

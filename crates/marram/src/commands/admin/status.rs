@@ -82,7 +82,22 @@ fn lines(status: &ClusterStatus, every_group: bool, paint: Paint) -> Vec<String>
         status.layout_epoch,
         printable(&status.answered_by)
     )));
+    lines.push(paint.quiet(&backup_line(status)));
     lines
+}
+
+/// How old a way back is. Whether that is too old is for `doctor` to say.
+fn backup_line(status: &ClusterStatus) -> String {
+    let Some(backup) = &status.last_backup else {
+        return "no backup of the metadata was told of".to_owned();
+    };
+    let at = |ms| date(i64::try_from(ms).unwrap_or(i64::MAX));
+    format!(
+        "last backup of the metadata made {} UTC ({}), what it names is kept until {} UTC",
+        at(backup.made_ms),
+        size(backup.bytes),
+        at(backup.kept_until_ms)
+    )
 }
 
 /// Whether the data is safe, in one line.
@@ -436,6 +451,7 @@ mod tests {
             layout_epoch: 3,
             rebalancing: false,
             gateways: Vec::new(),
+            last_backup: None,
         }
     }
 
@@ -511,6 +527,27 @@ mod tests {
         assert!(
             screen[0].starts_with("SAFE") && screen[1] == "  Because.",
             "{screen:?}"
+        );
+    }
+
+    #[test]
+    fn the_last_line_says_how_old_the_way_back_is() {
+        let mut status = status(2, true);
+        let last = |status: &ClusterStatus| lines(status, false, Paint::none()).pop();
+        let none = "no backup of the metadata was told of";
+        assert_eq!(last(&status).as_deref(), Some(none));
+        status.last_backup = Some(marram_client::BackupNote {
+            made_ms: 1_000_000_000_000,
+            kept_until_ms: 1_000_086_400_000,
+            bytes: 2048,
+            root_index: 7,
+        });
+        let said = last(&status).expect("a line");
+        let expected = "last backup of the metadata made 2001-09-09";
+        assert!(said.starts_with(expected), "{said}");
+        assert!(
+            said.contains("(2.0 KiB)") && said.contains("2001-09-10"),
+            "{said}"
         );
     }
 

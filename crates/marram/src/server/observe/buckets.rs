@@ -162,6 +162,7 @@ mod tests {
                 since: 1,
             }),
             lifecycle: None,
+            allowed: Vec::new(),
         }
     }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use marram_meta::{ClusterView, NodeDuty, NodeState, Pausable};
+use marram_mesh::ca_validity;
+use marram_meta::{BackupNote, ClusterView, NodeDuty, NodeState, Pausable};
 use marram_metrics::catalogue::{
-    CLUSTER_NODE_DUTIES, CLUSTER_NODES, CLUSTER_VIEW_INDEX, MOVED_BYTES, MOVES_TO_GO,
-    MOVES_UNDER_WAY, MOVES_WAITING, PAUSED, REPAIRED, REPAIRS_AGE, REPAIRS_LEFT, SLOTS_UNPLACED,
+    BACKUP_KEPT, BACKUP_MADE, BACKUP_SIZE, CLUSTER_NODE_DUTIES, CLUSTER_NODES, CLUSTER_VIEW_INDEX,
+    MESH_AUTHORITY, MOVED_BYTES, MOVES_TO_GO, MOVES_UNDER_WAY, MOVES_WAITING, PAUSED, REPAIRED,
+    REPAIRS_AGE, REPAIRS_LEFT, SLOTS_UNPLACED,
 };
 use marram_metrics::{Sheet, Source};
 use marram_types::{ClusterHealth, Health};
@@ -60,6 +62,7 @@ impl Source for Cluster {
             let paused = view.upkeep.paused(work).is_some();
             sheet.set(&PAUSED, &[name], u64::from(paused));
         }
+        write_ways_back(sheet, &view);
         let work = health.work;
         sheet.set(&MOVES_UNDER_WAY, &[], work.under_way);
         sheet.set(&MOVES_WAITING, &[], work.waiting);
@@ -71,5 +74,28 @@ impl Source for Cluster {
         let left = work.tickets_left_ms().unwrap_or(0);
         sheet.set_time(&REPAIRS_LEFT, &[], Duration::from_millis(left));
         sheet.set(&REPAIRED, &[], work.repaired);
+    }
+}
+
+/// Digits of a CA's fingerprint that tell it from the others.
+const FINGERPRINT_BYTES: usize = 8;
+
+/// How old the newest backup is, and how long the CAs are good.
+fn write_ways_back(sheet: &mut Sheet, view: &ClusterView) {
+    let backup = view.upkeep.backup;
+    let of = |said: fn(BackupNote) -> u64| backup.map_or(0, said);
+    sheet.set(&BACKUP_MADE, &[], of(|backup| backup.made_ms / 1000));
+    sheet.set(&BACKUP_KEPT, &[], of(|backup| backup.kept_until_ms / 1000));
+    sheet.set(&BACKUP_SIZE, &[], of(|backup| backup.bytes));
+    for authority in view.authorities.values() {
+        let Ok(validity) = ca_validity(&authority.certificate) else {
+            continue;
+        };
+        let print: String = authority.fingerprint[..FINGERPRINT_BYTES]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let not_after = u64::try_from(validity.not_after).unwrap_or(0);
+        sheet.set(&MESH_AUTHORITY, &[&print], not_after);
     }
 }

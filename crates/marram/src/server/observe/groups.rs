@@ -18,7 +18,7 @@ use marram_metrics::catalogue::{
 use marram_metrics::{Sheet, Source};
 use marram_proto::v1::ReplicaFacts;
 use marram_raft::{GroupFigures, GroupStatus, RaftHost, Role};
-use marram_types::{BucketId, GroupId, ReplicaId};
+use marram_types::{BucketId, GroupId, Profile, ReplicaId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -118,7 +118,11 @@ impl Groups {
         let view = self.view.borrow().clone();
         let profiles = view.buckets.values();
         let profiles: HashMap<BucketId, usize> = profiles
-            .map(|bucket| (bucket.bucket, bucket.profile.m()))
+            .map(|bucket| {
+                // A version may have any of them, and is not counted for more than it surely survives.
+                let m = bucket.profiles().map(Profile::m).min();
+                (bucket.bucket, m.unwrap_or(0))
+            })
             .collect();
         let (mut levels, mut after) = ([Level::default(); SPARES.len()], None);
         loop {

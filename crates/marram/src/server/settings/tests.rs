@@ -7,7 +7,7 @@ use super::super::args::{ServerArgs, server_config};
 use super::*;
 
 /// Arguments that are no settings: they say what to do once, or where the file is.
-const NO_SETTINGS: [&str; 8] = [
+const NO_SETTINGS: [&str; 9] = [
     "config",
     "stop_when_stdin_closes",
     "restore",
@@ -15,6 +15,7 @@ const NO_SETTINGS: [&str; 8] = [
     "gone",
     "i_know_that_newer_writes_are_lost",
     "export_metadata",
+    "adopt_drives",
     "give_up_metadata",
 ];
 

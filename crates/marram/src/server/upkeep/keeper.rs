@@ -1,6 +1,7 @@
 //! The node's drives come, fail, go away and come back; the root group is told.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -170,8 +171,7 @@ impl Keeper {
                     (path, self.admit(record.node, *root).await)
                 }
                 Waiting::Away { path, drive, why } => {
-                    let replaced = drive.is_some_and(|drive| is_given_up(record, drive));
-                    let back = self.back(&path, drive, replaced, why).await;
+                    let back = self.back(record, &path, drive, why).await;
                     (path, back)
                 }
             };
@@ -195,9 +195,9 @@ impl Keeper {
     /// Whether what was in a folder is there again, or the folder is to be a new drive.
     async fn back(
         &self,
+        record: &NodeRecord,
         path: &Path,
         drive: Option<DriveId>,
-        replaced: bool,
         why: String,
     ) -> Result<Option<Waiting>> {
         let away = |why| {
@@ -213,6 +213,10 @@ impl Keeper {
         let root = DriveRoot::open(Arc::new(OsVfs), path, Some(self.drives.cluster()))?;
         let Some(identity) = root.identity() else {
             let asked = matches!(self.drives.folders().get(path), Some(Known::Label(_)));
+            let replaced = match drive {
+                Some(drive) => self.is_replaced(record, drive, path).await?,
+                None => false,
+            };
             if replaced {
                 tracing::info!(target: "drives", folder = %path.display(), "another drive stands where one was given up");
                 self.drives.folders().forget(path);
@@ -227,6 +231,24 @@ impl Keeper {
         }
         self.open(root, path.to_owned()).await?;
         Ok(None)
+    }
+
+    /// Whether the empty folder of a drive is another drive: nobody waits for the old one any more. One that was
+    /// waited for long enough is given up where a new file system stands in its place.
+    async fn is_replaced(&self, record: &NodeRecord, drive: DriveId, path: &Path) -> Result<bool> {
+        match record.drive(drive).map(|held| held.duty) {
+            Some(DriveDuty::Failed | DriveDuty::Removed) => Ok(true),
+            Some(duty) if duty.is_away() && is_mounted(path) => {
+                let duty = DriveDuty::Failed;
+                self.decide(DriveCommand::SetDuty { drive, duty }).await?;
+                tracing::warn!(
+                    target: "drives", %drive, folder = %path.display(),
+                    "an empty file system is mounted where the drive was: it is given up"
+                );
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Has the root group admit a new drive, and opens it. Every step may be repeated.
@@ -281,10 +303,15 @@ impl Keeper {
     }
 }
 
-/// Whether nobody waits for a drive any more.
-fn is_given_up(record: &NodeRecord, drive: DriveId) -> bool {
-    let held = record.drive(drive);
-    held.is_some_and(|held| matches!(held.duty, DriveDuty::Failed | DriveDuty::Removed))
+/// Whether a file system of its own is mounted at the folder: if it is empty, then not because its mount is
+/// missing. One that cannot be told from the file system above it counts as missing.
+fn is_mounted(path: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    match (above.and_then(device), device(path)) {
+        (Some(above), Some(own)) => above != own,
+        _ => false,
+    }
 }
 
 /// The place at which a test may have the process die after it told of a drive.
@@ -296,5 +323,21 @@ fn place_of(command: &DriveCommand) -> &'static str {
             ..
         } => "drive.taken-back",
         _ => "drive.given-up",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_folder_is_told_from_an_empty_file_system() {
+        assert!(is_mounted(Path::new("/proc")), "a file system of its own");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mount_point = folder.path().join("disk");
+        assert!(!is_mounted(&mount_point), "it is not there");
+        std::fs::create_dir(&mount_point).expect("made");
+        assert!(!is_mounted(&mount_point), "its mount is missing");
+        assert!(!is_mounted(Path::new("disk")) && !is_mounted(Path::new("/")));
     }
 }

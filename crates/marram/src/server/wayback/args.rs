@@ -33,6 +33,13 @@ pub(crate) struct WaybackArgs {
     /// for a fresh replica, keep the drives
     #[arg(long, conflicts_with_all = ["restore", "recover", "bootstrap", "export_metadata"])]
     pub give_up_metadata: bool,
+    /// The cluster began anew from a backup of before this node joined, and does not know it: join with a
+    /// token once more, as the node that it was, with its drives and their shards
+    #[arg(
+        long,
+        conflicts_with_all = ["restore", "recover", "bootstrap", "export_metadata", "give_up_metadata"]
+    )]
+    pub adopt_drives: bool,
 }
 
 impl WaybackArgs {

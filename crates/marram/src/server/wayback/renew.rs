@@ -205,7 +205,7 @@ async fn ask(servers: &[String], mesh: &Mesh, lost: ReplicaId) -> Result<(Replic
                         server,
                         reason = failure.message,
                         "this server does not know this node. If that stays so, the node joined after \
-                         the backup that was restored: set its drives aside and let it join with empty ones"
+                         the backup that was restored: start it once with --adopt-drives and a join token"
                     );
                 }
                 Err(error) if round % ROUNDS_PER_LINE == 0 => {
