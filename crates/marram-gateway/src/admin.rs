@@ -280,13 +280,19 @@ pub(crate) async fn set_duty(
     core: &Core,
     request: v1::SetNodeDutyRequest,
 ) -> Result<v1::SetNodeDutyResponse, AdminError> {
+    let first = member(&*core.fresh_view().await?, &request.node)?.duty;
+    let mut done = set_duty_once(core, &request).await;
     for _ in 1..LOOKS_MAX {
-        let done = set_duty_once(core, &request).await;
         if !is_outdated(&done) {
-            return done;
+            break;
         }
+        done = set_duty_once(core, &request).await;
     }
-    set_duty_once(core, &request).await
+    // A look that came too late may have taken the first of two steps.
+    done.map(|answer| v1::SetNodeDutyResponse {
+        before: to_wire(first).into(),
+        ..answer
+    })
 }
 
 /// Whether other drives began to leave between the look and the decision: another look is taken.

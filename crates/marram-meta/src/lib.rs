@@ -88,6 +88,7 @@ pub use object::apply::{adds_data, apply_object, check_object};
 pub use object::command::{CollectedEntry, NewBody, NewVersion, ObjectCommand, Precondition};
 pub use object::copied::CopiedVersion;
 pub use object::expire_command::{Due, DueWhat, ExpireCommand};
+pub use object::floors::HOLD_MS_MAX;
 pub use object::lease_command::LeaseCommand;
 pub use object::new_extent::NewExtent;
 pub use object::new_run::NewRun;
@@ -112,9 +113,7 @@ pub use query::uploads::{
 };
 pub use query::usages::{USAGES_PAGE_MAX, UsagesAnswer};
 pub use query::versions::{VersionAnswer, VersionEntry};
-pub use refound::{
-    INDEX_JUMP, RefoundError, Refounded, refound_object, refound_root, refounded_at,
-};
+pub use refound::{Jump, RefoundError, Refounded, refound_object, refound_root};
 pub use refusal::{
     DriveRefusal, IdentityRefusal, KeyRefusal, Malformed, Measure, OverLease, QuotaRefusal,
     Refusal, UploadRefusal, VersionRefusal,

@@ -16,7 +16,7 @@ pub(crate) mod expire;
 pub(crate) mod expire_command;
 pub(crate) mod extents;
 mod fence;
-mod floors;
+pub(crate) mod floors;
 mod gone;
 pub(crate) mod lease_command;
 pub(crate) mod new_extent;

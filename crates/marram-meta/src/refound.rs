@@ -2,8 +2,9 @@
 //! (decision 0021). Used where a backup is restored, or a majority of voters is lost; it edits a state
 //! before the first entry of its new log.
 //!
-//! Every id, generation and begin index is an index of a log. The new logs begin [`INDEX_JUMP`] behind
-//! the old ones, so none of them is used twice whatever happened after the state was taken.
+//! Every id, generation and begin index is an index of a log. The new logs begin a [`Jump`] behind the old
+//! ones, so none of them is used twice whatever happened after the state was taken, a former beginning from
+//! the same state included.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -30,9 +31,46 @@ use crate::root::outcome::RootOutcome;
 use crate::root::quota;
 use crate::stored::{StateError, Stored, load, store};
 
-/// How far behind the last index that is known a new log begins: more entries than a group commits
-/// in years, and few enough that an index stays exact in every program that reads it as a number.
-pub const INDEX_JUMP: u64 = 1 << 40;
+/// How far behind the last index that is known the logs of a new beginning begin.
+///
+/// More entries than a group commits between a backup and its restore, and beyond that so many for each
+/// second of the calendar that a group commits fewer: a state from which the cluster begins twice, at times
+/// that differ, gives no id out twice. Few enough that an index, and a drive's id, which is 256 times one of the root
+/// group, stays exact in every program that reads it as a double, for a hundred beginnings (decision 0021).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Jump {
+    /// Of the root group's log.
+    pub root: u64,
+    /// Of every object group's log.
+    pub objects: u64,
+}
+
+impl Jump {
+    /// 2026-01-01T00:00:00Z, in seconds since 1970. A clock before it counts as this one.
+    const EPOCH_S: u64 = 1_767_225_600;
+    /// A clock far in the future cannot use up the indexes.
+    const SECONDS_MAX: u64 = 1 << 33;
+    const ROOT_AT_LEAST: u64 = 1 << 34;
+    const ROOT_EACH_SECOND: u64 = 1 << 10;
+    const OBJECTS_AT_LEAST: u64 = 1 << 40;
+    const OBJECTS_EACH_SECOND: u64 = 1 << 18;
+
+    /// That of a beginning at this time, in seconds since 1970.
+    #[must_use]
+    pub fn at(now_s: u64) -> Self {
+        let seconds = now_s.saturating_sub(Self::EPOCH_S).min(Self::SECONDS_MAX);
+        Self {
+            root: Self::ROOT_AT_LEAST + seconds * Self::ROOT_EACH_SECOND,
+            objects: Self::OBJECTS_AT_LEAST + seconds * Self::OBJECTS_EACH_SECOND,
+        }
+    }
+
+    /// The index at which [`refound_root`] leaves the root group, when the state's last entry is `index`.
+    #[must_use]
+    pub fn root_ends_at(self, index: u64) -> u64 {
+        index + self.root + 1
+    }
+}
 
 /// Why a state cannot be the beginning of a cluster.
 #[derive(Debug, thiserror::Error)]
@@ -73,21 +111,15 @@ pub struct Refounded {
     pub newer_rows: usize,
 }
 
-/// The index at which [`refound_root`] leaves the root group, when the state's last entry is `index`.
-#[must_use]
-pub fn refounded_at(index: u64) -> u64 {
-    index + INDEX_JUMP + 1
-}
-
 /// Makes the node that describes itself so the only one with the metadata. `index` is that of the
-/// state's last entry, `rows` the object groups' copies of the layout: what a group knows, the root
+/// state's last entry, `jump` how far behind it the new log begins, `rows` the object groups' copies of the layout: what a group knows, the root
 /// has decided, even where its own last entries are lost.
 ///
 /// # Errors
 /// See [`RefoundError`]; `kv` must be thrown away then.
 pub fn refound_root(
     kv: &mut dyn KvWrite,
-    index: u64,
+    (index, jump): (u64, Jump),
     join: NodeJoin,
     rows: &BTreeMap<PgId, PgRow>,
 ) -> Result<Refounded, RefoundError> {
@@ -100,10 +132,10 @@ pub fn refound_root(
     hold::clear(kv)?;
     quota::begin_all_anew(kv)?;
     know_by_name(kv, &join)?;
-    LostIds::note(kv, index, index + INDEX_JUMP)?;
+    LostIds::note(kv, index, index + jump.root)?;
     let newer_rows = take_newer_rows(kv, rows)?;
     let RootOutcome::NodeAdded { node, drives } =
-        run(kv, index + INDEX_JUMP, &RootCommand::AddNode(join))?
+        run(kv, index + jump.root, &RootCommand::AddNode(join))?
     else {
         unreachable!("a node is added or refused");
     };
@@ -111,7 +143,7 @@ pub fn refound_root(
         node,
         founder: false,
     };
-    let at = refounded_at(index);
+    let at = jump.root_ends_at(index);
     let RootOutcome::ReplicaAdded { replica } = run(kv, at, &add)? else {
         unreachable!("a replica is added or refused");
     };
@@ -119,7 +151,7 @@ pub fn refound_root(
         let mut record = GroupRecord::new(group, vec![replica]);
         if group != GroupId::ROOT {
             // Begun already, and below every index of the new logs: what they say later replaces it.
-            record.at = INDEX_JUMP;
+            record.at = jump.objects;
         }
         store(kv, Table::Groups, &group::ser_key(group), &record)?;
     }

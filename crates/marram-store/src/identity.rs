@@ -21,6 +21,9 @@ use crate::vfs::{FileLock, OpenMode, Vfs};
 const FILE_NAME: &str = "marram.identity";
 const TEMP_NAME: &str = "marram.identity.tmp";
 const LOCK_NAME: &str = "marram.lock";
+/// What may be in the folder of a drive on which nothing was ever written: this process's own, and what a new
+/// file system has.
+pub const EMPTY_DRIVE_HAS: [&str; 3] = [LOCK_NAME, TEMP_NAME, "lost+found"];
 const MAGIC: &[u8; 8] = b"MARRAMID";
 const FORMAT: u8 = 1;
 /// An identity file is far smaller; more is not read.

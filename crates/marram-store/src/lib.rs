@@ -25,5 +25,5 @@ pub use drive::{
     DriveFigures, DriveLimits, DriveOptions, DriveStat, DriveState, IndexError, OnDriveFatal,
     OpenError, PutError, QueueFigures, ReadError, RunAt, RunFault, RunHeader, ScrubPage, ShardInfo,
 };
-pub use identity::{DriveRoot, Identity, IdentityError};
+pub use identity::{DriveRoot, EMPTY_DRIVE_HAS, Identity, IdentityError};
 pub use vfs::{FileLock, OpenMode, OsVfs, Space, Vfs, VfsFile};

@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use marram_meta::{
-    BACKUP_NOTES_SINCE, BackupNote, ClusterView, Envelope, NodeRecord, NodeState, ObjectAnswer,
-    ObjectCommand, ObjectOutcome, ObjectQuery, RootCommand, RootOutcome,
+    BACKUP_NOTES_SINCE, BackupNote, ClusterView, Envelope, HOLD_MS_MAX, NodeRecord, NodeState,
+    ObjectAnswer, ObjectCommand, ObjectOutcome, ObjectQuery, RootCommand, RootOutcome,
 };
 use marram_proto::v1;
 use marram_types::{Crc64Nvme, GroupId, NodeId, crc32c};
@@ -36,7 +36,7 @@ pub(crate) async fn begin(
 ) -> Result<v1::BeginBackupResponse, AdminError> {
     hold_layout(core).await?;
     let made_ms = (core.now_ms)();
-    let kept_until_ms = made_ms.saturating_add(request.keep_ms.max(BACKUP_MS));
+    let kept_until_ms = made_ms.saturating_add(request.keep_ms.clamp(BACKUP_MS, HOLD_MS_MAX));
     let view = core.fresh_view().await?;
     let cluster = view.cluster.as_ref().ok_or(AdminError::NotReady)?;
     let mut marks = Vec::new();
@@ -166,6 +166,10 @@ fn checked(
     if backup.bytes == 0 {
         return wrong("backup.bytes", "it must be the size of a whole backup");
     }
+    if backup.kept_until_ms < backup.made_ms {
+        let rule = "it must not be before the backup was begun";
+        return wrong("backup.kept_until_ms", rule);
+    }
     if !(1..=view.index).contains(&backup.root_index) {
         let rule = "it must be the index of a decision that this cluster has made";
         return wrong("backup.root_index", rule);
@@ -184,6 +188,17 @@ pub(crate) async fn release(core: &Core) -> Result<v1::ReleaseBackupsResponse, A
     let groups = view.cluster.as_ref().map_or(0, |c| c.object_groups);
     for group in (1..=groups).map(GroupId) {
         hold_floors(core, group, 0).await?;
+    }
+    if let Some(known) = view.upkeep.backup
+        && core.pass_gate(BACKUP_NOTES_SINCE).is_ok()
+    {
+        let now_ms = (core.now_ms)().max(known.made_ms);
+        let kept_until_ms = known.kept_until_ms.min(now_ms);
+        let note = BackupNote {
+            kept_until_ms,
+            ..known
+        };
+        decide(core, &RootCommand::NoteBackup(note)).await?;
     }
     tracing::info!(target: "admin", "nothing is kept for backups any more");
     Ok(v1::ReleaseBackupsResponse {})
@@ -311,6 +326,7 @@ mod tests {
         };
         assert_eq!(field(&|r, _| r.cluster_id.clear()), "cluster_id");
         assert_eq!(field(&|_, b| b.made_ms = 0), "backup.made_ms");
+        assert_eq!(field(&|_, b| b.kept_until_ms = 4), "backup.kept_until_ms");
         assert_eq!(field(&|_, b| b.bytes = 0), "backup.bytes");
         assert_eq!(field(&|_, b| b.root_index = 0), "backup.root_index");
         assert_eq!(field(&|_, b| b.root_index = 41), "backup.root_index");

@@ -1,6 +1,8 @@
 //! `Meta`/`upkeep`: which work in the background is paused in the whole cluster, and of when the newest backup of
 //! the metadata is.
 
+use std::cmp::Ordering;
+
 use marram_types::codec::{DecodeError, Reader, Writer};
 
 use crate::refusal::unknown;
@@ -108,15 +110,19 @@ impl UpkeepRecord {
     }
 
     /// Notes a backup at `now_ms`. An older one than the one that is known changes nothing, and none is of the
-    /// future, whatever clock it was dated by.
+    /// future, whatever clock it was dated by. The same one is told of again when what it names is let go
+    /// earlier; and while something is kept for the one before, the next one's is, too: holds overlap.
     pub(crate) fn note_backup(&mut self, mut backup: BackupNote, now_ms: u64) {
         backup.made_ms = backup.made_ms.min(now_ms);
-        if self
-            .backup
-            .is_none_or(|known| known.made_ms < backup.made_ms)
-        {
-            self.backup = Some(backup);
+        if let Some(known) = self.backup {
+            let kept = &mut backup.kept_until_ms;
+            match backup.made_ms.cmp(&known.made_ms) {
+                Ordering::Less => return,
+                Ordering::Equal => *kept = (*kept).min(known.kept_until_ms),
+                Ordering::Greater => *kept = (*kept).max(known.kept_until_ms),
+            }
         }
+        self.backup = Some(backup);
     }
 
     /// Pauses the work at `now_ms`, or lets it go on. What is paused already stays as it is.

@@ -78,7 +78,7 @@ pub(super) fn hold_reads(
 }
 
 /// Longest time for which data is kept for a backup, in milliseconds: 31 days.
-const HOLD_MS_MAX: u64 = 31 * 24 * 60 * 60 * 1000;
+pub const HOLD_MS_MAX: u64 = 31 * 24 * 60 * 60 * 1000;
 
 /// Keeps what is referred to now until `until_ms`. Holds overlap: the oldest that lasts decides from
 /// where on, the latest how long.

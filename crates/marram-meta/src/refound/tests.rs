@@ -63,18 +63,45 @@ fn cluster() -> (MemKv, u64) {
     (kv, index)
 }
 
+const JUMP: Jump = Jump {
+    root: 1 << 34,
+    objects: 1 << 40,
+};
+
+/// Between two beginnings from one state the first one's logs grow by less than the second one jumps further.
+#[test]
+fn two_beginnings_from_one_state_share_no_index() {
+    let (day, year) = (86_400, 31_557_600);
+    let new_year = Jump::at(1_767_225_600);
+    assert_eq!(new_year, JUMP);
+    assert_eq!(Jump::at(0), JUMP, "a clock that was never set");
+    let mut before = new_year;
+    for seconds in [1, day, 30 * day, 20 * year] {
+        let later = Jump::at(1_767_225_600 + seconds);
+        assert!(later.root - new_year.root > 1_000 * seconds);
+        assert!(later.objects - new_year.objects > 250_000 * seconds);
+        assert!(before.root < later.root && before.objects < later.objects);
+        before = later;
+    }
+    // A double has 53 bits; the id of a drive is 256 times an index. A hundred beginnings in ten years:
+    let last = Jump::at(1_767_225_600 + 10 * year);
+    assert!(100 * (last.root << 8) < 1 << 53 && 100 * last.objects < 1 << 53);
+    let never = Jump::at(u64::MAX);
+    assert!(never.root < 1 << 44 && never.objects < 1 << 52);
+}
+
 #[test]
 fn one_node_goes_on_alone_with_ids_that_were_never_used() {
     let (mut kv, index) = cluster();
     let before = view(&kv).unwrap();
     let mut moved = join(2);
     moved.mesh_addr = "10.0.9.9:7071".to_owned();
-    let begun = refound_root(&mut kv, index, moved, &BTreeMap::new()).unwrap();
+    let begun = refound_root(&mut kv, (index, JUMP), moved, &BTreeMap::new()).unwrap();
     let after = view(&kv).unwrap();
-    assert_eq!(after.index, refounded_at(index));
+    assert_eq!(after.index, JUMP.root_ends_at(index));
     assert_eq!(
         begun.replica.0,
-        refounded_at(index),
+        JUMP.root_ends_at(index),
         "what no log ever reached"
     );
     let old: Vec<_> = before.nodes.keys().copied().collect();
@@ -112,16 +139,16 @@ fn one_node_goes_on_alone_with_ids_that_were_never_used() {
 #[test]
 fn a_node_that_was_never_there_may_go_on_and_a_removed_one_may_not() {
     let (mut kv, index) = cluster();
-    let begun = refound_root(&mut kv, index, join(9), &BTreeMap::new()).unwrap();
-    assert_eq!(begun.node.0, index + INDEX_JUMP);
+    let begun = refound_root(&mut kv, (index, JUMP), join(9), &BTreeMap::new()).unwrap();
+    assert_eq!(begun.node.0, index + JUMP.root);
     let (mut kv, index) = cluster();
     let first = *view(&kv).unwrap().nodes.keys().next().unwrap();
     let mut record = view(&kv).unwrap().nodes[&first].clone();
     record.state = NodeState::Tombstoned;
     store(&mut kv, Table::Nodes, &node::ser_key(first), &record).unwrap();
-    let refused = refound_root(&mut kv, index, join(1), &BTreeMap::new());
+    let refused = refound_root(&mut kv, (index, JUMP), join(1), &BTreeMap::new());
     assert!(matches!(refused, Err(RefoundError::Refused(_))));
-    let nothing = refound_root(&mut MemKv::new(), 5, join(1), &BTreeMap::new());
+    let nothing = refound_root(&mut MemKv::new(), (5, JUMP), join(1), &BTreeMap::new());
     assert!(matches!(nothing, Err(RefoundError::NoCluster)));
 }
 
@@ -135,7 +162,7 @@ fn what_a_group_knows_of_the_layout_the_root_had_decided() {
     let mut older = held.clone();
     older.epoch = 0;
     let rows = BTreeMap::from([(pg(0), newer.clone()), (pg(1), older)]);
-    let begun = refound_root(&mut kv, index, join(1), &rows).unwrap();
+    let begun = refound_root(&mut kv, (index, JUMP), join(1), &rows).unwrap();
     assert_eq!(begun.newer_rows, 1);
     let table = &view(&kv).unwrap().pools[&pool];
     assert_eq!((&table.rows[0], &table.rows[1]), (&newer, &held));
@@ -149,7 +176,7 @@ fn a_node_that_lost_its_key_is_known_by_its_name() {
     let old: Vec<_> = before.nodes.keys().copied().collect();
     let mut anew = join(2);
     anew.public_key = [77; 32];
-    let begun = refound_root(&mut kv, index, anew, &BTreeMap::new()).unwrap();
+    let begun = refound_root(&mut kv, (index, JUMP), anew, &BTreeMap::new()).unwrap();
     assert_eq!(begun.node, old[1]);
     let record = &view(&kv).unwrap().nodes[&begun.node];
     assert_eq!(record.public_key, [77; 32]);
@@ -161,8 +188,8 @@ const SECRET: [u8; 32] = [9; 32];
 /// A cluster that began anew, and the index that its log goes on at; the last one of the old state.
 fn anew() -> (MemKv, u64, u64) {
     let (mut kv, last) = cluster();
-    refound_root(&mut kv, last, join(1), &BTreeMap::new()).unwrap();
-    (kv, refounded_at(last) + 1, last)
+    refound_root(&mut kv, (last, JUMP), join(1), &BTreeMap::new()).unwrap();
+    (kv, JUMP.root_ends_at(last) + 1, last)
 }
 
 /// What comes of a node that returns as this one with these drives, with a token of its own.
@@ -250,9 +277,16 @@ fn no_id_is_taken_that_the_cluster_may_have_given_out() {
         at += 2;
         returns(&mut kv, at, with_drives(7, ordinals), (node, drives)).unwrap_err()
     };
-    let first = last + INDEX_JUMP;
+    let first = last + JUMP.root;
     // In the state, its last index, and what the new log gives out: now and later.
-    for node in [known.0, 1, last, first, refounded_at(last), first + 500] {
+    for node in [
+        known.0,
+        1,
+        last,
+        first,
+        JUMP.root_ends_at(last),
+        first + 500,
+    ] {
         let refusal = IdentityRefusal::NodeNotLost { node: NodeId(node) };
         assert_eq!(
             refused(node, &[lost << 8], &[0]),
@@ -296,8 +330,8 @@ fn nobody_returns_to_a_cluster_that_never_began_anew() {
     // One that began anew twice takes those of both times.
     let (mut kv, at, first) = anew();
     let second = at + 9;
-    refound_root(&mut kv, second, join(1), &BTreeMap::new()).unwrap();
-    let now = refounded_at(second) + 1;
+    refound_root(&mut kv, (second, JUMP), join(1), &BTreeMap::new()).unwrap();
+    let now = JUMP.root_ends_at(second) + 1;
     for (n, id) in [(7, first + 1), (8, second + 1)] {
         let node = returns(&mut kv, now + u64::from(n) * 2, join(n), (id, &[id << 8]));
         assert_eq!(node.unwrap().0, NodeId(id));

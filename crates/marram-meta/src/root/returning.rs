@@ -33,6 +33,12 @@ pub(super) fn take_in(
             let refusal = IdentityRefusal::OtherNode { node: known.node };
             return Ok(Err(Refusal::Identity(refusal)));
         }
+        let has = |drive: &DriveId| known.present_drives().any(|held| held.drive == *drive);
+        if let Some(drive) = drives.iter().find(|drive| !has(drive)).copied() {
+            return Ok(Err(Refusal::Identity(IdentityRefusal::DriveNotLost {
+                drive,
+            })));
+        }
         return admit(apply, join, NodeIds::Fresh);
     }
     let lost = LostIds::load(apply.kv)?;

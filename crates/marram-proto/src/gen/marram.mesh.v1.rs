@@ -206,12 +206,16 @@ pub struct JoinRequest {
     #[prost(uint32, tag = "9")]
     pub knows_version: u32,
     /// Of a storage node that was a member before the cluster began anew from a state that does not know it:
-    /// the node that it is; 0 of any other.
+    /// the node that it is; 0 of any other. Its description is in returning_join.
     #[prost(uint64, tag = "10")]
     pub returning_node: u64,
     /// The drives of such a node, in the order of its description.
     #[prost(uint64, repeated, tag = "11")]
     pub returning_drives: ::prost::alloc::vec::Vec<u64>,
+    /// Its description, in place of node_join: a server of a release that does not know of nodes that return
+    /// finds none, and does not admit it as a new one.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub returning_join: ::prost::bytes::Bytes,
 }
 /// The newcomer is admitted.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

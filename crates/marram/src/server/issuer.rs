@@ -13,11 +13,12 @@ use marram_gateway::{Kek, open_authority};
 use marram_maintain::fault_point;
 use marram_mesh::{Authority, Peer, Renew, Role, RpcCode, RpcFailure, check_request, fingerprint};
 use marram_meta::{
-    ClusterView, Envelope, IdentityCommand, Newcomer, NodeJoin, NodeRecord, RootCommand,
-    RootOutcome,
+    ClusterView, Envelope, IdentityCommand, Newcomer, NodeJoin, NodeRecord, RETURNS_SINCE,
+    RootCommand, RootOutcome,
 };
 use marram_proto::mesh::v1 as wire;
 use marram_raft::Role as RaftRole;
+use marram_types::config::DRIVES_PER_NODE_MAX;
 use marram_types::{DriveId, GroupId, NodeId};
 use tokio::sync::watch;
 
@@ -274,20 +275,41 @@ fn newcomer(
         let name = request.name.clone();
         return Ok(Newcomer::Gateway { key, name });
     }
-    let join = NodeJoin::from_bytes(&request.node_join)
+    let is_returning = request.returning_node != 0;
+    let description = match is_returning {
+        true => &request.returning_join,
+        false => &request.node_join,
+    };
+    let join = NodeJoin::from_bytes(description)
         .map_err(|error| refused(format!("the node's description cannot be read: {error}")))?;
     if join.public_key != key {
         let message = "the node's description names another key than its certificate request";
         return Err(RpcFailure::new(RpcCode::Denied, message));
     }
     if let Some(known) = view.nodes.values().find(|node| node.public_key == key) {
-        match request.returning_node {
-            0 => refuse_emptied(view, known)?,
-            _ => refuse_known(view, known)?,
+        match is_returning {
+            false => refuse_emptied(view, known)?,
+            true => refuse_known(view, known)?,
         }
     }
-    if request.returning_node == 0 {
+    if !is_returning {
         return Ok(Newcomer::Storage(join));
+    }
+    if view
+        .cluster
+        .as_ref()
+        .is_none_or(|cluster| cluster.version < RETURNS_SINCE)
+    {
+        return Err(refused(
+            "nodes return by a command that this cluster does not use yet: `marram admin finalize-version` first".to_owned(),
+        ));
+    }
+    if request.returning_drives.len() != join.drives.len()
+        || join.drives.len() > DRIVES_PER_NODE_MAX
+    {
+        return Err(refused(format!(
+            "a node that returns names each of its drives, at most {DRIVES_PER_NODE_MAX}"
+        )));
     }
     let drives = request.returning_drives.iter().copied();
     Ok(Newcomer::Returning {

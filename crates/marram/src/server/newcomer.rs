@@ -186,7 +186,7 @@ fn request(token: &JoinToken, kek: &Kek, own: &Own, asks: Asks) -> Result<wire::
             request.cluster = cluster.map_or_else(String::new, |cluster| cluster.to_string());
         }
         Asks::Returning(description, known) => {
-            request.node_join = description.into();
+            request.returning_join = description.into();
             request.cluster = known.cluster.to_string();
             request.returning_node = known.node.0;
             request.returning_drives = known.drives.iter().map(|drive| drive.0).collect();

@@ -63,7 +63,7 @@ async fn begin_anew(cluster: &Cluster) {
     let two = Server::start(dir, 2, &["--give-up-metadata".to_owned()]);
     until("node 2 has a fresh replica", BACK_WITHIN, async || {
         let now = replica(&cluster.drive(2));
-        let fresh = now > old + (1 << 39);
+        let fresh = now > old + (1 << 34);
         fresh.then_some(()).ok_or_else(|| two.said())
     })
     .await;

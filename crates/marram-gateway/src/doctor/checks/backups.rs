@@ -7,8 +7,8 @@ use v1::Severity::Warning;
 use super::super::facts::Facts;
 use super::super::say::{found, time};
 
-/// A backup that is older brings back too little, and a cluster without one should have one by then.
-const BACKUP_MS_MAX: u64 = 7 * DAY_MS;
+/// A backup that is older, a weekly one with a day for being late, brings back too little, and a cluster without one should have one by then.
+const BACKUP_MS_MAX: u64 = 8 * DAY_MS;
 /// How long ago the newest backup may have stopped to be whole: a daily one may come late once.
 const NOT_KEPT_MS_MAX: u64 = DAY_MS;
 const DAY_MS: u64 = 86_400_000;
@@ -72,9 +72,9 @@ mod tests {
         assert_eq!(judged(2 * DAY_MS, DAY_MS), []);
         let evidence = only(&judged(2 * DAY_MS + 1, DAY_MS)).2;
         assert!(evidence.contains("2 days old"), "{evidence}");
-        assert_eq!(judged(7 * DAY_MS, 30 * DAY_MS), []);
-        let evidence = only(&judged(7 * DAY_MS + 1, 30 * DAY_MS)).2;
-        assert_eq!(evidence, "no backup of the metadata for 7 days");
+        assert_eq!(judged(8 * DAY_MS, 30 * DAY_MS), []);
+        let evidence = only(&judged(8 * DAY_MS + 1, 30 * DAY_MS)).2;
+        assert_eq!(evidence, "no backup of the metadata for 8 days");
     }
 
     #[test]

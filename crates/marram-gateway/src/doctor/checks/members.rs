@@ -15,10 +15,8 @@ use crate::hex;
 const CLOCK_MS_BAD: u64 = 45 * 60_000;
 /// The certificate of the API comes from outside: somebody has to be told in time.
 const API_CERTIFICATE_DAYS_MIN: i64 = 14;
-/// A CA with fewer days left is to be replaced ...
+/// A CA with fewer days left is to be replaced.
 const CA_DAYS_MIN: i64 = 30;
-/// ... and with fewer than these at once.
-const CA_DAYS_BAD: i64 = 7;
 
 /// Are certificates good for long enough?
 pub(super) fn certificates(facts: &Facts) -> Vec<v1::Finding> {
@@ -76,26 +74,17 @@ fn of_members(facts: &Facts) -> Vec<v1::Finding> {
 }
 
 /// A CA is replaced by hand only, in three steps between which every member has to be seen: that takes its time.
+/// Past its date processes go on trusting it (rules.md 5: what is signed counts, not the clock); whoever audits does not.
 fn of_authorities(facts: &Facts) -> Vec<v1::Finding> {
     let now_s = i64::try_from(facts.now_ms / 1000).unwrap_or(i64::MAX);
     let late = facts.view.authorities.values().filter_map(|authority| {
         let validity = ca_validity(&authority.certificate).ok()?;
         let left = validity.not_after.saturating_sub(now_s);
-        let (severity, evidence) = match left {
-            ..=0 => (
-                Critical,
-                "it has expired: nothing that it issued is trusted".to_owned(),
-            ),
+        let evidence = match left {
+            ..=0 => "its date is past: processes go on trusting it until it is replaced".to_owned(),
             left if left < CA_DAYS_MIN * 86_400 => {
-                let severity = match left < CA_DAYS_BAD * 86_400 {
-                    true => Critical,
-                    false => Warning,
-                };
                 let left = time(u64::try_from(left).unwrap_or(0).saturating_mul(1000));
-                (
-                    severity,
-                    format!("it expires in {left}, and all that it issued with it"),
-                )
+                format!("it expires in {left}")
             }
             _ => return None,
         };
@@ -103,7 +92,7 @@ fn of_authorities(facts: &Facts) -> Vec<v1::Finding> {
         let subject = format!("CA {}", print.get(..16).unwrap_or(&print));
         let remedy =
             "replace it: `marram admin ca rotate --watch`. See docs/runbooks/certificates.md";
-        Some(found(severity, subject, evidence, remedy))
+        Some(found(Warning, subject, evidence, remedy))
     });
     late.collect()
 }
@@ -252,9 +241,7 @@ mod tests {
             (Warning, "CA abababababababab")
         );
         assert!(evidence.starts_with("it expires in 29 days"), "{evidence}");
-        assert_eq!(only(&judged(7 * day)).0, Warning);
-        assert_eq!(only(&judged(7 * day - 1000)).0, Critical);
-        assert!(only(&judged(0)).2.contains("has expired"));
+        assert!(only(&judged(0)).2.contains("is past"));
     }
 
     #[test]

@@ -391,7 +391,7 @@ fn a_new_beginning_knows_nothing_of_what_was_before() {
     group.run(&put("a", 1, inline(1, b"one")));
     replay.follow(&group);
     let lost = EventPlace::behind(group.index + 3);
-    let begun = group.index + crate::INDEX_JUMP;
+    let begun = group.index + crate::Jump::at(0).objects;
     refound_object(&mut group.kv, begun).unwrap();
     group.index = begun;
     assert_eq!(after(&group, replay.at), EventsFound::Compacted);

@@ -161,18 +161,20 @@ fn no_move_takes_a_step_while_the_layout_is_held() {
 fn the_newest_backup_is_remembered_by_the_leaders_clock() {
     let mut root = Root::ready(1, 1);
     assert_eq!(root.view().upkeep.backup, None);
-    let made = |made_ms| BackupNote {
+    let kept = |made_ms, kept_until_ms| BackupNote {
         made_ms,
-        kept_until_ms: 80_000,
+        kept_until_ms,
         bytes: 5,
         root_index: 6,
     };
-    let mut note = |made_ms, now_ms| {
-        let mut sealed = Envelope::seal_internal(&RootCommand::NoteBackup(made(made_ms)));
+    let made = |made_ms| kept(made_ms, 80_000);
+    let mut tell = |backup: BackupNote, now_ms| {
+        let mut sealed = Envelope::seal_internal(&RootCommand::NoteBackup(backup));
         stamp(&mut sealed, now_ms).unwrap();
         assert_eq!(root.apply(&sealed), RootOutcome::Done);
         root.view()
     };
+    let mut note = |made_ms, now_ms| tell(made(made_ms), now_ms);
     assert_eq!(note(400, 1_000).upkeep.backup, Some(made(400)));
     assert_eq!(note(300, 1_100).upkeep.backup, Some(made(400)), "older");
     let view = note(9_000, 1_200);
@@ -182,4 +184,13 @@ fn the_newest_backup_is_remembered_by_the_leaders_clock() {
         ClusterView::decode(&view.encode()).unwrap().upkeep.backup,
         dated
     );
+    // What it names was let go; a repeated note of it keeps that.
+    let let_go = tell(kept(1_200, 1_300), 1_300).upkeep.backup;
+    assert_eq!(let_go, Some(kept(1_200, 1_300)));
+    let again = tell(made(1_200), 1_400).upkeep.backup;
+    assert_eq!(again, let_go);
+    // Kept for long, and then another one for a short time: the groups keep both.
+    tell(kept(1_500, 90_000), 1_500);
+    let short = tell(kept(1_600, 1_700), 1_600).upkeep.backup;
+    assert_eq!(short, Some(kept(1_600, 90_000)));
 }

@@ -135,8 +135,13 @@ async fn record(client: &Client, checked: &Checked) -> Option<String> {
         root_index: root.map_or(0, |(group, _)| group.index),
     };
     let cluster = header.cluster.to_string();
-    let recorded = client.record_backup(&cluster, backup).await;
-    recorded.err().map(|error| error.to_string())
+    match client.record_backup(&cluster, backup).await {
+        Ok(Some(known)) if known.root_index != backup.root_index => {
+            Some("it knows of a newer one: do the clocks of the servers agree?".to_owned())
+        }
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// Makes the file and reads it through.

@@ -1,6 +1,7 @@
 //! The node's drives come, fail, go away and come back; the root group is told.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use marram_maintain::{DriveGraces, Found, OwnDrive, drive_commands, drives_to_close, fault_point};
 use marram_meta::{DriveCommand, DriveDuty, Envelope, NodeRecord, RootCommand, RootOutcome};
-use marram_store::{DriveRoot, DriveState, Identity, OsVfs};
+use marram_store::{DriveRoot, DriveState, EMPTY_DRIVE_HAS, Identity, OsVfs};
 use marram_types::config::ServerConfig;
 use marram_types::{DriveId, GroupId, NodeId};
 
@@ -238,14 +239,16 @@ impl Keeper {
     async fn is_replaced(&self, record: &NodeRecord, drive: DriveId, path: &Path) -> Result<bool> {
         match record.drive(drive).map(|held| held.duty) {
             Some(DriveDuty::Failed | DriveDuty::Removed) => Ok(true),
-            Some(duty) if duty.is_away() && is_mounted(path) => {
+            // Empty as it is now: it may have been mounted since it was opened.
+            Some(duty) if duty.is_away() && is_mounted(path) && is_empty(path) => {
                 let duty = DriveDuty::Failed;
                 self.decide(DriveCommand::SetDuty { drive, duty }).await?;
                 tracing::warn!(
                     target: "drives", %drive, folder = %path.display(),
                     "an empty file system is mounted where the drive was: it is given up"
                 );
-                Ok(true)
+                // The next look opens it as what it is by then.
+                Ok(false)
             }
             _ => Ok(false),
         }
@@ -306,12 +309,23 @@ impl Keeper {
 /// Whether a file system of its own is mounted at the folder: if it is empty, then not because its mount is
 /// missing. One that cannot be told from the file system above it counts as missing.
 fn is_mounted(path: &Path) -> bool {
+    // A link is where it leads to.
+    let Ok(path) = &path.canonicalize() else {
+        return false;
+    };
     let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     match (above.and_then(device), device(path)) {
         (Some(above), Some(own)) => above != own,
         _ => false,
     }
+}
+
+/// Whether there is nothing in a folder but what a new file system has, and this process's lock.
+fn is_empty(path: &Path) -> bool {
+    let is_nothing = |name: &OsStr| EMPTY_DRIVE_HAS.iter().any(|nothing| name == *nothing);
+    let found = std::fs::read_dir(path);
+    found.is_ok_and(|mut all| all.all(|one| one.is_ok_and(|one| is_nothing(&one.file_name()))))
 }
 
 /// The place at which a test may have the process die after it told of a drive.
@@ -339,5 +353,24 @@ mod tests {
         std::fs::create_dir(&mount_point).expect("made");
         assert!(!is_mounted(&mount_point), "its mount is missing");
         assert!(!is_mounted(Path::new("disk")) && !is_mounted(Path::new("/")));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/proc", &link).expect("linked");
+        assert!(is_mounted(&link));
+        std::fs::remove_file(&link).expect("removed");
+        std::os::unix::fs::symlink("/proc/self", &link).expect("linked");
+        assert!(!is_mounted(&link), "a folder of another file system");
+    }
+
+    #[test]
+    fn a_folder_with_data_in_it_is_not_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let drive = folder.path();
+        assert!(is_empty(drive) && !is_empty(&drive.join("nothing")));
+        for name in EMPTY_DRIVE_HAS {
+            std::fs::write(drive.join(name), "").expect("written");
+        }
+        assert!(is_empty(drive));
+        std::fs::create_dir(drive.join("segments")).expect("made");
+        assert!(!is_empty(drive), "only its identity is lost");
     }
 }

@@ -40,6 +40,11 @@ pub(in super::super) async fn adopt(
     let (drives, offered) = storage.returning(config.drive_capacity)?;
     let mut join = describe(config, storage, own.key())?;
     join.drives = offered;
+    if let Ok(known) = own.identity()
+        && join.name.is_empty()
+    {
+        join.name = known.certificate().name.to_string();
+    }
     let returning = Returning {
         cluster: storage.cluster().context("the drives have no cluster")?,
         node,
@@ -54,8 +59,10 @@ pub(in super::super) async fn adopt(
         bail!("a node that returns was asked to found a cluster");
     };
     let given = admitted.node.context("the answer names no node")?;
+    // The folders may be named in another order than that of the drives' ordinals.
+    let are_known = drives.iter().all(|drive| given.drives.contains(drive));
     ensure!(
-        given.node == node && given.drives == drives,
+        given.node == node && are_known,
         "the cluster knows this node as {} with other drives: nothing on them was changed",
         given.node
     );

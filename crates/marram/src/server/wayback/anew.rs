@@ -10,15 +10,14 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use marram_gateway::{Kek, open_authority};
 use marram_mesh::{Mesh, Role, RootView, RpcCode};
 use marram_meta::{
-    BackupFrame, ClusterView, INDEX_JUMP, NodeJoin, NodeState, Refounded, refound_object,
-    refound_root, refounded_at,
+    BackupFrame, ClusterView, Jump, NodeJoin, NodeState, Refounded, refound_object, refound_root,
 };
 use marram_proto::mesh::v1 as wire;
 use marram_raft::{LogicError, OfflineReplica, SeedAt};
@@ -273,7 +272,9 @@ impl Building {
         join: &NodeJoin,
     ) -> Result<(Refounded, ClusterView)> {
         let root = &chosen[&GroupId::ROOT].group;
-        let replica = ReplicaId(refounded_at(root.index));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let jump = Jump::at(now.unwrap_or_default().as_secs());
+        let replica = ReplicaId(jump.root_ends_at(root.index));
         let offline = OfflineReplica {
             dir: self.dir.join("state"),
             vfs: Arc::new(OsVfs),
@@ -282,7 +283,7 @@ impl Building {
         let wal = open_log_in(storage, &self.dir)?;
         let mut rows = BTreeMap::new();
         for (group, held) in chosen.iter().filter(|(group, _)| **group != GroupId::ROOT) {
-            let index = held.group.index + INDEX_JUMP;
+            let index = held.group.index + jump.objects;
             let term = held.group.term + 1;
             self.one(
                 &offline,
@@ -305,7 +306,7 @@ impl Building {
         };
         let mut begun = None;
         self.one(&offline, &wal, (GroupId::ROOT, at), &mut |kv| {
-            let founded = refound_root(kv, root.index, join.clone(), &rows);
+            let founded = refound_root(kv, (root.index, jump), join.clone(), &rows);
             begun = Some(founded.map_err(LogicError::new)?);
             Ok(())
         })?;
