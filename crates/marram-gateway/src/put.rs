@@ -21,15 +21,16 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
-use marram_meta::{BucketRecord, OWN_PROFILES_SINCE, TAGS_SINCE};
+use marram_meta::{BucketRecord, OWN_PROFILES_SINCE, ObjectAnswer, ObjectQuery, TAGS_SINCE};
 use marram_object::StorageClass;
 use marram_proto::v1;
 use marram_trace::Instrument;
 use marram_types::caps::{COPIES_BYTES_MAX, INLINE_BYTES_MAX};
-use marram_types::{GroupId, Profile};
+use marram_types::{GroupId, Profile, RequestId};
 use tonic::Status;
 
 use crate::core::Core;
+use crate::groups::GroupError;
 use crate::validate::{self, PutHeader};
 use commit::Content;
 pub(crate) use upload::STALL_MAX;
@@ -77,9 +78,10 @@ where
     if header.profile.is_some() {
         core.pass_gate(OWN_PROFILES_SINCE)?;
     }
-    let bucket = core.bucket(&header.bucket).await?;
-    let own = own_profile(&bucket, header.profile)?;
+    let mut bucket = core.bucket(&header.bucket).await?;
     let group = core.group_of(&bucket, &header.key)?;
+    let asked_for = (header.profile, group, header.request);
+    let own = own_profile::<PutError>(&core, &mut bucket, asked_for).await?;
     let mut upload = Upload::new(stream, header.size, &header.checks, STALL_MAX);
     let put = Put {
         core,
@@ -137,16 +139,35 @@ where
 }
 
 /// What a write has as its own profile, when the bucket allows what it asks for. The group looks again when it
-/// commits; this is before gigabytes come for nothing.
-pub(crate) fn own_profile(
-    bucket: &BucketRecord,
-    asked: Option<Profile>,
-) -> Result<Option<Profile>, NotAllowed> {
-    let own = bucket.own_profile(asked);
-    own.map_err(|profile| NotAllowed {
-        bucket: bucket.name.clone(),
-        profile,
-    })
+/// commits; this is before gigabytes come for nothing. What is not allowed as far as this server knows, another
+/// one may have allowed a moment ago; and what the group has answered already it answers again, whatever is
+/// allowed now.
+pub(crate) async fn own_profile<E: From<NotAllowed> + From<GroupError>>(
+    core: &Core,
+    bucket: &mut BucketRecord,
+    (asked, group, request): (Option<Profile>, GroupId, RequestId),
+) -> Result<Option<Profile>, E> {
+    if let Ok(own) = bucket.own_profile(asked) {
+        return Ok(own);
+    }
+    if let Some(now) = core.fresh_view().await?.buckets.get(&bucket.name) {
+        *bucket = now.clone();
+    }
+    let profile = match bucket.own_profile(asked) {
+        Ok(own) => return Ok(own),
+        Err(profile) => profile,
+    };
+    match core
+        .ask(group, &ObjectQuery::Request(request), true)
+        .await?
+    {
+        ObjectAnswer::Request(Some(_)) => Ok(None),
+        ObjectAnswer::Request(None) => {
+            let bucket = bucket.name.clone();
+            Err(NotAllowed { bucket, profile }.into())
+        }
+        _ => Err(GroupError::Kind(group).into()),
+    }
 }
 
 impl Put {

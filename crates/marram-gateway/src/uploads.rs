@@ -180,9 +180,9 @@ async fn begin(core: &Core, new: NewUpload, stream: bool) -> Result<(UploadId, u
     if asked.is_some() {
         core.pass_gate(OWN_PROFILES_SINCE)?;
     }
-    let bucket = core.bucket(&bucket).await?;
-    let own = own_profile(&bucket, asked)?;
+    let mut bucket = core.bucket(&bucket).await?;
     let group = core.group_of(&bucket, &key)?;
+    own_profile::<UploadError>(core, &mut bucket, (asked, group, id)).await?;
     let command = ObjectCommand::Upload(UploadCommand::Create {
         name: UploadName {
             bucket: bucket.bucket,
@@ -193,7 +193,7 @@ async fn begin(core: &Core, new: NewUpload, stream: bool) -> Result<(UploadId, u
         metadata,
         tags,
         stream,
-        own,
+        own: asked,
     });
     match mutate(core, group, id, &command).await? {
         ObjectOutcome::UploadCreated { upload, created_ms } => Ok((upload, created_ms)),

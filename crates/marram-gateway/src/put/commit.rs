@@ -51,7 +51,9 @@ pub(super) async fn run(
         tags: put.header.tags.clone(),
         body,
         asked: put.asked,
-        own: put.own,
+        // What was asked for, not what this server makes of it: the group looks itself, and the same request is
+        // the same whatever the bucket allows by then.
+        own: put.header.profile,
     };
     let command = ObjectCommand::Put {
         bucket: put.bucket.bucket,

@@ -40,7 +40,7 @@ impl Reason {
     fn meaning(self) -> &'static str {
         match self {
             Self::InvalidBucketName => "The bucket's name is not one. The message says which rule it breaks.",
-            Self::InvalidProfile => "The erasure profile is not written k+m, the cluster has too few nodes or drives for it, or the bucket does not allow a write to ask for it.",
+            Self::InvalidProfile => "The erasure profile is not written k+m, the cluster has too few nodes or drives for it, the bucket does not allow a write to ask for it, or it allows as many as it may.",
             Self::InvalidKey => "The key is empty, too long, or not allowed. The message says what is wrong.",
             Self::InvalidArgument => "A field is wrong; where it has a name, `field` of the metadata tells it.",
             Self::InvalidPageToken => "The page token was not given out by this cluster for this listing. Begin again without one.",

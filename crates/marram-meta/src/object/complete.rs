@@ -54,7 +54,7 @@ pub(super) fn apply(
     let profile = record.profile_for(upload.own);
     let mixed = upload.mixed || upload.profile != profile;
     let mut row = row(apply, name.upload, upload, new, totals);
-    row.own = row.own.filter(|own| *own == profile);
+    row.own = row.own.filter(|own| record.allowed.contains(own));
     row.numbered = record.versioning == Versioning::On;
     let freed = versions::freed(apply.kv, &record, name.key.as_str(), current.as_ref())?;
     let added = usage::of(&row, Shelf::Current);

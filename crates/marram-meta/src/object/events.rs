@@ -288,7 +288,7 @@ fn about(row: &VersionRow, event: Event) -> Event {
     }
 }
 
-/// Whether users see no difference: where the bytes are is none.
+/// Whether users see no difference: where the bytes are, and as what they are kept, is none.
 fn is_same_to_users(before: &VersionRow, after: &VersionRow) -> bool {
     let moved = VersionRow {
         body: after.body.clone(),
@@ -296,6 +296,7 @@ fn is_same_to_users(before: &VersionRow, after: &VersionRow) -> bool {
         narrowed: after.narrowed,
         under_protected: after.under_protected,
         off_profile: after.off_profile,
+        own: after.own,
         ..before.clone()
     };
     moved == *after

@@ -264,7 +264,7 @@ fn judge_row(
     let mut row = held.clone();
     row.nominal = wanted;
     // What the bucket does not allow any more follows the bucket from now on.
-    row.own = held.own.filter(|own| *own == profile);
+    row.own = held.own.filter(|own| record.allowed.contains(own));
     let mut judged = 0;
     match &mut row.body {
         // Parts may have been judged by other profiles than the version: they are looked at always.

@@ -102,7 +102,7 @@ pub const GROUP_VERSIONS: Family = Family {
     labels: &[GROUP, SPARE],
     from: From::Leaders,
     help: "Versions in a group, current or not, by how many further losses they survive: as many as their bucket's profile \
-           has parity shards, less where shards are lost (an object of several extents that lack shards counts for each). \
+           has parity shards, or the least that it allows writes to ask for, less where shards are lost (an object of several extents that lack shards counts for each). \
            What lies on a node that does not answer is not lost before it is given up. \
            Those that were written with fewer parity shards are in `marram_group_under_protected_objects`",
 };

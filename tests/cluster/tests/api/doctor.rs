@@ -16,7 +16,7 @@ async fn a_healthy_cluster_has_no_findings() {
     until("nothing is wrong but with the machine", limit, async || {
         let diagnosis = cluster.client().diagnose().await;
         let diagnosis = diagnosis.map_err(|error| error.to_string())?;
-        assert_eq!(diagnosis.checks.len(), 17);
+        assert_eq!(diagnosis.checks.len(), 18);
         let wrong: Vec<_> = diagnosis
             .checks
             .iter()

@@ -198,3 +198,51 @@ async fn an_upload_has_the_profile_that_it_was_begun_with() {
     cluster.drives.stop(cluster.nodes[3]);
     assert_eq!(client.get("k").await.unwrap(), data);
 }
+
+#[tokio::test]
+async fn what_was_done_is_answered_again_whatever_is_allowed_now() {
+    let (_cluster, mut client) = cluster(6).await;
+    let id = |sequence| {
+        Some(v1::RequestId {
+            client: bytes::Bytes::from_static(&[7; 16]),
+            sequence,
+        })
+    };
+    allow(&mut client, "2+2", false).await.unwrap();
+    let data = content(2_000_000, 4);
+    let put = v1::PutObjectHeader {
+        request_id: id(1),
+        ..asks("a", "2+2")
+    };
+    let first = client.put_with(put.clone(), &data).await.unwrap();
+    // The bucket's own is not among those that it allows.
+    let of_bucket = v1::PutObjectHeader {
+        request_id: id(2),
+        ..asks("b", "4+2")
+    };
+    let second = client.put_with(of_bucket.clone(), &data).await.unwrap();
+    let create = v1::CreateUploadRequest {
+        bucket: "bucket".to_owned(),
+        key: "k".to_owned(),
+        profile: "2+2".to_owned(),
+        request_id: id(3),
+        ..v1::CreateUploadRequest::default()
+    };
+    let created = client.uploads.create_upload(create.clone()).await.unwrap();
+    allow(&mut client, "2+2", true).await.unwrap();
+    allow(&mut client, "4+2", false).await.unwrap();
+    let again = client.put_with(put.clone(), &data).await.unwrap();
+    assert_eq!(again.generation, first.generation);
+    let again = client.put_with(of_bucket, &data).await.unwrap();
+    assert_eq!(again.generation, second.generation);
+    let again = client.uploads.create_upload(create).await.unwrap();
+    assert_eq!(again.into_inner(), created.into_inner());
+    // Another profile is another request.
+    let other = v1::PutObjectHeader {
+        profile: "4+2".to_owned(),
+        ..put
+    };
+    let reused = client.put_with(other, &data).await.unwrap_err();
+    assert_eq!(reason(&reused), "INVALID_ARGUMENT");
+    assert!(reused.message().contains("request"), "{reused:?}");
+}

@@ -1,5 +1,6 @@
 //! Versions with a profile of their own, one test a rule.
 
+use super::events::keep;
 use super::reencode::judge_all;
 use super::uploads::{complete, create, name, part};
 use super::{head, refused, striped, usage};
@@ -114,6 +115,29 @@ fn what_is_not_allowed_any_more_follows_the_bucket() {
         refused(group.run(&late)),
         Refusal::ProfileNotAllowed { .. }
     ));
+}
+
+#[test]
+fn a_withdrawal_is_no_event_and_counts_where_the_bucket_has_the_profile_too() {
+    let mut group = Group::ready();
+    group.run(&keep(1 << 40, 1 << 20));
+    group.run(&bucket(2, "4+2", &["3+3"]));
+    group.run(&asks("3+3", striped("a", 1, "3+3", 5)));
+    group.run(&bucket(3, "3+3", &["3+3"]));
+    judge_all(&mut group);
+    assert_eq!(head(&group, "a").unwrap().row.own, Some(profile("3+3")));
+    let events = group.kv.len(Table::Events);
+    assert!(events > 0, "the put is one");
+    group.run(&bucket(4, "3+3", &[]));
+    judge_all(&mut group);
+    let row = head(&group, "a").unwrap().row;
+    assert_eq!((row.own, row.nominal), (None, profile("3+3")));
+    assert!(!row.off_profile, "its bytes are kept as before");
+    group.run(&bucket(5, "4+2", &[]));
+    judge_all(&mut group);
+    let row = head(&group, "a").unwrap().row;
+    assert_eq!((row.nominal, row.off_profile), (profile("4+2"), true));
+    assert_eq!(group.kv.len(Table::Events), events, "nobody wrote anything");
 }
 
 /// The same creation, with a profile of its own.

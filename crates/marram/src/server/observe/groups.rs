@@ -119,7 +119,7 @@ impl Groups {
         let profiles = view.buckets.values();
         let profiles: HashMap<BucketId, usize> = profiles
             .map(|bucket| {
-                // A version may have any of them, and is not counted for more than it surely survives.
+                // A version may have any of them: all count as those that survive least.
                 let m = bucket.profiles().map(Profile::m).min();
                 (bucket.bucket, m.unwrap_or(0))
             })
