@@ -74,7 +74,7 @@ fn of_members(facts: &Facts) -> Vec<v1::Finding> {
 }
 
 /// A CA is replaced by hand only, in three steps between which every member has to be seen: that takes its time.
-/// Past its date processes go on trusting it (rules.md 5: what is signed counts, not the clock); whoever audits does not.
+/// Past its date processes go on trusting it, as trust anchors of a handshake have no dates; whoever audits does not.
 fn of_authorities(facts: &Facts) -> Vec<v1::Finding> {
     let now_s = i64::try_from(facts.now_ms / 1000).unwrap_or(i64::MAX);
     let late = facts.view.authorities.values().filter_map(|authority| {
